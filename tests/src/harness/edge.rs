@@ -1,0 +1,149 @@
+//! One region of the edge: the built Worker in raw workerd, its Durable Objects in SQLite files of a directory.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+
+use super::port::http_status;
+use super::process::{Launch, Server};
+use super::{Layout, Result};
+
+const CONFIG: &str = include_str!("../../../edge/workerd/config.capnp");
+const ASSETS: &str = include_str!("../../../edge/workerd/assets.js");
+
+/// What worker-build emits and the configuration embeds.
+const MODULES: [&str; 2] = ["index.js", "index_bg.wasm"];
+
+/// How an [`Edge`] is started.
+#[derive(Clone, Debug)]
+pub struct EdgeConfig {
+    /// The region's name.
+    pub region: String,
+    /// Its directory: what the objects store, a copy of the modules, the log. What it holds is picked up again.
+    pub dir: PathBuf,
+    /// Its port on 127.0.0.1.
+    pub port: u16,
+    /// What clients present.
+    pub token: String,
+    /// What the daemon presents.
+    pub origin_token: String,
+    /// The other regions: name to base URL.
+    pub peers: BTreeMap<String, String>,
+}
+
+/// A running region; killed when dropped.
+pub struct Edge {
+    port: u16,
+    server: Server,
+}
+
+impl Edge {
+    /// Starts workerd and returns when the Worker answers HTTP, whatever it says.
+    ///
+    /// The modules are copied first, so a rebuild meanwhile does not change what a restart runs.
+    ///
+    /// # Errors
+    /// When the Worker is not built, workerd is not installed, ends, or does not answer in time; with the end of its
+    /// log.
+    pub async fn start(layout: &Layout, config: EdgeConfig) -> Result<Self> {
+        let objects = config.dir.join("objects");
+        // Where nothing is built yet there is no site; an empty one answers 404.
+        let site = if layout.www_dist.is_dir() { layout.www_dist.clone() } else { config.dir.join("no-site") };
+        fs::create_dir_all(&objects)?;
+        fs::create_dir_all(&site)?;
+        for module in MODULES {
+            let built = layout.edge_build.join(module);
+            fs::copy(&built, config.dir.join(module))
+                .with_context(|| format!("{} is missing: run `cargo xtask build`", built.display()))?;
+        }
+        fs::write(config.dir.join("assets.js"), ASSETS)?;
+        let file = config.dir.join("config.capnp");
+        fs::write(&file, configuration(&config, &site, &objects)?)?;
+
+        let server = Server::spawn(Launch {
+            name: "workerd",
+            program: layout.workerd.clone(),
+            arguments: vec!["serve".into(), "--verbose".into(), file.display().to_string()],
+            log: config.dir.join("workerd.log"),
+        })?;
+        let mut edge = Self { port: config.port, server };
+        edge.ready().await?;
+        Ok(edge)
+    }
+
+    /// Where clients reach it: `http://127.0.0.1:PORT`, without a trailing slash.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// SIGKILL: what no object had persisted is lost.
+    pub fn kill(&mut self) {
+        self.server.kill();
+    }
+
+    /// Kills it if it runs, and starts it again over the same directory and port.
+    ///
+    /// # Errors
+    /// As for [`Edge::start`].
+    pub async fn restart(&mut self) -> Result<()> {
+        self.server.respawn()?;
+        self.ready().await
+    }
+
+    async fn ready(&mut self) -> Result<()> {
+        let port = self.port;
+        self.server.ready(async || http_status(port, "/").await.is_some()).await
+    }
+}
+
+fn configuration(config: &EdgeConfig, site: &Path, objects: &Path) -> Result<String> {
+    // workerd takes relative paths from its own working directory, which is ours.
+    let absolute = |path: &Path| std::path::absolute(path).map(|path| text(&path.display().to_string()));
+    Ok(CONFIG
+        .replace("{{SITE}}", &absolute(site)?)
+        .replace("{{OBJECTS}}", &absolute(objects)?)
+        .replace("{{PORT}}", &config.port.to_string())
+        .replace("{{REGION}}", &text(&config.region))
+        .replace("{{TOKEN}}", &text(&config.token))
+        .replace("{{ORIGIN_TOKEN}}", &text(&config.origin_token))
+        .replace("{{PEERS}}", &text(&serde_json::to_string(&config.peers)?)))
+}
+
+/// A text literal of Cap'n Proto's language.
+fn text(value: &str) -> String {
+    let mut literal = String::from("\"");
+    for character in value.chars() {
+        match character {
+            '"' | '\\' => literal.extend(['\\', character]),
+            '\n' => literal.push_str("\\n"),
+            _ => literal.push(character),
+        }
+    }
+    literal.push('"');
+    literal
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_placeholder_is_filled_and_text_is_quoted() {
+        let config = EdgeConfig {
+            region: r#"a "b" \c"#.into(),
+            dir: "d".into(),
+            port: 8080,
+            token: "t".into(),
+            origin_token: "o".into(),
+            peers: BTreeMap::from([("eu".into(), "http://127.0.0.1:1".into())]),
+        };
+        let written = configuration(&config, Path::new("/site"), Path::new("/objects")).expect("a configuration");
+        let statements = written.lines().filter(|line| !line.trim_start().starts_with('#'));
+        assert!(!statements.collect::<String>().contains("{{"), "{written}");
+        assert!(written.contains(r#""a \"b\" \\c""#), "{written}");
+        assert!(written.contains(r#""{\"eu\":\"http://127.0.0.1:1\"}""#), "{written}");
+    }
+}

@@ -1,1 +1,23 @@
-//! Placeholder until this room is furnished.
+//! The core of Headwater: CRDT states, the element-granular keyspace, and the three state machines.
+//!
+//! Sans-IO: no clock, socket, thread, random source or environment. Time, entropy and identity come in as arguments,
+//! effects go out as values, so that the same code runs in a Worker, a browser tab, a daemon and a simulation.
+//!
+//! - [`id`], [`hlc`], [`slot`], [`limits`]: identities and bounds.
+//! - [`state`]: the join-semilattices of which every key is made, and their one merge.
+//! - [`command`]: the Redis commands as values, and their replies.
+//! - [`exec`]: a command against a key's state becomes a reply and prepared effects; effects change the state.
+//! - [`wire`], [`message`]: the frame and what travels in it.
+//! - [`leaf`], [`hub`], [`origin`]: the machines, `handle(input, now) -> effects`.
+#![deny(clippy::unwrap_used, clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::panic)]
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::panic))]
+
+#[macro_use]
+mod fault;
+
+pub mod command;
+pub mod hlc;
+pub mod id;
+pub mod limits;
+pub mod slot;
+pub mod state;

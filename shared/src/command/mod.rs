@@ -1,0 +1,427 @@
+//! The Redis commands as values, already validated, and what they answer.
+//!
+//! [`parse`] is the only way from bytes to a [`Command`]; a value that exists has keys and values within the limits, numbers
+//! in range and compatible options, so that execution need not ask again. The errors are Redis's own to the letter.
+//! Nothing here knows what a key holds: that is execution's part.
+
+mod condition;
+mod error;
+mod name;
+mod number;
+mod parse;
+mod range;
+mod reply;
+
+pub use condition::{Condition, Expiry, deadline_after};
+pub use error::{CommandError, Part};
+pub use name::CommandName;
+pub use number::{format_score, parse_integer, parse_score, parse_score_bound};
+pub use parse::parse;
+pub use range::{Limit, RankRange, ScoreBound, ScoreRange, Selection};
+pub use reply::Reply;
+
+use crate::id::Key;
+use bytes::Bytes;
+use std::slice;
+
+/// A command with its arguments. Lists are never empty, and keep doubled elements as they were sent.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Command {
+    /// `SET key value [EX s | PX ms | EXAT s | PXAT ms | KEEPTTL]`
+    Set {
+        /// The key.
+        key: Key,
+        /// Its new value.
+        value: Bytes,
+        /// What becomes of its deadline.
+        expiry: Expiry,
+    },
+    /// `GET key`
+    Get {
+        /// The key.
+        key: Key,
+    },
+    /// `DEL key...`
+    Del {
+        /// The keys.
+        keys: Vec<Key>,
+    },
+    /// `EXISTS key...`; a key named twice counts twice.
+    Exists {
+        /// The keys.
+        keys: Vec<Key>,
+    },
+    /// `EXPIRE key seconds [NX | XX | GT | LT]`
+    Expire {
+        /// The key.
+        key: Key,
+        /// From now to its deadline, in milliseconds; zero or less deletes it. See [`deadline_after`].
+        after_ms: i64,
+        /// What must hold of the deadline it has.
+        condition: Condition,
+    },
+    /// `PEXPIRE key milliseconds [NX | XX | GT | LT]`
+    PExpire {
+        /// The key.
+        key: Key,
+        /// From now to its deadline, in milliseconds; zero or less deletes it. See [`deadline_after`].
+        after_ms: i64,
+        /// What must hold of the deadline it has.
+        condition: Condition,
+    },
+    /// `TTL key`
+    Ttl {
+        /// The key.
+        key: Key,
+    },
+    /// `PTTL key`
+    PTtl {
+        /// The key.
+        key: Key,
+    },
+    /// `PERSIST key`
+    Persist {
+        /// The key.
+        key: Key,
+    },
+    /// `TYPE key`
+    Type {
+        /// The key.
+        key: Key,
+    },
+    /// `INCR key`
+    Incr {
+        /// The key.
+        key: Key,
+        /// What is added: 1.
+        by: i64,
+    },
+    /// `INCRBY key by`
+    IncrBy {
+        /// The key.
+        key: Key,
+        /// What is added.
+        by: i64,
+    },
+    /// `DECR key`
+    Decr {
+        /// The key.
+        key: Key,
+        /// What is added: −1.
+        by: i64,
+    },
+    /// `DECRBY key by`
+    DecrBy {
+        /// The key.
+        key: Key,
+        /// What is added: the opposite of what was sent.
+        by: i64,
+    },
+    /// `SADD key member...`
+    SAdd {
+        /// The key.
+        key: Key,
+        /// The members to add.
+        members: Vec<Bytes>,
+    },
+    /// `SREM key member...`
+    SRem {
+        /// The key.
+        key: Key,
+        /// The members to remove.
+        members: Vec<Bytes>,
+    },
+    /// `SISMEMBER key member`
+    SIsMember {
+        /// The key.
+        key: Key,
+        /// The member asked for.
+        member: Bytes,
+    },
+    /// `SMEMBERS key`
+    SMembers {
+        /// The key.
+        key: Key,
+    },
+    /// `SCARD key`
+    SCard {
+        /// The key.
+        key: Key,
+    },
+    /// `HSET key field value...`
+    HSet {
+        /// The key.
+        key: Key,
+        /// The fields with their new values; of a field named twice the last counts.
+        fields: Vec<(Bytes, Bytes)>,
+    },
+    /// `HGET key field`
+    HGet {
+        /// The key.
+        key: Key,
+        /// The field asked for.
+        field: Bytes,
+    },
+    /// `HGETALL key`
+    HGetAll {
+        /// The key.
+        key: Key,
+    },
+    /// `HDEL key field...`
+    HDel {
+        /// The key.
+        key: Key,
+        /// The fields to remove.
+        fields: Vec<Bytes>,
+    },
+    /// `HINCRBY key field by`
+    HIncrBy {
+        /// The key.
+        key: Key,
+        /// The field.
+        field: Bytes,
+        /// What is added.
+        by: i64,
+    },
+    /// `HLEN key`
+    HLen {
+        /// The key.
+        key: Key,
+    },
+    /// `ZADD key [NX | XX] [GT | LT] [CH] score member...`
+    ZAdd {
+        /// The key.
+        key: Key,
+        /// What must hold of the score that a member has.
+        condition: Condition,
+        /// CH: the reply counts the members changed, not only those added.
+        count_changed: bool,
+        /// The scores with their members.
+        entries: Vec<(f64, Bytes)>,
+    },
+    /// `ZADD key [NX | XX] [GT | LT] INCR increment member`, which replies the score, or nil if the condition failed.
+    ZAddIncr {
+        /// The key.
+        key: Key,
+        /// What must hold of the score that the member has, against the sum.
+        condition: Condition,
+        /// What is added to the score; perhaps infinite.
+        increment: f64,
+        /// The member.
+        member: Bytes,
+    },
+    /// `ZINCRBY key increment member`
+    ZIncrBy {
+        /// The key.
+        key: Key,
+        /// What is added to the score; perhaps infinite.
+        increment: f64,
+        /// The member.
+        member: Bytes,
+    },
+    /// `ZSCORE key member`
+    ZScore {
+        /// The key.
+        key: Key,
+        /// The member asked for.
+        member: Bytes,
+    },
+    /// `ZRANK key member [WITHSCORE]`
+    ZRank {
+        /// The key.
+        key: Key,
+        /// The member asked for.
+        member: Bytes,
+        /// Whether its score is wanted too.
+        with_score: bool,
+    },
+    /// `ZREVRANK key member [WITHSCORE]`
+    ZRevRank {
+        /// The key.
+        key: Key,
+        /// The member asked for.
+        member: Bytes,
+        /// Whether its score is wanted too.
+        with_score: bool,
+    },
+    /// `ZRANGE key start stop [BYSCORE [LIMIT offset count]] [REV] [WITHSCORES]`
+    ZRange {
+        /// The key.
+        key: Key,
+        /// The members wanted. Ranks count in the direction of the reply; the bounds of scores are in order also under REV.
+        selection: Selection,
+        /// REV: the highest score first.
+        reverse: bool,
+        /// Whether the scores are wanted too.
+        with_scores: bool,
+    },
+    /// `ZCARD key`
+    ZCard {
+        /// The key.
+        key: Key,
+    },
+    /// `ZREM key member...`
+    ZRem {
+        /// The key.
+        key: Key,
+        /// The members to remove.
+        members: Vec<Bytes>,
+    },
+    /// `PING [message]`
+    Ping {
+        /// What to reply instead of PONG.
+        message: Option<Bytes>,
+    },
+    /// `ECHO message`
+    Echo {
+        /// What to reply.
+        message: Bytes,
+    },
+}
+
+impl Command {
+    /// The name under which the command was sent.
+    pub fn name(&self) -> CommandName {
+        match self {
+            Self::Set { .. } => CommandName::Set,
+            Self::Get { .. } => CommandName::Get,
+            Self::Del { .. } => CommandName::Del,
+            Self::Exists { .. } => CommandName::Exists,
+            Self::Expire { .. } => CommandName::Expire,
+            Self::PExpire { .. } => CommandName::PExpire,
+            Self::Ttl { .. } => CommandName::Ttl,
+            Self::PTtl { .. } => CommandName::PTtl,
+            Self::Persist { .. } => CommandName::Persist,
+            Self::Type { .. } => CommandName::Type,
+            Self::Incr { .. } => CommandName::Incr,
+            Self::IncrBy { .. } => CommandName::IncrBy,
+            Self::Decr { .. } => CommandName::Decr,
+            Self::DecrBy { .. } => CommandName::DecrBy,
+            Self::SAdd { .. } => CommandName::SAdd,
+            Self::SRem { .. } => CommandName::SRem,
+            Self::SIsMember { .. } => CommandName::SIsMember,
+            Self::SMembers { .. } => CommandName::SMembers,
+            Self::SCard { .. } => CommandName::SCard,
+            Self::HSet { .. } => CommandName::HSet,
+            Self::HGet { .. } => CommandName::HGet,
+            Self::HGetAll { .. } => CommandName::HGetAll,
+            Self::HDel { .. } => CommandName::HDel,
+            Self::HIncrBy { .. } => CommandName::HIncrBy,
+            Self::HLen { .. } => CommandName::HLen,
+            Self::ZAdd { .. } | Self::ZAddIncr { .. } => CommandName::ZAdd,
+            Self::ZIncrBy { .. } => CommandName::ZIncrBy,
+            Self::ZScore { .. } => CommandName::ZScore,
+            Self::ZRank { .. } => CommandName::ZRank,
+            Self::ZRevRank { .. } => CommandName::ZRevRank,
+            Self::ZRange { .. } => CommandName::ZRange,
+            Self::ZCard { .. } => CommandName::ZCard,
+            Self::ZRem { .. } => CommandName::ZRem,
+            Self::Ping { .. } => CommandName::Ping,
+            Self::Echo { .. } => CommandName::Echo,
+        }
+    }
+
+    /// Whether the command may change a key.
+    pub fn is_write(&self) -> bool {
+        self.name().is_write()
+    }
+
+    /// The keys it names, in order and as often as named.
+    pub fn keys(&self) -> slice::Iter<'_, Key> {
+        match self {
+            Self::Del { keys } | Self::Exists { keys } => keys.iter(),
+            Self::Ping { .. } | Self::Echo { .. } => [].iter(),
+            Self::Set { key, .. }
+            | Self::Get { key }
+            | Self::Expire { key, .. }
+            | Self::PExpire { key, .. }
+            | Self::Ttl { key }
+            | Self::PTtl { key }
+            | Self::Persist { key }
+            | Self::Type { key }
+            | Self::Incr { key, .. }
+            | Self::IncrBy { key, .. }
+            | Self::Decr { key, .. }
+            | Self::DecrBy { key, .. }
+            | Self::SAdd { key, .. }
+            | Self::SRem { key, .. }
+            | Self::SIsMember { key, .. }
+            | Self::SMembers { key }
+            | Self::SCard { key }
+            | Self::HSet { key, .. }
+            | Self::HGet { key, .. }
+            | Self::HGetAll { key }
+            | Self::HDel { key, .. }
+            | Self::HIncrBy { key, .. }
+            | Self::HLen { key }
+            | Self::ZAdd { key, .. }
+            | Self::ZAddIncr { key, .. }
+            | Self::ZIncrBy { key, .. }
+            | Self::ZScore { key, .. }
+            | Self::ZRank { key, .. }
+            | Self::ZRevRank { key, .. }
+            | Self::ZRange { key, .. }
+            | Self::ZCard { key }
+            | Self::ZRem { key, .. } => slice::from_ref(key).iter(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(line: &str) -> Command {
+        let argv: Vec<Bytes> = line.split(' ').map(|word| Bytes::copy_from_slice(word.as_bytes())).collect();
+        parse(&argv).unwrap()
+    }
+
+    #[test]
+    fn every_command_knows_its_name_and_keys() {
+        let table: &[(&str, &[&str], bool)] = &[
+            ("set k v", &["k"], true),
+            ("get k", &["k"], false),
+            ("del a b a", &["a", "b", "a"], true),
+            ("exists a a", &["a", "a"], false),
+            ("expire k 1", &["k"], true),
+            ("pexpire k 1", &["k"], true),
+            ("ttl k", &["k"], false),
+            ("pttl k", &["k"], false),
+            ("persist k", &["k"], true),
+            ("type k", &["k"], false),
+            ("incr k", &["k"], true),
+            ("incrby k 2", &["k"], true),
+            ("decr k", &["k"], true),
+            ("decrby k 2", &["k"], true),
+            ("sadd k m", &["k"], true),
+            ("srem k m", &["k"], true),
+            ("sismember k m", &["k"], false),
+            ("smembers k", &["k"], false),
+            ("scard k", &["k"], false),
+            ("hset k f v", &["k"], true),
+            ("hget k f", &["k"], false),
+            ("hgetall k", &["k"], false),
+            ("hdel k f", &["k"], true),
+            ("hincrby k f 1", &["k"], true),
+            ("hlen k", &["k"], false),
+            ("zadd k 1 m", &["k"], true),
+            ("zincrby k 1 m", &["k"], true),
+            ("zscore k m", &["k"], false),
+            ("zrank k m", &["k"], false),
+            ("zrevrank k m", &["k"], false),
+            ("zrange k 0 -1", &["k"], false),
+            ("zcard k", &["k"], false),
+            ("zrem k m", &["k"], true),
+            ("ping", &[], false),
+            ("echo m", &[], false),
+        ];
+        for &(line, keys, is_write) in table {
+            let command = parsed(line);
+            assert_eq!(Some(command.name().as_str()), line.split(' ').next());
+            assert_eq!(command.keys().map(Key::to_string).collect::<Vec<_>>(), keys, "{line}");
+            assert_eq!(command.is_write(), is_write, "{line}");
+        }
+        assert_eq!(table.len(), CommandName::ALL.len());
+        assert_eq!(parsed("zadd k incr 1 m").name(), CommandName::ZAdd);
+    }
+}

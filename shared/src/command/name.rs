@@ -1,0 +1,126 @@
+//! The commands' names, with what a proxy needs to know of each before it looks at the arguments.
+//!
+//! One table; the enum, the look-up and the properties are generated from it so that they cannot drift apart.
+
+use serde::{Deserialize, Serialize};
+use std::{fmt, ops::RangeInclusive};
+
+const ANY: usize = usize::MAX;
+
+macro_rules! command_names {
+    ($($variant:ident $name:literal $arguments:expr, $access:ident;)*) => {
+        /// The name of a command that Headwater runs. New names go at the end: the order is part of stored and sent errors.
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+        #[allow(missing_docs, reason = "each is the Redis command of that name")]
+        pub enum CommandName {
+            $($variant,)*
+        }
+
+        impl CommandName {
+            /// Every name, in the order of declaration.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
+
+            /// The name in lower case, as Redis gives it in errors.
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $name,)*
+                }
+            }
+
+            /// Whether the command may change a key.
+            pub const fn is_write(self) -> bool {
+                match self {
+                    $(Self::$variant => matches!(Access::$access, Access::Write),)*
+                }
+            }
+
+            /// How many arguments it takes, its own name included.
+            pub(super) const fn arguments(self) -> RangeInclusive<usize> {
+                match self {
+                    $(Self::$variant => $arguments,)*
+                }
+            }
+        }
+    };
+}
+
+enum Access {
+    Read,
+    Write,
+}
+
+command_names! {
+    Set "set" 3..=ANY, Write;
+    Get "get" 2..=2, Read;
+    Del "del" 2..=ANY, Write;
+    Exists "exists" 2..=ANY, Read;
+    Expire "expire" 3..=ANY, Write;
+    PExpire "pexpire" 3..=ANY, Write;
+    Ttl "ttl" 2..=2, Read;
+    PTtl "pttl" 2..=2, Read;
+    Persist "persist" 2..=2, Write;
+    Type "type" 2..=2, Read;
+    Incr "incr" 2..=2, Write;
+    IncrBy "incrby" 3..=3, Write;
+    Decr "decr" 2..=2, Write;
+    DecrBy "decrby" 3..=3, Write;
+    SAdd "sadd" 3..=ANY, Write;
+    SRem "srem" 3..=ANY, Write;
+    SIsMember "sismember" 3..=3, Read;
+    SMembers "smembers" 2..=2, Read;
+    SCard "scard" 2..=2, Read;
+    HSet "hset" 4..=ANY, Write;
+    HGet "hget" 3..=3, Read;
+    HGetAll "hgetall" 2..=2, Read;
+    HDel "hdel" 3..=ANY, Write;
+    HIncrBy "hincrby" 4..=4, Write;
+    HLen "hlen" 2..=2, Read;
+    ZAdd "zadd" 4..=ANY, Write;
+    ZIncrBy "zincrby" 4..=4, Write;
+    ZScore "zscore" 3..=3, Read;
+    ZRank "zrank" 3..=4, Read;
+    ZRevRank "zrevrank" 3..=4, Read;
+    ZRange "zrange" 4..=ANY, Read;
+    ZCard "zcard" 2..=2, Read;
+    ZRem "zrem" 3..=ANY, Write;
+    Ping "ping" 1..=2, Read;
+    Echo "echo" 2..=2, Read;
+}
+
+impl CommandName {
+    /// The command of this name, in any case.
+    pub fn find(name: &[u8]) -> Option<Self> {
+        Self::ALL.iter().copied().find(|known| known.as_str().as_bytes().eq_ignore_ascii_case(name))
+    }
+}
+
+impl fmt::Display for CommandName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_found_in_any_case_and_only_whole() {
+        for &name in CommandName::ALL {
+            assert_eq!(CommandName::find(name.as_str().as_bytes()), Some(name));
+            assert_eq!(CommandName::find(name.as_str().to_uppercase().as_bytes()), Some(name));
+        }
+        for unknown in ["", "ge", "gett", "get ", "lpush", "get\0"] {
+            assert_eq!(CommandName::find(unknown.as_bytes()), None, "{unknown:?}");
+        }
+    }
+
+    #[test]
+    fn the_number_of_a_name_never_changes() {
+        for (name, number) in
+            [(CommandName::Set, 0), (CommandName::SAdd, 14), (CommandName::ZAdd, 25), (CommandName::Echo, 34)]
+        {
+            assert_eq!(postcard::to_allocvec(&name).unwrap(), [number]);
+        }
+    }
+}

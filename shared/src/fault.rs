@@ -1,0 +1,69 @@
+//! Deliberate faults of the protocol, compiled in only with the feature `mutants`.
+//!
+//! The simulation switches one on and demands that a checker notices. Without the feature `fault!(Name)` is the constant
+//! `false` and the compiler removes the branch, so a release holds no trace of it.
+
+/// A named fault. Each stands for a mistake that was, or could plausibly be, made in the place that asks for it.
+#[cfg(feature = "mutants")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[allow(missing_docs, reason = "each name is explained where it is asked for")]
+pub enum Fault {
+    CausalKeepsRemoved,
+    CausalDropsUnseen,
+    CutTakesWholeSum,
+    CutIgnored,
+    EntryNotRestarted,
+    WipeWithoutCuts,
+    WipeForgetsDots,
+    DeadlineTakesEarlier,
+    DeadlineIgnoresEpoch,
+    WatermarkNotStored,
+    SessionFollowsRoamer,
+    MarkerJumpsGap,
+    MarkerNotRewound,
+    StableAtCommit,
+    DeadDotsForgottenAtCommit,
+    CommitWithoutVersion,
+    CommitWithoutFence,
+    CursorJumpsGap,
+    CursorSurvivesIncarnation,
+    TombstoneDroppedAtOnce,
+    OwnPendingNotObserved,
+    IdempotencyForgotten,
+}
+
+#[cfg(feature = "mutants")]
+mod switch {
+    use std::cell::Cell;
+
+    thread_local! {
+        static ACTIVE: Cell<Option<super::Fault>> = const { Cell::new(None) };
+    }
+
+    /// Switches a fault on for this thread, or all off.
+    pub fn activate(fault: Option<super::Fault>) {
+        ACTIVE.with(|active| active.set(fault));
+    }
+
+    /// Whether `fault` is on.
+    pub fn is_active(fault: super::Fault) -> bool {
+        ACTIVE.with(|active| active.get() == Some(fault))
+    }
+}
+
+#[cfg(feature = "mutants")]
+pub use switch::{activate, is_active};
+
+/// Whether the named fault is switched on; constant `false` in every build without the feature `mutants`.
+macro_rules! fault {
+    ($name:ident) => {{
+        #[cfg(feature = "mutants")]
+        {
+            $crate::fault::is_active($crate::fault::Fault::$name)
+        }
+        #[cfg(not(feature = "mutants"))]
+        {
+            false
+        }
+    }};
+}

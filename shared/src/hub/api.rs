@@ -1,0 +1,193 @@
+//! The hub's inputs, effects and rows: the contract between the machine and its shell.
+
+use crate::{
+    command::{CommandError, Reply},
+    id::{Key, ReplicaId, SessionId, TimestampMs},
+    message::{HubToLeaf, HubToOrigin, LeafToHub, OriginToHub},
+    slot::Slot,
+    state::{ElementId, Kind},
+};
+use bytes::Bytes;
+
+/// A connection, numbered by the shell; never reused while the shell lives.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Connection(pub u64);
+
+/// A request that waits for its reply, numbered by the shell.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Request(pub u64);
+
+/// Every cause of change in a hub.
+#[derive(Clone, PartialEq, Debug)]
+pub enum HubInput {
+    /// A pipeline over HTTP: each command with its arguments. Answered by [`HubEffect::Reply`], at once or when the keys that
+    /// it needs have come from the origin.
+    Commands {
+        /// For the reply.
+        request: Request,
+        /// The commands in order.
+        commands: Vec<Vec<Bytes>>,
+        /// The same one again answers as the first time and changes nothing.
+        idempotency: Option<Bytes>,
+    },
+    /// The shell started with these sockets still open from before; their ends are asked to begin again.
+    Woken {
+        /// Leaf sockets.
+        leaves: Vec<Connection>,
+        /// The daemons' sockets.
+        origins: Vec<Connection>,
+    },
+    /// A leaf's message. The first one of a connection introduces it.
+    Leaf(Connection, LeafToHub),
+    /// A leaf's socket is gone.
+    LeafClosed(Connection),
+    /// A daemon's message. The first one of a connection introduces it.
+    Origin(Connection, OriginToHub),
+    /// A daemon's socket is gone.
+    OriginClosed(Connection),
+    /// Another hub hands on operations of a session of this one; answered by [`HubEffect::Relayed`].
+    Relay(Request, LeafToHub),
+    /// What the other hub answered to a [`HubEffect::Forward`].
+    Forwarded(Connection, HubToLeaf),
+    /// The time asked for by [`HubEffect::WakeAt`] has come.
+    Tick,
+}
+
+/// What the shell is to do, in order.
+#[derive(Clone, PartialEq, Debug)]
+pub enum HubEffect {
+    /// Write these rows in one transaction, before any later effect is performed. Comes first.
+    Persist(Vec<RowWrite>),
+    /// Answer a request.
+    Reply {
+        /// Which.
+        request: Request,
+        /// One result per command.
+        replies: Vec<Result<Reply, CommandError>>,
+        /// Whether a reply rests on this hub's own writes alone, the origin's state being unknown.
+        provisional: bool,
+    },
+    /// Send to a leaf.
+    ToLeaf(Connection, HubToLeaf),
+    /// Send to a daemon.
+    ToOrigin(Connection, HubToOrigin),
+    /// Hand these operations to the hub that opened their session, for the leaf on this connection. Where that hub cannot
+    /// be reached, nothing: the leaf sends them again.
+    Forward {
+        /// The leaf's connection.
+        connection: Connection,
+        /// The other hub.
+        hub: ReplicaId,
+        /// The operations.
+        message: LeafToHub,
+    },
+    /// Answer a relay.
+    Relayed(Request, HubToLeaf),
+    /// Give a [`HubInput::Tick`] then, in place of any time asked for before.
+    WakeAt(TimestampMs),
+}
+
+/// Names a row of the hub's storage.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum RowId {
+    /// Identity, last number, clock.
+    Meta,
+    /// A slot's acknowledgements and cursor.
+    Slot(Slot),
+    /// A key's header.
+    Key(Key),
+    /// An element.
+    Element(Key, ElementId),
+    /// A leaf's session.
+    Session(SessionId),
+    /// The answer to an idempotency key.
+    Answer(Bytes),
+}
+
+/// A row to write, or to drop when there is no body.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RowWrite {
+    /// Which.
+    pub id: RowId,
+    /// Its new body.
+    pub body: Option<Vec<u8>>,
+}
+
+impl RowId {
+    /// The row's primary key: a tag byte, then fields such that a key's elements are one range.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        fn sized(tag: u8, bytes: &[u8]) -> Vec<u8> {
+            // A key has at most 1024 bytes.
+            let length = u16::try_from(bytes.len()).unwrap_or(u16::MAX);
+            [&[tag], &length.to_be_bytes()[..], bytes].concat()
+        }
+        match self {
+            Self::Meta => vec![b'm'],
+            Self::Slot(slot) => [&[b's'], &u16::from(*slot).to_be_bytes()[..]].concat(),
+            Self::Key(key) => sized(b'k', key.as_bytes()),
+            Self::Element(key, id) => {
+                let mut bytes = sized(b'e', key.as_bytes());
+                bytes.push(id.kind() as u8);
+                bytes.extend_from_slice(&id.name());
+                bytes
+            }
+            Self::Session(session) => {
+                let hub = session.hub.to_bits().to_be_bytes();
+                [&[b'l'], &hub[..], &session.client.0.to_be_bytes()[..], &session.no.to_be_bytes()[..]].concat()
+            }
+            Self::Answer(key) => [&[b'i'], &key[..]].concat(),
+        }
+    }
+
+    /// The row that has this primary key.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        fn key(rest: &[u8]) -> Option<(Key, &[u8])> {
+            let (length, rest) = rest.split_first_chunk::<2>()?;
+            let (key, rest) = rest.split_at_checked(u16::from_be_bytes(*length).into())?;
+            Some((Key::new(Bytes::copy_from_slice(key)).ok()?, rest))
+        }
+        let (tag, rest) = bytes.split_first()?;
+        match tag {
+            b'm' if rest.is_empty() => Some(Self::Meta),
+            b's' => {
+                let slot = u16::from_be_bytes(rest.try_into().ok()?);
+                Slot::try_from(slot).ok().map(Self::Slot)
+            }
+            b'k' => key(rest).filter(|(_, rest)| rest.is_empty()).map(|(key, _)| Self::Key(key)),
+            b'e' => {
+                let (key, rest) = key(rest)?;
+                let (kind, name) = rest.split_first()?;
+                let kind = Kind::ALL.into_iter().find(|k| *k as u8 == *kind)?;
+                Some(Self::Element(key, ElementId::of(kind, Bytes::copy_from_slice(name))))
+            }
+            b'l' => {
+                let (hub, rest) = rest.split_first_chunk::<8>()?;
+                let (client, rest) = rest.split_first_chunk::<16>()?;
+                let no = u64::from_be_bytes(rest.try_into().ok()?);
+                let client = crate::id::ClientId(u128::from_be_bytes(*client));
+                Some(Self::Session(SessionId { hub: ReplicaId::from_bits(u64::from_be_bytes(*hub)), client, no }))
+            }
+            b'i' => Some(Self::Answer(Bytes::copy_from_slice(rest))),
+            _ => None,
+        }
+    }
+}
+
+/// What an operator sees of a hub.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct HubStatus {
+    /// The hub's identity.
+    pub hub: ReplicaId,
+    /// Its last number.
+    pub last_no: u64,
+    /// Keys in memory.
+    pub keys: usize,
+    /// Rows with operations that are not committed.
+    pub pending: usize,
+    /// Rows with operations that are not stable.
+    pub unstable: usize,
+    /// Whether a daemon is connected.
+    pub is_origin_connected: bool,
+    /// Connected leaves.
+    pub leaves: usize,
+}

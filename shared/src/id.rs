@@ -1,0 +1,210 @@
+//! Newtypes for every identity and quantity, validated once where they enter.
+//!
+//! None of these is ever altered after it is minted; equality of a [`Dot`] is identity of an operation.
+
+use crate::{hlc::Hlc, limits::KEY_BYTES_MAX, slot::Slot};
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// A CRDT replica: one life of a hub's or the origin's state.
+///
+/// The upper 48 bits name the site, the lower 16 its incarnation; a site whose state was lost or restored comes back under
+/// the next incarnation and so never reuses a number. [`ReplicaId::LEAF`] is reserved for a leaf's provisional dots, which
+/// never leave the leaf.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ReplicaId(u64);
+
+impl ReplicaId {
+    /// Stands in a leaf's overlay for "my own session"; sorts last.
+    pub const LEAF: Self = Self(u64::MAX);
+
+    /// The first incarnation of a new site, named by 64 random bits.
+    pub fn from_entropy(entropy: u64) -> Self {
+        // The incarnation starts at zero, so neither all ones (LEAF) can arise.
+        Self(entropy & !0xffff)
+    }
+
+    /// The same site after it lost or restored its state.
+    pub fn next_incarnation(self) -> Self {
+        Self(self.0.wrapping_add(1))
+    }
+
+    /// The raw 64 bits, for storage keys and logs.
+    pub fn to_bits(self) -> u64 {
+        self.0
+    }
+
+    /// The identity with these raw bits.
+    pub fn from_bits(bits: u64) -> Self {
+        Self(bits)
+    }
+}
+
+impl fmt::Debug for ReplicaId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl fmt::Display for ReplicaId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:012x}.{}", self.0 >> 16, self.0 & 0xffff)
+    }
+}
+
+/// A number in a replica's sequence. Each own operation takes the next one; none is ever reused. Zero precedes the first.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize, Debug)]
+pub struct No(pub u64);
+
+impl No {
+    /// Before the first operation.
+    pub const ZERO: Self = Self(0);
+
+    /// The number after this one.
+    pub fn next(self) -> Self {
+        Self(self.0.saturating_add(1))
+    }
+}
+
+/// The identity of one operation: its replica and number.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Debug)]
+pub struct Dot {
+    /// Who made the operation.
+    pub replica: ReplicaId,
+    /// Its number there.
+    pub no: No,
+}
+
+/// When an operation happened, in a total order: hybrid logical time, then replica, then number.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Debug)]
+pub struct Stamp {
+    /// Hybrid logical time of the operation.
+    pub hlc: Hlc,
+    /// The operation; breaks ties.
+    pub dot: Dot,
+}
+
+/// Milliseconds since the Unix epoch.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize, Debug)]
+pub struct TimestampMs(pub i64);
+
+impl TimestampMs {
+    /// This instant moved by `ms`, saturating.
+    pub fn plus_ms(self, ms: i64) -> Self {
+        Self(self.0.saturating_add(ms))
+    }
+
+    /// Milliseconds from `earlier` to this, negative if this lies before it.
+    pub fn since_ms(self, earlier: Self) -> i64 {
+        self.0.saturating_sub(earlier.0)
+    }
+}
+
+/// A key as clients name it: up to [`KEY_BYTES_MAX`] arbitrary bytes.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "Bytes", into = "Bytes")]
+pub struct Key(Bytes);
+
+/// A key was longer than [`KEY_BYTES_MAX`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("the key has {bytes} bytes; at most {KEY_BYTES_MAX} are allowed")]
+pub struct KeyTooLong {
+    /// Its length in bytes.
+    pub bytes: usize,
+}
+
+impl Key {
+    /// A key of these bytes, if they are not too many.
+    pub fn new(bytes: impl Into<Bytes>) -> Result<Self, KeyTooLong> {
+        let bytes = bytes.into();
+        if bytes.len() > KEY_BYTES_MAX {
+            return Err(KeyTooLong { bytes: bytes.len() });
+        }
+        Ok(Self(bytes))
+    }
+
+    /// The key's bytes.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// The key's slot, as Redis Cluster computes it.
+    pub fn slot(&self) -> Slot {
+        Slot::of(&self.0)
+    }
+}
+
+impl TryFrom<Bytes> for Key {
+    type Error = KeyTooLong;
+
+    fn try_from(bytes: Bytes) -> Result<Self, KeyTooLong> {
+        Self::new(bytes)
+    }
+}
+
+impl From<Key> for Bytes {
+    fn from(key: Key) -> Self {
+        key.0
+    }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.0)
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&String::from_utf8_lossy(&self.0))
+    }
+}
+
+/// A leaf process or tab, 128 random bits that it keeps for life.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Debug)]
+pub struct ClientId(pub u128);
+
+/// A leaf's session with one hub, numbered by that hub.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Debug)]
+pub struct SessionId {
+    /// The hub that opened it and alone settles it.
+    pub hub: ReplicaId,
+    /// The client it was opened for.
+    pub client: ClientId,
+    /// Which of the client's sessions at this hub.
+    pub no: u64,
+}
+
+/// An operation's number within a session, from 1 without gaps.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize, Debug)]
+pub struct Seq(pub u64);
+
+impl Seq {
+    /// The number after this one.
+    pub fn next(self) -> Self {
+        Self(self.0.saturating_add(1))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn key_over_the_limit_is_refused() {
+        assert!(Key::new(vec![0; KEY_BYTES_MAX]).is_ok());
+        assert_eq!(Key::new(vec![0; KEY_BYTES_MAX + 1]), Err(KeyTooLong { bytes: KEY_BYTES_MAX + 1 }));
+    }
+
+    #[test]
+    fn stamps_order_by_time_then_replica_then_number() {
+        let stamp = |hlc, replica, no| Stamp {
+            hlc: Hlc::from_bits(hlc),
+            dot: Dot { replica: ReplicaId::from_bits(replica), no: No(no) },
+        };
+        assert!(stamp(1, 9, 9) < stamp(2, 1, 1));
+        assert!(stamp(1, 1, 9) < stamp(1, 2, 1));
+        assert!(stamp(1, 1, 1) < stamp(1, 1, 2));
+    }
+}

@@ -1,0 +1,66 @@
+//! Every bound of the core, each with its derivation.
+//!
+//! Hosts set the outer walls: a Durable Object row holds at most 2 MB, a received socket message at most 32 MiB, and an
+//! isolate 128 MB including wasm.
+
+/// A key's bytes. Two keys and their headers fit a SQLite index page chain; a Redis companion name adds at most 16 bytes.
+pub const KEY_BYTES_MAX: usize = 1024;
+
+/// A value, member or field name. Half a Durable Object row, so that the element's metadata always fits beside it.
+pub const VALUE_BYTES_MAX: usize = 1024 * 1024;
+
+/// Arguments of one command: a wide HSET or ZADD, and still a bounded parse.
+pub const ARGUMENTS_MAX: usize = 16 * 1024;
+
+/// Commands in one pipeline request.
+pub const PIPELINE_MAX: usize = 1024;
+
+/// A Durable Object's row.
+pub const ROW_BYTES_MAX: usize = 2_000_000;
+
+/// A frame on a socket: a quarter of what a Durable Object receives, since a sender fills frames up to a target and then
+/// adds one element, which may be as large as a value.
+pub const FRAME_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// Where a sender closes a frame and starts the next.
+pub const FRAME_BYTES_TARGET: usize = 1024 * 1024;
+
+/// How far apart the clocks of healthy nodes are taken to be (NTP), in milliseconds. Lowering a deadline by more than
+/// twice this is a deliberate shortening and no skewed touch.
+pub const CLOCK_BOUND_MS: i64 = 500;
+
+/// How far ahead of the receiver a stamp may lie, in milliseconds. A frame beyond it is refused whole: one broken clock
+/// must not win every later write.
+pub const STAMP_AHEAD_MS_MAX: i64 = 60_000;
+
+/// How old an operation may be when it reaches its hub, in milliseconds: the life of a tab's ticket.
+pub const OPERATION_AGE_MS_MAX: i64 = TICKET_TAB_MS;
+
+/// The life of a tab's session ticket: 30 days in milliseconds.
+pub const TICKET_TAB_MS: i64 = 30 * 24 * 3_600_000;
+
+/// The life of an isolate's session ticket: one hour in milliseconds.
+pub const TICKET_ISOLATE_MS: i64 = 3_600_000;
+
+/// How long the elements of an expired key linger, so that a late touch revives them, in milliseconds.
+pub const EXPIRY_GRACE_MS: i64 = 60_000;
+
+/// How long a hub remembers the answer to an `Idempotency-Key`, in milliseconds: a day, as payment APIs do.
+pub const IDEMPOTENCY_MS: i64 = 24 * 3_600_000;
+
+/// An `Idempotency-Key`'s bytes.
+pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
+
+/// Pending operations a leaf keeps before it refuses writes.
+pub const PENDING_OPERATIONS_MAX: usize = 100_000;
+
+/// Operations in one batch from a leaf.
+pub const BATCH_OPERATIONS_MAX: usize = 4096;
+
+/// The elements of one key's delta in one frame.
+pub const DELTA_ELEMENTS_MAX: usize = 1 << 20;
+
+const _: () = assert!(VALUE_BYTES_MAX * 2 > ROW_BYTES_MAX / 2 && VALUE_BYTES_MAX < ROW_BYTES_MAX);
+const _: () = assert!(FRAME_BYTES_TARGET + 2 * VALUE_BYTES_MAX < FRAME_BYTES_MAX);
+const _: () = assert!(FRAME_BYTES_MAX < 32 * 1024 * 1024);
+const _: () = assert!(STAMP_AHEAD_MS_MAX > 2 * CLOCK_BOUND_MS);

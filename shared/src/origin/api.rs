@@ -1,0 +1,75 @@
+//! The origin's inputs and effects: the contract between the machine and the daemon around it.
+
+use crate::{
+    id::{Key, ReplicaId, TimestampMs},
+    message::{HubToOrigin, OriginToHub},
+    slot::Slot,
+    store::{Commit, Load, Loaded, Outcome},
+};
+use bytes::Bytes;
+
+/// A connection to a hub, numbered by the shell; never reused while the shell lives.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Link(pub u64);
+
+/// How the origin behaves.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct OriginConfig {
+    /// The server's run id. A daemon that loses its store connection makes a new machine with the new run id.
+    pub run_id: Bytes,
+    /// Random bits, from which a fresh incarnation takes its name.
+    pub entropy: u64,
+    /// How long after a commit it is taken to be stable, in milliseconds.
+    pub loss_window_ms: i64,
+    /// The least time between two batches of one hub, in milliseconds.
+    pub window_ms: i64,
+}
+
+/// Every cause of change in the origin.
+#[derive(Clone, PartialEq, Debug)]
+pub enum OriginInput {
+    /// The daemon dialled a hub, or greets it again.
+    Opened(Link),
+    /// A hub's message.
+    Hub(Link, HubToOrigin),
+    /// A hub's socket is gone.
+    Closed(Link),
+    /// The store answered a [`OriginEffect::Load`].
+    Loaded(Loaded),
+    /// The store answered a [`OriginEffect::Commit`]. A store that failed gives no answer: the machine is made anew.
+    Committed(Slot, Outcome),
+    /// The time asked for by [`OriginEffect::WakeAt`] has come.
+    Tick,
+}
+
+/// What the daemon is to do. Loads and commits of one slot come one at a time; those of different slots may overlap.
+#[derive(Clone, PartialEq, Debug)]
+pub enum OriginEffect {
+    /// Send to a hub.
+    ToHub(Link, OriginToHub),
+    /// Close a hub's connection, for this reason.
+    Close(Link, String),
+    /// Read from the store.
+    Load(Load),
+    /// Write to the store.
+    Commit(Commit),
+    /// A value of a foreign type stands at this key: held for the operator.
+    Foreign(Key),
+    /// Give a [`OriginInput::Tick`] then, in place of any time asked for before.
+    WakeAt(TimestampMs),
+}
+
+/// What an operator sees of a connected hub.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct LinkStatus {
+    /// The hub's identity, once it said hello.
+    pub hub: Option<ReplicaId>,
+    /// Its name in the directory.
+    pub name: String,
+    /// Keys that it holds.
+    pub held: usize,
+    /// Batches received from it.
+    pub batches: u64,
+    /// The hub's clock minus the origin's when it said hello, in milliseconds.
+    pub clock_offset_ms: i64,
+}

@@ -1,0 +1,198 @@
+//! The dotted causal context: which operations are known, compact as intervals per replica.
+//!
+//! Invariant: the intervals of a replica are half-open `(start, end]`, sorted, disjoint and never adjacent, and no replica
+//! stands with none, so equal contexts are equal bytes.
+
+use crate::id::{Dot, No, ReplicaId};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// A set of one replica's numbers as sorted, disjoint, non-adjacent intervals `(start, end]`.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Intervals(Vec<(u64, u64)>);
+
+impl Intervals {
+    /// Whether `no` is in the set. Logarithmic in the number of intervals.
+    pub fn contains(&self, no: No) -> bool {
+        let after = self.0.partition_point(|&(start, _)| start < no.0);
+        after.checked_sub(1).and_then(|i| self.0.get(i)).is_some_and(|&(_, end)| no.0 <= end)
+    }
+
+    /// Adds `(start, end]`; returns whether the set grew. Linear in the intervals that it touches.
+    pub fn insert(&mut self, start: u64, end: u64) -> bool {
+        if start >= end {
+            return false;
+        }
+        // All intervals that overlap or touch the new one form one contiguous run.
+        let first = self.0.partition_point(|&(_, e)| e < start);
+        let last = self.0.partition_point(|&(s, _)| s <= end);
+        let run = self.0.get(first..last).unwrap_or_default();
+        if let [(s, e)] = run
+            && *s <= start
+            && end <= *e
+        {
+            return false;
+        }
+        let merged_start = run.first().map_or(start, |&(s, _)| s.min(start));
+        let merged_end = run.last().map_or(end, |&(_, e)| e.max(end));
+        self.0.splice(first..last, [(merged_start, merged_end)]);
+        true
+    }
+
+    /// The intervals `(start, end]` in ascending order.
+    pub fn iter(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
+        self.0.iter().copied()
+    }
+
+    /// The greatest number in the set.
+    pub fn last(&self) -> Option<No> {
+        self.0.last().map(|&(_, end)| No(end))
+    }
+
+    /// Whether every number of `other` is in this set.
+    pub fn covers(&self, other: &Self) -> bool {
+        other.iter().all(|(start, end)| {
+            let after = self.0.partition_point(|&(s, _)| s <= start);
+            after.checked_sub(1).and_then(|i| self.0.get(i)).is_some_and(|&(_, e)| end <= e)
+        })
+    }
+
+    /// Whether the representation keeps the invariant; a decoder asks.
+    pub fn is_canonical(&self) -> bool {
+        self.iter().all(|(start, end)| start < end)
+            && self.0.windows(2).all(|pair| matches!(pair, [(_, end), (start, _)] if end < start))
+    }
+
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+/// The causal context: a set of dots.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Ctx(BTreeMap<ReplicaId, Intervals>);
+
+impl Ctx {
+    /// Knows nothing.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Whether `dot` is known.
+    pub fn contains(&self, dot: Dot) -> bool {
+        self.0.get(&dot.replica).is_some_and(|intervals| intervals.contains(dot.no))
+    }
+
+    /// Adds one dot; returns whether it was new.
+    pub fn insert(&mut self, dot: Dot) -> bool {
+        self.insert_interval(dot.replica, No(dot.no.0.saturating_sub(1)), dot.no)
+    }
+
+    /// Adds `(after, through]` of one replica; returns whether any of it was new.
+    pub fn insert_interval(&mut self, replica: ReplicaId, after: No, through: No) -> bool {
+        after < through && self.0.entry(replica).or_default().insert(after.0, through.0)
+    }
+
+    /// Joins by union; returns whether this context grew.
+    pub fn union(&mut self, other: &Self) -> bool {
+        let mut grew = false;
+        for (replica, intervals) in &other.0 {
+            if intervals.is_empty() {
+                continue;
+            }
+            let own = self.0.entry(*replica).or_default();
+            for (start, end) in intervals.iter() {
+                grew |= own.insert(start, end);
+            }
+        }
+        grew
+    }
+
+    /// Whether every dot of `other` is known here.
+    pub fn covers(&self, other: &Self) -> bool {
+        other.0.iter().all(|(replica, theirs)| {
+            theirs.is_empty() || self.0.get(replica).is_some_and(|intervals| intervals.covers(theirs))
+        })
+    }
+
+    /// What is known of one replica.
+    pub fn of(&self, replica: ReplicaId) -> Option<&Intervals> {
+        self.0.get(&replica)
+    }
+
+    /// The replicas of which anything is known.
+    pub fn replicas(&self) -> impl Iterator<Item = ReplicaId> + '_ {
+        self.0.keys().copied()
+    }
+
+    /// Forgets one replica; used to drop a leaf's provisional dots.
+    pub fn remove(&mut self, replica: ReplicaId) {
+        self.0.remove(&replica);
+    }
+
+    /// Whether nothing is known.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Whether the representation keeps the invariant; a decoder asks.
+    pub fn is_canonical(&self) -> bool {
+        self.0.values().all(|intervals| !intervals.is_empty() && intervals.is_canonical())
+    }
+
+    /// The numbers of intervals over all replicas: what the context costs.
+    pub fn interval_count(&self) -> usize {
+        self.0.values().map(|intervals| intervals.0.len()).sum()
+    }
+}
+
+impl FromIterator<Dot> for Ctx {
+    fn from_iter<I: IntoIterator<Item = Dot>>(dots: I) -> Self {
+        let mut ctx = Self::new();
+        for dot in dots {
+            ctx.insert(dot);
+        }
+        ctx
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::BTreeSet;
+
+    proptest! {
+        #[test]
+        fn intervals_equal_a_plain_set(inserts in proptest::collection::vec((0_u64..40, 0_u64..8), 0..30)) {
+            let mut intervals = Intervals::default();
+            let mut model = BTreeSet::new();
+            for (start, length) in inserts {
+                let before = model.len();
+                model.extend(start + 1..=start + length);
+                prop_assert_eq!(intervals.insert(start, start + length), model.len() > before);
+                prop_assert!(intervals.is_canonical());
+            }
+            for no in 0..60 {
+                prop_assert_eq!(intervals.contains(No(no)), model.contains(&no));
+            }
+            prop_assert_eq!(intervals.last().map(|no| no.0), model.last().copied());
+        }
+
+        #[test]
+        fn covers_is_subset(a in proptest::collection::vec((0_u64..30, 0_u64..6), 0..8), b in proptest::collection::vec((0_u64..30, 0_u64..6), 0..4)) {
+            let build = |parts: &[(u64, u64)]| {
+                let mut ctx = Ctx::new();
+                for (start, length) in parts {
+                    ctx.insert_interval(ReplicaId::from_bits(1), No(*start), No(start + length));
+                }
+                ctx
+            };
+            let (a, b) = (build(&a), build(&b));
+            let mut union = a.clone();
+            let grew = union.union(&b);
+            prop_assert_eq!(a.covers(&b), !grew);
+            prop_assert!(union.covers(&a) && union.covers(&b) && union.is_canonical());
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! Prepared operations: an effect together with the dots and cuts that it observed.
+//!
+//! Whoever reads (a leaf, or a hub for an HTTP command) prepares; the hub mints the dot and stamp and applies. Preparing
+//! again elsewhere would observe something else, so an effect is never re-evaluated.
+
+use super::{Ctx, ElementId, Increment, SeenCuts};
+use crate::id::{Dot, Key, TimestampMs};
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+/// What a base write writes; the hub adds the time.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub enum NewBase {
+    /// SADD.
+    Member,
+    /// SET, HSET.
+    Bytes(Bytes),
+    /// ZADD.
+    Abs(f64),
+    /// ZADD GT.
+    Max(f64),
+    /// ZADD LT.
+    Min(f64),
+}
+
+/// A change of a key's deadline.
+#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
+pub enum DeadlineChange {
+    /// Not before this time, within the epoch.
+    Raise(TimestampMs),
+    /// Exactly this, or none, in an epoch of its own.
+    Open(Option<TimestampMs>),
+}
+
+/// One effect on one key. Each takes one number of the hub's sequence.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub enum Effect {
+    /// Replaces what was seen of an element by `base`, or by nothing.
+    Write {
+        /// Which element.
+        element: ElementId,
+        /// What it becomes; `None` removes it.
+        base: Option<NewBase>,
+        /// The base dots that were seen there.
+        seen: Vec<Dot>,
+        /// The sums that were seen there.
+        cuts: SeenCuts,
+    },
+    /// Adds to an element's sum.
+    Add {
+        /// Which element.
+        element: ElementId,
+        /// How much.
+        by: Increment,
+    },
+    /// Removes all that was seen of the key.
+    Wipe {
+        /// Everything known of the key.
+        seen: Ctx,
+        /// The sums that were seen, per element that has any.
+        cuts: Vec<(ElementId, SeenCuts)>,
+    },
+    /// Moves the deadline.
+    Deadline(DeadlineChange),
+}
+
+/// The effects of one command on one key: all of them or none.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Operation {
+    /// The key.
+    pub key: Key,
+    /// When the operation was prepared, by the leaf's clock corrected with its hub's.
+    pub at: TimestampMs,
+    /// What it does, in order.
+    pub effects: Vec<Effect>,
+}

@@ -1,0 +1,400 @@
+//! One element of a key: a string, a set member, a hash field or a board member. One join serves all four.
+//!
+//! An element is a causal base (what SET, SADD, HSET and ZADD write) and a sum (what INCR, HINCRBY and ZINCRBY add). Which
+//! parts mean anything follows from the [`Kind`]; the join does not ask.
+
+use super::{Causal, Ctx, Num, SeenCut};
+use crate::{
+    hlc::Hlc,
+    id::{Dot, No, ReplicaId, Stamp},
+};
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+/// A key's type.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+pub enum Kind {
+    /// Bytes, or an integer with increments.
+    String,
+    /// A set of members.
+    Set,
+    /// Fields with values.
+    Hash,
+    /// Members with scores, a sorted set.
+    Board,
+}
+
+impl Kind {
+    /// All types.
+    pub const ALL: [Self; 4] = [Self::String, Self::Set, Self::Hash, Self::Board];
+
+    /// What Redis' TYPE answers.
+    pub fn redis_name(self) -> &'static str {
+        match self {
+            Self::String => "string",
+            Self::Set => "set",
+            Self::Hash => "hash",
+            Self::Board => "zset",
+        }
+    }
+}
+
+/// Names an element within its key.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+pub enum ElementId {
+    /// The key's string.
+    String,
+    /// A set member.
+    Member(Bytes),
+    /// A hash field.
+    Field(Bytes),
+    /// A board member.
+    Ranked(Bytes),
+}
+
+impl ElementId {
+    /// The type that the element belongs to.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::String => Kind::String,
+            Self::Member(_) => Kind::Set,
+            Self::Field(_) => Kind::Hash,
+            Self::Ranked(_) => Kind::Board,
+        }
+    }
+
+    /// The element's own name; empty for the string.
+    pub fn name(&self) -> Bytes {
+        match self {
+            Self::String => Bytes::new(),
+            Self::Member(name) | Self::Field(name) | Self::Ranked(name) => name.clone(),
+        }
+    }
+
+    /// The element of `kind` with this name; a string ignores it.
+    pub fn of(kind: Kind, name: Bytes) -> Self {
+        match kind {
+            Kind::String => Self::String,
+            Kind::Set => Self::Member(name),
+            Kind::Hash => Self::Field(name),
+            Kind::Board => Self::Ranked(name),
+        }
+    }
+}
+
+/// What one base operation wrote. Its stamp is its `hlc` with the dot it stands under.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub enum Base {
+    /// The member is in the set.
+    Member,
+    /// A string's or field's bytes.
+    Bytes {
+        /// When.
+        hlc: Hlc,
+        /// What.
+        value: Bytes,
+    },
+    /// A score set outright; the latest wins.
+    Abs {
+        /// When.
+        hlc: Hlc,
+        /// The score.
+        score: f64,
+    },
+    /// A score raised by ZADD GT; the greatest wins.
+    Max(f64),
+    /// A score lowered by ZADD LT; the least wins.
+    Min(f64),
+}
+
+impl Base {
+    /// When the write happened, where that decides.
+    pub fn hlc(&self) -> Option<Hlc> {
+        match self {
+            Self::Bytes { hlc, .. } | Self::Abs { hlc, .. } => Some(*hlc),
+            Self::Member | Self::Max(_) | Self::Min(_) => None,
+        }
+    }
+
+    fn fits(&self, kind: Kind) -> bool {
+        match self {
+            Self::Member => kind == Kind::Set,
+            Self::Bytes { .. } => matches!(kind, Kind::String | Kind::Hash),
+            Self::Abs { score, .. } | Self::Max(score) | Self::Min(score) => kind == Kind::Board && is_score(*score),
+        }
+    }
+}
+
+/// Whether a float may be a score: a number, and no negative zero.
+pub fn is_score(score: f64) -> bool {
+    !score.is_nan() && !(score == 0.0 && score.is_sign_negative())
+}
+
+/// An element's increments: exact for integers, floats for scores.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub enum Sum {
+    /// Strings and hash fields.
+    Int(Num<i128>),
+    /// Board members.
+    Float(Num<f64>),
+}
+
+/// One increment.
+#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
+pub enum Increment {
+    /// Of a string or hash field.
+    Int(i128),
+    /// Of a score; finite.
+    Float(f64),
+}
+
+/// The cuts that an operation makes in an element's sum: what it saw of each replica.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub enum SeenCuts {
+    /// Of integers.
+    Int(Vec<SeenCut<i128>>),
+    /// Of floats.
+    Float(Vec<SeenCut<f64>>),
+}
+
+impl SeenCuts {
+    /// Whether nothing was seen.
+    pub fn is_empty(&self) -> bool {
+        match self {
+            Self::Int(cuts) => cuts.is_empty(),
+            Self::Float(cuts) => cuts.is_empty(),
+        }
+    }
+
+    /// Drops what was seen of `replica`.
+    pub fn without(self, replica: ReplicaId) -> Self {
+        match self {
+            Self::Int(cuts) => Self::Int(cuts.into_iter().filter(|seen| seen.replica != replica).collect()),
+            Self::Float(cuts) => Self::Float(cuts.into_iter().filter(|seen| seen.replica != replica).collect()),
+        }
+    }
+}
+
+impl Sum {
+    fn empty(kind: Kind) -> Self {
+        match kind {
+            Kind::Board => Self::Float(Num::default()),
+            Kind::String | Kind::Set | Kind::Hash => Self::Int(Num::default()),
+        }
+    }
+
+    fn join(&mut self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Int(own), Self::Int(theirs)) => own.join(theirs),
+            (Self::Float(own), Self::Float(theirs)) => own.join(theirs),
+            // Decoders check that the sum fits the element's type.
+            (Self::Int(_), Self::Float(_)) | (Self::Float(_), Self::Int(_)) => false,
+        }
+    }
+
+    /// Whether any increment goes beyond its cut.
+    pub fn is_visible(&self) -> bool {
+        match self {
+            Self::Int(num) => num.is_visible(),
+            Self::Float(num) => num.is_visible(),
+        }
+    }
+
+    /// Whether nothing is recorded.
+    pub fn is_empty(&self) -> bool {
+        match self {
+            Self::Int(num) => num.is_empty(),
+            Self::Float(num) => num.is_empty(),
+        }
+    }
+
+    /// What an operation sees that resets all of it.
+    pub fn seen(&self) -> SeenCuts {
+        match self {
+            Self::Int(num) => SeenCuts::Int(num.seen()),
+            Self::Float(num) => SeenCuts::Float(num.seen()),
+        }
+    }
+
+    /// Applies cuts; returns whether anything changed.
+    pub fn cut(&mut self, cuts: &SeenCuts) -> bool {
+        let mut changed = false;
+        match (self, cuts) {
+            (Self::Int(num), SeenCuts::Int(cuts)) => cuts.iter().for_each(|cut| changed |= num.cut(*cut)),
+            (Self::Float(num), SeenCuts::Float(cuts)) => cuts.iter().for_each(|cut| changed |= num.cut(*cut)),
+            (Self::Int(_), SeenCuts::Float(_)) | (Self::Float(_), SeenCuts::Int(_)) => {}
+        }
+        changed
+    }
+
+    /// Adds to the caller's own share.
+    pub fn add(&mut self, replica: ReplicaId, no: No, by: Increment) {
+        match (self, by) {
+            (Self::Int(num), Increment::Int(by)) => num.add(replica, no, by),
+            (Self::Float(num), Increment::Float(by)) => num.add(replica, no, by),
+            (Self::Int(_), Increment::Float(_)) | (Self::Float(_), Increment::Int(_)) => {}
+        }
+    }
+
+    /// The last number that each replica's share records, as dots.
+    pub fn dots(&self) -> Vec<Dot> {
+        fn of<A>(parts: &Num<A>) -> Vec<Dot>
+        where
+            A: super::Amount,
+        {
+            parts
+                .parts()
+                .filter_map(|(replica, part)| part.ent.as_ref().map(|ent| Dot { replica, no: ent.n }))
+                .collect()
+        }
+        match self {
+            Self::Int(num) => of(num),
+            Self::Float(num) => of(num),
+        }
+    }
+
+    fn is_canonical(&self, kind: Kind) -> bool {
+        let finite = |part: &super::Part<f64>| {
+            part.ent.is_none_or(|ent| ent.acc.is_finite()) && part.cut.is_none_or(|cut| cut.acc.is_finite())
+        };
+        match self {
+            Self::Int(num) => kind != Kind::Board && num.is_canonical() && (kind != Kind::Set || num.is_empty()),
+            Self::Float(num) => kind == Kind::Board && num.is_canonical() && num.parts().all(|(_, part)| finite(part)),
+        }
+    }
+}
+
+/// An element's state.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Element {
+    /// What was written outright.
+    pub base: Causal<Base>,
+    /// What was added.
+    pub sum: Sum,
+}
+
+impl Element {
+    /// An absent element of `kind`.
+    pub fn empty(kind: Kind) -> Self {
+        Self { base: Causal::default(), sum: Sum::empty(kind) }
+    }
+
+    /// Joins `other`, known under `other_ctx`, into this, known under `own_ctx`.
+    pub fn join(&mut self, other: &Self, own_ctx: &Ctx, other_ctx: &Ctx) -> bool {
+        self.base.join(&other.base, own_ctx, other_ctx) | self.sum.join(&other.sum)
+    }
+
+    /// Whether a reader sees the element.
+    pub fn is_present(&self) -> bool {
+        !self.base.is_empty() || self.sum.is_visible()
+    }
+
+    /// Whether nothing at all is recorded, so that it need not be stored.
+    pub fn is_empty(&self) -> bool {
+        self.base.is_empty() && self.sum.is_empty()
+    }
+
+    /// The latest bytes written, without increments.
+    pub fn latest_bytes(&self) -> Option<&Bytes> {
+        self.base
+            .iter()
+            .filter_map(|(dot, base)| match base {
+                Base::Bytes { hlc, value } => Some((Stamp { hlc: *hlc, dot }, value)),
+                _ => None,
+            })
+            .max_by_key(|(stamp, _)| *stamp)
+            .map(|(_, value)| value)
+    }
+
+    /// The bytes that GET or HGET answers: the latest base, plus the increments where it is an integer. A base that is no
+    /// integer shows alone. `None` when absent.
+    pub fn value(&self) -> Option<Bytes> {
+        if !self.is_present() {
+            return None;
+        }
+        match self.integer() {
+            Ok(total) if self.sum.is_visible() => Some(Bytes::from(total.to_string())),
+            _ => self.latest_bytes().cloned(),
+        }
+    }
+
+    /// The integer that INCR continues from, 0 when absent; a merged view beyond i64 is clamped.
+    pub fn integer(&self) -> Result<i64, NotAnInteger> {
+        let base = match self.latest_bytes() {
+            Some(bytes) => parse_integer(bytes).ok_or(NotAnInteger)?,
+            None => 0,
+        };
+        let Sum::Int(sum) = &self.sum else { return Err(NotAnInteger) };
+        let total = i128::from(base).saturating_add(sum.value());
+        Ok(i64::try_from(total).unwrap_or(if total < 0 { i64::MIN } else { i64::MAX }))
+    }
+
+    /// The score of a board member: `min(max(latest Abs, every Max), every Min)`, absent terms skipped, plus the
+    /// increments in replica order. `None` when absent.
+    pub fn score(&self) -> Option<f64> {
+        if !self.is_present() {
+            return None;
+        }
+        let mut latest: Option<(Stamp, f64)> = None;
+        let (mut max, mut min): (Option<f64>, Option<f64>) = (None, None);
+        for (dot, base) in self.base.iter() {
+            match base {
+                Base::Abs { hlc, score } => {
+                    let stamp = Stamp { hlc: *hlc, dot };
+                    if latest.is_none_or(|(other, _)| other < stamp) {
+                        latest = Some((stamp, *score));
+                    }
+                }
+                Base::Max(score) => max = Some(max.map_or(*score, |m| m.max(*score))),
+                Base::Min(score) => min = Some(min.map_or(*score, |m| m.min(*score))),
+                Base::Member | Base::Bytes { .. } => {}
+            }
+        }
+        let raised = match (latest, max) {
+            (Some((_, abs)), Some(max)) => Some(abs.max(max)),
+            (Some((_, abs)), None) => Some(abs),
+            (None, max) => max,
+        };
+        let base = match (raised, min) {
+            (Some(raised), Some(min)) => raised.min(min),
+            (raised, min) => raised.or(min).unwrap_or(0.0),
+        };
+        let sum = match &self.sum {
+            Sum::Float(sum) if base.is_finite() => sum.value(),
+            _ => 0.0,
+        };
+        // Adding positive zero turns a negative one into it.
+        Some((base + sum).clamp(f64::NEG_INFINITY, f64::INFINITY) + 0.0)
+    }
+
+    /// Every dot that the element's state mentions.
+    pub fn dots(&self) -> impl Iterator<Item = Dot> + '_ {
+        self.base.dots().chain(self.sum.dots())
+    }
+
+    /// The latest time written here.
+    pub fn latest_hlc(&self) -> Option<Hlc> {
+        self.base.iter().filter_map(|(_, base)| base.hlc()).max()
+    }
+
+    /// Whether the representation keeps its invariants and fits the type; a decoder asks.
+    pub fn is_canonical(&self, kind: Kind) -> bool {
+        self.base.is_canonical() && self.base.iter().all(|(_, base)| base.fits(kind)) && self.sum.is_canonical(kind)
+    }
+}
+
+/// An increment met a value that is no integer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("the value is not an integer or out of range")]
+pub struct NotAnInteger;
+
+/// Parses an integer as Redis does: an optional minus, no plus, no leading zeros, within i64.
+pub fn parse_integer(bytes: &[u8]) -> Option<i64> {
+    let text = std::str::from_utf8(bytes).ok()?;
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    let plain = digits.bytes().all(|b| b.is_ascii_digit()) && (digits == "0" || !digits.starts_with('0'));
+    if !plain || text == "-0" {
+        return None;
+    }
+    text.parse().ok()
+}

@@ -1,0 +1,185 @@
+//! The lattice laws, once for every type: joins commute, associate and are idempotent, on states that replicas can reach.
+
+use super::*;
+use crate::{
+    hlc::Hlc,
+    id::{Dot, No, ReplicaId, Stamp, TimestampMs},
+};
+use bytes::Bytes;
+use proptest::prelude::*;
+
+/// Demands the laws of `join` on three states.
+fn assert_lattice_laws<T: Clone + PartialEq + std::fmt::Debug>(a: &T, b: &T, c: &T, join: impl Fn(&mut T, &T)) {
+    let joined = |x: &T, y: &T| {
+        let mut z = x.clone();
+        join(&mut z, y);
+        z
+    };
+    assert_eq!(joined(a, b), joined(b, a), "commutes");
+    assert_eq!(joined(&joined(a, b), c), joined(a, &joined(b, c)), "associates");
+    assert_eq!(joined(a, a), *a, "is idempotent");
+    let ab = joined(a, b);
+    assert_eq!(joined(&ab, a), ab, "absorbs");
+}
+
+/// One step of a history of three replicas of one key.
+#[derive(Clone, Debug)]
+enum Step {
+    Set(u8, u8),
+    Increment(u8, i8),
+    Add(u8, u8),
+    Remove(u8, u8),
+    Field(u8, u8),
+    FieldIncrement(u8, u8),
+    Score(u8, u8, u8, i8),
+    ScoreIncrement(u8, u8, i8),
+    Drop(u8, u8, u8),
+    Wipe(u8),
+    Raise(u8, u8),
+    Open(u8, Option<u8>),
+    Merge(u8, u8),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let r = 0_u8..3;
+    let e = 0_u8..3;
+    prop_oneof![
+        (r.clone(), any::<u8>()).prop_map(|(r, v)| Step::Set(r, v)),
+        (r.clone(), any::<i8>()).prop_map(|(r, v)| Step::Increment(r, v)),
+        (r.clone(), e.clone()).prop_map(|(r, e)| Step::Add(r, e)),
+        (r.clone(), e.clone()).prop_map(|(r, e)| Step::Remove(r, e)),
+        (r.clone(), e.clone()).prop_map(|(r, e)| Step::Field(r, e)),
+        (r.clone(), e.clone()).prop_map(|(r, e)| Step::FieldIncrement(r, e)),
+        (r.clone(), e.clone(), 0_u8..3, any::<i8>()).prop_map(|(r, e, k, v)| Step::Score(r, e, k, v)),
+        (r.clone(), e.clone(), any::<i8>()).prop_map(|(r, e, v)| Step::ScoreIncrement(r, e, v)),
+        (r.clone(), e.clone(), 1_u8..4).prop_map(|(r, e, k)| Step::Drop(r, e, k)),
+        r.clone().prop_map(Step::Wipe),
+        (r.clone(), any::<u8>()).prop_map(|(r, at)| Step::Raise(r, at)),
+        (r.clone(), any::<Option<u8>>()).prop_map(|(r, at)| Step::Open(r, at)),
+        (r.clone(), r).prop_map(|(a, b)| Step::Merge(a, b)),
+    ]
+}
+
+/// Three replicas that ran the steps; each merges whole states only.
+fn run(steps: &[Step]) -> [KeyState; 3] {
+    let mut states: [KeyState; 3] = Default::default();
+    let mut numbers = [0_u64; 3];
+    let name = |e: &u8| Bytes::copy_from_slice(&[b'a' + e]);
+    let mut apply = |states: &mut [KeyState; 3], r: u8, effect: Effect, time: usize| {
+        let r = usize::from(r);
+        numbers[r] += 1;
+        let dot = Dot { replica: ReplicaId::from_bits(r as u64), no: No(numbers[r]) };
+        let _ = states[r].apply(&effect, Mint { dot, hlc: Hlc::from_bits(time as u64) });
+    };
+    for (time, step) in steps.iter().enumerate() {
+        let write = |states: &[KeyState; 3], r: u8, element: ElementId, base: Option<NewBase>| {
+            let (seen, cuts) = states[usize::from(r)].seen(&element);
+            Effect::Write { element, base, seen, cuts }
+        };
+        let (r, effect) = match step {
+            Step::Merge(to, from) => {
+                let delta = states[usize::from(*from)].to_complete_delta();
+                let _ = states[usize::from(*to)].join(&delta);
+                continue;
+            }
+            Step::Set(r, v) => {
+                let value = if v % 4 == 0 { "text".to_owned() } else { v.to_string() };
+                (*r, write(&states, *r, ElementId::String, Some(NewBase::Bytes(value.into()))))
+            }
+            Step::Increment(r, v) => {
+                (*r, Effect::Add { element: ElementId::String, by: Increment::Int((*v).into()) })
+            }
+            Step::Add(r, e) => (*r, write(&states, *r, ElementId::Member(name(e)), Some(NewBase::Member))),
+            Step::Remove(r, e) => (*r, write(&states, *r, ElementId::Member(name(e)), None)),
+            Step::Field(r, e) => {
+                (*r, write(&states, *r, ElementId::Field(name(e)), Some(NewBase::Bytes(Bytes::from_static(b"7")))))
+            }
+            Step::FieldIncrement(r, e) => {
+                (*r, Effect::Add { element: ElementId::Field(name(e)), by: Increment::Int(1) })
+            }
+            Step::Score(r, e, k, v) => {
+                let score = f64::from(*v);
+                let base = [NewBase::Abs(score), NewBase::Max(score), NewBase::Min(score)][usize::from(*k)].clone();
+                (*r, write(&states, *r, ElementId::Ranked(name(e)), Some(base)))
+            }
+            Step::ScoreIncrement(r, e, v) => {
+                (*r, Effect::Add { element: ElementId::Ranked(name(e)), by: Increment::Float(f64::from(*v) / 4.0) })
+            }
+            Step::Drop(r, e, k) => {
+                (*r, write(&states, *r, ElementId::of(Kind::ALL[usize::from(*k)], name(e)), None))
+            }
+            Step::Wipe(r) => (*r, states[usize::from(*r)].seen_whole()),
+            Step::Raise(r, at) => (*r, Effect::Deadline(DeadlineChange::Raise(TimestampMs((*at).into())))),
+            Step::Open(r, at) => {
+                (*r, Effect::Deadline(DeadlineChange::Open(at.map(|at| TimestampMs(at.into())))))
+            }
+        };
+        apply(&mut states, r, effect, time);
+    }
+    states
+}
+
+fn assert_counts_agree(state: &KeyState) {
+    for kind in Kind::ALL {
+        assert_eq!(state.count(kind), state.elements_of(kind).filter(|(_, e)| e.is_present()).count());
+    }
+    let mut ranked: Vec<_> =
+        state.elements_of(Kind::Board).filter_map(|(id, e)| Some((e.score()?, id.name()))).collect();
+    ranked.sort_by(|a, b| a.0.total_cmp(&b.0).then_with(|| a.1.cmp(&b.1)));
+    assert_eq!(state.ranks().iter().map(|(m, s)| (s, m.clone())).collect::<Vec<_>>(), ranked);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1500))]
+
+    #[test]
+    fn key_state_of_every_type_is_a_lattice(steps in proptest::collection::vec(step(), 0..40)) {
+        let [a, b, c] = run(&steps);
+        assert_lattice_laws(&a, &b, &c, |x, y| { let _ = x.join(&y.to_complete_delta()); });
+        for state in [&a, &b, &c] {
+            assert_counts_agree(state);
+            prop_assert!(state.to_complete_delta().is_canonical());
+        }
+    }
+
+    #[test]
+    fn deadline_is_a_lattice(parts in proptest::collection::vec((0_u64..4, 0_u64..3, any::<Option<u8>>()), 3)) {
+        let deadline = |(hlc, replica, at): &(u64, u64, Option<u8>)| {
+            let at = at.map(|at| TimestampMs(at.into()));
+            let mut deadline = Deadline::default();
+            if *hlc > 0 {
+                let dot = Dot { replica: ReplicaId::from_bits(*replica), no: No(*hlc) };
+                deadline.open(Stamp { hlc: Hlc::from_bits(*hlc), dot }, at);
+            } else if let Some(at) = at {
+                deadline.raise(at);
+            }
+            deadline
+        };
+        assert_lattice_laws(&deadline(&parts[0]), &deadline(&parts[1]), &deadline(&parts[2]), |x, y| { x.join(y); });
+    }
+
+    #[test]
+    fn ctx_is_a_lattice(parts in proptest::collection::vec(proptest::collection::vec((0_u64..3, 0_u64..30, 1_u64..6), 0..6), 3)) {
+        let ctx = |parts: &[(u64, u64, u64)]| {
+            let mut ctx = Ctx::new();
+            for (replica, start, length) in parts {
+                ctx.insert_interval(ReplicaId::from_bits(*replica), No(*start), No(start + length));
+            }
+            ctx
+        };
+        assert_lattice_laws(&ctx(&parts[0]), &ctx(&parts[1]), &ctx(&parts[2]), |x, y| { x.union(y); });
+    }
+
+    #[test]
+    fn revocations_are_a_lattice(parts in proptest::collection::vec(proptest::collection::vec((0_u8..3, 0_u64..3, 0_i64..9), 0..5), 3)) {
+        let revocations = |parts: &[(u8, u64, i64)]| {
+            let mut all = Revocations::default();
+            for (subject, generation, until) in parts {
+                let revocation = Revocation { generation: *generation, until: TimestampMs(*until) };
+                let _ = all.revoke(Bytes::copy_from_slice(&[*subject]), revocation);
+            }
+            all
+        };
+        assert_lattice_laws(&revocations(&parts[0]), &revocations(&parts[1]), &revocations(&parts[2]), |x, y| { x.join(y); });
+    }
+}

@@ -1,1 +1,159 @@
-//! Placeholder until this room is furnished.
+//! The leaf machine for a browser tab: [`WasmLeaf`] and the plain JavaScript values that go in and come out.
+//!
+//! Sans-IO like the machine itself. Time and entropy are arguments, effects are return values that the TypeScript in
+//! this folder performs, so the module imports nothing but wasm-bindgen's own glue. What a command means is the core's
+//! business; sockets, timers and retries are TypeScript's.
+
+mod effect;
+mod reply;
+
+use bytes::Bytes;
+use effect::JsEffect;
+use headwater::{
+    command::CommandError,
+    id::{ClientId, Key, TimestampMs},
+    leaf::{Leaf, LeafEffect, LeafInput},
+    message::Lifetime,
+    wire,
+};
+use wasm_bindgen::prelude::*;
+
+#[wasm_bindgen(typescript_custom_section)]
+const TYPES: &str = r#"
+/** What a command came to: exactly one of `result` and `error` is there. `result` is a `Reply`. */
+export interface Outcome {
+  result?: Reply;
+  error?: string;
+  effects: Effect[];
+}
+
+/** What an application shows of its leaf. */
+export interface LeafStatus {
+  /** Whether a hub has welcomed this leaf on the present socket. */
+  isConnected: boolean;
+  /** Operations not settled by their hub. */
+  pending: number;
+  /** Keys in the view. */
+  keys: number;
+  /** The hub's clock minus this leaf's, in milliseconds. */
+  offsetMs: number;
+}
+"#;
+
+#[wasm_bindgen]
+extern "C" {
+    #[wasm_bindgen(typescript_type = "Outcome")]
+    /// What a command came to.
+    pub type JsOutcome;
+    #[wasm_bindgen(constructor, js_class = "Object")]
+    fn new() -> JsOutcome;
+    #[wasm_bindgen(method, setter)]
+    fn set_result(this: &JsOutcome, result: JsValue);
+    #[wasm_bindgen(method, setter)]
+    fn set_error(this: &JsOutcome, error: &str);
+    #[wasm_bindgen(method, setter)]
+    fn set_effects(this: &JsOutcome, effects: Vec<JsEffect>);
+
+    #[wasm_bindgen(typescript_type = "LeafStatus")]
+    /// What an application shows of its leaf.
+    pub type JsLeafStatus;
+    #[wasm_bindgen(constructor, js_class = "Object")]
+    fn new() -> JsLeafStatus;
+    #[wasm_bindgen(method, setter, js_name = "isConnected")]
+    fn set_is_connected(this: &JsLeafStatus, is_connected: bool);
+    #[wasm_bindgen(method, setter)]
+    fn set_pending(this: &JsLeafStatus, pending: usize);
+    #[wasm_bindgen(method, setter)]
+    fn set_keys(this: &JsLeafStatus, keys: usize);
+    #[wasm_bindgen(method, setter, js_name = "offsetMs")]
+    fn set_offset_ms(this: &JsLeafStatus, offset_ms: f64);
+}
+
+/// One tab's leaf. Every `now` is `Date.now()`; every list of effects is to be performed in order, before the next call.
+#[wasm_bindgen]
+pub struct WasmLeaf {
+    leaf: Leaf,
+}
+
+#[wasm_bindgen]
+impl WasmLeaf {
+    /// A leaf that holds nothing, named by 128 random bits.
+    #[wasm_bindgen(constructor)]
+    pub fn new(entropy_high: u64, entropy_low: u64) -> Self {
+        let client = ClientId(u128::from(entropy_high) << 64 | u128::from(entropy_low));
+        Self { leaf: Leaf::new(client, Lifetime::Tab) }
+    }
+
+    /// A socket to a hub opened.
+    pub fn opened(&mut self, now: f64) -> Result<Vec<JsEffect>, JsError> {
+        self.handle(LeafInput::Opened, now)
+    }
+
+    /// The socket is gone.
+    pub fn closed(&mut self, now: f64) -> Result<Vec<JsEffect>, JsError> {
+        self.handle(LeafInput::Closed, now)
+    }
+
+    /// One binary message from the hub; throws when it is no frame of this protocol.
+    pub fn receive(&mut self, frame: &[u8], now: f64) -> Result<Vec<JsEffect>, JsError> {
+        let message = wire::decode(frame)?;
+        self.handle(LeafInput::Hub(message), now)
+    }
+
+    /// The application wants these keys and their changes; throws when one is too long.
+    pub fn subscribe(&mut self, keys: Vec<String>, now: f64) -> Result<Vec<JsEffect>, JsError> {
+        self.handle(LeafInput::Subscribe(parsed(keys)?), now)
+    }
+
+    /// The application no longer wants these; throws when one is too long.
+    pub fn unsubscribe(&mut self, keys: Vec<String>, now: f64) -> Result<Vec<JsEffect>, JsError> {
+        self.handle(LeafInput::Unsubscribe(parsed(keys)?), now)
+    }
+
+    /// The time that the last `wake-at` asked for has come.
+    pub fn tick(&mut self, now: f64) -> Result<Vec<JsEffect>, JsError> {
+        self.handle(LeafInput::Tick, now)
+    }
+
+    /// Runs a Redis command against the view, at once.
+    pub fn command(&mut self, arguments: Vec<String>, now: f64) -> Result<JsOutcome, JsError> {
+        let arguments: Vec<Bytes> = arguments.into_iter().map(Bytes::from).collect();
+        let (answer, effects) = self.leaf.command(&arguments, timestamp(now));
+        let outcome = JsOutcome::new();
+        match answer {
+            Ok(reply) => outcome.set_result(reply::to_js(reply)),
+            Err(error) => outcome.set_error(&error.to_string()),
+        }
+        outcome.set_effects(to_js(effects)?);
+        Ok(outcome)
+    }
+
+    /// What to show of the leaf.
+    pub fn status(&self) -> JsLeafStatus {
+        let status = self.leaf.status();
+        let shown = JsLeafStatus::new();
+        shown.set_is_connected(status.is_connected);
+        shown.set_pending(status.pending);
+        shown.set_keys(status.keys);
+        // Exact: clocks do not differ by 2^53 ms.
+        shown.set_offset_ms(status.offset_ms as f64);
+        shown
+    }
+
+    fn handle(&mut self, input: LeafInput, now: f64) -> Result<Vec<JsEffect>, JsError> {
+        to_js(self.leaf.handle(input, timestamp(now)))
+    }
+}
+
+/// `Date.now()` counts whole milliseconds and is a double only because JavaScript has no other number.
+fn timestamp(now: f64) -> TimestampMs {
+    TimestampMs(now as i64)
+}
+
+fn parsed(keys: Vec<String>) -> Result<Vec<Key>, JsError> {
+    Ok(keys.into_iter().map(|key| Key::new(key).map_err(CommandError::from)).collect::<Result<_, _>>()?)
+}
+
+fn to_js(effects: Vec<LeafEffect>) -> Result<Vec<JsEffect>, JsError> {
+    Ok(effects.into_iter().map(effect::to_js).collect::<Result<_, _>>()?)
+}

@@ -15,8 +15,12 @@ use super::truth::Truth;
 const BATCH: usize = 250;
 /// How far a deadline may be off: clocks are read at different ends, and edges may see only whole milliseconds of a request.
 const DEADLINE_TOLERANCE: Duration = Duration::from_secs(2);
-/// How many members of each kind the table shows.
+/// How many members of each board the table shows.
 const ROWS_SHOWN: usize = 5;
+/// How many sessions it shows.
+const SESSIONS_SHOWN: usize = 3;
+/// How many minutes.
+const MINUTES_SHOWN: usize = 3;
 
 /// What the comparison came to.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -62,7 +66,7 @@ impl Check {
             let is_minute = key.starts_with("hits:minute:");
             minutes += usize::from(is_minute);
             let found = found.text().unwrap_or_else(nothing);
-            self.compare("counters", key.clone(), value.to_string(), found, !is_minute || minutes <= 2);
+            self.compare("counters", key.clone(), value.to_string(), found, !is_minute || minutes <= MINUTES_SHOWN);
         }
         Ok(())
     }
@@ -71,19 +75,12 @@ impl Check {
         let found = ask_all(store, "ZRANGE", truth.boards.keys().copied(), &["0", "-1", "WITHSCORES"]).await?;
         for ((board, members), found) in truth.boards.iter().zip(found) {
             let mut scores = pairs(format!("ZRANGE {board}"), found)?;
-            let shown = first_by_score(members);
-            for (member, score) in members {
+            for (rank, (member, score)) in ranked(members.iter(), |score| *score).into_iter().enumerate() {
                 // Redis may write 1e20 or 5.0 for whole numbers; the log's sums are exact in a double.
                 let found = scores.remove(member);
                 let same = found.as_ref().and_then(|text| text.parse::<f64>().ok()) == Some(*score as f64);
                 let found = if same { score.to_string() } else { found.unwrap_or_else(nothing) };
-                self.compare(
-                    "board members",
-                    format!("{board} {member}"),
-                    score.to_string(),
-                    found,
-                    shown.contains(member),
-                );
+                self.compare("board members", format!("{board} {member}"), score.to_string(), found, rank < ROWS_SHOWN);
             }
             self.surplus(board, scores);
         }
@@ -107,10 +104,9 @@ impl Check {
     }
 
     async fn sessions(&mut self, store: &Store, truth: &Truth) -> Result<(), ReadError> {
-        let hits = truth.sessions.iter().map(|(key, session)| (key.clone(), session.hits)).collect();
-        let shown = first_by_score(&hits);
-        let found = ask_all(store, "HGETALL", truth.sessions.keys().map(String::as_str), &[]).await?;
-        for ((key, session), found) in truth.sessions.iter().zip(found) {
+        let sessions = ranked(truth.sessions.iter(), |session| session.hits);
+        let found = ask_all(store, "HGETALL", sessions.iter().map(|(key, _)| key.as_str()), &[]).await?;
+        for (rank, ((key, session), found)) in sessions.into_iter().zip(found).enumerate() {
             let mut fields = pairs(format!("HGETALL {key}"), found)?;
             let truths = [
                 (keys::SESSION_PATH, session.path.clone()),
@@ -119,7 +115,7 @@ impl Check {
             ];
             for (field, truth) in truths {
                 let found = fields.remove(field).unwrap_or_else(nothing);
-                self.compare("session fields", format!("{key} {field}"), truth, found, shown.contains(key));
+                self.compare("session fields", format!("{key} {field}"), truth, found, rank < SESSIONS_SHOWN);
             }
             self.surplus(key, fields);
         }
@@ -261,11 +257,14 @@ fn pairs(command: String, found: Found) -> Result<BTreeMap<String, String>, Read
     Ok(flat.chunks_exact(2).filter_map(|pair| Some((pair.first()?.clone(), pair.get(1)?.clone()))).collect())
 }
 
-/// The members with the highest scores.
-fn first_by_score(members: &BTreeMap<String, u64>) -> BTreeSet<String> {
-    let mut ranked: Vec<(&String, &u64)> = members.iter().collect();
-    ranked.sort_by_key(|(member, score)| (std::cmp::Reverse(**score), *member));
-    ranked.into_iter().take(ROWS_SHOWN).map(|(member, _)| member.clone()).collect()
+/// The highest first.
+fn ranked<'a, V>(
+    all: impl Iterator<Item = (&'a String, &'a V)>,
+    score: impl Fn(&V) -> u64,
+) -> Vec<(&'a String, &'a V)> {
+    let mut all: Vec<_> = all.collect();
+    all.sort_by_key(|(name, value)| (std::cmp::Reverse(score(value)), *name));
+    all
 }
 
 fn nothing() -> String {

@@ -97,7 +97,8 @@ impl StoreChoice {
 }
 
 /// Runs the demo to its end, or to Ctrl-C; either way nothing that it started is left.
-pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
+pub(crate) fn run(args: Args) -> anyhow::Result<()> {
+    let once = args.once;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     runtime.block_on(async {
         tokio::select! {
@@ -105,7 +106,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
             interrupt = tokio::signal::ctrl_c() => {
                 interrupt.context("cannot listen for Ctrl-C")?;
                 // Dropping the other branch has taken the parts down.
-                if args.once { bail!("interrupted") }
+                if once { bail!("interrupted") }
                 eprintln!("\nstopped");
                 Ok(())
             }
@@ -113,12 +114,12 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     })
 }
 
-async fn demo(args: &Args) -> anyhow::Result<()> {
+async fn demo(args: Args) -> anyhow::Result<()> {
     let redis = args.store.is_redis()?;
     let dir = target().join("demo");
     let _lock = prepare(&dir)?;
-    let input = match &args.input {
-        Some(path) => path.clone(),
+    let input = match args.input {
+        Some(path) => path,
         None => generate_log(&dir, args.lines, args.seed)?,
     };
     let log = Log::read(&input)?;

@@ -4,12 +4,17 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use hyper::body::Bytes;
+use redis::AsyncConnectionConfig;
 use redis::aio::MultiplexedConnection;
 use tokio::sync::Mutex;
 
 use super::http::{Http, HttpError};
+
+/// How long Redis may take for one pipeline.
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A reply of either store, brought to one form.
 #[derive(Clone, Debug, PartialEq)]
@@ -124,7 +129,7 @@ impl Store {
     pub(crate) fn name(&self) -> &'static str {
         match self {
             Self::Redis(_) => "Redis",
-            Self::Embedded(_) => "embedded",
+            Self::Embedded(_) => "the embedded store",
         }
     }
 
@@ -178,7 +183,12 @@ impl RedisReader {
         let mut slot = self.connection.lock().await;
         match &*slot {
             Some(connection) => Ok(connection.clone()),
-            None => Ok(slot.insert(self.client.get_multiplexed_async_connection().await?).clone()),
+            None => {
+                // The default half second is too short for a large board.
+                let config = AsyncConnectionConfig::new().set_response_timeout(Some(RESPONSE_TIMEOUT));
+                let connection = self.client.get_multiplexed_async_connection_with_config(&config).await?;
+                Ok(slot.insert(connection).clone())
+            }
         }
     }
 }

@@ -43,9 +43,7 @@ fn built_last(root: &Path, name: &str) -> PathBuf {
     if linked(&debug) > linked(&release) { debug } else { release }
 }
 
-/// The npm package that carries workerd for this machine.
-fn workerd_package() -> String {
-    let system = if cfg!(target_os = "macos") { "darwin" } else { "linux" };
-    let processor = if cfg!(target_arch = "aarch64") { "arm64" } else { "64" };
-    format!("workerd-{system}-{processor}")
+/// The npm package that carries workerd for this machine; setup installs it on Linux only.
+fn workerd_package() -> &'static str {
+    if cfg!(target_arch = "aarch64") { "workerd-linux-arm64" } else { "workerd-linux-64" }
 }

@@ -1,0 +1,118 @@
+//! Builds what ships: the edge Worker, the browser package with the site, the daemon.
+//!
+//! Cargo decides what to compile. What comes after it (wasm-bindgen, wasm-opt, bundling) is done again only when its
+//! inputs have changed, which a fingerprint over their contents tells.
+
+mod edge;
+mod fingerprint;
+mod www;
+
+use std::fs::{self, File};
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+use crate::process::{cargo, run as run_command};
+use crate::setup::Part;
+use crate::workspace::{WASM_TARGET, Workspace};
+
+/// One thing that is built.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Artefact {
+    /// The Worker and its Durable Objects, in edge/build.
+    Edge,
+    /// The browser package and the site, in www/dist.
+    Www,
+    /// origin-sync, in cargo's target directory.
+    Daemon,
+}
+
+impl Artefact {
+    pub(crate) const ALL: [Self; 3] = [Self::Edge, Self::Www, Self::Daemon];
+}
+
+/// How much work the compiler puts in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Profile {
+    Dev,
+    Release,
+}
+
+impl Profile {
+    fn cargo_arguments(self) -> &'static [&'static str] {
+        match self {
+            Self::Dev => &[],
+            Self::Release => &["--release"],
+        }
+    }
+
+    /// What cargo calls its output directory.
+    fn directory(self) -> &'static str {
+        match self {
+            Self::Dev => "debug",
+            Self::Release => "release",
+        }
+    }
+}
+
+/// The tools that building takes.
+pub(crate) fn parts(artefacts: &[Artefact]) -> Vec<Part> {
+    let of_one = |artefact: &Artefact| match artefact {
+        Artefact::Edge => {
+            vec![Part::WasmTarget, Part::Node, Part::NpmPackages, Part::WasmBindgen, Part::WorkerBuild]
+        }
+        Artefact::Www => vec![Part::WasmTarget, Part::Node, Part::NpmPackages, Part::WasmBindgen],
+        Artefact::Daemon => vec![],
+    };
+    artefacts.iter().flat_map(of_one).collect()
+}
+
+/// Builds what is not up to date. Two runs at once take turns.
+pub(crate) fn run(workspace: &Workspace, artefacts: &[Artefact], profile: Profile) -> Result<()> {
+    fs::create_dir_all(workspace.scratch(""))?;
+    let turn = File::create(workspace.scratch("build.lock"))?;
+    turn.lock()?;
+    for artefact in artefacts {
+        match artefact {
+            Artefact::Edge => edge::build(workspace, profile).context("the edge Worker"),
+            Artefact::Www => www::build(workspace, profile).context("the browser package"),
+            Artefact::Daemon => daemon(workspace, profile).context("the daemon"),
+        }?;
+    }
+    Ok(())
+}
+
+/// Builds the browser package's wasm module as cargo leaves it, before wasm-bindgen.
+pub(crate) fn www_module(workspace: &Workspace) -> Result<std::path::PathBuf> {
+    www::module(workspace, Profile::Release)
+}
+
+fn daemon(workspace: &Workspace, profile: Profile) -> Result<()> {
+    let mut build = cargo(workspace);
+    build.args(["build", "--package", "origin-sync"]).args(profile.cargo_arguments());
+    run_command(&mut build)
+}
+
+/// A cargo build of one crate's library for wasm.
+fn wasm_library(workspace: &Workspace, package: &str, profile: Profile) -> Command {
+    let mut build = cargo(workspace);
+    build.args(["build", "--package", package, "--lib", "--target", WASM_TARGET]).args(profile.cargo_arguments());
+    build
+}
+
+/// The module that [`wasm_library`] left.
+fn built_module(workspace: &Workspace, package: &str, profile: Profile) -> Result<std::path::PathBuf> {
+    let module = workspace.wasm_module(package, profile.directory());
+    if !module.is_file() {
+        bail!("{package} makes no {}: its crate-type needs \"cdylib\"", module.display());
+    }
+    Ok(module)
+}
+
+fn say_size(workspace: &Workspace, module: &Path) -> Result<()> {
+    let kilobytes = module.metadata()?.len().div_ceil(1000);
+    let name = module.strip_prefix(&workspace.root).unwrap_or(module);
+    eprintln!("{}: {kilobytes} kB", name.display());
+    Ok(())
+}

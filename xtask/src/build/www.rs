@@ -1,0 +1,116 @@
+//! The browser package and the site, in www/dist: the wasm module with its bindings, the bundled TypeScript, and
+//! www/public as it is.
+//!
+//! Each www/src/*.ts is an entry of its own. It imports the bindings as `./headwater.js`, which stays an import.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result};
+
+use super::fingerprint::{Fingerprint, files_below};
+use super::{Profile, built_module, say_size, wasm_library};
+use crate::process::run;
+use crate::workspace::Workspace;
+
+const PACKAGE: &str = "headwater-www";
+const BINDINGS: &str = "headwater";
+
+/// What rustc assumes of every host, and no more: a browser may lack what wasm-opt knows besides.
+const WASM_FEATURES: [&str; 6] =
+    ["mutable-globals", "sign-ext", "nontrapping-float-to-int", "bulk-memory", "multivalue", "reference-types"];
+
+/// Builds the module as cargo leaves it.
+pub(super) fn module(workspace: &Workspace, profile: Profile) -> Result<PathBuf> {
+    run(&mut wasm_library(workspace, PACKAGE, profile))?;
+    built_module(workspace, PACKAGE, profile)
+}
+
+pub(super) fn build(workspace: &Workspace, profile: Profile) -> Result<()> {
+    let module = module(workspace, profile)?;
+    let www = workspace.root.join("www");
+    let inputs = Fingerprint::default()
+        .text(profile.directory())
+        .file(&module)?
+        .file(&workspace.root.join("package-lock.json"))?
+        .file(&workspace.tools().join(".crates.toml"))?
+        .folder(&www.join("src"))?
+        .folder(&www.join("public"))?;
+    let stamp = workspace.scratch("www.stamp");
+    let dist = &workspace.layout.www_dist;
+    if inputs.is_recorded(&stamp) && dist.is_dir() {
+        return Ok(());
+    }
+
+    let stage = workspace.scratch("www");
+    if stage.exists() {
+        fs::remove_dir_all(&stage)?;
+    }
+    mirror(&www.join("public"), &stage)?;
+    bind(workspace, &module, &stage, profile)?;
+    bundle(workspace, &entries(&www.join("src"))?, &stage, profile)?;
+    mirror(&stage, dist)?;
+    say_size(workspace, &dist.join(format!("{BINDINGS}_bg.wasm")))?;
+    inputs.record(&stamp)
+}
+
+fn bind(workspace: &Workspace, module: &Path, stage: &Path, profile: Profile) -> Result<()> {
+    let mut bindgen = Command::new(workspace.tool("wasm-bindgen"));
+    bindgen.args(["--target", "web", "--out-name", BINDINGS, "--out-dir"]).arg(stage).arg(module);
+    run(&mut bindgen)?;
+    if profile == Profile::Dev {
+        return Ok(());
+    }
+    let bound = stage.join(format!("{BINDINGS}_bg.wasm"));
+    let mut optimise = Command::new(workspace.npm_tool("wasm-opt"));
+    optimise.args(["-O", "--output"]).arg(&bound).arg(&bound);
+    optimise.args(WASM_FEATURES.map(|feature| format!("--enable-{feature}")));
+    run(&mut optimise)
+}
+
+fn entries(source: &Path) -> Result<Vec<PathBuf>> {
+    let is_entry = |path: &PathBuf| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        path.parent() == Some(source)
+            && name.ends_with(".ts")
+            && !name.ends_with(".d.ts")
+            && !name.ends_with(".test.ts")
+    };
+    Ok(files_below(source)?.into_iter().filter(is_entry).collect())
+}
+
+fn bundle(workspace: &Workspace, entries: &[PathBuf], stage: &Path, profile: Profile) -> Result<()> {
+    if entries.is_empty() {
+        return Ok(());
+    }
+    let mut esbuild = Command::new(workspace.npm_tool("esbuild"));
+    esbuild
+        .args(["--bundle", "--splitting", "--format=esm", "--target=es2022", "--sourcemap", "--log-level=warning"])
+        .arg(format!("--external:./{BINDINGS}.js"))
+        .arg(format!("--outdir={}", stage.display()))
+        .args(entries);
+    if profile == Profile::Release {
+        esbuild.arg("--minify");
+    }
+    run(&mut esbuild)
+}
+
+/// Makes `to` hold what `from` holds and nothing else, without a moment in which a file that stays is absent. Nothing
+/// where `from` does not exist.
+fn mirror(from: &Path, to: &Path) -> Result<()> {
+    fs::create_dir_all(to)?;
+    let wanted: Vec<PathBuf> =
+        files_below(from)?.iter().filter_map(|path| path.strip_prefix(from).ok().map(Path::to_path_buf)).collect();
+    for file in &wanted {
+        let target = to.join(file);
+        fs::create_dir_all(target.parent().unwrap_or(to))?;
+        fs::copy(from.join(file), &target).with_context(|| target.display().to_string())?;
+    }
+    for file in files_below(to)? {
+        if file.strip_prefix(to).is_ok_and(|file| !wanted.iter().any(|wanted| wanted == file)) {
+            fs::remove_file(file)?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,89 @@
+//! What holds of the source, and is checked without running it.
+//!
+//! Every check runs even where an earlier one failed, so that one run shows all there is to mend.
+
+mod dependencies;
+mod imports;
+mod purity;
+
+use std::process::Command;
+use std::time::Instant;
+
+use anyhow::{Result, bail};
+
+use crate::build;
+use crate::process::{cargo, run as run_command, succeeds};
+use crate::setup::{Part, ensure};
+use crate::workspace::{WASM_TARGET, Workspace};
+
+type Check = fn(&Workspace) -> Result<()>;
+
+const CHECKS: &[(&str, Check)] = &[
+    ("format", format),
+    ("clippy", clippy),
+    ("clippy for wasm", clippy_for_wasm),
+    ("dependencies point inward", dependencies::check),
+    ("the core draws on nothing but its arguments", purity::check),
+    ("the core imports nothing", imports::core),
+    ("the browser module imports its bindings only", imports::www),
+    ("types of the browser package", browser_types),
+    ("cargo-deny", cargo_deny),
+];
+
+/// `cargo xtask lint`.
+pub(crate) fn run(workspace: &Workspace) -> Result<()> {
+    ensure(workspace, [Part::WasmTarget])?;
+    let mut failed = Vec::new();
+    for (name, check) in CHECKS {
+        let started = Instant::now();
+        let outcome = check(workspace);
+        let word = if outcome.is_ok() { "holds" } else { "FAILS" };
+        eprintln!("{name}: {word} ({:.1} s)", started.elapsed().as_secs_f64());
+        if let Err(error) = outcome {
+            eprintln!("{error:#}");
+            failed.push(*name);
+        }
+    }
+    if !failed.is_empty() {
+        bail!("{} of {} checks failed: {}", failed.len(), CHECKS.len(), failed.join("; "));
+    }
+    Ok(())
+}
+
+fn format(workspace: &Workspace) -> Result<()> {
+    run_command(cargo(workspace).args(["fmt", "--all", "--check"]))
+}
+
+fn clippy(workspace: &Workspace) -> Result<()> {
+    run_command(cargo(workspace).args(["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"]))
+}
+
+/// What is under `cfg(target_arch = "wasm32")` is seen only here.
+fn clippy_for_wasm(workspace: &Workspace) -> Result<()> {
+    let mut clippy = cargo(workspace);
+    clippy.args(["clippy", "--target", WASM_TARGET]);
+    clippy.args(["--package", "headwater", "--package", "headwater-edge", "--package", "headwater-www"]);
+    run_command(clippy.args(["--", "--deny", "warnings"]))
+}
+
+/// The TypeScript is checked against the bindings that wasm-bindgen wrote, so those are built first.
+fn browser_types(workspace: &Workspace) -> Result<()> {
+    let project = workspace.root.join("www/tsconfig.json");
+    if !project.is_file() {
+        eprintln!("www/tsconfig.json does not exist: nothing to check");
+        return Ok(());
+    }
+    let artefacts = [build::Artefact::Www];
+    ensure(workspace, build::parts(&artefacts))?;
+    build::run(workspace, &artefacts, build::Profile::Release)?;
+    run_command(Command::new(workspace.npm_tool("tsc")).args(["--noEmit", "--project"]).arg(project))
+}
+
+/// An advisory check, run where somebody has installed the tool.
+fn cargo_deny(workspace: &Workspace) -> Result<()> {
+    if !succeeds(cargo(workspace).args(["deny", "--version"])) {
+        eprintln!("cargo-deny is not installed: licences and advisories are not checked here");
+        return Ok(());
+    }
+    run_command(cargo(workspace).args(["deny", "check"]))
+}

@@ -1,0 +1,233 @@
+//! Installs the tools that are missing, and nothing else.
+//!
+//! What can stay inside the checkout does: programs of crates in `target/tools`, npm packages in `node_modules`. Only
+//! Redis, Chromium and OpenSSL's headers come from the system's packages. Versions are pinned here and in the npm lock
+//! file. The system's own Redis service, where its package starts one, is never used: everything of ours has its own
+//! port.
+
+use std::fs;
+use std::io::{IsTerminal, stdin};
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+use crate::process::{cargo, output, run_quietly, succeeds};
+use crate::workspace::{WASM_TARGET, Workspace};
+
+const WORKER_BUILD: &str = "0.8.7";
+/// The same as the library's in Cargo.toml: the two speak a private format with each other.
+const WASM_BINDGEN: &str = "0.2.130";
+const NODE_MAJOR_MIN: u32 = 20;
+
+/// One thing that may be missing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Part {
+    WasmTarget,
+    Node,
+    NpmPackages,
+    WasmBindgen,
+    WorkerBuild,
+    Redis,
+    Chromium,
+}
+
+impl Part {
+    /// All, each after what it needs.
+    const ALL: [Self; 7] = [
+        Self::WasmTarget,
+        Self::Node,
+        Self::NpmPackages,
+        Self::WasmBindgen,
+        Self::WorkerBuild,
+        Self::Redis,
+        Self::Chromium,
+    ];
+
+    fn name(self) -> String {
+        match self {
+            Self::WasmTarget => format!("Rust target {WASM_TARGET}"),
+            Self::Node => format!("Node {NODE_MAJOR_MIN} or later"),
+            Self::NpmPackages => "npm packages".into(),
+            Self::WasmBindgen => format!("wasm-bindgen {WASM_BINDGEN}"),
+            Self::WorkerBuild => format!("worker-build {WORKER_BUILD}"),
+            Self::Redis => "Redis".into(),
+            Self::Chromium => "Chromium".into(),
+        }
+    }
+
+    fn present(self, workspace: &Workspace) -> bool {
+        match self {
+            Self::WasmTarget => wasm_library(workspace).is_some_and(|library| library.is_dir()),
+            Self::Node => node_major().is_some_and(|major| major >= NODE_MAJOR_MIN),
+            Self::NpmPackages => {
+                npm_installed(workspace).is_some() && npm_installed(workspace) == npm_locked(workspace)
+            }
+            Self::WasmBindgen => installed_with_cargo(workspace, "wasm-bindgen-cli", WASM_BINDGEN),
+            Self::WorkerBuild => installed_with_cargo(workspace, "worker-build", WORKER_BUILD),
+            Self::Redis => on_path("redis-server") && on_path("redis-cli"),
+            Self::Chromium => chromium().is_some() && on_path("chromedriver"),
+        }
+    }
+
+    fn install(self, workspace: &Workspace) -> Result<()> {
+        match self {
+            Self::WasmTarget => {
+                let mut rustup = Command::new("rustup");
+                rustup.current_dir(&workspace.root).args(["target", "add", WASM_TARGET]);
+                quietly(workspace, self, &mut rustup).context("is Rust installed with rustup (https://rustup.rs)?")
+            }
+            Self::Node => match node_major() {
+                Some(major) => {
+                    bail!("Node {major} is too old; {NODE_MAJOR_MIN} or later is needed (https://nodejs.org)")
+                }
+                None => bail!("Node is not installed; {NODE_MAJOR_MIN} or later is needed (https://nodejs.org)"),
+            },
+            Self::NpmPackages => {
+                let mut npm = Command::new("npm");
+                // No package's own script runs here: each of ours works without.
+                npm.current_dir(&workspace.root).args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"]);
+                quietly(workspace, self, &mut npm)?;
+                fs::copy(workspace.root.join(NPM_LOCKED), workspace.root.join(NPM_INSTALLED))?;
+                Ok(())
+            }
+            // Not `--locked`: its lock file names a release that the registry no longer has.
+            Self::WasmBindgen => self.install_with_cargo(workspace, "wasm-bindgen-cli", WASM_BINDGEN, false),
+            Self::WorkerBuild => {
+                if !succeeds(Command::new("pkg-config").args(["--exists", "openssl"])) {
+                    install_packages(workspace, &["pkg-config", "libssl-dev"])?;
+                }
+                self.install_with_cargo(workspace, "worker-build", WORKER_BUILD, true)
+            }
+            Self::Redis => install_packages(workspace, &["redis-server", "redis-tools"]),
+            Self::Chromium => install_packages(workspace, &["chromium", "chromium-driver"]),
+        }
+    }
+
+    fn install_with_cargo(self, workspace: &Workspace, package: &str, version: &str, locked: bool) -> Result<()> {
+        let mut install = cargo(workspace);
+        install.args(["install", package, "--version", version, "--root"]).arg(workspace.tools());
+        if locked {
+            install.arg("--locked");
+        }
+        quietly(workspace, self, &mut install)
+    }
+}
+
+/// `cargo xtask setup`: every part; goes on past what cannot be installed, and says so at the end.
+pub(crate) fn run(workspace: &Workspace) -> Result<()> {
+    let mut missing = Vec::new();
+    for part in Part::ALL {
+        if part.present(workspace) {
+            eprintln!("{}: present", part.name());
+        } else if let Err(error) = install(workspace, part) {
+            eprintln!("{error:#}");
+            missing.push(part.name());
+        }
+    }
+    if missing.is_empty() {
+        return Ok(());
+    }
+    bail!("still missing: {}. What does not need it works.", missing.join(", "))
+}
+
+/// Installs what is missing of `parts`; says nothing about what is there.
+///
+/// # Errors
+/// At the first part that cannot be installed.
+pub(crate) fn ensure(workspace: &Workspace, parts: impl IntoIterator<Item = Part>) -> Result<()> {
+    let mut parts: Vec<Part> = parts.into_iter().collect();
+    parts.sort_unstable();
+    parts.dedup();
+    parts.into_iter().filter(|part| !part.present(workspace)).try_for_each(|part| install(workspace, part))
+}
+
+/// The browser's program.
+pub(crate) fn chromium() -> Option<PathBuf> {
+    ["chromium", "chromium-browser", "google-chrome"].into_iter().find_map(find_on_path)
+}
+
+fn install(workspace: &Workspace, part: Part) -> Result<()> {
+    part.install(workspace).with_context(|| format!("{} is missing and could not be installed", part.name()))?;
+    if !part.present(workspace) {
+        bail!("{} was installed, yet is not found", part.name());
+    }
+    Ok(())
+}
+
+fn quietly(workspace: &Workspace, part: Part, command: &mut Command) -> Result<()> {
+    let log = workspace.scratch(format!("setup-{part:?}.log"));
+    run_quietly(&format!("installing {}", part.name()), &log, command)
+}
+
+/// Debian's packages, by apt-get, as root or through sudo.
+fn install_packages(workspace: &Workspace, packages: &[&str]) -> Result<()> {
+    let by_hand = format!("sudo apt-get update && sudo apt-get install --yes {}", packages.join(" "));
+    let what = packages.join(" and ");
+    if !on_path("apt-get") {
+        bail!("{what}: this system has no apt-get; install them its own way (on Debian: {by_hand})");
+    }
+    let Some(privileged) = privilege() else { bail!("{what} need root; run this yourself: {by_hand}") };
+    let apt = |arguments: &[&str], log: &str| {
+        let mut words = privileged.iter().copied().chain(["env", "DEBIAN_FRONTEND=noninteractive", "apt-get"]);
+        let mut command = Command::new(words.next().unwrap_or("env"));
+        command.args(words).args(arguments);
+        run_quietly(&format!("apt-get {}", arguments.join(" ")), &workspace.scratch(log), &mut command)
+    };
+    // A stale list can still be good enough.
+    if let Err(error) = apt(&["update"], "setup-apt-update.log") {
+        eprintln!("{error:#}");
+    }
+    let mut arguments = vec!["install", "--yes", "--no-install-recommends"];
+    arguments.extend(packages);
+    apt(&arguments, "setup-apt-install.log").with_context(|| format!("by hand: {by_hand}"))
+}
+
+/// What to put before a command that needs root; nothing where we may not have it.
+fn privilege() -> Option<&'static [&'static str]> {
+    let root = output(Command::new("id").arg("-u")).is_ok_and(|user| user.trim() == "0");
+    if root {
+        return Some(&[]);
+    }
+    let asks_nothing = succeeds(Command::new("sudo").args(["--non-interactive", "true"]));
+    let may_ask = on_path("sudo")
+        && stdin().is_terminal()
+        && Command::new("sudo").arg("--validate").status().is_ok_and(|status| status.success());
+    (asks_nothing || may_ask).then_some(&["sudo"])
+}
+
+fn wasm_library(workspace: &Workspace) -> Option<PathBuf> {
+    let mut rustc = Command::new("rustc");
+    rustc.current_dir(&workspace.root).args(["--print", "target-libdir", "--target", WASM_TARGET]);
+    output(&mut rustc).ok().map(|path| PathBuf::from(path.trim()))
+}
+
+fn node_major() -> Option<u32> {
+    let version = output(Command::new("node").arg("--version")).ok()?;
+    version.trim().strip_prefix('v')?.split('.').next()?.parse().ok()
+}
+
+const NPM_LOCKED: &str = "package-lock.json";
+/// A copy of the lock file that was installed from.
+const NPM_INSTALLED: &str = "node_modules/.installed-lock.json";
+
+fn npm_locked(workspace: &Workspace) -> Option<String> {
+    fs::read_to_string(workspace.root.join(NPM_LOCKED)).ok()
+}
+
+fn npm_installed(workspace: &Workspace) -> Option<String> {
+    fs::read_to_string(workspace.root.join(NPM_INSTALLED)).ok()
+}
+
+fn installed_with_cargo(workspace: &Workspace, package: &str, version: &str) -> bool {
+    fs::read_to_string(workspace.tools().join(".crates.toml"))
+        .is_ok_and(|installed| installed.contains(&format!("\"{package} {version} ")))
+}
+
+fn on_path(program: &str) -> bool {
+    find_on_path(program).is_some()
+}
+
+fn find_on_path(program: &str) -> Option<PathBuf> {
+    std::env::split_paths(&std::env::var_os("PATH")?).map(|folder| folder.join(program)).find(|file| file.is_file())
+}

@@ -1,7 +1,8 @@
 //! What the replay costs Redis, from Redis's own statistics, without the demo's share.
 //!
 //! A *call* is a request read from a socket (`total_reads_processed`): a pipeline is one, a script is one. A *command* is one that
-//! Redis executed (`total_commands_processed`), those inside scripts and transactions too. Both start again at 0 with a new
+//! Redis executed (the sum of its `commandstats`), those inside scripts and transactions too. `total_commands_processed` would be
+//! the same, but after a restart it also counts what was replayed from the append-only file. All start again at 0 with a new
 //! process, so a server that `--chaos` restarts is sampled just before it is killed.
 
 use std::collections::BTreeMap;
@@ -38,7 +39,6 @@ struct State {
 struct Sample {
     run_id: String,
     calls: u64,
-    commands: u64,
     by_command: BTreeMap<String, u64>,
     own: OwnCalls,
 }
@@ -67,7 +67,7 @@ impl State {
             let own_calls = sample.own.calls.saturating_sub(last.own.calls);
             let own_commands = sample.own.commands.saturating_sub(last.own.commands);
             self.cost.calls += sample.calls.saturating_sub(before.calls).saturating_sub(own_calls);
-            self.cost.commands += sample.commands.saturating_sub(before.commands).saturating_sub(own_commands);
+            self.cost.commands += sample.commands().saturating_sub(before.commands()).saturating_sub(own_commands);
             for (name, count) in &sample.by_command {
                 let count = count.saturating_sub(before.by_command.get(name).copied().unwrap_or_default());
                 *self.cost.by_command.entry(name.clone()).or_default() += count;
@@ -78,13 +78,16 @@ impl State {
 }
 
 impl Sample {
+    fn commands(&self) -> u64 {
+        self.by_command.values().sum()
+    }
+
     fn parse(info: &str, own: OwnCalls) -> Self {
         let mut sample = Self { own, ..Self::default() };
         for (name, value) in info.lines().filter_map(|line| line.trim_end().split_once(':')) {
             match name {
                 "run_id" => value.clone_into(&mut sample.run_id),
                 "total_reads_processed" => sample.calls = value.parse().unwrap_or_default(),
-                "total_commands_processed" => sample.commands = value.parse().unwrap_or_default(),
                 _ => {
                     let calls = || value.strip_prefix("calls=")?.split(',').next()?.parse().ok();
                     if let (Some(command), Some(calls)) = (name.strip_prefix("cmdstat_"), calls()) {
@@ -101,19 +104,21 @@ impl Sample {
 mod tests {
     use super::*;
 
-    fn info(run_id: &str, commands: u64, calls: u64, get: u64) -> String {
+    fn info(run_id: &str, calls: u64, get: u64, set: u64) -> String {
+        let stat = |name: &str, calls: u64| format!("cmdstat_{name}:calls={calls},usec=1,usec_per_call=1.0\r\n");
         format!(
-            "# Server\r\nrun_id:{run_id}\r\n# Stats\r\ntotal_commands_processed:{commands}\r\n\
-             total_reads_processed:{calls}\r\n# Commandstats\r\ncmdstat_get:calls={get},usec=1,usec_per_call=1.0\r\n"
+            "# Server\r\nrun_id:{run_id}\r\n# Stats\r\ntotal_reads_processed:{calls}\r\n# Commandstats\r\n{}{}",
+            stat("get", get),
+            stat("set", set)
         )
     }
 
     #[test]
     fn the_first_sample_is_the_zero_and_own_calls_are_left_out() {
         let mut state = State::default();
-        state.add(Sample::parse(&info("a", 100, 50, 10), OwnCalls { calls: 5, commands: 9 }));
+        state.add(Sample::parse(&info("a", 50, 10, 90), OwnCalls { calls: 5, commands: 9 }));
         assert_eq!(state.cost, Cost::default());
-        state.add(Sample::parse(&info("a", 180, 90, 25), OwnCalls { calls: 15, commands: 39 }));
+        state.add(Sample::parse(&info("a", 90, 25, 155), OwnCalls { calls: 15, commands: 39 }));
         assert_eq!((state.cost.calls, state.cost.commands), (30, 50));
         assert_eq!(state.cost.by_command["get"], 15);
     }
@@ -121,8 +126,8 @@ mod tests {
     #[test]
     fn a_new_process_counts_from_zero() {
         let mut state = State::default();
-        state.add(Sample::parse(&info("a", 100, 50, 10), OwnCalls::default()));
-        state.add(Sample::parse(&info("b", 30, 20, 3), OwnCalls::default()));
+        state.add(Sample::parse(&info("a", 50, 10, 90), OwnCalls::default()));
+        state.add(Sample::parse(&info("b", 20, 3, 27), OwnCalls::default()));
         assert_eq!((state.cost.calls, state.cost.commands, state.cost.by_command["get"]), (20, 30, 3));
     }
 }

@@ -32,7 +32,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use headwater_tests::harness::Redis;
+use headwater_tests::harness::{Layout, Redis};
 
 use self::cluster::{Cluster, ClusterConfig, REGIONS};
 use self::live::Live;
@@ -116,7 +116,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
 
 async fn demo(args: Args) -> anyhow::Result<()> {
     let redis = args.store.is_redis()?;
-    let dir = target().join("demo");
+    let dir = Layout::of_workspace().root.join("target/demo");
     let _lock = prepare(&dir)?;
     let input = match args.input {
         Some(path) => path,
@@ -214,8 +214,4 @@ fn prepare(dir: &Path) -> anyhow::Result<File> {
     fs::remove_dir_all(dir).with_context(at)?;
     fs::create_dir_all(dir).with_context(at)?;
     Ok(lock)
-}
-
-fn target() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../target").components().collect()
 }

@@ -3,6 +3,7 @@
 use anyhow::{Result, bail};
 use serde_json::Value;
 
+use super::Outcome;
 use crate::process::{cargo, output};
 use crate::workspace::Workspace;
 
@@ -17,13 +18,13 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("xtask", &["headwater", "headwater-tests"]),
 ];
 
-pub(super) fn check(workspace: &Workspace) -> Result<()> {
+pub(super) fn check(workspace: &Workspace) -> Result<Outcome> {
     let metadata = output(cargo(workspace).args(["metadata", "--format-version", "1", "--no-deps"]))?;
     let violations = violations(&serde_json::from_str(&metadata)?);
     if !violations.is_empty() {
         bail!("{}", violations.join("\n"));
     }
-    Ok(())
+    Ok(Outcome::Holds)
 }
 
 /// Development and build dependencies count like any other.

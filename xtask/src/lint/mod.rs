@@ -12,11 +12,18 @@ use std::time::Instant;
 use anyhow::{Result, bail};
 
 use crate::build;
-use crate::process::{cargo, run as run_command, succeeds};
+use crate::process::{self, cargo, succeeds};
 use crate::setup::{Part, ensure};
 use crate::workspace::{WASM_TARGET, Workspace};
 
-type Check = fn(&Workspace) -> Result<()>;
+/// A check fails with an error.
+type Check = fn(&Workspace) -> Result<Outcome>;
+
+enum Outcome {
+    Holds,
+    /// What is checked does not exist, or what checks it; with the reason.
+    Skipped(&'static str),
+}
 
 const CHECKS: &[(&str, Check)] = &[
     ("format", format),
@@ -36,13 +43,15 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
     let mut failed = Vec::new();
     for (name, check) in CHECKS {
         let started = Instant::now();
-        let outcome = check(workspace);
-        let word = if outcome.is_ok() { "holds" } else { "FAILS" };
+        let word = match check(workspace) {
+            Ok(Outcome::Holds) => "holds".to_owned(),
+            Ok(Outcome::Skipped(reason)) => format!("skipped: {reason}"),
+            Err(error) => {
+                failed.push(*name);
+                format!("FAILS: {error:#}")
+            }
+        };
         eprintln!("{name}: {word} ({:.1} s)", started.elapsed().as_secs_f64());
-        if let Err(error) = outcome {
-            eprintln!("{error:#}");
-            failed.push(*name);
-        }
     }
     if !failed.is_empty() {
         bail!("{} of {} checks failed: {}", failed.len(), CHECKS.len(), failed.join("; "));
@@ -50,40 +59,42 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
     Ok(())
 }
 
-fn format(workspace: &Workspace) -> Result<()> {
-    run_command(cargo(workspace).args(["fmt", "--all", "--check"]))
+fn format(workspace: &Workspace) -> Result<Outcome> {
+    holds(cargo(workspace).args(["fmt", "--all", "--check"]))
 }
 
-fn clippy(workspace: &Workspace) -> Result<()> {
-    run_command(cargo(workspace).args(["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"]))
+fn clippy(workspace: &Workspace) -> Result<Outcome> {
+    holds(cargo(workspace).args(["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"]))
 }
 
 /// What is under `cfg(target_arch = "wasm32")` is seen only here.
-fn clippy_for_wasm(workspace: &Workspace) -> Result<()> {
+fn clippy_for_wasm(workspace: &Workspace) -> Result<Outcome> {
     let mut clippy = cargo(workspace);
     clippy.args(["clippy", "--target", WASM_TARGET]);
     clippy.args(["--package", "headwater", "--package", "headwater-edge", "--package", "headwater-www"]);
-    run_command(clippy.args(["--", "--deny", "warnings"]))
+    holds(clippy.args(["--", "--deny", "warnings"]))
 }
 
 /// The TypeScript is checked against the bindings that wasm-bindgen wrote, so those are built first.
-fn browser_types(workspace: &Workspace) -> Result<()> {
+fn browser_types(workspace: &Workspace) -> Result<Outcome> {
     let project = workspace.root.join("www/tsconfig.json");
     if !project.is_file() {
-        eprintln!("www/tsconfig.json does not exist: nothing to check");
-        return Ok(());
+        return Ok(Outcome::Skipped("there is no www/tsconfig.json"));
     }
     let artefacts = [build::Artefact::Www];
     ensure(workspace, build::parts(&artefacts))?;
     build::run(workspace, &artefacts, build::Profile::Release)?;
-    run_command(Command::new(workspace.npm_tool("tsc")).args(["--noEmit", "--project"]).arg(project))
+    holds(Command::new(workspace.npm_tool("tsc")).args(["--noEmit", "--project"]).arg(project))
 }
 
 /// An advisory check, run where somebody has installed the tool.
-fn cargo_deny(workspace: &Workspace) -> Result<()> {
+fn cargo_deny(workspace: &Workspace) -> Result<Outcome> {
     if !succeeds(cargo(workspace).args(["deny", "--version"])) {
-        eprintln!("cargo-deny is not installed: licences and advisories are not checked here");
-        return Ok(());
+        return Ok(Outcome::Skipped("cargo-deny is not installed, licences and advisories go unchecked"));
     }
-    run_command(cargo(workspace).args(["deny", "check"]))
+    holds(cargo(workspace).args(["deny", "check"]))
+}
+
+fn holds(command: &mut Command) -> Result<Outcome> {
+    process::run(command).map(|()| Outcome::Holds)
 }

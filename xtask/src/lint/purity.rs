@@ -9,6 +9,7 @@ use std::path::Path;
 
 use anyhow::{Result, bail};
 
+use super::Outcome;
 use crate::process::{cargo, output};
 use crate::workspace::{WASM_TARGET, Workspace};
 
@@ -17,7 +18,6 @@ const FORBIDDEN_PATHS: &[(&str, &str)] = &[
     ("Instant", "time is an argument"),
     ("SystemTime", "time is an argument"),
     ("std::thread", "the core has no threads"),
-    ("thread_local!", "the core has no state of its own"),
     ("std::net", "the core has no sockets"),
     ("std::fs", "the core has no files"),
     ("std::io", "the core does no input or output"),
@@ -53,7 +53,7 @@ const FORBIDDEN_CRATES: &[&str] = &[
     "worker",
 ];
 
-pub(super) fn check(workspace: &Workspace) -> Result<()> {
+pub(super) fn check(workspace: &Workspace) -> Result<Outcome> {
     let mut found = Vec::new();
     scan_folder(&workspace.root.join("shared/src"), &mut found)?;
 
@@ -63,7 +63,7 @@ pub(super) fn check(workspace: &Workspace) -> Result<()> {
     if !found.is_empty() {
         bail!("{}", found.join("\n"));
     }
-    Ok(())
+    Ok(Outcome::Holds)
 }
 
 fn scan_folder(folder: &Path, found: &mut Vec<String>) -> Result<()> {

@@ -1,1 +1,36 @@
-//! Placeholder until this room is furnished.
+//! The edge Worker: Redis commands over HTTP, answered by a Durable Object that is a CRDT replica.
+//!
+//! Two thin shells around the core. The stateless Worker ([`fetch`]) authenticates, decodes and picks the shard; the [`Hub`]
+//! object feeds the core's machine and performs its effects against SQLite and sockets. The [`Directory`] object knows which
+//! hubs there are. No rule about data lives here: what a command or a message means is the core's business.
+//!
+//! Invariant: everything that an object holds can be rebuilt from its SQLite, and nothing leaves it before what it rests on
+//! is written there.
+
+mod auth;
+mod config;
+mod cors;
+#[allow(missing_docs, reason = "the macro for Durable Objects documents nothing of what it generates")]
+mod directory;
+#[allow(missing_docs, reason = "the macro for Durable Objects documents nothing of what it generates")]
+mod hub;
+mod limits;
+mod peers;
+mod respond;
+mod rest;
+mod router;
+mod shard;
+
+pub use directory::Directory;
+pub use hub::Hub;
+
+use worker::{Context, Env, Request, Response, event};
+
+/// Every request to the Worker.
+///
+/// # Errors
+/// Where the runtime itself fails; the client then gets a plain 500.
+#[event(fetch)]
+pub async fn fetch(request: Request, env: Env, _context: Context) -> worker::Result<Response> {
+    router::route(request, &env).await
+}

@@ -1,0 +1,100 @@
+//! What the operator sets, as text bindings of the Worker.
+
+use crate::limits::SHARDS_MAX;
+use headwater::slot::Slot;
+use std::collections::BTreeMap;
+use worker::Env;
+
+/// A binding is missing or says what it cannot.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ConfigError {
+    /// There is no such binding.
+    #[error("the binding {name} is missing")]
+    Missing {
+        /// Which.
+        name: &'static str,
+        /// What the runtime says.
+        #[source]
+        source: worker::Error,
+    },
+    /// Not a number of shards.
+    #[error("HEADWATER_SHARDS is {0:?}; it must be a number from 1 to {SHARDS_MAX}")]
+    Shards(String),
+    /// Not an object of strings.
+    #[error("HEADWATER_PEERS is no JSON object of region to base URL")]
+    Peers(#[source] serde_json::Error),
+}
+
+/// The region's name: the first part of its hubs' names.
+pub(crate) fn region(env: &Env) -> Result<String, ConfigError> {
+    required(env, "HEADWATER_REGION")
+}
+
+/// What clients present.
+pub(crate) fn token(env: &Env) -> Result<String, ConfigError> {
+    required(env, "HEADWATER_TOKEN")
+}
+
+/// What the daemon and other regions present.
+pub(crate) fn origin_token(env: &Env) -> Result<String, ConfigError> {
+    required(env, "HEADWATER_ORIGIN_TOKEN")
+}
+
+/// Where the platform is to place the region's hubs, if the operator says so. Otherwise each is made near whoever asks
+/// first, which may be the daemon.
+pub(crate) fn location_hint(env: &Env) -> Option<String> {
+    optional(env, "HEADWATER_LOCATION_HINT")
+}
+
+/// Into how many hubs the region divides the slots.
+pub(crate) fn shards(env: &Env) -> Result<u16, ConfigError> {
+    let Some(text) = optional(env, "HEADWATER_SHARDS") else { return Ok(1) };
+    shards_of(text)
+}
+
+/// The other regions: name to base URL, without a trailing slash.
+pub(crate) fn peers(env: &Env) -> Result<BTreeMap<String, String>, ConfigError> {
+    let Some(text) = optional(env, "HEADWATER_PEERS") else { return Ok(BTreeMap::new()) };
+    peers_of(&text)
+}
+
+fn required(env: &Env, name: &'static str) -> Result<String, ConfigError> {
+    env.var(name).map(|text| text.to_string()).map_err(|source| ConfigError::Missing { name, source })
+}
+
+fn optional(env: &Env, name: &str) -> Option<String> {
+    env.var(name).ok().map(|text| text.to_string()).filter(|text| !text.is_empty())
+}
+
+fn shards_of(text: String) -> Result<u16, ConfigError> {
+    let number = text.parse().ok().filter(|number| (1..=SHARDS_MAX).contains(number));
+    number.ok_or(ConfigError::Shards(text))
+}
+
+fn peers_of(text: &str) -> Result<BTreeMap<String, String>, ConfigError> {
+    let peers: BTreeMap<String, String> = serde_json::from_str(text).map_err(ConfigError::Peers)?;
+    Ok(peers.into_iter().map(|(region, url)| (region, url.trim_end_matches('/').to_owned())).collect())
+}
+
+const _: () = assert!(SHARDS_MAX <= Slot::COUNT);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shards_are_a_small_positive_number() {
+        assert_eq!(shards_of("8".into()).ok(), Some(8));
+        for text in ["0", "-1", "1025", "99999", "two", "1.5"] {
+            assert!(shards_of(text.into()).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn peers_lose_their_trailing_slash() {
+        let peers = peers_of(r#"{"eu":"https://eu.example/","us":"http://127.0.0.1:1"}"#).expect("valid");
+        assert_eq!(peers.get("eu").map(String::as_str), Some("https://eu.example"));
+        assert_eq!(peers.len(), 2);
+        assert!(peers_of("[]").is_err());
+    }
+}

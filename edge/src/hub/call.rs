@@ -1,0 +1,74 @@
+//! What the Worker asks of a hub object: the requests between the two, which nobody else can send.
+
+use crate::rest::{Encoding, Shape};
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use wasm_bindgen::JsValue;
+use worker::{Headers, Method, Request, RequestInit, Result, js_sys::Uint8Array};
+
+/// Runs the [`Commands`] in the body.
+pub(crate) const COMMANDS: &str = "/commands";
+/// Hands on the leaf's frame in the body.
+pub(crate) const RELAY: &str = "/relay";
+/// Says how the hub is, as [`Status`].
+pub(crate) const STATUS: &str = "/status";
+/// Makes sure that the hub exists and that the directory knows it.
+pub(crate) const WAKE: &str = "/wake";
+/// Takes in a leaf's socket.
+pub(crate) const LEAF: &str = "/leaf";
+/// Takes in a daemon's socket.
+pub(crate) const ORIGIN: &str = "/origin";
+
+/// A request's commands, decoded.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Commands {
+    /// How they came, and so how the answer goes.
+    pub(crate) shape: Shape,
+    /// How its strings are written.
+    pub(crate) encoding: Encoding,
+    /// The client's `Idempotency-Key`.
+    pub(crate) idempotency: Option<Bytes>,
+    /// Each with its arguments.
+    pub(crate) commands: Vec<Vec<Bytes>>,
+}
+
+/// How a hub is. The hubs of a region add up.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(crate) struct Status {
+    pub(crate) replica: String,
+    pub(crate) keys: usize,
+    pub(crate) pending: usize,
+    pub(crate) unstable: usize,
+    pub(crate) origin_connected: bool,
+    pub(crate) leaves: usize,
+}
+
+/// A GET of `path`.
+pub(crate) fn get(path: &str) -> Result<Request> {
+    Request::new(&url(path), Method::Get)
+}
+
+/// A POST of `body` to `path`.
+pub(crate) fn post(path: &str, body: &[u8]) -> Result<Request> {
+    Request::new_with_init(&url(path), &post_init(body, Headers::new()))
+}
+
+/// The upgrade of a socket at `path`.
+pub(crate) fn upgrade(path: &str) -> Result<Request> {
+    let headers = Headers::new();
+    headers.set("upgrade", "websocket")?;
+    let mut init = RequestInit::new();
+    init.with_headers(headers);
+    Request::new_with_init(&url(path), &init)
+}
+
+/// A POST of bytes.
+pub(crate) fn post_init(body: &[u8], headers: Headers) -> RequestInit {
+    let mut init = RequestInit::new();
+    init.with_method(Method::Post).with_headers(headers).with_body(Some(JsValue::from(Uint8Array::from(body))));
+    init
+}
+
+fn url(path: &str) -> String {
+    format!("http://object{path}")
+}

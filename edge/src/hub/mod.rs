@@ -1,0 +1,170 @@
+//! The hub object: decodes events, hands them to the [`Shell`], encodes what comes back.
+//!
+//! Each handler makes one input of its event. Only requests wait, and they hold nothing while they do.
+
+pub(crate) mod call;
+mod rows;
+mod shell;
+mod sockets;
+
+use crate::{limits::REPLY_TIMEOUT_MS, respond, rest::Shape};
+use call::{Commands, Status};
+use futures_channel::oneshot;
+use futures_util::future::{Either, select};
+use headwater::{
+    hub::{Connection, HubInput},
+    message::{LeafToHub, OriginToHub},
+    wire::{self, WireError},
+};
+use shell::{Answer, Shell, ShellError};
+use sockets::{Attachment, CLOSE_PROTOCOL, CLOSE_UNSUPPORTED, Peer};
+use std::{rc::Rc, time::Duration};
+use worker::{
+    Delay, DurableObject, Env, Request, Response, Result, State, WebSocket, WebSocketIncomingMessage, console_error,
+    durable_object,
+};
+
+const TIMED_OUT: &str = "ERR Headwater: no reply in time, and whether the command was executed is unknown. \
+                         It is safe to retry with the same Idempotency-Key.";
+const INTERRUPTED: &str = "ERR Headwater: the hub was interrupted, and whether the command was executed is unknown. \
+                           It is safe to retry with the same Idempotency-Key.";
+
+/// One region's replica of a range of slots.
+#[durable_object]
+pub struct Hub {
+    shell: Rc<Shell>,
+}
+
+impl DurableObject for Hub {
+    fn new(state: State, env: Env) -> Self {
+        Self { shell: Rc::new(Shell::new(state, env)) }
+    }
+
+    async fn fetch(&self, mut request: Request) -> Result<Response> {
+        let answered = match request.path().as_str() {
+            call::COMMANDS => self.commands(&request.bytes().await?).await,
+            call::RELAY => self.relay(&request.bytes().await?).await,
+            call::STATUS => self.status(),
+            call::WAKE => self.shell.register().await.and_then(|()| Ok(Response::empty()?)),
+            call::LEAF => self.shell.accept(Peer::Leaf),
+            call::ORIGIN => self.shell.accept(Peer::Origin),
+            path => Ok(respond::error(404, &format_args!("ERR Headwater: a hub has no {path}"))?),
+        };
+        match answered {
+            Ok(response) => Ok(response),
+            Err(error) => {
+                console_error!("{error}");
+                respond::error(503, &format_args!("{INTERRUPTED} ({error})"))
+            }
+        }
+    }
+
+    async fn alarm(&self) -> Result<Response> {
+        self.shell.ring().map_err(thrown)?;
+        Response::empty()
+    }
+
+    async fn websocket_message(&self, socket: WebSocket, message: WebSocketIncomingMessage) -> Result<()> {
+        let Some(Attachment { peer, connection }) = Attachment::of(&socket) else { return Ok(()) };
+        let connection = Connection(connection);
+        let handled = match message {
+            WebSocketIncomingMessage::String(_) => {
+                self.shell.refuse(peer, connection, CLOSE_UNSUPPORTED, "messages are binary frames")
+            }
+            WebSocketIncomingMessage::Binary(frame) => match input(peer, connection, &frame) {
+                Ok(input) => self.shell.receive(connection, input),
+                Err(error) => self.shell.refuse(peer, connection, CLOSE_PROTOCOL, &error.to_string()),
+            },
+        };
+        handled.map_err(thrown)
+    }
+
+    async fn websocket_close(&self, socket: WebSocket, _code: usize, _reason: String, _was_clean: bool) -> Result<()> {
+        self.closed(&socket)
+    }
+
+    async fn websocket_error(&self, socket: WebSocket, _error: worker::Error) -> Result<()> {
+        self.closed(&socket)
+    }
+}
+
+impl Hub {
+    async fn commands(&self, body: &[u8]) -> Result<Response, ShellError> {
+        let Ok(Commands { shape, encoding, idempotency, commands }) = postcard::from_bytes(body) else {
+            // Only a Worker of another version sends what this one cannot read.
+            return Ok(respond::error(503, &INTERRUPTED)?);
+        };
+        if commands.is_empty() && shape == Shape::Pipeline {
+            return Ok(respond::json(200, shape.answer(&[], encoding).1)?);
+        }
+        let asked = self.shell.ask(|request| HubInput::Commands { request, commands, idempotency })?;
+        match self.answer(asked).await {
+            Some(Answer::Replies(results, provisional)) => {
+                let (status, body) = shape.answer(&results, encoding);
+                Ok(respond::replies(status, body, provisional)?)
+            }
+            _ => Ok(respond::error(504, &TIMED_OUT)?),
+        }
+    }
+
+    async fn relay(&self, frame: &[u8]) -> Result<Response, ShellError> {
+        let message = match wire::decode::<LeafToHub>(frame) {
+            Ok(message) => message,
+            Err(error) => return Ok(respond::error(400, &format_args!("ERR Headwater: {error}"))?),
+        };
+        let asked = self.shell.ask(|request| HubInput::Relay(request, message))?;
+        match self.answer(asked).await {
+            Some(Answer::Relayed(message)) => match wire::encode(&message) {
+                Ok(frame) => Ok(Response::from_bytes(frame)?),
+                Err(error) => Ok(respond::error(500, &format_args!("ERR Headwater: {error}"))?),
+            },
+            _ => Ok(respond::error(504, &TIMED_OUT)?),
+        }
+    }
+
+    fn status(&self) -> Result<Response, ShellError> {
+        let status = self.shell.status()?;
+        Ok(Response::from_json(&Status {
+            replica: status.hub.to_string(),
+            keys: status.keys,
+            pending: status.pending,
+            unstable: status.unstable,
+            origin_connected: status.is_origin_connected,
+            leaves: status.leaves,
+        })?)
+    }
+
+    /// The answer, unless it takes too long or the machine is dropped first.
+    async fn answer(&self, (request, mut receiver): (u64, oneshot::Receiver<Answer>)) -> Option<Answer> {
+        if let Ok(Some(answer)) = receiver.try_recv() {
+            return Some(answer);
+        }
+        let timeout = Delay::from(Duration::from_millis(REPLY_TIMEOUT_MS));
+        match select(receiver, timeout).await {
+            Either::Left((answer, _)) => answer.ok(),
+            Either::Right(_) => {
+                self.shell.give_up(request);
+                None
+            }
+        }
+    }
+
+    fn closed(&self, socket: &WebSocket) -> Result<()> {
+        let Some(Attachment { peer, connection }) = Attachment::of(socket) else { return Ok(()) };
+        self.shell.closed(peer, Connection(connection)).map_err(thrown)
+    }
+}
+
+fn input(peer: Peer, connection: Connection, frame: &[u8]) -> Result<HubInput, WireError> {
+    Ok(match peer {
+        Peer::Leaf => HubInput::Leaf(connection, wire::decode::<LeafToHub>(frame)?),
+        Peer::Origin => HubInput::Origin(connection, wire::decode::<OriginToHub>(frame)?),
+    })
+}
+
+fn thrown(error: ShellError) -> worker::Error {
+    match error {
+        ShellError::Runtime(error) => error,
+        other => worker::Error::RustError(other.to_string()),
+    }
+}

@@ -1,0 +1,149 @@
+//! The hub's rows in its object's SQLite, and the few facts that the shell keeps beside them.
+//!
+//! `rows` is the machine's: one row per row, named by [`RowId::to_bytes`]. `facts` is the shell's: the hub's name, and under
+//! which identity the directory knows it. A write of several rows happens whole or not at all.
+
+use headwater::{
+    hub::{RowId, RowWrite},
+    id::ReplicaId,
+};
+use wasm_bindgen::{JsCast, JsValue, prelude::wasm_bindgen};
+use worker::{SqlStorage, SqlStorageValue, State};
+
+const SCHEMA: &str = "
+    CREATE TABLE IF NOT EXISTS rows (id BLOB PRIMARY KEY, body BLOB NOT NULL) WITHOUT ROWID;
+    CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+";
+const ANY: &str = "SELECT 1 FROM rows LIMIT 1";
+const LOAD: &str = "SELECT id, body FROM rows";
+const PUT: &str = "INSERT INTO rows (id, body) VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET body = excluded.body";
+const DROP: &str = "DELETE FROM rows WHERE id = ?";
+const FACT: &str = "SELECT value FROM facts WHERE name = ?";
+const STATE_FACT: &str =
+    "INSERT INTO facts (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value";
+
+/// The storage failed, or holds what this build did not write.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RowsError {
+    /// SQLite or the runtime around it.
+    #[error("the object's storage failed: {0}")]
+    Storage(#[from] worker::Error),
+    /// A row or fact is not of this build's making.
+    #[error("the object's storage holds a row that is none of this build's: {0}")]
+    Foreign(String),
+}
+
+/// The storage of one object.
+pub(crate) struct Rows {
+    sql: SqlStorage,
+    transactions: Transactions,
+}
+
+impl Rows {
+    /// The object's storage, with its tables.
+    pub(crate) fn open(state: &State) -> Result<Self, RowsError> {
+        let storage = state.storage();
+        let transactions = AsRef::<JsValue>::as_ref(storage.as_raw()).clone().unchecked_into();
+        let rows = Self { sql: storage.sql(), transactions };
+        rows.sql.exec(SCHEMA, None)?;
+        Ok(rows)
+    }
+
+    /// Whether the machine has never written anything.
+    pub(crate) fn is_empty(&self) -> Result<bool, RowsError> {
+        Ok(self.sql.exec(ANY, None)?.raw().next().transpose()?.is_none())
+    }
+
+    /// Reads every row, one after the other; a failure ends the iteration and is left in `failure`.
+    pub(crate) fn load<'a>(
+        &self,
+        failure: &'a mut Option<RowsError>,
+    ) -> Result<impl Iterator<Item = (RowId, Vec<u8>)> + 'a, RowsError> {
+        let mut cursor = self.sql.exec(LOAD, None)?.raw();
+        Ok(std::iter::from_fn(move || match row(cursor.next()?) {
+            Ok(row) => Some(row),
+            Err(error) => {
+                *failure = Some(error);
+                None
+            }
+        }))
+    }
+
+    /// Writes all of these rows or, when that fails, none.
+    pub(crate) fn write(&self, writes: Vec<RowWrite>) -> Result<(), RowsError> {
+        let mut writes = writes.into_iter();
+        let mut write_all = || -> Result<(), JsValue> {
+            for RowWrite { id, body } in writes.by_ref() {
+                let id = SqlStorageValue::Blob(id.to_bytes());
+                match body {
+                    Some(body) => self.sql.exec(PUT, vec![id, SqlStorageValue::Blob(body)])?,
+                    None => self.sql.exec(DROP, vec![id])?,
+                };
+            }
+            Ok(())
+        };
+        self.transactions.transaction_sync(&mut write_all).map_err(worker::Error::from)?;
+        Ok(())
+    }
+
+    /// The hub's name in the directory, once it has one.
+    pub(crate) fn name(&self) -> Result<Option<String>, RowsError> {
+        self.fact("name")
+    }
+
+    /// Keeps the hub's name.
+    pub(crate) fn set_name(&self, name: &str) -> Result<(), RowsError> {
+        self.state_fact("name", name)
+    }
+
+    /// The identity under which the directory knows the hub.
+    pub(crate) fn registered(&self) -> Result<Option<ReplicaId>, RowsError> {
+        let Some(bits) = self.fact("registered")? else { return Ok(None) };
+        match bits.parse() {
+            Ok(bits) => Ok(Some(ReplicaId::from_bits(bits))),
+            Err(error) => Err(RowsError::Foreign(format!("{error}: {bits}"))),
+        }
+    }
+
+    /// Keeps the identity under which the directory knows the hub.
+    pub(crate) fn set_registered(&self, hub: ReplicaId) -> Result<(), RowsError> {
+        self.state_fact("registered", &hub.to_bits().to_string())
+    }
+
+    fn fact(&self, name: &str) -> Result<Option<String>, RowsError> {
+        match self.sql.exec(FACT, vec![name.into()])?.raw().next().transpose()?.as_deref() {
+            None => Ok(None),
+            Some([SqlStorageValue::String(value)]) => Ok(Some(value.clone())),
+            Some(other) => Err(RowsError::Foreign(format!("{name}: {other:?}"))),
+        }
+    }
+
+    fn state_fact(&self, name: &str, value: &str) -> Result<(), RowsError> {
+        self.sql.exec(STATE_FACT, vec![name.into(), value.into()])?;
+        Ok(())
+    }
+}
+
+fn row(columns: worker::Result<Vec<SqlStorageValue>>) -> Result<(RowId, Vec<u8>), RowsError> {
+    let foreign = |what: &dyn std::fmt::Debug| RowsError::Foreign(format!("{what:?}"));
+    match <[SqlStorageValue; 2]>::try_from(columns?) {
+        Ok([SqlStorageValue::Blob(id), SqlStorageValue::Blob(body)]) => {
+            let id = RowId::from_bytes(&id).ok_or_else(|| foreign(&id))?;
+            Ok((id, body))
+        }
+        Ok(columns) => Err(foreign(&columns)),
+        Err(columns) => Err(foreign(&columns)),
+    }
+}
+
+#[wasm_bindgen]
+extern "C" {
+    /// The part of `DurableObjectStorage` that the crate `worker` does not bind.
+    type Transactions;
+
+    #[wasm_bindgen(method, catch, js_name = transactionSync)]
+    fn transaction_sync(
+        this: &Transactions,
+        closure: &mut dyn FnMut() -> Result<(), JsValue>,
+    ) -> Result<JsValue, JsValue>;
+}

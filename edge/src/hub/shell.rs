@@ -1,0 +1,331 @@
+//! The machine in its object: loads it, feeds it, performs its effects.
+//!
+//! All of it is synchronous: an event runs the machine and performs every effect before the next one begins, and the one
+//! borrow ends with it. [`Live`] can be dropped at any time; the next event makes it anew from SQLite and from the sockets
+//! that the runtime kept. That is also what happens when a write fails: nothing that rests on it has left, and what the
+//! machine holds in memory is forgotten.
+
+use super::{
+    rows::{Rows, RowsError},
+    sockets::{Peer, Sockets},
+};
+use crate::peers;
+use futures_channel::oneshot;
+use headwater::{
+    command::{CommandError, Reply},
+    hub::{Connection, Hub, HubEffect, HubInput, HubStatus, Request, RestoreError},
+    id::{ReplicaId, TimestampMs},
+    message::{HubToLeaf, LeafToHub},
+};
+use std::{
+    cell::{Cell, RefCell},
+    collections::BTreeMap,
+    rc::Rc,
+};
+use worker::{Date, Env, Response, State, console_error, js_sys};
+
+/// The hub cannot run.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ShellError {
+    /// Its storage failed; the machine has been dropped.
+    #[error(transparent)]
+    Rows(#[from] RowsError),
+    /// Its rows are no hub.
+    #[error("the hub cannot be restored: {0}")]
+    Restore(#[from] RestoreError),
+    /// The object was not addressed by name.
+    #[error("the object has no name")]
+    Nameless,
+    /// The runtime failed.
+    #[error("the runtime failed: {0}")]
+    Runtime(#[from] worker::Error),
+}
+
+/// What a waiting request gets.
+pub(crate) enum Answer {
+    /// The results of its commands.
+    Replies(Vec<Result<Reply, CommandError>>, bool),
+    /// What the leaf is to be told.
+    Relayed(HubToLeaf),
+}
+
+/// One object's machine and what surrounds it.
+pub(crate) struct Shell {
+    state: State,
+    env: Env,
+    live: RefCell<Option<Live>>,
+    /// The last number given to a request or a connection. Outlives [`Live`], so that none is given twice.
+    last: Cell<u64>,
+}
+
+struct Live {
+    hub: Hub,
+    rows: Rows,
+    sockets: Sockets,
+    waiting: BTreeMap<u64, oneshot::Sender<Answer>>,
+    alarm: Alarm,
+    is_registered: bool,
+}
+
+/// When the object is woken. An alarm that comes too early costs less than moving it with every write.
+#[derive(Default)]
+struct Alarm {
+    armed: Option<TimestampMs>,
+    wanted: Option<TimestampMs>,
+}
+
+impl Shell {
+    /// Nothing is loaded before the first event.
+    pub(crate) fn new(state: State, env: Env) -> Self {
+        Self { state, env, live: RefCell::new(None), last: Cell::new(0) }
+    }
+
+    /// Gives the machine an input and performs its effects.
+    pub(crate) fn handle(self: &Rc<Self>, input: HubInput) -> Result<(), ShellError> {
+        self.with(|live, now| ((), live.hub.handle(input, now)))
+    }
+
+    /// Gives the machine the input of a new request, for whose answer the caller then waits.
+    pub(crate) fn ask(
+        self: &Rc<Self>,
+        input: impl FnOnce(Request) -> HubInput,
+    ) -> Result<(u64, oneshot::Receiver<Answer>), ShellError> {
+        self.with(|live, now| {
+            let (sender, receiver) = oneshot::channel();
+            let request = self.next();
+            live.waiting.insert(request, sender);
+            ((request, receiver), live.hub.handle(input(Request(request)), now))
+        })
+    }
+
+    /// Nobody waits for this request any more.
+    pub(crate) fn give_up(&self, request: u64) {
+        if let Some(live) = self.live.borrow_mut().as_mut() {
+            live.waiting.remove(&request);
+        }
+    }
+
+    /// Takes in a socket. Its first message introduces it to the machine.
+    pub(crate) fn accept(self: &Rc<Self>, peer: Peer) -> Result<Response, ShellError> {
+        let response = self.with(|live, _| (live.sockets.accept(&self.state, peer, self.next()), vec![]))?;
+        Ok(response?)
+    }
+
+    /// A socket's peer broke the protocol: tells it why, and closes.
+    pub(crate) fn refuse(
+        self: &Rc<Self>,
+        peer: Peer,
+        connection: Connection,
+        code: u16,
+        reason: &str,
+    ) -> Result<(), ShellError> {
+        self.with(|live, now| {
+            if peer == Peer::Leaf {
+                live.sockets.send(connection, &HubToLeaf::Refused(reason.to_owned()));
+            }
+            ((), live.close(peer, connection, code, reason, now))
+        })
+    }
+
+    /// A socket is gone.
+    pub(crate) fn closed(self: &Rc<Self>, peer: Peer, connection: Connection) -> Result<(), ShellError> {
+        self.with(|live, now| ((), live.close(peer, connection, 1000, "", now)))
+    }
+
+    /// Gives the machine a socket's message, unless the socket has been refused meanwhile.
+    pub(crate) fn receive(self: &Rc<Self>, connection: Connection, input: HubInput) -> Result<(), ShellError> {
+        self.with(|live, now| {
+            let effects = if live.sockets.contains(connection) { live.hub.handle(input, now) } else { vec![] };
+            ((), effects)
+        })
+    }
+
+    /// The alarm has rung.
+    pub(crate) fn ring(self: &Rc<Self>) -> Result<(), ShellError> {
+        self.with(|live, now| {
+            live.alarm.armed = None;
+            match live.alarm.wanted.filter(|wanted| *wanted > now) {
+                Some(wanted) => ((), vec![HubEffect::WakeAt(wanted)]),
+                None => {
+                    live.alarm.wanted = None;
+                    ((), live.hub.handle(HubInput::Tick, now))
+                }
+            }
+        })
+    }
+
+    /// How the hub is.
+    pub(crate) fn status(self: &Rc<Self>) -> Result<HubStatus, ShellError> {
+        self.with(|live, _| (live.hub.status(), vec![]))
+    }
+
+    /// Tells the directory of this hub, unless it knows.
+    pub(crate) async fn register(self: &Rc<Self>) -> Result<(), ShellError> {
+        let (is_registered, hub) = self.with(|live, _| ((live.is_registered, live.hub.status().hub), vec![]))?;
+        if is_registered {
+            return Ok(());
+        }
+        let name = self.with(|live, _| (live.rows.name(), vec![]))??.ok_or(ShellError::Nameless)?;
+        peers::register(&self.env, &name, hub).await?;
+        self.with(|live, _| {
+            live.is_registered = true;
+            (live.rows.set_registered(hub), vec![])
+        })??;
+        Ok(())
+    }
+
+    /// Runs `event` on the machine, which is loaded first where it is not, and performs the effects.
+    fn with<R>(
+        self: &Rc<Self>,
+        event: impl FnOnce(&mut Live, TimestampMs) -> (R, Vec<HubEffect>),
+    ) -> Result<R, ShellError> {
+        let now = now();
+        let mut slot = self.live.borrow_mut();
+        let mut live = match slot.take() {
+            Some(live) => live,
+            None => self.load(now)?,
+        };
+        // From here to the end the slot is empty, so an error drops the machine.
+        let (result, effects) = event(&mut live, now);
+        self.perform(&mut live, effects)?;
+        *slot = Some(live);
+        Ok(result)
+    }
+
+    fn load(self: &Rc<Self>, now: TimestampMs) -> Result<Live, ShellError> {
+        let rows = Rows::open(&self.state)?;
+        let sockets = Sockets::kept(&self.state);
+        self.last.set(self.last.get().max(sockets.last()));
+        let name = rows.name()?.or_else(|| self.state.id().name()).ok_or(ShellError::Nameless)?;
+        let (hub, effects, is_registered) = if rows.is_empty()? {
+            rows.set_name(&name)?;
+            let (hub, effects) = Hub::create(name, entropy()?, now);
+            (hub, effects, false)
+        } else {
+            let mut failure = None;
+            let restored = Hub::restore(name, rows.load(&mut failure)?);
+            if let Some(error) = failure {
+                return Err(error.into());
+            }
+            let mut hub = restored?;
+            let woken = HubInput::Woken { leaves: sockets.to(Peer::Leaf), origins: sockets.to(Peer::Origin) };
+            let effects = hub.handle(woken, now);
+            let is_registered = rows.registered()? == Some(hub.status().hub);
+            (hub, effects, is_registered)
+        };
+        let mut live = Live { hub, rows, sockets, waiting: BTreeMap::new(), alarm: Alarm::default(), is_registered };
+        self.perform(&mut live, effects)?;
+        Ok(live)
+    }
+
+    fn perform(self: &Rc<Self>, live: &mut Live, effects: Vec<HubEffect>) -> Result<(), ShellError> {
+        for effect in effects {
+            match effect {
+                HubEffect::Persist(writes) => live.rows.write(writes)?,
+                HubEffect::Reply { request, replies, provisional } => {
+                    live.answer(request, Answer::Replies(replies, provisional));
+                }
+                HubEffect::Relayed(request, message) => live.answer(request, Answer::Relayed(message)),
+                HubEffect::ToLeaf(connection, message) => live.sockets.send(connection, &message),
+                HubEffect::ToOrigin(connection, message) => live.sockets.send(connection, &message),
+                HubEffect::Forward { connection, hub, message } => self.forward(connection, hub, message),
+                HubEffect::WakeAt(at) => self.wake_at(&mut live.alarm, at)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Hands a leaf's message to another hub; where that cannot be reached, nothing: the leaf sends it again.
+    fn forward(self: &Rc<Self>, connection: Connection, hub: ReplicaId, message: LeafToHub) {
+        let shell = Rc::clone(self);
+        self.state.wait_until(async move {
+            let handled = match peers::relay(&shell.env, hub, &message).await {
+                Ok(answer) => shell.handle(HubInput::Forwarded(connection, answer)).map_err(|error| error.to_string()),
+                Err(error) => Err(error.to_string()),
+            };
+            if let Err(error) = handled {
+                console_error!("what belongs to hub {hub} cannot be handed on: {error}");
+            }
+        });
+    }
+
+    fn wake_at(&self, alarm: &mut Alarm, at: TimestampMs) -> Result<(), ShellError> {
+        alarm.wanted = Some(at);
+        if alarm.armed.is_some_and(|armed| armed <= at) {
+            return Ok(());
+        }
+        alarm.armed = Some(at);
+        // `State::storage().set_alarm` would begin only when first polled, beyond the transaction of this event.
+        #[allow(clippy::cast_precision_loss, reason = "milliseconds since the epoch are below 2^53 for 285000 years")]
+        let date = js_sys::Date::new(&js_sys::Number::from(at.0 as f64));
+        let armed =
+            self.state.storage().as_raw().set_alarm(date, js_sys::Object::new()).map_err(worker::Error::from)?;
+        self.state.wait_until(async move {
+            if let Err(error) = js_sys::futures::JsFuture::from(armed).await {
+                console_error!("the alarm cannot be set: {error:?}");
+            }
+        });
+        Ok(())
+    }
+
+    fn next(&self) -> u64 {
+        let next = self.last.get() + 1;
+        self.last.set(next);
+        next
+    }
+}
+
+impl Live {
+    fn answer(&mut self, request: Request, answer: Answer) {
+        if let Some(waiting) = self.waiting.remove(&request.0) {
+            // Whoever waited may have been disconnected.
+            let _gone = waiting.send(answer);
+        }
+    }
+
+    /// Closes a socket, and tells the machine unless it knows.
+    fn close(
+        &mut self,
+        peer: Peer,
+        connection: Connection,
+        code: u16,
+        reason: &str,
+        now: TimestampMs,
+    ) -> Vec<HubEffect> {
+        if !self.sockets.close(connection, code, reason) {
+            return vec![];
+        }
+        let input = match peer {
+            Peer::Leaf => HubInput::LeafClosed(connection),
+            Peer::Origin => HubInput::OriginClosed(connection),
+        };
+        self.hub.handle(input, now)
+    }
+}
+
+/// The runtime's clock. It stands still within an event.
+fn now() -> TimestampMs {
+    TimestampMs(i64::try_from(Date::now().as_millis()).unwrap_or(i64::MAX))
+}
+
+/// 64 random bits, for the identity of a new hub.
+fn entropy() -> Result<u64, worker::Error> {
+    let bytes = js_sys::Uint8Array::new_with_length(8);
+    crypto::get_random_values(&bytes)?;
+    let mut entropy = [0; 8];
+    bytes.copy_to(&mut entropy);
+    Ok(u64::from_le_bytes(entropy))
+}
+
+mod crypto {
+    //! The runtime's source of random bits.
+
+    use wasm_bindgen::{JsValue, prelude::wasm_bindgen};
+    use worker::js_sys::Uint8Array;
+
+    #[wasm_bindgen]
+    extern "C" {
+        #[wasm_bindgen(catch, js_namespace = crypto, js_name = getRandomValues)]
+        pub(super) fn get_random_values(bytes: &Uint8Array) -> Result<JsValue, JsValue>;
+    }
+}

@@ -1,0 +1,110 @@
+//! The sockets of a hub, under which its object may hibernate.
+//!
+//! What a socket is, and its number, lie in its attachment, which the runtime keeps while the object sleeps; so the set here
+//! is rebuilt from the runtime's whenever the object starts.
+
+use headwater::{hub::Connection, wire};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use worker::{Response, Result, State, WebSocket, WebSocketPair, console_error};
+
+/// The close code of a peer that breaks the protocol (RFC 6455, 7.4.1).
+pub(crate) const CLOSE_PROTOCOL: u16 = 1002;
+/// The close code of a peer that sends text.
+pub(crate) const CLOSE_UNSUPPORTED: u16 = 1003;
+/// The close code when this end cannot go on.
+pub(crate) const CLOSE_INTERNAL: u16 = 1011;
+
+/// Who is at the other end.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(crate) enum Peer {
+    /// A tab or another process.
+    Leaf,
+    /// A daemon.
+    Origin,
+}
+
+impl Peer {
+    fn tag(self) -> &'static str {
+        match self {
+            Self::Leaf => "leaf",
+            Self::Origin => "origin",
+        }
+    }
+}
+
+/// What the runtime keeps of a socket.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(crate) struct Attachment {
+    /// Who is at the other end.
+    pub(crate) peer: Peer,
+    /// The connection's number.
+    pub(crate) connection: u64,
+}
+
+impl Attachment {
+    /// What is attached to this socket; all that the hub accepts have one.
+    pub(crate) fn of(socket: &WebSocket) -> Option<Self> {
+        socket.deserialize_attachment().ok().flatten()
+    }
+}
+
+/// The open sockets by their connections' numbers.
+#[derive(Default)]
+pub(crate) struct Sockets {
+    open: BTreeMap<u64, (Peer, WebSocket)>,
+}
+
+impl Sockets {
+    /// Those that the runtime has kept open.
+    pub(crate) fn kept(state: &State) -> Self {
+        let attached = |socket: WebSocket| Attachment::of(&socket).map(|a| (a.connection, (a.peer, socket)));
+        Self { open: state.get_websockets().into_iter().filter_map(attached).collect() }
+    }
+
+    /// The connections to such peers.
+    pub(crate) fn to(&self, peer: Peer) -> Vec<Connection> {
+        let of_peer = self.open.iter().filter(|(_, (of, _))| *of == peer);
+        of_peer.map(|(connection, _)| Connection(*connection)).collect()
+    }
+
+    /// The greatest number in use.
+    pub(crate) fn last(&self) -> u64 {
+        self.open.last_key_value().map_or(0, |(connection, _)| *connection)
+    }
+
+    /// Takes a new socket in under this number, and answers the upgrade with its other end.
+    pub(crate) fn accept(&mut self, state: &State, peer: Peer, connection: u64) -> Result<Response> {
+        let pair = WebSocketPair::new()?;
+        state.accept_websocket_with_tags(&pair.server, &[peer.tag()]);
+        pair.server.serialize_attachment(Attachment { peer, connection })?;
+        self.open.insert(connection, (peer, pair.server));
+        Response::from_websocket(pair.client)
+    }
+
+    /// Whether this connection is open.
+    pub(crate) fn contains(&self, connection: Connection) -> bool {
+        self.open.contains_key(&connection.0)
+    }
+
+    /// Sends a message, if its connection is still open. A failure shows as the close of the socket.
+    pub(crate) fn send<M: wire::Message>(&self, connection: Connection, message: &M) {
+        let Some((_, socket)) = self.open.get(&connection.0) else { return };
+        match wire::encode(message) {
+            Ok(frame) => {
+                let _closing = socket.send_with_bytes(frame);
+            }
+            Err(error) => {
+                console_error!("a message to {connection:?} cannot be sent: {error}");
+                let _closing = socket.close(Some(CLOSE_INTERNAL), Some("message too long"));
+            }
+        }
+    }
+
+    /// Forgets a connection and closes its socket, which may be closed already.
+    pub(crate) fn close(&mut self, connection: Connection, code: u16, reason: &str) -> bool {
+        let Some((_, socket)) = self.open.remove(&connection.0) else { return false };
+        let _closed = socket.close(Some(code), Some(reason));
+        true
+    }
+}

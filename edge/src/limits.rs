@@ -1,0 +1,22 @@
+//! The edge's own bounds, beside those of the core.
+
+use headwater::{limits::FRAME_BYTES_MAX, wire::HEADER_BYTES};
+
+/// A request's JSON body: as much as a socket frame may bring, so that neither way in can carry what the other refuses.
+pub(crate) const BODY_BYTES_MAX: usize = FRAME_BYTES_MAX;
+
+/// A relayed frame.
+pub(crate) const RELAY_BYTES_MAX: usize = FRAME_BYTES_MAX + HEADER_BYTES;
+
+/// Arguments of all commands in one request. The shortest takes 3 bytes of JSON and 32 once decoded, so a body of empty
+/// strings would otherwise grow elevenfold in an isolate of 128 MB.
+pub(crate) const REQUEST_ARGUMENTS_MAX: usize = 256 * 1024;
+
+/// How long a request waits for keys from the origin, in milliseconds. Beyond it a client has long given up.
+pub(crate) const REPLY_TIMEOUT_MS: u64 = 30_000;
+
+/// How long a hub waits for another one to answer what it hands on, in milliseconds. The leaf sends again after it.
+pub(crate) const FORWARD_TIMEOUT_MS: u64 = 10_000;
+
+/// Shards of one region: as many as there could be with one slot each would be absurd; a Directory answer stays small.
+pub(crate) const SHARDS_MAX: u16 = 1024;

@@ -1,0 +1,257 @@
+//! The Worker's routes: who may, which object, and what it is asked.
+
+use crate::{
+    auth, config,
+    config::ConfigError,
+    cors,
+    directory::HubsQuery,
+    hub::call::{self, Commands, Status},
+    limits::{BODY_BYTES_MAX, RELAY_BYTES_MAX},
+    peers::{self, PeerError},
+    respond, rest,
+    rest::{Encoding, Shape},
+    shard::Shard,
+};
+use bytes::Bytes;
+use futures_util::{StreamExt, future::try_join_all};
+use headwater::limits::IDEMPOTENCY_KEY_BYTES_MAX;
+use serde::{Deserialize, Serialize};
+use worker::{Env, Method, Request, Response, Result};
+
+/// Why a request is refused before it reaches a hub.
+#[derive(Debug, thiserror::Error)]
+enum Refusal {
+    #[error("ERR Headwater: unauthorized")]
+    Unauthorized,
+    #[error("ERR Headwater: the body has more than {0} bytes")]
+    TooLarge(usize),
+    #[error(transparent)]
+    Body(#[from] rest::BadBody),
+    #[error("ERR Headwater: an Idempotency-Key has 1 to {IDEMPOTENCY_KEY_BYTES_MAX} bytes")]
+    IdempotencyKey,
+    #[error("{0}")]
+    Shards(#[from] headwater::command::CommandError),
+    #[error("ERR Headwater: the query needs {0}")]
+    Query(&'static str),
+    #[error("ERR Headwater: no hub is called {0}")]
+    NoSuchHub(String),
+    #[error("ERR Headwater: this is the address of a WebSocket")]
+    NoUpgrade,
+    #[error("ERR Headwater: there is nothing at this address")]
+    NotFound,
+    #[error("ERR Headwater: the address does not take {0}")]
+    Method(Method),
+    #[error("ERR Headwater: {0}")]
+    Config(#[from] ConfigError),
+    #[error("ERR Headwater: the hub cannot be reached: {0}")]
+    Unreachable(#[from] PeerError),
+    #[error(
+        "ERR Headwater: the hub was interrupted, and whether the command was executed is unknown. \
+             It is safe to retry with the same Idempotency-Key. ({0})"
+    )]
+    Runtime(#[from] worker::Error),
+}
+
+impl Refusal {
+    fn status(&self) -> u16 {
+        match self {
+            Self::Body(_) | Self::IdempotencyKey | Self::Shards(_) | Self::Query(_) => 400,
+            Self::Unauthorized => 401,
+            Self::NotFound | Self::NoSuchHub(_) => 404,
+            Self::Method(_) => 405,
+            Self::TooLarge(_) => 413,
+            Self::NoUpgrade => 426,
+            Self::Config(_) => 500,
+            Self::Unreachable(_) | Self::Runtime(_) => 503,
+        }
+    }
+}
+
+/// Answers one request.
+pub(crate) async fn route(request: Request, env: &Env) -> Result<Response> {
+    let (method, path) = (request.method(), request.path());
+    let answered = match (method, path.as_str()) {
+        (Method::Options, _) => return cors::preflight(),
+        (Method::Post, "/") => commands(request, env, Shape::Single).await,
+        (Method::Post, "/pipeline") => commands(request, env, Shape::Pipeline).await,
+        (Method::Get, "/v1/status") => status(env).await,
+        (Method::Get, "/v1/hubs") => hubs(&request, env).await,
+        (Method::Get, "/v1/origin") => origin(&request, env).await,
+        (Method::Get, "/v1/leaf") => leaf(&request, env).await,
+        (Method::Post, "/v1/relay") => relay(request, env).await,
+        (Method::Get | Method::Head, path) if !path.starts_with("/v1/") => assets(request, env).await,
+        (Method::Get, _) => Err(Refusal::NotFound),
+        (method, _) => Err(Refusal::Method(method)),
+    };
+    match answered {
+        Ok(response) => Ok(response),
+        Err(refusal) => respond::error(refusal.status(), &refusal),
+    }
+}
+
+async fn commands(mut request: Request, env: &Env, shape: Shape) -> Result<Response, Refusal> {
+    let headers = request.headers();
+    if !auth::is_bearer(headers, &config::token(env)?) {
+        return Err(Refusal::Unauthorized);
+    }
+    let idempotency = headers.get("idempotency-key")?.map(Bytes::from);
+    if idempotency.as_ref().is_some_and(|key| key.is_empty() || key.len() > IDEMPOTENCY_KEY_BYTES_MAX) {
+        return Err(Refusal::IdempotencyKey);
+    }
+    let asked = headers.get("upstash-encoding")?;
+    let encoding = if asked.as_deref() == Some("base64") { Encoding::Base64 } else { Encoding::Lossy };
+    let commands = shape.parse(&body(&mut request, BODY_BYTES_MAX).await?)?;
+    let shard = Shard::of_commands(&commands, config::shards(env)?)?;
+    let commands = Commands { shape, encoding, idempotency, commands };
+    let request = call::post(call::COMMANDS, &headwater::wire::to_body(&commands))?;
+    let hub = peers::hub(env, &shard.hub_name(&config::region(env)?))?;
+    Ok(hub.fetch_with_request(request).await?)
+}
+
+/// What an operator and the browser page see of a region. No secret is in it.
+#[derive(Serialize)]
+struct RegionStatus {
+    region: String,
+    #[serde(flatten)]
+    hubs: Status,
+}
+
+async fn status(env: &Env) -> Result<Response, Refusal> {
+    let region = config::region(env)?;
+    let statuses = each_hub(env, call::STATUS, async |mut response| Ok(response.json::<Status>().await?)).await?;
+    let mut statuses = statuses.into_iter();
+    let first = statuses.next().ok_or(Refusal::NotFound)?;
+    let hubs = statuses.fold(first, |sum, hub| Status {
+        replica: format!("{},{}", sum.replica, hub.replica),
+        keys: sum.keys + hub.keys,
+        pending: sum.pending + hub.pending,
+        unstable: sum.unstable + hub.unstable,
+        origin_connected: sum.origin_connected && hub.origin_connected,
+        leaves: sum.leaves + hub.leaves,
+    });
+    Ok(respond::json(200, rest::json(&RegionStatus { region, hubs }))?)
+}
+
+async fn hubs(request: &Request, env: &Env) -> Result<Response, Refusal> {
+    authorize_origin(request, env)?;
+    let HubsQuery { replica } = request.query()?;
+    if replica.is_none() {
+        each_hub(env, call::WAKE, async |_| Ok(())).await?;
+    }
+    let listed = peers::listed(env, replica.as_deref()).await?;
+    Ok(respond::json(200, rest::json(&listed))?)
+}
+
+#[derive(Deserialize)]
+struct HubQuery {
+    hub: Option<String>,
+}
+
+async fn origin(request: &Request, env: &Env) -> Result<Response, Refusal> {
+    authorize_origin(request, env)?;
+    upgrading(request)?;
+    let name = known_hub(request, env).await?;
+    Ok(peers::hub(env, &name)?.fetch_with_request(call::upgrade(call::ORIGIN)?).await?)
+}
+
+async fn relay(mut request: Request, env: &Env) -> Result<Response, Refusal> {
+    authorize_origin(&request, env)?;
+    let name = known_hub(&request, env).await?;
+    let frame = body(&mut request, RELAY_BYTES_MAX).await?;
+    Ok(peers::hub(env, &name)?.fetch_with_request(call::post(call::RELAY, &frame)?).await?)
+}
+
+#[derive(Deserialize)]
+struct LeafQuery {
+    token: Option<String>,
+    shard: Option<String>,
+}
+
+async fn leaf(request: &Request, env: &Env) -> Result<Response, Refusal> {
+    let LeafQuery { token, shard } = request.query()?;
+    if !auth::is_socket_bearer(request.headers(), token.as_deref(), &config::token(env)?) {
+        return Err(Refusal::Unauthorized);
+    }
+    upgrading(request)?;
+    let shards = config::shards(env)?;
+    let shard = match shard {
+        Some(shard) => Shard::named(&shard, shards).ok_or(Refusal::Query("a shard that exists"))?,
+        None => Shard::default(),
+    };
+    let hub = peers::hub(env, &shard.hub_name(&config::region(env)?))?;
+    let response = hub.fetch_with_request(call::upgrade(call::LEAF)?).await?;
+    if !request.headers().has("sec-websocket-protocol")? {
+        return Ok(response);
+    }
+    // A browser that offered subprotocols fails the connection unless one is selected.
+    response.headers().set("sec-websocket-protocol", auth::PROTOCOL)?;
+    Ok(response)
+}
+
+async fn assets(request: Request, env: &Env) -> Result<Response, Refusal> {
+    let Ok(assets) = env.service("ASSETS") else { return Err(Refusal::NotFound) };
+    Ok(assets.fetch_request(request).await?)
+}
+
+/// Asks every hub of the region at once.
+async fn each_hub<R>(
+    env: &Env,
+    path: &'static str,
+    read: impl AsyncFn(Response) -> Result<R, Refusal>,
+) -> Result<Vec<R>, Refusal> {
+    let region = config::region(env)?;
+    let read = &read;
+    let ask = |shard: Shard| {
+        let name = shard.hub_name(&region);
+        async move {
+            let response = peers::hub(env, &name)?.fetch_with_request(call::get(path)?).await?;
+            match response.status_code() {
+                200 => read(response).await,
+                status => Err(PeerError::Status(status).into()),
+            }
+        }
+    };
+    try_join_all(Shard::all(config::shards(env)?).map(ask)).await
+}
+
+fn authorize_origin(request: &Request, env: &Env) -> Result<(), Refusal> {
+    let is_origin = auth::is_bearer(request.headers(), &config::origin_token(env)?);
+    if is_origin { Ok(()) } else { Err(Refusal::Unauthorized) }
+}
+
+fn upgrading(request: &Request) -> Result<(), Refusal> {
+    let upgrade = request.headers().get("upgrade")?.unwrap_or_default();
+    if upgrade.eq_ignore_ascii_case("websocket") { Ok(()) } else { Err(Refusal::NoUpgrade) }
+}
+
+/// The hub named in the query. Only this region's own may come into being by being asked for.
+async fn known_hub(request: &Request, env: &Env) -> Result<String, Refusal> {
+    let HubQuery { hub } = request.query()?;
+    let name = hub.ok_or(Refusal::Query("hub=NAME"))?;
+    let region = config::region(env)?;
+    let is_own = Shard::all(config::shards(env)?).any(|shard| shard.hub_name(&region) == name);
+    if is_own || peers::listed(env, None).await?.iter().any(|listed| listed.name == name) {
+        return Ok(name);
+    }
+    Err(Refusal::NoSuchHub(name))
+}
+
+/// The body, unless it is longer than `bytes_max`.
+async fn body(request: &mut Request, bytes_max: usize) -> Result<Vec<u8>, Refusal> {
+    let announced = request.headers().get("content-length")?.and_then(|length| length.parse::<usize>().ok());
+    if let Some(length) = announced {
+        return if length > bytes_max { Err(Refusal::TooLarge(bytes_max)) } else { Ok(request.bytes().await?) };
+    }
+    if request.inner().body().is_none() {
+        return Ok(Vec::new());
+    }
+    let mut chunks = request.stream()?;
+    let mut body = Vec::new();
+    while let Some(chunk) = chunks.next().await {
+        body.extend_from_slice(&chunk?);
+        if body.len() > bytes_max {
+            return Err(Refusal::TooLarge(bytes_max));
+        }
+    }
+    Ok(body)
+}

@@ -1,0 +1,93 @@
+//! Which hub of a region a request belongs to: slots in equal, contiguous ranges.
+
+use bytes::Bytes;
+use headwater::{
+    command::{CommandError, parse},
+    slot::Slot,
+};
+
+/// A hub of a region, counted from 0.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Shard(u16);
+
+impl Shard {
+    /// All of `shards`, in order.
+    pub(crate) fn all(shards: u16) -> impl Iterator<Item = Self> {
+        (0..shards).map(Self)
+    }
+
+    /// The one that a client names, if there is such a one.
+    pub(crate) fn named(number: &str, shards: u16) -> Option<Self> {
+        number.parse().ok().filter(|number| *number < shards).map(Self)
+    }
+
+    /// The one that keeps this slot.
+    pub(crate) fn of(slot: Slot, shards: u16) -> Self {
+        let shard = u32::from(slot.get()) * u32::from(shards) / u32::from(Slot::COUNT);
+        Self(u16::try_from(shard).unwrap_or(u16::MAX))
+    }
+
+    /// The one that keeps every key of these commands; the first where they name none. What does not parse names no key: its
+    /// hub answers with the error.
+    ///
+    /// # Errors
+    /// [`CommandError::CrossSlot`] where the keys belong to several.
+    pub(crate) fn of_commands(commands: &[Vec<Bytes>], shards: u16) -> Result<Self, CommandError> {
+        if shards == 1 {
+            return Ok(Self::default());
+        }
+        let mut found = None;
+        for command in commands.iter().filter_map(|argv| parse(argv).ok()) {
+            for key in command.keys() {
+                let shard = Self::of(key.slot(), shards);
+                if *found.get_or_insert(shard) != shard {
+                    return Err(CommandError::CrossSlot);
+                }
+            }
+        }
+        Ok(found.unwrap_or_default())
+    }
+
+    /// The hub's name in the directory.
+    pub(crate) fn hub_name(self, region: &str) -> String {
+        format!("{region}/{}", self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn argv(line: &str) -> Vec<Bytes> {
+        line.split(' ').map(|word| Bytes::copy_from_slice(word.as_bytes())).collect()
+    }
+
+    #[test]
+    fn slots_spread_over_all_shards_in_order() {
+        for shards in [1, 2, 3, 1024] {
+            let of_slots: Vec<u16> = Slot::all().map(|slot| Shard::of(slot, shards).0).collect();
+            assert!(of_slots.is_sorted());
+            assert_eq!((of_slots.first(), of_slots.last()), (Some(&0), Some(&(shards - 1))));
+        }
+    }
+
+    #[test]
+    fn keys_of_two_shards_do_not_go_together() {
+        // foo is in slot 12182, bar in 5061.
+        let (foo, bar) = (argv("get foo"), argv("get bar"));
+        assert_eq!(Shard::of_commands(&[foo.clone(), bar.clone()], 1), Ok(Shard(0)));
+        assert_eq!(Shard::of_commands(&[foo.clone(), argv("incr {foo}x")], 2), Ok(Shard(1)));
+        assert_eq!(Shard::of_commands(&[foo, bar], 2), Err(CommandError::CrossSlot));
+        assert_eq!(Shard::of_commands(&[argv("del foo bar")], 2), Err(CommandError::CrossSlot));
+        assert_eq!(Shard::of_commands(&[argv("ping"), argv("nonsense foo"), argv("get foo")], 2), Ok(Shard(1)));
+    }
+
+    #[test]
+    fn only_shards_that_exist_can_be_named() {
+        assert_eq!(Shard::named("1", 2), Some(Shard(1)));
+        for number in ["2", "-1", "x", ""] {
+            assert_eq!(Shard::named(number, 2), None, "{number}");
+        }
+        assert_eq!(Shard(1).hub_name("eu"), "eu/1");
+    }
+}

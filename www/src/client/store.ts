@@ -1,0 +1,229 @@
+/**
+ * The store that an application holds: the leaf, the link to its edge, and the timers and events between them.
+ *
+ * It performs the leaf's effects and decides nothing itself. Callbacks and events come in a microtask of their own, once
+ * for all that changed in a task, so a handler may call back into the store.
+ */
+
+import type { Effect, Reply, WasmLeaf } from "../headwater.js";
+import { Link, type Problem } from "./link.ts";
+
+/** A word of a command. */
+export type Argument = string | number | bigint;
+
+/** `offline`: no hub has welcomed this tab. `syncing`: operations are on their way. `synced`: the hub has all of them. */
+export type Phase = "offline" | "syncing" | "synced";
+
+/** What an application shows of its store. */
+export interface Status {
+  readonly phase: Phase;
+  /** Operations not settled by their hub. */
+  readonly pending: number;
+  /** Whether the network is cut by `cut`. */
+  readonly isCut: boolean;
+  /** Why there is no connection, once that is known. */
+  readonly problem: Problem | undefined;
+  /** When the next attempt to connect will be made, as `Date.now()` counts. */
+  readonly retryAt: number | undefined;
+  /** The edge. */
+  readonly url: string;
+}
+
+/** A command was not executed; `message` is the error line that Redis gives. */
+export class CommandError extends Error {
+  override readonly name = "CommandError";
+}
+
+/** The hub refused an operation after the fact; the view has been rolled back. */
+export class RefusedEvent extends Event {
+  constructor(
+    /** The key it would have changed. */
+    readonly key: string,
+    /** The cause, worded as Redis words it. */
+    readonly error: string,
+  ) {
+    super("refused");
+  }
+}
+
+/** More than a timer can wait for at once; a tick that comes early does no harm. */
+const TIMER_MS_MAX = 2 ** 31 - 1;
+
+/**
+ * One tab's store.
+ *
+ * Events: `status` when {@link status} has changed, `refused` ({@link RefusedEvent}) for each operation that the hub
+ * refused, `error` ({@link ErrorEvent}) when the edge sent what this version does not understand.
+ */
+export class Store extends EventTarget {
+  readonly #leaf: WasmLeaf;
+  readonly #link: Link;
+  readonly #subscriptions = new Set<Subscription>();
+  readonly #changed = new Set<string>();
+  #wake: ReturnType<typeof setTimeout> | undefined;
+  #wasConnected = false;
+  #shown: Status;
+  #isNotifying = false;
+
+  constructor(leaf: WasmLeaf, url: string, token: string) {
+    super();
+    this.#leaf = leaf;
+    this.#link = new Link(url, token, {
+      opened: () => this.#step((now) => this.#leaf.opened(now)),
+      received: (frame) => this.#step((now) => this.#leaf.receive(frame, now)),
+      closed: () => this.#step((now) => this.#leaf.closed(now)),
+      changed: () => this.#notifySoon(),
+    });
+    this.#shown = this.status;
+    this.#link.start();
+  }
+
+  /** Where the store stands now. */
+  get status(): Status {
+    const { isConnected, pending } = this.#leaf.status();
+    const { isCut, problem, retryAt, url } = this.#link;
+    const phase = isConnected ? (pending > 0 ? "syncing" : "synced") : "offline";
+    return { phase, pending, isCut, problem, retryAt, url };
+  }
+
+  /**
+   * Runs a Redis command against the tab's view, at once, connected or not.
+   *
+   * @throws {CommandError} with the line that Redis, or the leaf, gives.
+   */
+  command(words: readonly Argument[]): Reply {
+    const { result, error, effects } = this.#leaf.command(words.map(String), Date.now());
+    this.#perform(effects);
+    if (error !== undefined) throw new CommandError(error);
+    return result ?? null;
+  }
+
+  /**
+   * Keeps these keys in the view, and calls back with those that read differently.
+   *
+   * @returns what ends the subscription.
+   * @throws when a key is too long.
+   */
+  subscribe(keys: readonly string[], callback: (keys: readonly string[]) => void): () => void {
+    const subscription = { keys: new Set(keys), callback };
+    const unknown = [...subscription.keys].filter((key) => !this.#isWanted(key));
+    if (unknown.length > 0) this.#perform(this.#leaf.subscribe(unknown, Date.now()));
+    this.#subscriptions.add(subscription);
+    return () => {
+      if (!this.#subscriptions.delete(subscription)) return;
+      const unwanted = [...subscription.keys].filter((key) => !this.#isWanted(key));
+      if (unwanted.length > 0) this.#perform(this.#leaf.unsubscribe(unwanted, Date.now()));
+    };
+  }
+
+  /** Cuts the network for this store: closes its socket and dials no more. */
+  cut(): void {
+    this.#link.cut();
+  }
+
+  /** Undoes `cut`. */
+  restore(): void {
+    this.#link.restore();
+  }
+
+  /** Goes on with another edge; what was sent to the former one is settled through the new one. */
+  roam(url: string): void {
+    this.#link.roam(url);
+  }
+
+  /** Ends the store. What is pending is lost. */
+  close(): void {
+    this.#link.end();
+    clearTimeout(this.#wake);
+  }
+
+  /** Gives the leaf an input that came from outside; what it cannot take costs the connection and is told. */
+  #step(input: (now: number) => Effect[]): void {
+    try {
+      this.#perform(input(Date.now()));
+    } catch (error) {
+      this.dispatchEvent(new ErrorEvent("error", { error, message: String(error) }));
+      // A trap leaves the module's memory in no known state.
+      if (error instanceof WebAssembly.RuntimeError) this.close();
+      else this.#link.redial();
+    }
+  }
+
+  #perform(effects: readonly Effect[]): void {
+    for (const effect of effects) this.#performOne(effect);
+    // Asked for afterwards: an effect may have cost the connection.
+    const { isConnected } = this.#leaf.status();
+    if (isConnected && !this.#wasConnected) this.#link.welcomed();
+    this.#wasConnected = isConnected;
+    this.#notifySoon();
+  }
+
+  #performOne(effect: Effect): void {
+    switch (effect.kind) {
+      case "send":
+        this.#link.send(effect.frame);
+        // A subscription need not be answered at once; a hello and an operation must be.
+        if (this.status.phase !== "synced") this.#link.expectAnswer();
+        return;
+      case "changed":
+        for (const key of effect.keys) this.#changed.add(key);
+        return;
+      case "refused":
+        this.dispatchEvent(new RefusedEvent(effect.key, effect.error));
+        return;
+      case "redial":
+        this.#link.redial();
+        return;
+      case "wake-at":
+        this.#wakeAt(effect.at);
+        return;
+    }
+  }
+
+  #wakeAt(at: number): void {
+    clearTimeout(this.#wake);
+    const pause = Math.min(Math.max(at - Date.now(), 0), TIMER_MS_MAX);
+    this.#wake = setTimeout(() => this.#step((now) => this.#leaf.tick(now)), pause);
+  }
+
+  #isWanted(key: string): boolean {
+    return [...this.#subscriptions].some(({ keys }) => keys.has(key));
+  }
+
+  #notifySoon(): void {
+    if (this.#isNotifying) return;
+    this.#isNotifying = true;
+    queueMicrotask(() => {
+      this.#isNotifying = false;
+      this.#notify();
+    });
+  }
+
+  #notify(): void {
+    const changed = [...this.#changed];
+    this.#changed.clear();
+    for (const { keys, callback } of [...this.#subscriptions]) {
+      const mine = changed.filter((key) => keys.has(key));
+      if (mine.length === 0) continue;
+      try {
+        callback(mine);
+      } catch (error) {
+        // One subscriber's mistake must not cost the others their news.
+        reportError(error);
+      }
+    }
+    const status = this.status;
+    if (isSame(status, this.#shown)) return;
+    this.#shown = status;
+    this.dispatchEvent(new Event("status"));
+  }
+}
+
+interface Subscription {
+  readonly keys: ReadonlySet<string>;
+  readonly callback: (keys: readonly string[]) => void;
+}
+
+function isSame(one: Status, other: Status): boolean {
+  return (Object.keys(one) as (keyof Status)[]).every((name) => one[name] === other[name]);
+}

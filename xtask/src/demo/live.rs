@@ -1,10 +1,11 @@
 //! The terminal while the replay runs: a progress bar, and under it a line per edge that is kept up to date. Where the output is no
 //! terminal, a plain line every few seconds. All of it goes to stderr; stdout is the report's.
 
+use std::fmt;
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
-use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressState, ProgressStyle};
 use tokio::time::MissedTickBehavior;
 
 use super::edge::{EdgeClient, EdgeStatus};
@@ -33,10 +34,12 @@ impl Live {
     /// Draws nothing before [`Live::watch`].
     pub(crate) fn new(edges: usize) -> Self {
         let screen = MultiProgress::new();
-        let bar =
-            screen.add(ProgressBar::no_length().with_style(style(
-                "{msg:<11} {wide_bar:.cyan/blue} {human_pos}/{human_len} lines  {per_sec}  {elapsed}",
-            )));
+        let template = "{msg:<10} {wide_bar:.cyan/blue} {human_pos} of {human_len} lines  {rate}  {elapsed}";
+        let style_of_bar = style(template).with_key("rate", |state: &ProgressState, out: &mut dyn fmt::Write| {
+            // A line of the screen takes any text.
+            let _ = write!(out, "{:.0} per second", state.per_sec());
+        });
+        let bar = screen.add(ProgressBar::no_length().with_style(style_of_bar));
         let rows = (0..edges).map(|_| screen.add(ProgressBar::no_length().with_style(style("  {msg}")))).collect();
         Self { screen, bar, rows }
     }

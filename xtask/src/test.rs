@@ -70,7 +70,7 @@ impl Suite {
             Self::Unit => unit(workspace),
             Self::Wasm => Ok(vec![wasm(workspace)]),
             Self::Sim => {
-                targets(workspace, "bin")?.require("headwater-tests", "sim")?;
+                Targets::of(workspace)?.require("bin", "headwater-tests", "sim")?;
                 let mut command = simulation(workspace);
                 command.args(["--seeds", &SIMULATION_SEEDS.to_string()]);
                 Ok(vec![command])
@@ -81,10 +81,10 @@ impl Suite {
     }
 
     fn server_tests(self, workspace: &Workspace) -> Result<Vec<Command>> {
-        let existing = targets(workspace, "test")?;
+        let targets = Targets::of(workspace)?;
         let mine = SERVER_TESTS.iter().filter(|(suite, ..)| *suite == self);
         mine.map(|(_, package, test)| {
-            existing.require(package, test)?;
+            targets.require("test", package, test)?;
             let mut command = cargo_test(workspace);
             command.args(["--package", package, "--test", test]);
             Ok(command)
@@ -156,15 +156,18 @@ fn try_suite(workspace: &Workspace, suite: Suite, tally: &mut Tally) -> Result<(
 }
 
 fn unit(workspace: &Workspace) -> Result<Vec<Command>> {
+    let targets = Targets::of(workspace)?;
     let mut tests = cargo_test(workspace);
-    tests.args(["--workspace", "--lib", "--bins"]);
-    for (package, test) in targets(workspace, "test")?.0 {
-        if !SERVER_TESTS.iter().any(|(_, owner, name)| *owner == package && *name == test) {
-            tests.args(["--test", &test]);
+    tests.args(["--lib", "--bins"]);
+    // Named one by one: `--lib` would compile also what its manifest excludes from tests.
+    tests.args(targets.packages("test").into_iter().flat_map(|package| ["--package", package]));
+    for (package, test) in targets.integration_tests() {
+        if !SERVER_TESTS.iter().any(|(_, owner, name)| (*owner, *name) == (package, test)) {
+            tests.args(["--test", test]);
         }
     }
     let mut examples = cargo_test(workspace);
-    examples.args(["--workspace", "--doc"]);
+    examples.arg("--doc").args(targets.packages("doctest").into_iter().flat_map(|package| ["--package", package]));
     Ok(vec![tests, examples])
 }
 
@@ -200,29 +203,42 @@ fn cargo_test(workspace: &Workspace) -> Command {
     command
 }
 
-/// Packages and names of the workspace's targets of one kind.
-struct Targets(BTreeSet<(String, String)>);
+/// What the manifests of the workspace declare.
+struct Targets(Value);
 
 impl Targets {
-    fn require(&self, package: &str, target: &str) -> Result<()> {
-        let exists = self.0.contains(&(package.to_owned(), target.to_owned()));
-        ensure!(exists, "{package} has no target {target}, which this suite must run");
+    fn of(workspace: &Workspace) -> Result<Self> {
+        let metadata = output(cargo(workspace).args(["metadata", "--format-version", "1", "--no-deps"]))?;
+        Ok(Self(serde_json::from_str(&metadata)?))
+    }
+
+    /// The name of its package, then the target itself.
+    fn each(&self) -> impl Iterator<Item = (&str, &Value)> {
+        let packages = self.0["packages"].as_array().into_iter().flatten();
+        packages.flat_map(|package| {
+            let name = package["name"].as_str().unwrap_or_default();
+            package["targets"].as_array().into_iter().flatten().map(move |target| (name, target))
+        })
+    }
+
+    fn require(&self, kind: &str, package: &str, name: &str) -> Result<()> {
+        let wanted =
+            |(owner, target): (&str, &Value)| owner == package && target["kind"][0] == kind && target["name"] == name;
+        ensure!(self.each().any(wanted), "{package} has no {kind} target {name}, which this suite must run");
         Ok(())
     }
-}
 
-fn targets(workspace: &Workspace, kind: &str) -> Result<Targets> {
-    let metadata = output(cargo(workspace).args(["metadata", "--format-version", "1", "--no-deps"]))?;
-    let metadata: Value = serde_json::from_str(&metadata)?;
-    let mut found = BTreeSet::new();
-    for package in metadata["packages"].as_array().into_iter().flatten() {
-        for target in package["targets"].as_array().into_iter().flatten().filter(|target| target["kind"][0] == kind) {
-            if let (Some(package), Some(target)) = (package["name"].as_str(), target["name"].as_str()) {
-                found.insert((package.to_owned(), target.to_owned()));
-            }
-        }
+    /// The packages with a library or program for which `switch`, `test` or `doctest`, is on.
+    fn packages(&self, switch: &str) -> BTreeSet<&str> {
+        let own = self.each().filter(|(_, target)| target[switch] == true && target["kind"][0] != "test");
+        own.map(|(package, _)| package).collect()
     }
-    Ok(Targets(found))
+
+    /// Package and name of each test target.
+    fn integration_tests(&self) -> impl Iterator<Item = (&str, &str)> {
+        let tests = self.each().filter(|(_, target)| target["kind"][0] == "test");
+        tests.filter_map(|(package, target)| Some((package, target["name"].as_str()?)))
+    }
 }
 
 /// Tests that passed and failed.

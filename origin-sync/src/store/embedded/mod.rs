@@ -1,0 +1,150 @@
+//! The store in a file of our own, for origins without Redis.
+//!
+//! A commit is on the disk when it is answered. The file allows one writer at a time and each durable write waits for the
+//! disk, so one thread takes all commits that wait and writes them as one transaction: each is compared and applied as if
+//! it were alone, and all are answered after the one sync. There are no plain values: commands are ignored and what a
+//! commit expects of them is not checked.
+
+mod tables;
+mod writer;
+
+use super::{Store, StoreError};
+use bytes::Bytes;
+use headwater::{
+    id::{Key, KeyTooLong, TimestampMs},
+    store::{Commit, Load, Loaded, Outcome},
+    wire::WireError,
+};
+use redb::{Database, Durability, ReadableDatabase};
+use std::{
+    path::{Path, PathBuf},
+    sync::{Arc, mpsc},
+    time::{SystemTime, UNIX_EPOCH},
+};
+use tokio::sync::oneshot;
+
+/// The file's name where the command line gives a directory.
+const FILE_NAME: &str = "headwater.redb";
+
+/// An open file.
+#[derive(Debug)]
+pub struct EmbeddedStore {
+    database: Arc<Database>,
+    writer: mpsc::Sender<writer::Waiting>,
+    run_id: Bytes,
+}
+
+/// Why the file did not serve.
+#[derive(Debug, thiserror::Error)]
+pub enum EmbeddedError {
+    /// The database.
+    #[error("the embedded store: {0}")]
+    Database(#[source] Box<redb::Error>),
+    /// Its directory.
+    #[error("the embedded store's directory cannot be made")]
+    Directory(#[source] std::io::Error),
+    /// A row that does not decode.
+    #[error("a row of the embedded store is malformed")]
+    Row(#[from] WireError),
+    /// A row names a key that is none.
+    #[error("a row of the embedded store names no key")]
+    Key(#[from] KeyTooLong),
+    /// A key of the request lies in another slot.
+    #[error("the key {key} does not lie in the slot of its request")]
+    Slot {
+        /// The key.
+        key: Key,
+    },
+    /// A commit of the same transaction failed, or the writer ended.
+    #[error("the embedded store's writer failed")]
+    Writer,
+    /// A read was cut off by the end of the process.
+    #[error("the embedded store's reader ended")]
+    Reader(#[source] tokio::task::JoinError),
+}
+
+/// `redb` has one error type per kind of call, which all fit into one.
+macro_rules! from_redb {
+    ($($error:ty),+) => {
+        $(impl From<$error> for EmbeddedError {
+            fn from(error: $error) -> Self {
+                Self::Database(Box::new(error.into()))
+            }
+        })+
+    };
+}
+
+from_redb!(
+    redb::DatabaseError,
+    redb::TransactionError,
+    redb::TableError,
+    redb::StorageError,
+    redb::CommitError,
+    redb::SetDurabilityError
+);
+
+impl EmbeddedStore {
+    /// Opens the file, or makes it under a new run id.
+    pub async fn open(path: PathBuf) -> Result<Self, EmbeddedError> {
+        off_the_runtime(move || Self::open_blocking(&path)).await
+    }
+
+    fn open_blocking(path: &Path) -> Result<Self, EmbeddedError> {
+        let file = if path.is_dir() { path.join(FILE_NAME) } else { path.to_owned() };
+        if let Some(directory) = file.parent() {
+            std::fs::create_dir_all(directory).map_err(EmbeddedError::Directory)?;
+        }
+        let database = Arc::new(Database::create(&file)?);
+        let mut transaction = database.begin_write()?;
+        transaction.set_durability(Durability::Immediate)?;
+        let run_id = tables::Tables::open(&transaction)?.run_id(fresh_run_id)?;
+        transaction.commit()?;
+        let writer = writer::start(Arc::clone(&database)).map_err(EmbeddedError::Directory)?;
+        Ok(Self { database, writer, run_id })
+    }
+
+    async fn read(&self, load: Load) -> Result<Loaded, EmbeddedError> {
+        let database = Arc::clone(&self.database);
+        off_the_runtime(move || tables::read(&database.begin_read()?, load, now())).await
+    }
+
+    async fn write(&self, commit: Commit) -> Result<Outcome, EmbeddedError> {
+        let (answer, answered) = oneshot::channel();
+        self.writer.send(writer::Waiting { commit, answer }).map_err(|_gone| EmbeddedError::Writer)?;
+        answered.await.unwrap_or(Err(EmbeddedError::Writer))
+    }
+}
+
+impl Store for EmbeddedStore {
+    async fn load(&self, load: Load) -> Result<Loaded, StoreError> {
+        Ok(self.read(load).await?)
+    }
+
+    async fn commit(&self, commit: Commit) -> Result<Outcome, StoreError> {
+        Ok(self.write(commit).await?)
+    }
+
+    fn run_id(&self) -> Bytes {
+        self.run_id.clone()
+    }
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+}
+
+async fn off_the_runtime<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, EmbeddedError> + Send + 'static,
+) -> Result<T, EmbeddedError> {
+    tokio::task::spawn_blocking(work).await.map_err(EmbeddedError::Reader)?
+}
+
+fn fresh_run_id() -> String {
+    format!("{:016x}{:016x}", fastrand::u64(..), fastrand::u64(..))
+}
+
+fn now() -> TimestampMs {
+    // Before 1970 nothing has expired.
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    TimestampMs(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+}

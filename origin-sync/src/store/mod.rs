@@ -1,0 +1,133 @@
+//! Where the daemon keeps the reconciled state: a Redis, or an embedded file.
+//!
+//! A store knows no CRDT rule. It answers a [`Load`] from one snapshot and applies a [`Commit`] whole or not at all,
+//! after it compared what the commit expects. Requests of different slots may overlap; those of one slot come one at a
+//! time. A store that failed once is not used again: the daemon opens it anew, with a new machine.
+
+pub mod embedded;
+pub mod redis;
+
+use bytes::Bytes;
+use headwater::store::{Commit, Load, Loaded, Outcome};
+use std::{fmt, future::Future, path::PathBuf};
+
+pub use self::{
+    embedded::{EmbeddedError, EmbeddedStore},
+    redis::{RedisStore, RedisStoreError},
+};
+
+/// One connection to a store.
+pub trait Store: Send + Sync + 'static {
+    /// Reads of one slot what is asked for, as of one moment.
+    fn load(&self, load: Load) -> impl Future<Output = Result<Loaded, StoreError>> + Send;
+
+    /// Compares and writes. After an error it is unknown whether the commit happened: what was loaded before is void.
+    fn commit(&self, commit: Commit) -> impl Future<Output = Result<Outcome, StoreError>> + Send;
+
+    /// The identity of the store's present life, read when the connection was made and before anything else was.
+    fn run_id(&self) -> Bytes;
+
+    /// Whether the connection still answers, so that a broken one is noticed also while nothing is to be done.
+    fn ping(&self) -> impl Future<Output = Result<(), StoreError>> + Send;
+}
+
+/// Why a store did not answer. All of it ends the connection.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Redis.
+    #[error(transparent)]
+    Redis(#[from] RedisStoreError),
+    /// The embedded file.
+    #[error(transparent)]
+    Embedded(#[from] EmbeddedError),
+}
+
+/// Which store, and where.
+#[derive(Clone, Debug)]
+pub enum StoreLocation {
+    /// A Redis by its URL.
+    Redis(RedisUrl),
+    /// A file, or a directory that is to hold it.
+    Embedded(PathBuf),
+}
+
+/// The URL of a Redis, which may hold a password and so is never printed.
+#[derive(Clone)]
+pub struct RedisUrl(String);
+
+impl RedisUrl {
+    /// As the `redis` crate reads it: `redis://[user:password@]host[:port][/db]`.
+    pub fn new(url: impl Into<String>) -> Self {
+        Self(url.into())
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for RedisUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("redis://…")
+    }
+}
+
+impl StoreLocation {
+    /// Connects.
+    ///
+    /// # Errors
+    /// When the store cannot be reached, or is not fit to be used.
+    pub async fn open(&self) -> Result<AnyStore, StoreError> {
+        match self {
+            Self::Redis(url) => Ok(AnyStore::Redis(RedisStore::connect(url).await?)),
+            Self::Embedded(path) => Ok(AnyStore::Embedded(EmbeddedStore::open(path.clone()).await?)),
+        }
+    }
+
+    /// What the status page calls it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Redis(_) => "redis",
+            Self::Embedded(_) => "embedded",
+        }
+    }
+}
+
+/// Either store, so that only the command line decides.
+#[derive(Debug)]
+pub enum AnyStore {
+    /// Redis.
+    Redis(RedisStore),
+    /// The embedded file.
+    Embedded(EmbeddedStore),
+}
+
+impl Store for AnyStore {
+    async fn load(&self, load: Load) -> Result<Loaded, StoreError> {
+        match self {
+            Self::Redis(store) => store.load(load).await,
+            Self::Embedded(store) => store.load(load).await,
+        }
+    }
+
+    async fn commit(&self, commit: Commit) -> Result<Outcome, StoreError> {
+        match self {
+            Self::Redis(store) => store.commit(commit).await,
+            Self::Embedded(store) => store.commit(commit).await,
+        }
+    }
+
+    fn run_id(&self) -> Bytes {
+        match self {
+            Self::Redis(store) => store.run_id(),
+            Self::Embedded(store) => store.run_id(),
+        }
+    }
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        match self {
+            Self::Redis(store) => store.ping().await,
+            Self::Embedded(store) => store.ping().await,
+        }
+    }
+}

@@ -1,0 +1,127 @@
+-- The one compare-and-set: all of a commit, or nothing.
+--
+-- It knows no CRDT rule. It compares what it is given as text (so that 64-bit numbers stay exact), and writes what it is
+-- given. Nothing is written before every comparison has held, except for commands that may fail on what a plain client
+-- left there (INCRBY on a text): these run first, and are undone if one of them fails.
+--
+-- keys: marker, feed, then for each key its companion and the plain key.
+-- args: fence, sequence, then in this order
+--   per key: expected version or "", expected type or "none", "1" if it may also be absent
+--   per key: commands that may fail, as a count and, for each, its length and words
+--   per key: commands that cannot fail, likewise; "1" to forget the key, else "0" and version, expiry or "",
+--            the fields to drop, the fields to write with their values, each list with its length before it
+--   the marker's fields to write, then those to drop, likewise.
+
+-- Lua's stack takes some 8000 values in one call. Even, so that a field and its value stay together.
+local CHUNK = 4000
+
+-- Whether Redis says that a command does not fit the value, rather than that it cannot or may not run it.
+local function is_about_content(err)
+  for _, words in ipairs({ 'WRONGTYPE', 'not an integer', 'would overflow', 'not a number', 'not a valid float' }) do
+    if string.find(err, words, 1, true) then return true end
+  end
+  return false
+end
+
+-- What takes back the command, read before it runs.
+local function undo_of(words)
+  local verb, key = words[1], words[2]
+  if verb == 'HINCRBY' then
+    local was = redis.pcall('HGET', key, words[3])
+    return function()
+      if was then redis.call('HSET', key, words[3], was) else redis.call('HDEL', key, words[3]) end
+    end
+  end
+  if verb == 'ZINCRBY' then
+    local was = redis.pcall('ZSCORE', key, words[4])
+    return function()
+      if was then redis.call('ZADD', key, was, words[4]) else redis.call('ZREM', key, words[4]) end
+    end
+  end
+  local was, ttl = redis.call('DUMP', key), redis.call('PTTL', key)
+  return function()
+    redis.call('UNLINK', key)
+    if was then redis.call('RESTORE', key, ttl < 0 and 0 or math.max(ttl, 1), was) end
+  end
+end
+
+local function commit(keys, args)
+  local at = 0
+  local function take()
+    at = at + 1
+    return args[at]
+  end
+  -- Hands the next list to redis.call behind the given words, in chunks.
+  local function each_chunk(verb, key)
+    local last = at + tonumber(take()) + 1
+    while at < last do
+      local upto = math.min(at + CHUNK, last)
+      redis.call(verb, key, unpack(args, at + 1, upto))
+      at = upto
+    end
+  end
+  local function take_command()
+    local length = tonumber(take())
+    local words = { unpack(args, at + 1, at + length) }
+    at = at + length
+    return words
+  end
+
+  local marker, feed = keys[1], keys[2]
+  local count = (#keys - 2) / 2
+
+  local fence, seq = take(), take()
+  local held = redis.call('HMGET', marker, 'i', 's')
+  if (held[1] or '') ~= fence or (held[2] or '0') ~= seq then return { 'stale' } end
+
+  local conflict, foreign, missing = { 'conflict' }, { 'foreign' }, { 'missing' }
+  for n = 1, count do
+    local version, kind, or_absent = take(), take(), take()
+    if (redis.call('HGET', keys[2 * n + 1], 'v') or '') ~= version then conflict[#conflict + 1] = n end
+    local there = redis.call('TYPE', keys[2 * n + 2]).ok
+    if there ~= kind then
+      if there ~= 'none' then
+        foreign[#foreign + 1] = n
+      elseif or_absent ~= '1' then
+        missing[#missing + 1] = n
+      end
+    end
+  end
+  if #conflict > 1 then return conflict end
+  if #foreign > 1 then return foreign end
+  if #missing > 1 then return missing end
+
+  local undo = {}
+  for n = 1, count do
+    for _ = 1, tonumber(take()) do
+      local words = take_command()
+      local back = undo_of(words)
+      local answer = redis.pcall(unpack(words))
+      if type(answer) == 'table' and answer.err then
+        for step = #undo, 1, -1 do undo[step]() end
+        if is_about_content(answer.err) then return { 'conflict', n } end
+        return answer
+      end
+      undo[#undo + 1] = back
+    end
+  end
+
+  for n = 1, count do
+    local companion, key = keys[2 * n + 1], keys[2 * n + 2]
+    for _ = 1, tonumber(take()) do redis.call(unpack(take_command())) end
+    if take() == '1' then
+      redis.call('UNLINK', companion)
+      redis.call('ZREM', feed, key)
+    else
+      local version, expiry = take(), take()
+      each_chunk('HDEL', companion)
+      redis.call('HSET', companion, 'v', version)
+      each_chunk('HSET', companion)
+      if expiry == '' then redis.call('PERSIST', companion) else redis.call('PEXPIREAT', companion, expiry) end
+      redis.call('ZADD', feed, version, key)
+    end
+  end
+  each_chunk('HSET', marker)
+  each_chunk('HDEL', marker)
+  return { 'committed' }
+end

@@ -1,0 +1,36 @@
+//! What Headwater's own keys in Redis are called. Each lies in the cluster slot of the keys that it is about.
+
+use headwater::{id::Key, slot::Slot};
+
+/// The hash that holds a slot's marker.
+pub(super) fn marker(slot: Slot) -> String {
+    format!("hw:m:{{{}}}", slot.tag())
+}
+
+/// The sorted set of a slot's keys by the sequence of their last commit.
+pub(super) fn feed(slot: Slot) -> String {
+    format!("hw:f:{{{}}}", slot.tag())
+}
+
+/// The hash that holds a key's companion.
+pub(super) fn companion(slot: Slot, key: &Key) -> Vec<u8> {
+    let mut name = format!("hw:c:{{{}}}", slot.tag()).into_bytes();
+    name.extend_from_slice(key.as_bytes());
+    name
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_names_lie_in_the_slot_of_the_key() {
+        for raw in [&b"plain"[..], b"", b"{}", b"a{b}c", b"}{", b"\0{\xff}"] {
+            let key = Key::new(raw.to_vec()).unwrap();
+            let slot = key.slot();
+            assert_eq!(Slot::of(marker(slot).as_bytes()), slot);
+            assert_eq!(Slot::of(feed(slot).as_bytes()), slot);
+            assert_eq!(Slot::of(&companion(slot, &key)), slot);
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! The plain commands that a commit may bring, checked before they are sent.
+//!
+//! Redis runs them inside the one compare-and-set, where a command that fails after another wrote would leave half a
+//! commit. So arity and numbers are checked here, only listed commands pass, and those that may still fail on what a
+//! plain client left there are told apart.
+
+use bytes::Bytes;
+use headwater::id::Key;
+
+/// Words of one command at most; longer ones are split. Lua passes some 8000 values to one call.
+const WORDS_MAX: usize = 4002;
+
+/// A plain command that the store does not run.
+#[derive(Debug, thiserror::Error)]
+pub enum PlainError {
+    /// Not on the list.
+    #[error("{0:?} is not a plain command of a commit")]
+    Unknown(Bytes),
+    /// Wrong number or form of arguments.
+    #[error("the arguments of the plain command {0:?} are malformed")]
+    Arguments(Bytes),
+    /// Its key is not the commit's.
+    #[error("the plain command {0:?} names another key than its commit")]
+    Key(Bytes),
+}
+
+/// A key's commands in the order in which they run.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Ordered {
+    /// Up to the last that may fail on content; undone if one does.
+    pub(super) may_fail: Vec<Vec<Bytes>>,
+    /// The others.
+    pub(super) cannot_fail: Vec<Vec<Bytes>>,
+}
+
+impl Ordered {
+    /// Checks a key's commands.
+    pub(super) fn new(key: &Key, commands: &[Vec<Bytes>]) -> Result<Self, PlainError> {
+        let mut ordered = Self::default();
+        for command in commands {
+            let may_fail = check(key, command)?;
+            ordered.cannot_fail.extend(split(command));
+            if may_fail {
+                ordered.may_fail.append(&mut ordered.cannot_fail);
+            }
+        }
+        Ok(ordered)
+    }
+}
+
+/// Whether the command may fail on content.
+fn check(key: &Key, command: &[Bytes]) -> Result<bool, PlainError> {
+    let [verb, name, arguments @ ..] = command else {
+        return Err(PlainError::Arguments(command.first().cloned().unwrap_or_default()));
+    };
+    if name != key.as_bytes() {
+        return Err(PlainError::Key(verb.clone()));
+    }
+    let (fits, may_fail) = match (verb.as_ref(), arguments) {
+        (b"UNLINK" | b"DEL" | b"PERSIST", rest) => (rest.is_empty(), false),
+        (b"SET", [_value]) => (true, false),
+        (b"SET", [_value, option]) => (option.as_ref() == b"KEEPTTL", false),
+        (b"SET", [_value, option, at]) => (option.as_ref() == b"PXAT" && is_integer(at), false),
+        (b"PEXPIREAT", [at]) => (is_integer(at), false),
+        (b"SADD" | b"SREM" | b"HDEL" | b"ZREM", names) => (!names.is_empty(), false),
+        (b"HSET", pairs) => (is_pairs(pairs), false),
+        (b"ZADD", pairs) => (is_pairs(pairs) && pairs.iter().step_by(2).all(is_score), false),
+        (b"INCRBY" | b"DECRBY", [by]) => (is_integer(by), true),
+        (b"HINCRBY", [_field, by]) => (is_integer(by), true),
+        (b"ZINCRBY", [by, _member]) => (is_score(by), true),
+        (b"SET" | b"PEXPIREAT" | b"INCRBY" | b"DECRBY" | b"HINCRBY" | b"ZINCRBY", _) => (false, false),
+        _ => return Err(PlainError::Unknown(verb.clone())),
+    };
+    if fits { Ok(may_fail) } else { Err(PlainError::Arguments(verb.clone())) }
+}
+
+/// The command itself, or several that together do the same.
+fn split(command: &[Bytes]) -> impl Iterator<Item = Vec<Bytes>> {
+    let (head, rest) = command.split_at(command.len().min(2));
+    // A chunk is even, so that pairs stay together. Only lists grow beyond it; without arguments there is one part.
+    let rest = if rest.is_empty() { vec![rest] } else { rest.chunks(WORDS_MAX - 2).collect() };
+    rest.into_iter().map(move |part| [head, part].concat())
+}
+
+fn is_pairs(words: &[Bytes]) -> bool {
+    !words.is_empty() && words.len().is_multiple_of(2)
+}
+
+fn is_integer(word: &Bytes) -> bool {
+    text(word).is_some_and(|text| text.parse::<i64>().is_ok() && !text.starts_with('+'))
+}
+
+fn is_score(word: &Bytes) -> bool {
+    text(word).and_then(|text| text.parse::<f64>().ok()).is_some_and(|score| !score.is_nan())
+}
+
+fn text(word: &Bytes) -> Option<&str> {
+    std::str::from_utf8(word).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn command(words: &[&str]) -> Vec<Bytes> {
+        words.iter().map(|word| Bytes::copy_from_slice(word.as_bytes())).collect()
+    }
+
+    fn ordered(commands: &[&[&str]]) -> Result<Ordered, PlainError> {
+        let commands: Vec<_> = commands.iter().map(|words| command(words)).collect();
+        Ordered::new(&Key::new("k").unwrap(), &commands)
+    }
+
+    #[test]
+    fn all_up_to_the_last_that_may_fail_is_undoable() {
+        let ordered = ordered(&[&["SET", "k", "1"], &["INCRBY", "k", "-5"], &["PERSIST", "k"]]).unwrap();
+        assert_eq!(ordered.may_fail, [command(&["SET", "k", "1"]), command(&["INCRBY", "k", "-5"])]);
+        assert_eq!(ordered.cannot_fail, [command(&["PERSIST", "k"])]);
+    }
+
+    #[test]
+    fn long_commands_are_split_between_pairs() {
+        let mut long = command(&["HSET", "k"]);
+        for pair in 0..4500 {
+            long.extend([Bytes::from(format!("f{pair}")), Bytes::from(format!("v{pair}"))]);
+        }
+        let ordered = Ordered::new(&Key::new("k").unwrap(), &[long.clone()]).unwrap();
+        assert_eq!(ordered.cannot_fail.len(), 3);
+        assert!(ordered.cannot_fail.iter().all(|part| part.len() <= WORDS_MAX && part.len().is_multiple_of(2)));
+        let joined: Vec<_> = ordered.cannot_fail.iter().flat_map(|part| part[2..].to_vec()).collect();
+        assert_eq!(joined, long[2..]);
+    }
+
+    #[test]
+    fn malformed_foreign_and_unknown_commands_are_refused() {
+        for words in [&["INCRBY", "k"][..], &["INCRBY", "k", "x"], &["HSET", "k", "f"], &["ZADD", "k", "nan", "m"]] {
+            assert!(matches!(ordered(&[words]), Err(PlainError::Arguments(_))), "{words:?}");
+        }
+        for words in [&["SET"][..], &["SET", "k"], &["SET", "k", "v", "NX"], &["PEXPIREAT", "k", "+5"], &["SADD", "k"]] {
+            assert!(matches!(ordered(&[words]), Err(PlainError::Arguments(_))), "{words:?}");
+        }
+        assert!(matches!(ordered(&[&["SET", "other", "v"]]), Err(PlainError::Key(_))));
+        assert!(matches!(ordered(&[&["FLUSHALL", "k"]]), Err(PlainError::Unknown(_))));
+    }
+}

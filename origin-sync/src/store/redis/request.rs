@@ -1,0 +1,137 @@
+//! A commit as the arguments of the compare-and-set, and its answer as an outcome. `commit.lua` reads this order.
+
+use super::{RedisStoreError, names, plain::Ordered, script::Request};
+use bytes::Bytes;
+use headwater::{
+    id::{Key, ReplicaId},
+    store::{Commit, Expected, KeyCommit, MarkerChange, Outcome},
+};
+use redis::Value;
+
+/// The call for a commit.
+pub(super) fn encode(commit: &Commit) -> Result<Request, RedisStoreError> {
+    let slot = commit.slot;
+    let mut request = Request::default();
+    request.keys.push(names::marker(slot).into_bytes());
+    request.keys.push(names::feed(slot).into_bytes());
+    let mut ordered = Vec::with_capacity(commit.keys.len());
+    for part in &commit.keys {
+        if part.key.slot() != slot {
+            return Err(RedisStoreError::Slot { key: part.key.clone() });
+        }
+        request.keys.push(names::companion(slot, &part.key));
+        request.keys.push(part.key.as_bytes().to_vec());
+        ordered.push(Ordered::new(&part.key, &part.plain.commands)?);
+    }
+
+    let words = &mut request.arguments;
+    words.push(commit.fence.map_or(Bytes::new(), replica));
+    words.push(number(commit.expected_seq));
+    for part in &commit.keys {
+        words.push(part.expected_version.map_or(Bytes::new(), number));
+        words.extend(expectation(part.plain.expected));
+    }
+    for part in &mut ordered {
+        push_commands(words, std::mem::take(&mut part.may_fail));
+    }
+    for (part, ordered) in commit.keys.iter().zip(ordered) {
+        push_commands(words, ordered.cannot_fail);
+        push_companion(words, part);
+    }
+    push_marker(words, &commit.marker);
+    Ok(request)
+}
+
+/// What the call answered.
+pub(super) fn decode(commit: &Commit, answer: Value) -> Result<Outcome, RedisStoreError> {
+    let Value::Array(items) = answer else { return Err(RedisStoreError::Answer("a commit's outcome is no array")) };
+    let mut items = items.into_iter();
+    let Some(Value::BulkString(outcome)) = items.next() else {
+        return Err(RedisStoreError::Answer("a commit's outcome has no name"));
+    };
+    let keys = items.map(|item| key_at(commit, &item)).collect::<Result<Vec<Key>, _>>()?;
+    match outcome.as_slice() {
+        b"committed" => Ok(Outcome::Committed),
+        b"stale" => Ok(Outcome::Stale),
+        b"conflict" => Ok(Outcome::Conflict(keys)),
+        b"missing" => Ok(Outcome::Missing(keys)),
+        b"foreign" => Ok(Outcome::Foreign(keys)),
+        _ => Err(RedisStoreError::Answer("a commit's outcome has an unknown name")),
+    }
+}
+
+/// Lua counts from 1.
+fn key_at(commit: &Commit, item: &Value) -> Result<Key, RedisStoreError> {
+    let index = if let Value::Int(index) = item { usize::try_from(*index).ok() } else { None };
+    index
+        .and_then(|index| commit.keys.get(index.checked_sub(1)?))
+        .map(|part| part.key.clone())
+        .ok_or(RedisStoreError::Answer("a commit's outcome names no key of the commit"))
+}
+
+fn expectation(expected: Expected) -> [Bytes; 2] {
+    let (kind, or_absent) = match expected {
+        Expected::Absent => ("none", "0"),
+        Expected::Present(kind) => (kind.redis_name(), "0"),
+        Expected::AbsentOr(kind) => (kind.redis_name(), "1"),
+    };
+    [Bytes::from_static(kind.as_bytes()), Bytes::from_static(or_absent.as_bytes())]
+}
+
+fn push_commands(words: &mut Vec<Bytes>, commands: Vec<Vec<Bytes>>) {
+    words.push(count(commands.len()));
+    for command in commands {
+        words.push(count(command.len()));
+        words.extend(command);
+    }
+}
+
+fn push_companion(words: &mut Vec<Bytes>, part: &KeyCommit) {
+    if part.forget {
+        words.push(Bytes::from_static(b"1"));
+        return;
+    }
+    words.push(Bytes::from_static(b"0"));
+    words.push(number(part.version));
+    words.push(part.expire_at.map_or(Bytes::new(), |at| Bytes::from(at.0.to_string())));
+    push_list(words, part.delete.iter().cloned().collect());
+    push_list(words, part.put.iter().flat_map(|(field, body)| [field.clone(), body.clone()]).collect());
+}
+
+fn push_marker(words: &mut Vec<Bytes>, change: &MarkerChange) {
+    let mut put = vec![word("s"), number(change.seq), word("n"), number(change.no.0)];
+    let mut delete = Vec::new();
+    if let Some((incarnation, run_id, previous)) = &change.open {
+        put.extend([word("i"), replica(*incarnation), word("r"), run_id.clone()]);
+        match previous {
+            Some((before, seq)) => put.extend([word("p"), Bytes::from(format!("{}:{seq}", before.to_bits()))]),
+            None => delete.push(word("p")),
+        }
+    }
+    for (hub, no) in &change.hubs {
+        put.extend([Bytes::from(format!("h{}", hub.to_bits())), number(no.0)]);
+    }
+    push_list(words, put);
+    push_list(words, delete);
+}
+
+fn push_list(words: &mut Vec<Bytes>, list: Vec<Bytes>) {
+    words.push(count(list.len()));
+    words.extend(list);
+}
+
+fn word(text: &'static str) -> Bytes {
+    Bytes::from_static(text.as_bytes())
+}
+
+fn number(number: u64) -> Bytes {
+    Bytes::from(number.to_string())
+}
+
+fn count(count: usize) -> Bytes {
+    Bytes::from(count.to_string())
+}
+
+fn replica(replica: ReplicaId) -> Bytes {
+    number(replica.to_bits())
+}

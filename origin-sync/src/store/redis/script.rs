@@ -1,0 +1,116 @@
+//! How the compare-and-set gets into Redis: as a function, or where functions are refused as a script.
+
+use redis::{Cmd, ErrorKind, RedisError, Script, ServerErrorKind, Value, aio::MultiplexedConnection};
+
+const LIBRARY: &str = "headwater";
+const FUNCTION: &str = "headwater_commit";
+const BODY: &str = include_str!("commit.lua");
+
+/// The compare-and-set as this server takes it.
+#[derive(Clone, Debug)]
+pub(super) enum CommitScript {
+    /// `FCALL`.
+    Function,
+    /// `EVALSHA`, and `EVAL` where the server forgot it.
+    Script(Script),
+}
+
+impl CommitScript {
+    /// Loads the library unless this very text is loaded already.
+    pub(super) async fn install(connection: &mut MultiplexedConnection) -> Result<Self, RedisError> {
+        let library = library();
+        match load(connection, &library).await {
+            Ok(()) => Ok(Self::Function),
+            Err(error) if is_refused(&error) => {
+                tracing::info!(%error, "the server refuses functions; commits go through EVALSHA");
+                Ok(Self::script())
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The compare-and-set for servers without functions.
+    pub(super) fn script() -> Self {
+        Self::Script(Script::new(&format!("{BODY}\nreturn commit(KEYS, ARGV)\n")))
+    }
+
+    /// Runs it once.
+    pub(super) async fn call(
+        &self,
+        connection: &mut MultiplexedConnection,
+        request: &Request,
+    ) -> Result<Value, RedisError> {
+        match self {
+            Self::Function => request.command("FCALL", FUNCTION).query_async(connection).await,
+            Self::Script(script) => {
+                let by_hash = request.command("EVALSHA", script.get_hash()).query_async(connection).await;
+                match by_hash {
+                    Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
+                        // The server did not know it, so nothing happened yet.
+                        script.load_async(connection).await?;
+                        request.command("EVALSHA", script.get_hash()).query_async(connection).await
+                    }
+                    other => other,
+                }
+            }
+        }
+    }
+}
+
+/// The keys and arguments of one call.
+#[derive(Debug, Default)]
+pub(super) struct Request {
+    pub(super) keys: Vec<Vec<u8>>,
+    pub(super) arguments: Vec<bytes::Bytes>,
+}
+
+impl Request {
+    fn command(&self, verb: &str, what: &str) -> Cmd {
+        let bytes = self.keys.iter().map(Vec::len).chain(self.arguments.iter().map(bytes::Bytes::len)).sum::<usize>();
+        let mut command = Cmd::with_capacity(self.keys.len() + self.arguments.len() + 3, bytes + 64);
+        command.arg(verb).arg(what).arg(self.keys.len());
+        for key in &self.keys {
+            command.arg(key.as_slice());
+        }
+        for argument in &self.arguments {
+            command.arg(argument.as_ref());
+        }
+        command
+    }
+}
+
+fn library() -> String {
+    format!("#!lua name={LIBRARY}\n{BODY}\nredis.register_function('{FUNCTION}', commit)\n")
+}
+
+async fn load(connection: &mut MultiplexedConnection, library: &str) -> Result<(), RedisError> {
+    let mut list = redis::cmd("FUNCTION");
+    list.arg("LIST").arg("LIBRARYNAME").arg(LIBRARY).arg("WITHCODE");
+    let loaded: Value = list.query_async(connection).await?;
+    if holds(&loaded, library.as_bytes()) {
+        return Ok(());
+    }
+    redis::cmd("FUNCTION").arg("LOAD").arg("REPLACE").arg(library).exec_async(connection).await
+}
+
+/// Whether the text stands anywhere in the answer, whose shape differs between protocols.
+fn holds(answer: &Value, text: &[u8]) -> bool {
+    match answer {
+        Value::BulkString(bytes) => bytes == text,
+        Value::VerbatimString { text: verbatim, .. } => verbatim.as_bytes() == text,
+        Value::Array(items) => items.iter().any(|item| holds(item, text)),
+        Value::Map(pairs) => pairs.iter().any(|(_, item)| holds(item, text)),
+        _ => false,
+    }
+}
+
+/// An unknown command before Redis 7, a denied one on a server that withholds functions.
+fn is_refused(error: &RedisError) -> bool {
+    match error.kind() {
+        ErrorKind::Server(ServerErrorKind::NoPerm) => true,
+        ErrorKind::Server(ServerErrorKind::ResponseError) => {
+            error.detail().is_some_and(|detail| detail.to_ascii_lowercase().contains("unknown"))
+        }
+        _ => false,
+    }
+}

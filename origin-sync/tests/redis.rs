@@ -1,0 +1,98 @@
+//! One suite for every store: Redis with functions, Redis without, and the embedded file.
+//!
+//! Each test has a server or a file of its own. Where the store has plain values they are looked at with a plain client.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(missing_docs, unreachable_pub, reason = "nothing here is for others")]
+
+mod cases;
+mod plain_cases;
+mod support;
+
+use support::bed::{Bed, Embedded, Functions, Scripts};
+
+macro_rules! suite {
+    ($name:ident, $bed:ty, $cases:ident: $($case:ident),+ $(,)?) => {
+        mod $name {
+            use super::*;
+
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $case() {
+                $cases::$case(<$bed>::make().await).await;
+            })+
+        }
+    };
+}
+
+macro_rules! every_store {
+    ($($name:ident: $bed:ty),+) => {
+        $(suite!($name, $bed, cases:
+            nothing_is_loaded_from_an_empty_store,
+            a_first_commit_is_read_back,
+            a_moved_companion_is_a_conflict_and_nothing_happens,
+            another_incarnation_is_stale,
+            another_sequence_is_stale,
+            a_marker_where_none_is_expected_is_stale,
+            a_new_incarnation_keeps_the_hubs_numbers,
+            fields_are_put_and_deleted,
+            keys_may_hold_any_bytes,
+            keys_that_begin_alike_stay_apart,
+            the_feed_is_in_order_and_forgets,
+            companions_expire,
+            an_expiry_can_be_taken_back,
+            a_big_commit_is_read_back,
+            slots_commit_side_by_side,
+            of_many_commits_at_once_one_wins,
+            commits_outlive_the_connection,
+            a_key_of_another_slot_is_an_error,
+        );)+
+    };
+}
+
+macro_rules! every_redis {
+    ($($name:ident: $bed:ty),+) => {
+        $(suite!($name, $bed, plain_cases:
+            plain_commands_run_with_the_commit,
+            a_missing_value_is_told,
+            an_expired_value_is_missing,
+            a_foreign_type_is_told,
+            a_value_where_none_is_expected_is_foreign,
+            an_overflow_undoes_all,
+            a_text_under_an_increment_undoes_all,
+            undoing_keeps_the_time_to_live,
+            failing_fields_and_scores_are_undone,
+            a_malformed_command_is_refused_before_anything_happens,
+            companions_bear_the_documented_names,
+        );)+
+    };
+}
+
+every_store!(redis: Functions, redis_without_functions: Scripts, embedded: Embedded);
+every_redis!(plain_redis: Functions, plain_redis_without_functions: Scripts);
+
+/// Loads the library once, leaves it alone when it is there, and replaces another text of it.
+#[tokio::test]
+async fn the_function_is_loaded_once_and_replaced_when_it_differs() {
+    let bed = Functions::make().await;
+    let plain = bed.plain().unwrap();
+    let calls = async || {
+        let stats: String = plain.ask(&["INFO", "commandstats"]).await;
+        let line = stats.lines().find(|line| line.starts_with("cmdstat_function|load:")).unwrap().to_owned();
+        line.split(['=', ',']).nth(1).unwrap().parse::<u32>().unwrap()
+    };
+    assert_eq!(calls().await, 1);
+    let bed = bed.reopened().await;
+    assert_eq!(calls().await, 1);
+    let other = "#!lua name=headwater\nredis.register_function('headwater_commit', function() return { 'other' } end)";
+    plain.ask::<String>(&["FUNCTION", "LOAD", "REPLACE", other]).await;
+    let bed = bed.reopened().await;
+    assert_eq!(calls().await, 3);
+    cases::a_first_commit_is_read_back(bed).await;
+}
+
+/// A server that forgot its scripts is told again.
+#[tokio::test]
+async fn a_forgotten_script_is_loaded_again() {
+    let bed = Scripts::make().await;
+    bed.plain().unwrap().ask::<()>(&["SCRIPT", "FLUSH"]).await;
+    cases::a_first_commit_is_read_back(bed).await;
+}

@@ -21,7 +21,10 @@ const HITS_STATUS = new Map([...STATUSES.keys()].map((status) => [`hits:status:$
 const HIT_STATUS = "hits:status:200";
 
 async function main(): Promise<void> {
-  const { edges, token } = placeOf(new URL(location.href));
+  const address = new URL(location.href);
+  const { edges, token } = placeOf(address);
+  // Another token must not cost the choice of edges.
+  element("access-edges", HTMLInputElement).value = address.searchParams.get("edges") ?? "";
   let [edge] = edges;
   const store = await open({ url: edge.url, token });
 

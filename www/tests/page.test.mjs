@@ -1,0 +1,305 @@
+/**
+ * The page in a real Chromium, against a real stack.
+ *
+ * `cargo xtask test browser` provides it and runs `node --test www/tests/*.test.mjs`. The contract:
+ *
+ * - two edges that serve www/dist, one Redis or embedded store, and a daemon connected to both, all running;
+ * - HEADWATER_TEST_EDGE_URLS: `name=url,name=url`, at least two;
+ * - HEADWATER_TEST_TOKEN: what those edges accept of clients;
+ * - CHROMIUM: the browser's program; /usr/bin/chromium where it is not set;
+ * - HEADWATER_TEST_SCREENSHOTS: a folder for pictures of the page; none are taken where it is not set.
+ *
+ * Nothing is assumed of what the store holds: every count is compared with the one before.
+ */
+
+import assert from "node:assert/strict";
+import { once } from "node:events";
+import { connect, createServer } from "node:net";
+import { join } from "node:path";
+import { after, before, test } from "node:test";
+import { chromium } from "playwright-core";
+
+const DEADLINE_MS = 30_000;
+const OFFLINE_HITS = 5;
+const HITS_ELSEWHERE = 7;
+/** INCR hits:total, INCR hits:status:200, ZINCRBY board:paths. */
+const OPERATIONS_PER_HIT = 3;
+
+const edges = required("HEADWATER_TEST_EDGE_URLS").split(",").map((edge) => edge.slice(edge.indexOf("=") + 1));
+const token = required("HEADWATER_TEST_TOKEN");
+const [here, elsewhere] = edges;
+
+let browser;
+
+before(async () => {
+  browser = await chromium.launch({
+    executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
+    args: ["--no-sandbox", "--disable-dev-shm-usage", "--disable-background-networking"],
+  });
+});
+
+after(() => browser?.close());
+
+test("a write at another edge arrives in the page", async (t) => {
+  const page = await opened(t, here);
+  const before = await agreedTotal();
+  await hitsAt(elsewhere, "/elsewhere", HITS_ELSEWHERE);
+  await shows(page, before + HITS_ELSEWHERE);
+});
+
+test("a hit in the page arrives at every edge", async (t) => {
+  const page = await opened(t, here);
+  const before = await agreedTotal();
+  await addHits(page, "/from-the-page", 1);
+  await shows(page, before + 1);
+  await pending(page, 0);
+  await agreedTotal(before + 1);
+});
+
+test("cut by its switch, the page counts on and nothing is lost or counted twice", async (t) => {
+  const page = await opened(t, here);
+  const cut = page.getByRole("switch", { name: "Cut the network" });
+  await countsThrough(page, {
+    path: "/by-the-switch",
+    cut: () => cut.check({ force: true }),
+    restore: () => cut.uncheck({ force: true }),
+  });
+});
+
+test("cut off by the network itself, the page counts on and nothing is lost or counted twice", async (t) => {
+  const proxy = await proxyTo(here);
+  t.after(() => proxy.cut());
+  const page = await opened(t, proxy.url);
+  await countsThrough(page, { path: "/by-the-network", cut: proxy.cut, restore: proxy.restore });
+});
+
+test("the page goes on with another edge", async (t) => {
+  const page = await opened(t, here, { edges: `here=${here},elsewhere=${elsewhere}` });
+  const before = await agreedTotal();
+  await page.getByRole("radio", { name: "elsewhere" }).check({ force: true });
+  await connected(page, "elsewhere");
+  await addHits(page, "/roaming", 2);
+  await shows(page, before + 2);
+  await pending(page, 0);
+  await agreedTotal(before + 2);
+});
+
+test("a wrong token is named as the cause, and a right one mends it", async (t) => {
+  const page = await tab(t, `${here}/?token=wrong`);
+  await page.getByText("does not accept this access token").waitFor({ timeout: DEADLINE_MS });
+  await page.getByLabel("Access token").fill(token);
+  await page.getByRole("button", { name: "Use this token" }).click();
+  await connected(page, new URL(here).host);
+});
+
+test("nothing moves while the page loads", async (t) => {
+  for (const viewport of [{ width: 1280, height: 900 }, { width: 390, height: 844 }]) {
+    const page = await opened(t, here, {}, { viewport });
+    await page.locator("#board li").first().waitFor();
+    const shifts = await page.evaluate(
+      () =>
+        new Promise((resolve) => {
+          new PerformanceObserver((list) => resolve(list.getEntries().map((entry) => entry.value))).observe({
+            type: "layout-shift",
+            buffered: true,
+          });
+          // The observer reports what was buffered at once, and nothing where there was none.
+          requestAnimationFrame(() => requestAnimationFrame(() => resolve([])));
+        }),
+    );
+    assert.deepEqual(shifts, [], `at ${viewport.width} px`);
+  }
+});
+
+test("the package answers commands, calls subscribers back and reports errors as Redis does", async (t) => {
+  const page = await opened(t, here);
+  const answers = await page.evaluate(async (token) => {
+    const { CommandError, open } = await import("/index.js");
+    const store = await open({ url: location.origin, token });
+    const key = `package:${crypto.randomUUID()}`;
+    const called = new Promise((resolve) => store.subscribe([key], resolve));
+    const wrote = store.command(["SADD", key, "a", "b"]);
+    const keys = await called;
+    let error;
+    try {
+      store.command(["INCR", key]);
+    } catch (thrown) {
+      error = thrown instanceof CommandError && thrown.message;
+    }
+    const read = store.command(["SMEMBERS", key]).sort();
+    store.close();
+    return { wrote, isMine: keys.length === 1 && keys[0] === key, read, error };
+  }, token);
+  assert.deepEqual(answers, {
+    wrote: 2,
+    isMine: true,
+    read: ["a", "b"],
+    error: "WRONGTYPE Operation against a key holding the wrong kind of value",
+  });
+});
+
+test("pictures", { skip: !process.env.HEADWATER_TEST_SCREENSHOTS }, async (t) => {
+  for (const colorScheme of ["light", "dark"]) {
+    for (const viewport of [{ width: 1280, height: 900 }, { width: 390, height: 844 }]) {
+      const page = await opened(t, here, { edges: `eu=${here},us=${elsewhere}` }, { colorScheme, viewport });
+      await page.locator("#board li").first().waitFor();
+      const path = join(process.env.HEADWATER_TEST_SCREENSHOTS, `${colorScheme}-${viewport.width}.png`);
+      await page.screenshot({ path, fullPage: true });
+    }
+  }
+});
+
+/** Cuts the page off, writes on both sides, and connects it again; then once more without writing. */
+async function countsThrough(page, { path, cut, restore }) {
+  const before = await agreedTotal();
+  const boardBefore = await scoreAt(here, path);
+  await shows(page, before);
+
+  await cut();
+  await page.locator('#connection[data-state="offline"]').waitFor({ timeout: DEADLINE_MS });
+  await addHits(page, path, OFFLINE_HITS);
+  await shows(page, before + OFFLINE_HITS);
+  await pending(page, OFFLINE_HITS * OPERATIONS_PER_HIT);
+  await hitsAt(elsewhere, path, HITS_ELSEWHERE);
+  await shows(page, before + OFFLINE_HITS);
+
+  await restore();
+  const sum = before + OFFLINE_HITS + HITS_ELSEWHERE;
+  await shows(page, sum);
+  await pending(page, 0);
+  await agreedTotal(sum);
+
+  // Whatever the page would send again, it sends now.
+  await cut();
+  await page.locator('#connection[data-state="offline"]').waitFor({ timeout: DEADLINE_MS });
+  await restore();
+  await page.locator('#connection[data-state="synced"]').waitFor({ timeout: DEADLINE_MS });
+  await addHits(page, path, 1);
+  await shows(page, sum + 1);
+  await pending(page, 0);
+  await agreedTotal(sum + 1);
+  for (const edge of edges) {
+    assert.equal(await scoreAt(edge, path), boardBefore + OFFLINE_HITS + HITS_ELSEWHERE + 1, `the board at ${edge}`);
+  }
+}
+
+/** A tab at an edge, connected. */
+async function opened(t, url, parameters = {}, options = {}) {
+  const page = await tab(t, `${url}/?${new URLSearchParams({ ...parameters, token })}`, options);
+  await page.locator('#connection[data-state="synced"]').waitFor({ timeout: DEADLINE_MS });
+  return page;
+}
+
+/** A tab; whatever goes wrong in it fails the test. */
+async function tab(t, url, options = {}) {
+  const context = await browser.newContext(options);
+  const errors = [];
+  t.after(async () => {
+    await context.close();
+    assert.deepEqual(errors, [], "thrown in the page");
+  });
+  const page = await context.newPage();
+  page.on("pageerror", (error) => errors.push(String(error)));
+  await page.goto(url);
+  return page;
+}
+
+function connected(page, edge) {
+  return page.getByText(`Connected to ${edge}`).waitFor({ timeout: DEADLINE_MS });
+}
+
+async function addHits(page, path, times) {
+  await page.getByLabel("Path", { exact: true }).fill(path);
+  for (let hit = 0; hit < times; hit += 1) await page.getByRole("button", { name: "Add a hit" }).click();
+}
+
+function shows(page, total) {
+  return eventually(`the page shows ${total}`, async () => number(await page.locator("#total").textContent()), total);
+}
+
+function pending(page, operations) {
+  return eventually(`${operations} pending`, async () => number(await page.locator("#pending").textContent()), operations);
+}
+
+function number(text) {
+  return Number(text.replaceAll(",", ""));
+}
+
+async function hitsAt(edge, path, times) {
+  const hit = [["INCR", "hits:total"], ["INCR", "hits:status:200"], ["ZINCRBY", "board:paths", "1", path]];
+  for (const { error } of await post(edge, "/pipeline", Array(times).fill(hit).flat())) assert.equal(error, undefined);
+}
+
+/** What all edges say of the total; `expected`, where it is known that they will come to say it. */
+async function agreedTotal(expected) {
+  const totals = () => Promise.all(edges.map(async (edge) => Number((await post(edge, "/", ["GET", "hits:total"])).result)));
+  const target = expected ?? Math.max(...(await totals()));
+  await eventually(`every edge says ${target}`, async () => JSON.stringify(await totals()), JSON.stringify(edges.map(() => target)));
+  return target;
+}
+
+async function scoreAt(edge, path) {
+  return Number((await post(edge, "/", ["ZSCORE", "board:paths", path])).result);
+}
+
+async function post(edge, route, body) {
+  const answer = await fetch(edge + route, {
+    method: "POST",
+    headers: { authorization: `Bearer ${token}`, "content-type": "application/json" },
+    body: JSON.stringify(body),
+  });
+  assert.ok(answer.ok, `${edge}${route}: ${answer.status} ${await answer.clone().text()}`);
+  return answer.json();
+}
+
+/** Waits until `read` gives `wanted`; fails at the deadline with what it gave last. */
+async function eventually(what, read, wanted) {
+  const deadline = Date.now() + DEADLINE_MS;
+  for (;;) {
+    const found = await read();
+    if (found === wanted) return;
+    assert.ok(Date.now() < deadline, `${what}: still ${found}`);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+}
+
+/** A TCP proxy; cut, it destroys its connections and accepts none. */
+async function proxyTo(url) {
+  const { hostname, port } = new URL(url);
+  const sockets = new Set();
+  const server = createServer((near) => {
+    const far = connect(Number(port), hostname);
+    for (const [one, other] of [[near, far], [far, near]]) {
+      sockets.add(one);
+      one.pipe(other);
+      one.on("error", () => other.destroy());
+      one.on("close", () => {
+        sockets.delete(one);
+        other.destroy();
+      });
+    }
+  });
+  const listen = async (at) => {
+    server.listen(at, "127.0.0.1");
+    await once(server, "listening");
+  };
+  await listen(0);
+  const own = server.address().port;
+  return {
+    url: `http://127.0.0.1:${own}`,
+    cut: async () => {
+      if (!server.listening) return;
+      const closed = once(server, "close");
+      server.close();
+      for (const socket of sockets) socket.destroy();
+      await closed;
+    },
+    restore: () => listen(own),
+  };
+}
+
+function required(name) {
+  const value = process.env[name];
+  assert.ok(value, `${name} is not set: run \`cargo xtask test browser\``);
+  return value;
+}

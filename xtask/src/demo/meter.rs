@@ -23,10 +23,15 @@ pub(crate) struct Meter {
 pub(crate) struct Cost {
     /// Requests read from sockets.
     pub(crate) calls: u64,
-    /// Commands executed.
-    pub(crate) commands: u64,
-    /// Executions by command, the demo's own reads included.
+    /// Executions by command.
     pub(crate) by_command: BTreeMap<String, u64>,
+}
+
+impl Cost {
+    /// Commands executed.
+    pub(crate) fn commands(&self) -> u64 {
+        self.by_command.values().sum()
+    }
 }
 
 #[derive(Debug, Default)]
@@ -54,7 +59,7 @@ impl Meter {
         let mut state = self.state.lock().await;
         let info = self.reader.read(&[vec!["INFO", "all"]]).await?;
         let text = info.first().and_then(|info| info.text()).unwrap_or_default();
-        state.add(Sample::parse(&text, self.reader.own_calls()));
+        state.add(Sample::parse(&text, self.reader.own_calls().await));
         Ok(state.cost.clone())
     }
 }
@@ -63,13 +68,13 @@ impl State {
     fn add(&mut self, sample: Sample) {
         if let Some(last) = &self.last {
             let restarted = last.run_id != sample.run_id;
-            let before = if restarted { Sample::default() } else { last.clone() };
-            let own_calls = sample.own.calls.saturating_sub(last.own.calls);
-            let own_commands = sample.own.commands.saturating_sub(last.own.commands);
-            self.cost.calls += sample.calls.saturating_sub(before.calls).saturating_sub(own_calls);
-            self.cost.commands += sample.commands().saturating_sub(before.commands()).saturating_sub(own_commands);
+            let before = if restarted { &Sample::default() } else { last };
+            let own = sample.own.calls.saturating_sub(last.own.calls);
+            self.cost.calls += sample.calls.saturating_sub(before.calls).saturating_sub(own);
             for (name, count) in &sample.by_command {
-                let count = count.saturating_sub(before.by_command.get(name).copied().unwrap_or_default());
+                let of = |counts: &BTreeMap<String, u64>| counts.get(name).copied().unwrap_or_default();
+                let own = of(&sample.own.by_command).saturating_sub(of(&last.own.by_command));
+                let count = count.saturating_sub(of(&before.by_command)).saturating_sub(own);
                 *self.cost.by_command.entry(name.clone()).or_default() += count;
             }
         }
@@ -78,10 +83,6 @@ impl State {
 }
 
 impl Sample {
-    fn commands(&self) -> u64 {
-        self.by_command.values().sum()
-    }
-
     fn parse(info: &str, own: OwnCalls) -> Self {
         let mut sample = Self { own, ..Self::default() };
         for (name, value) in info.lines().filter_map(|line| line.trim_end().split_once(':')) {
@@ -113,21 +114,25 @@ mod tests {
         )
     }
 
+    fn own(calls: u64, get: u64) -> OwnCalls {
+        OwnCalls { calls, by_command: [("get".to_owned(), get)].into() }
+    }
+
     #[test]
     fn the_first_sample_is_the_zero_and_own_calls_are_left_out() {
         let mut state = State::default();
-        state.add(Sample::parse(&info("a", 50, 10, 90), OwnCalls { calls: 5, commands: 9 }));
+        state.add(Sample::parse(&info("a", 50, 10, 90), own(5, 9)));
         assert_eq!(state.cost, Cost::default());
-        state.add(Sample::parse(&info("a", 90, 25, 155), OwnCalls { calls: 15, commands: 39 }));
-        assert_eq!((state.cost.calls, state.cost.commands), (30, 50));
-        assert_eq!(state.cost.by_command["get"], 15);
+        state.add(Sample::parse(&info("a", 90, 25, 155), own(15, 19)));
+        assert_eq!((state.cost.calls, state.cost.commands()), (30, 5 + 65));
+        assert_eq!(state.cost.by_command["get"], 5);
     }
 
     #[test]
     fn a_new_process_counts_from_zero() {
         let mut state = State::default();
-        state.add(Sample::parse(&info("a", 50, 10, 90), OwnCalls::default()));
-        state.add(Sample::parse(&info("b", 20, 3, 27), OwnCalls::default()));
-        assert_eq!((state.cost.calls, state.cost.commands, state.cost.by_command["get"]), (20, 30, 3));
+        state.add(Sample::parse(&info("a", 50, 10, 90), own(0, 0)));
+        state.add(Sample::parse(&info("b", 20, 3, 27), own(1, 2)));
+        assert_eq!((state.cost.calls, state.cost.commands(), state.cost.by_command["get"]), (19, 28, 1));
     }
 }

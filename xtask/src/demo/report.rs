@@ -82,11 +82,11 @@ fn cost_lines(cost: &Cost, operations: u64, probes: u64) -> String {
         "Redis    {} calls (requests read from sockets; a pipeline is one): {} per 1,000 edge operations\n         \
          {} commands processed (those inside scripts too): {} per 1,000 edge operations\n         \
          without the demo's own reads; {} lag probes not counted as operations\n         \
-         by command, own reads included: {}\n",
+         by command: {}\n",
         grouped(cost.calls),
         per_thousand(cost.calls),
-        grouped(cost.commands),
-        per_thousand(cost.commands),
+        grouped(cost.commands()),
+        per_thousand(cost.commands()),
         grouped(probes),
         commands.join(", "),
     )

@@ -2,8 +2,8 @@
 //!
 //! It counts what it sends itself, so that the figures about Redis can leave the demo's own reads out.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use hyper::body::Bytes;
@@ -82,12 +82,12 @@ pub(crate) enum ReadError {
 }
 
 /// How much a reader has asked of Redis itself.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct OwnCalls {
     /// Requests, a pipeline being one.
     pub(crate) calls: u64,
-    /// Commands in them.
-    pub(crate) commands: u64,
+    /// Commands in them, by name, as `commandstats` writes it.
+    pub(crate) by_command: BTreeMap<String, u64>,
 }
 
 /// A reader of the origin's store. Cheap to clone; clones share connection and counts.
@@ -104,20 +104,14 @@ pub(crate) enum Store {
 pub(crate) struct RedisReader {
     client: redis::Client,
     connection: Arc<Mutex<Option<MultiplexedConnection>>>,
-    calls: Arc<AtomicU64>,
-    commands: Arc<AtomicU64>,
+    own: Arc<Mutex<OwnCalls>>,
 }
 
 impl Store {
     /// Reads Redis at `url`.
     pub(crate) fn redis(url: &str) -> Result<Self, ReadError> {
         let client = redis::Client::open(url)?;
-        Ok(Self::Redis(RedisReader {
-            client,
-            connection: Arc::default(),
-            calls: Arc::default(),
-            commands: Arc::default(),
-        }))
+        Ok(Self::Redis(RedisReader { client, connection: Arc::default(), own: Arc::default() }))
     }
 
     /// Reads the embedded store behind the daemon at `base`.
@@ -154,10 +148,19 @@ impl Store {
     }
 }
 
+impl OwnCalls {
+    fn count(&mut self, commands: &[Vec<&str>]) {
+        self.calls += 1;
+        for name in commands.iter().filter_map(|command| command.first()) {
+            *self.by_command.entry(name.to_ascii_lowercase()).or_default() += 1;
+        }
+    }
+}
+
 impl RedisReader {
     /// What this reader has asked so far.
-    pub(crate) fn own_calls(&self) -> OwnCalls {
-        OwnCalls { calls: self.calls.load(Ordering::Relaxed), commands: self.commands.load(Ordering::Relaxed) }
+    pub(crate) async fn own_calls(&self) -> OwnCalls {
+        self.own.lock().await.clone()
     }
 
     /// Runs read commands as one pipeline.
@@ -169,8 +172,7 @@ impl RedisReader {
             }
         }
         let mut connection = self.connection().await?;
-        self.calls.fetch_add(1, Ordering::Relaxed);
-        self.commands.fetch_add(commands.len() as u64, Ordering::Relaxed);
+        self.own.lock().await.count(commands);
         let replies: Result<Vec<redis::Value>, _> = pipeline.query_async(&mut connection).await;
         if replies.is_err() {
             *self.connection.lock().await = None;

@@ -146,4 +146,23 @@ mod tests {
         assert!(written.contains(r#""a \"b\" \\c""#), "{written}");
         assert!(written.contains(r#""{\"eu\":\"http://127.0.0.1:1\"}""#), "{written}");
     }
+
+    /// wrangler.toml may only mention a secret, so mentioning is what is asked of it.
+    #[test]
+    fn production_declares_what_workerd_is_given() {
+        let wrangler = include_str!("../../../wrangler.toml");
+        let quoted = |line: &str, key: &str| {
+            let value = line.split_once(&format!("{key} = \""))?.1;
+            Some(value.split_once('"')?.0.to_owned())
+        };
+        let bindings =
+            CONFIG.split_once("bindings = [").and_then(|(_, rest)| rest.split_once(']')).expect("bindings").0;
+        let names: Vec<String> = bindings.lines().filter_map(|line| quoted(line, "(name")).collect();
+        assert!(names.len() >= 8, "{names:?}");
+        let classes = CONFIG.lines().filter_map(|line| quoted(line, "(className"));
+        let dates = CONFIG.lines().filter_map(|line| quoted(line, "compatibilityDate"));
+        for name in names.into_iter().chain(classes).chain(dates) {
+            assert!(wrangler.contains(&name), "wrangler.toml lacks {name}");
+        }
+    }
 }

@@ -1,8 +1,7 @@
 //! The core takes time, randomness and identity as arguments: nothing in its source or below it may fetch them.
 //!
 //! `std::time::Instant` compiles for wasm and panics there, a `HashMap` draws a random seed on a native host and none on
-//! wasm: neither shows as an import, so the source and the dependency tree are read as well. (shared/clippy.toml would
-//! see through a `use … as …`; this sees a whole module at once.)
+//! wasm: neither shows as an import, so the source and the dependency tree are read as well.
 
 use std::fs;
 use std::path::Path;

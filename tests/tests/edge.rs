@@ -1,0 +1,24 @@
+//! The edge Worker from outside: HTTP and WebSockets against workerd, which is killed where that is the question.
+//!
+//! Where no daemon takes part, the origin is away: an edge then answers reads of keys that it wrote itself, marked
+//! provisional, and no others.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+#[path = "../edge/commands.rs"]
+mod commands;
+#[path = "../edge/durability.rs"]
+mod durability;
+#[path = "../edge/http.rs"]
+mod http;
+#[path = "../edge/leaves.rs"]
+mod leaves;
+#[path = "../edge/origin.rs"]
+mod origin;
+#[path = "../edge/region.rs"]
+mod region;
+#[path = "../edge/requests.rs"]
+mod requests;
+#[path = "../edge/roaming.rs"]
+mod roaming;
+#[path = "../edge/socket.rs"]
+mod socket;

@@ -74,7 +74,10 @@ export class Link {
 
   /** The edge owes an answer. */
   expectAnswer(): void {
-    this.#silence ??= setTimeout(this.redial, SILENCE_MS_MAX);
+    this.#silence ??= setTimeout(() => {
+      this.#problem = "unreachable";
+      this.redial();
+    }, SILENCE_MS_MAX);
   }
 
   /** The edge has accepted this client: the next failure is a first one. */
@@ -156,8 +159,9 @@ export class Link {
     };
     socket.onclose = () => {
       const wasOpen = this.#isOpen;
-      this.redial();
-      if (!wasOpen) void this.#diagnose();
+      this.#drop();
+      if (wasOpen) this.#dialLater();
+      else void this.#diagnose();
     };
   }
 
@@ -181,14 +185,20 @@ export class Link {
 
   /** A browser does not say how a handshake was refused; the same request without the upgrade does. */
   async #diagnose(): Promise<void> {
+    const url = this.#url;
     let problem: Problem = "unreachable";
     try {
       const answer = await fetch(this.#address("http"), { signal: AbortSignal.timeout(SILENCE_MS_MAX) });
-      if (answer.status === 401 || answer.status === 403) problem = "denied";
+      if (answer.status === 401) problem = "denied";
     } catch {
       // No answer, or none that this origin may read.
     }
-    if (!this.#isOpen && !this.#isCut && !this.#isEnded) this.#note(problem, this.#retryAt);
+    // It may have dialled elsewhere meanwhile.
+    if (this.#socket || this.#url !== url) return;
+    this.#problem = problem;
+    // What was refused once will hardly be accepted soon: only the longest pause makes sense.
+    if (problem === "denied") this.#attempts = Number.POSITIVE_INFINITY;
+    this.#dialLater();
   }
 
   #address(scheme: "http" | "ws"): URL {

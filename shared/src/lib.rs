@@ -16,8 +16,14 @@
 mod fault;
 
 pub mod command;
+pub mod exec;
 pub mod hlc;
+pub mod hub;
 pub mod id;
 pub mod limits;
+pub mod message;
+pub mod origin;
 pub mod slot;
 pub mod state;
+pub mod store;
+pub mod wire;

@@ -18,9 +18,9 @@ pub const PIPELINE_MAX: usize = 1024;
 /// A Durable Object's row.
 pub const ROW_BYTES_MAX: usize = 2_000_000;
 
-/// A frame on a socket: a quarter of what a Durable Object receives, since a sender fills frames up to a target and then
+/// A frame on a socket: three quarters of what a Durable Object receives. A sender fills frames up to a target and then
 /// adds one element, which may be as large as a value.
-pub const FRAME_BYTES_MAX: usize = 8 * 1024 * 1024;
+pub const FRAME_BYTES_MAX: usize = 24 * 1024 * 1024;
 
 /// Where a sender closes a frame and starts the next.
 pub const FRAME_BYTES_TARGET: usize = 1024 * 1024;

@@ -92,7 +92,7 @@ pub enum Expected {
 /// The plain Redis commands of one key. A store without plain keys ignores them.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Plain {
-    /// What must stand there, else nothing of the commit happens.
+    /// What must stand there, else nothing of the commit happens. Not asked where there are no commands.
     pub expected: Expected,
     /// Commands with their arguments; the key is the second word of each.
     pub commands: Vec<Vec<Bytes>>,

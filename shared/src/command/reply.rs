@@ -4,10 +4,11 @@
 
 use super::format_score;
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 
 /// A reply in the types of RESP2.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Reply {
     /// Nothing: the key, member or field is not there.
     Nil,

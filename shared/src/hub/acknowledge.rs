@@ -1,0 +1,155 @@
+//! How far a slot's operations are acknowledged, where the hub stands in the origin's history, and what may be forgotten.
+
+use super::{Hub, HubEffect, RowId};
+use crate::{
+    id::{Key, No, TimestampMs},
+    limits::{EXPIRY_GRACE_MS, IDEMPOTENCY_MS},
+    message::{Cursor, HubToOrigin},
+    slot::Slot,
+};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+
+/// A slot as the hub knows it. Only what is serialised outlives the machine; the rest is rebuilt.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(super) struct SlotState {
+    /// All of the hub's operations up to here are in Redis.
+    pub(super) committed: No,
+    /// All up to here survive the loss that Redis may suffer.
+    pub(super) stable: No,
+    /// Where the hub stands in the origin's history of the slot.
+    pub(super) cursor: Cursor,
+    /// The last number that the hub used in the slot.
+    #[serde(skip)]
+    pub(super) latest: No,
+    /// All up to here is on its way; never less than `committed`.
+    #[serde(skip)]
+    pub(super) sent: No,
+    /// The keys with changes that are not known stable.
+    #[serde(skip)]
+    pub(super) unstable: BTreeSet<Key>,
+    /// Whether the origin lost what was stable: whole keys are sent then.
+    #[serde(skip)]
+    pub(super) is_lost: bool,
+    /// How many keys of the slot are held.
+    #[serde(skip)]
+    pub(super) held: usize,
+}
+
+impl Hub {
+    pub(super) fn committed(&mut self, slots: Vec<(Slot, No)>) {
+        for (slot, no) in slots {
+            let Some(state) = self.slots.get_mut(&slot) else { continue };
+            if no > state.committed {
+                state.committed = no;
+                state.sent = state.sent.max(no);
+                state.is_lost &= no < state.stable;
+                self.dirty.insert(RowId::Slot(slot));
+                if fault!(DeadDotsForgottenAtCommit) {
+                    self.forget_settled(slot, no);
+                }
+            }
+        }
+    }
+
+    pub(super) fn stable(&mut self, slots: Vec<(Slot, No)>) {
+        for (slot, no) in slots {
+            let Some(state) = self.slots.get_mut(&slot) else { continue };
+            // A daemon never calls stable what it has not called committed.
+            let no = no.min(state.committed);
+            if no > state.stable {
+                state.stable = no;
+                self.dirty.insert(RowId::Slot(slot));
+                self.forget_settled(slot, no);
+            }
+        }
+    }
+
+    /// The origin's marker stands at `no`, whatever it was said to be before: resend from there.
+    pub(super) fn resume(&mut self, slots: Vec<(Slot, No)>) {
+        for (slot, no) in slots {
+            let Some(state) = self.slots.get_mut(&slot) else { continue };
+            if no < state.committed && fault!(MarkerNotRewound) {
+                continue;
+            }
+            state.is_lost |= no < state.stable;
+            state.committed = no;
+            state.sent = no;
+            self.dirty.insert(RowId::Slot(slot));
+        }
+    }
+
+    fn forget_settled(&mut self, slot: Slot, stable: No) {
+        let Some(state) = self.slots.get_mut(&slot) else { return };
+        let settled: Vec<Key> = state.unstable.iter().cloned().collect();
+        for key in settled {
+            let Some(entry) = self.keys.get_mut(&key) else { continue };
+            for id in entry.settle(stable) {
+                self.dirty.insert(RowId::Element(key.clone(), id));
+            }
+            if entry.changes.is_empty() && entry.header_no <= stable {
+                state.unstable.remove(&key);
+            }
+        }
+    }
+
+    /// Forgets expired keys, ended sessions and old answers.
+    pub(super) fn sweep(&mut self, now: TimestampMs) {
+        let expired: Vec<Key> = self
+            .keys
+            .iter()
+            .filter(|(key, entry)| {
+                let unstable = self.slots.get(&key.slot()).is_some_and(|slot| slot.unstable.contains(*key));
+                !unstable && forget_at(entry).is_some_and(|at| at <= now)
+            })
+            .map(|(key, _)| key.clone())
+            .collect();
+        for key in &expired {
+            let Some(entry) = self.keys.remove(key) else { continue };
+            if let (true, Some(slot)) = (entry.is_held, self.slots.get_mut(&key.slot())) {
+                slot.held = slot.held.saturating_sub(1);
+            }
+            let ids = element_ids(&entry);
+            self.dirty.extend(ids.into_iter().map(|id| RowId::Element(key.clone(), id)));
+            self.dirty.insert(RowId::Key(key.clone()));
+        }
+        if let (Some(origin), false) = (&self.origin, expired.is_empty()) {
+            self.effects.push(HubEffect::ToOrigin(origin.connection, HubToOrigin::Unsubscribe(expired)));
+        }
+        let ended: Vec<_> =
+            self.sessions.iter().filter(|(_, session)| session.until <= now).map(|(id, _)| *id).collect();
+        for id in ended {
+            self.sessions.remove(&id);
+            self.dirty.insert(RowId::Session(id));
+        }
+        let old: Vec<_> = self
+            .answers
+            .iter()
+            .filter(|(_, answer)| now.since_ms(answer.at) >= IDEMPOTENCY_MS)
+            .map(|(key, _)| key.clone())
+            .collect();
+        for key in old {
+            self.answers.remove(&key);
+            self.dirty.insert(RowId::Answer(key));
+        }
+    }
+
+    /// When there is next something to sweep, rounded up to whole minutes so that sweeps come in batches.
+    pub(super) fn next_sweep(&self, now: TimestampMs) -> Option<TimestampMs> {
+        const MINUTE_MS: i64 = 60_000;
+        if self.keys.is_empty() && self.sessions.is_empty() && self.answers.is_empty() {
+            return None;
+        }
+        Some(TimestampMs(now.0.div_euclid(MINUTE_MS).saturating_add(1).saturating_mul(MINUTE_MS)))
+    }
+}
+
+/// A hub keeps an expired key a little longer than the origin does, so that a blind write afterwards meets the same
+/// nothing at both.
+fn forget_at(entry: &super::Entry) -> Option<TimestampMs> {
+    entry.state.header().deadline.at().map(|at| at.plus_ms(EXPIRY_GRACE_MS.saturating_mul(2)))
+}
+
+fn element_ids(entry: &super::Entry) -> Vec<crate::state::ElementId> {
+    entry.state.elements().map(|(id, _)| id.clone()).collect()
+}

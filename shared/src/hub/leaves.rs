@@ -1,0 +1,297 @@
+//! Leaves: their sockets, their sessions, and operations settled exactly once.
+//!
+//! A session's watermark is stored in the same transaction as the state that it changed. A repeated batch changes nothing
+//! and gets the same verdicts; only the hub that opened a session settles it.
+
+use super::{Connection, Hub, HubEffect, Request, RowId, mint::MintedAdd};
+use crate::{
+    command::CommandError,
+    id::{ClientId, Key, No, Seq, SessionId, TimestampMs},
+    limits::{TICKET_ISOLATE_MS, TICKET_TAB_MS},
+    message::{HubToLeaf, LeafToHub, Lifetime},
+    state::{ElementId, Touched},
+};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+
+/// A leaf's socket.
+#[derive(Debug, Default)]
+pub(super) struct LeafSocket {
+    subscriptions: BTreeSet<Key>,
+    pushes: u64,
+}
+
+/// A leaf's session with this hub.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub(super) struct Session {
+    lifetime: Lifetime,
+    /// When the ticket ends.
+    pub(super) until: TimestampMs,
+    /// All up to here are settled.
+    watermark: Seq,
+    /// The verdicts that the leaf may not have.
+    verdicts: Vec<Verdict>,
+}
+
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+struct Verdict {
+    seq: Seq,
+    outcome: Result<Accepted, CommandError>,
+}
+
+/// The numbers that an operation took, `(after, through]`, and what it added.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+struct Accepted {
+    after: No,
+    through: No,
+    adds: Vec<MintedAdd>,
+}
+
+impl Session {
+    fn accepted(&self) -> impl Iterator<Item = &Accepted> + '_ {
+        self.verdicts.iter().filter_map(|verdict| verdict.outcome.as_ref().ok())
+    }
+
+    /// Whether the session made the hub's operation `no`, as far as the leaf may not know.
+    pub(super) fn minted(&self, no: No) -> bool {
+        self.accepted().any(|accepted| accepted.after < no && no <= accepted.through)
+    }
+
+    /// The hub's numbers that the session took, as intervals `(after, through]`.
+    pub(super) fn minted_intervals(&self) -> impl Iterator<Item = (No, No)> + '_ {
+        self.accepted().map(|accepted| (accepted.after, accepted.through))
+    }
+
+    /// The session's increments of one element.
+    pub(super) fn adds_of<'a>(&'a self, key: &Key, element: &ElementId) -> impl Iterator<Item = &'a MintedAdd> + use<'a> {
+        let (key, element) = (key.clone(), element.clone());
+        self.accepted().flat_map(|accepted| &accepted.adds).filter(move |add| add.key == key && add.element == element)
+    }
+
+    /// The elements of `key` that the session incremented.
+    pub(super) fn elements_added<'a>(&'a self, key: &'a Key) -> impl Iterator<Item = ElementId> + 'a {
+        let adds = self.accepted().flat_map(|accepted| &accepted.adds);
+        adds.filter(move |add| add.key == *key).map(|add| add.element.clone())
+    }
+
+    fn answer(&self, session: SessionId) -> HubToLeaf {
+        let accepted = self.verdicts.iter().filter_map(|verdict| match &verdict.outcome {
+            Ok(accepted) => Some((verdict.seq, accepted.through)),
+            Err(_) => None,
+        });
+        let refused = self.verdicts.iter().filter_map(|verdict| match &verdict.outcome {
+            Ok(_) => None,
+            Err(cause) => Some((verdict.seq, cause.clone())),
+        });
+        HubToLeaf::Verdicts {
+            session,
+            through: self.watermark,
+            accepted: accepted.collect(),
+            refused: refused.collect(),
+        }
+    }
+}
+
+impl Hub {
+    pub(super) fn leaf_message(&mut self, connection: Connection, message: LeafToHub, now: TimestampMs) {
+        match message {
+            LeafToHub::Hello { client, lifetime, resume } => self.welcome(connection, client, lifetime, resume, now),
+            LeafToHub::Operations { session, .. } if session.hub != self.id => {
+                self.effects.push(HubEffect::Forward { connection, hub: session.hub, message });
+            }
+            LeafToHub::Operations { session, settled, first, operations } => {
+                // What became of the operations comes after the pushes that show them.
+                let answer = self.settle(session, settled, first, &operations, now);
+                self.show_changes();
+                self.effects.push(HubEffect::ToLeaf(connection, answer));
+            }
+            LeafToHub::Subscribe(keys) => self.subscribe(connection, keys),
+            LeafToHub::Unsubscribe(keys) => {
+                if let Some(socket) = self.leaves.get_mut(&connection) {
+                    for key in &keys {
+                        socket.subscriptions.remove(key);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Settles operations that a leaf sent to another hub after it roamed there.
+    pub(super) fn relay(&mut self, request: Request, message: LeafToHub, now: TimestampMs) {
+        let answer = match message {
+            LeafToHub::Operations { session, settled, first, operations } if session.hub == self.id => {
+                self.settle(session, settled, first, &operations, now)
+            }
+            LeafToHub::Operations { session, .. } => HubToLeaf::Expired(session),
+            _ => HubToLeaf::Refused("only operations can be relayed".to_owned()),
+        };
+        self.effects.push(HubEffect::Relayed(request, answer));
+    }
+
+    fn welcome(
+        &mut self,
+        connection: Connection,
+        client: ClientId,
+        lifetime: Lifetime,
+        resume: Option<SessionId>,
+        now: TimestampMs,
+    ) {
+        self.leaves.insert(connection, LeafSocket::default());
+        let resumed = resume.filter(|id| {
+            let is_open = self.sessions.get(id).is_some_and(|session| now < session.until);
+            is_open && id.hub == self.id && id.client == client
+        });
+        if let (Some(ended), None) = (resume.filter(|id| id.hub == self.id), resumed) {
+            self.effects.push(HubEffect::ToLeaf(connection, HubToLeaf::Expired(ended)));
+        }
+        let id = resumed.unwrap_or_else(|| self.open_session(client, lifetime, now));
+        let Some(session) = self.sessions.get(&id) else { return };
+        let welcome = HubToLeaf::Welcome {
+            hub: self.id,
+            now,
+            session: id,
+            until: session.until,
+            watermark: session.watermark,
+        };
+        self.effects.push(HubEffect::ToLeaf(connection, welcome));
+    }
+
+    fn open_session(&mut self, client: ClientId, lifetime: Lifetime, now: TimestampMs) -> SessionId {
+        let life_ms = match lifetime {
+            Lifetime::Tab => TICKET_TAB_MS,
+            Lifetime::Isolate => TICKET_ISOLATE_MS,
+        };
+        let id = SessionId { hub: self.id, client, no: self.next_session };
+        // Never reused, so that a session which was swept is unknown for good.
+        self.next_session = self.next_session.saturating_add(1);
+        let session =
+            Session { lifetime, until: now.plus_ms(life_ms), watermark: Seq::default(), verdicts: Vec::new() };
+        self.sessions.insert(id, session);
+        self.dirty.insert(RowId::Meta);
+        self.dirty.insert(RowId::Session(id));
+        id
+    }
+
+    fn settle(
+        &mut self,
+        id: SessionId,
+        settled: Seq,
+        first: Seq,
+        operations: &[crate::state::Operation],
+        now: TimestampMs,
+    ) -> HubToLeaf {
+        let Some(mut session) = self.sessions.remove(&id).filter(|session| now < session.until) else {
+            return HubToLeaf::Expired(id);
+        };
+        session.verdicts.retain(|verdict| verdict.seq > settled);
+        let mut seq = first;
+        for operation in operations {
+            if seq == session.watermark.next() {
+                if self.origin.is_some() {
+                    self.want(std::slice::from_ref(&operation.key));
+                }
+                let after = self.last_no;
+                let outcome = self.apply_from_leaf(operation, &session, now);
+                let outcome = outcome.map(|(through, adds)| Accepted { after, through, adds });
+                session.verdicts.push(Verdict { seq, outcome });
+                session.watermark = seq;
+            } else if seq > session.watermark {
+                // A batch before this one was lost; the leaf sends again from the watermark.
+                break;
+            }
+            seq = seq.next();
+        }
+        let answer = session.answer(id);
+        self.sessions.insert(id, session);
+        if !fault!(WatermarkNotStored) {
+            self.dirty.insert(RowId::Session(id));
+        }
+        answer
+    }
+
+    fn subscribe(&mut self, connection: Connection, keys: Vec<Key>) {
+        let Some(socket) = self.leaves.get_mut(&connection) else {
+            self.effects.push(HubEffect::ToLeaf(connection, HubToLeaf::Again));
+            return;
+        };
+        for key in &keys {
+            socket.subscriptions.insert(key.clone());
+        }
+        self.want(&keys);
+        for key in keys {
+            self.push_whole(connection, &key);
+        }
+    }
+
+    /// Shows a key whole to one leaf.
+    fn push_whole(&mut self, connection: Connection, key: &Key) {
+        let (Some(socket), Some(entry)) = (self.leaves.get_mut(&connection), self.keys.get(key)) else { return };
+        socket.pushes = socket.pushes.saturating_add(1);
+        let state = HubToLeaf::State {
+            push: socket.pushes,
+            key: key.clone(),
+            delta: entry.state.to_complete_delta(),
+            held: entry.is_held,
+        };
+        self.effects.push(HubEffect::ToLeaf(connection, state));
+    }
+
+    /// Shows a key whole to all of its leaves.
+    pub(super) fn push_whole_to_all(&mut self, key: &Key) {
+        let subscribed: Vec<Connection> = self
+            .leaves
+            .iter()
+            .filter(|(_, socket)| socket.subscriptions.contains(key))
+            .map(|(connection, _)| *connection)
+            .collect();
+        for connection in subscribed {
+            self.push_whole(connection, key);
+        }
+        self.shown.remove(key);
+    }
+
+    /// Notes a change for storage and for the leaves that follow the key.
+    pub(super) fn show(&mut self, key: &Key, touched: Touched) {
+        if touched.header {
+            self.dirty.insert(RowId::Key(key.clone()));
+        }
+        for id in touched.elements.keys() {
+            self.dirty.insert(RowId::Element(key.clone(), id.clone()));
+        }
+        self.shown.entry(key.clone()).or_default().extend(touched);
+    }
+
+    /// Sends what changed to the leaves that follow it. The delta speaks of the hub's whole context: on one socket pushes
+    /// follow each other without a gap, which the leaf checks.
+    pub(super) fn show_changes(&mut self) {
+        for (key, touched) in std::mem::take(&mut self.shown) {
+            let Some(entry) = self.keys.get(&key) else { continue };
+            let mut delta = None;
+            for (connection, socket) in &mut self.leaves {
+                if !socket.subscriptions.contains(&key) {
+                    continue;
+                }
+                let ctx = || entry.state.header().ctx.clone();
+                let delta = delta.get_or_insert_with(|| entry.state.to_delta(ctx(), touched.elements.keys()));
+                socket.pushes = socket.pushes.saturating_add(1);
+                let state = HubToLeaf::State {
+                    push: socket.pushes,
+                    key: key.clone(),
+                    delta: delta.clone(),
+                    held: entry.is_held,
+                };
+                self.effects.push(HubEffect::ToLeaf(*connection, state));
+            }
+        }
+    }
+
+    /// After the machine was rebuilt, with sockets still open: their ends begin again.
+    pub(super) fn woken(&mut self, leaves: Vec<Connection>, origins: Vec<Connection>, now: TimestampMs) {
+        for connection in leaves {
+            self.effects.push(HubEffect::ToLeaf(connection, HubToLeaf::Again));
+        }
+        if let Some(connection) = origins.last() {
+            self.greet_origin(*connection, now);
+        }
+    }
+}

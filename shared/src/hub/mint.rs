@@ -1,0 +1,238 @@
+//! Making an operation the hub's own: each effect takes a number and a stamp, once, and is applied.
+
+use super::{Hub, RowId, leaves::Session, rows::slot_of};
+use crate::{
+    command::CommandError,
+    hlc::Hlc,
+    id::{Dot, Key, No, TimestampMs},
+    limits::OPERATION_AGE_MS_MAX,
+    state::{
+        Amount, Cut, Effect, Element, ElementId, Increment, KeyState, Kind, Mint, Num, Operation, Part, SeenCut,
+        SeenCuts, Sum,
+    },
+};
+
+/// An increment that a session made and its leaf may not have seen settled.
+#[derive(Clone, PartialEq, Debug, serde::Serialize, serde::Deserialize)]
+pub(super) struct MintedAdd {
+    pub(super) key: Key,
+    pub(super) element: ElementId,
+    pub(super) by: Increment,
+    pub(super) no: No,
+}
+
+impl Hub {
+    /// Applies an operation that this hub itself prepared at `now`.
+    pub(super) fn apply_prepared(&mut self, operation: &Operation, now: TimestampMs) {
+        let hlc = self.clock.tick(now);
+        for effect in &operation.effects {
+            self.apply_effect(&operation.key, effect, hlc);
+        }
+    }
+
+    /// Applies a leaf's operation, or refuses all of it. Returns the last number that it took and its increments.
+    ///
+    /// What the session did before counts as observed. Preconditions are not evaluated again; type and overflow are checked.
+    pub(super) fn apply_from_leaf(
+        &mut self,
+        operation: &Operation,
+        session: &Session,
+        now: TimestampMs,
+    ) -> Result<(No, Vec<MintedAdd>), CommandError> {
+        let empty = KeyState::default();
+        let state = self.keys.get(&operation.key).map_or(&empty, |entry| &entry.state);
+        check(operation, state, now)?;
+        let mut adds = Vec::new();
+        let oldest = now.plus_ms(OPERATION_AGE_MS_MAX.saturating_neg());
+        let at = Hlc::at(operation.at.max(oldest).min(now));
+        for effect in &operation.effects {
+            let state = self.keys.get(&operation.key).map_or(&empty, |entry| &entry.state);
+            let (effect, unseen) = observe_session(effect, state, &operation.key, session, self.id);
+            // Later than all that it replaces, whatever the leaf's clock said.
+            let hlc = latest_seen(&effect, state).map_or(at, |seen| at.max(seen.next()));
+            self.apply_effect(&operation.key, &effect, hlc);
+            if let Effect::Add { element, by } = &effect {
+                adds.push(MintedAdd {
+                    key: operation.key.clone(),
+                    element: element.clone(),
+                    by: *by,
+                    no: self.last_no,
+                });
+            }
+            for add in unseen {
+                self.apply_effect(&operation.key, &add, hlc);
+            }
+        }
+        Ok((self.last_no, adds))
+    }
+
+    fn apply_effect(&mut self, key: &Key, effect: &Effect, hlc: Hlc) {
+        let slot = slot_of(&mut self.slots, key);
+        let entry = self.keys.entry(key.clone()).or_default();
+        if is_own_and_unsent(effect, &entry.state, self.id, slot.sent) {
+            return;
+        }
+        self.last_no = self.last_no.next();
+        let no = self.last_no;
+        let touched = entry.state.apply(effect, Mint { dot: Dot { replica: self.id, no }, hlc });
+        entry.note(no, &touched);
+        if let Effect::Wipe { .. } = effect {
+            entry.forget_wiped();
+        }
+        slot.latest = no;
+        slot.unstable.insert(key.clone());
+        self.dirty.insert(RowId::Meta);
+        self.show(key, touched);
+    }
+}
+
+/// SADD of a member whose only dot is already this hub's and not on its way changes nothing that anyone could see.
+fn is_own_and_unsent(effect: &Effect, state: &KeyState, own: crate::id::ReplicaId, sent: No) -> bool {
+    let Effect::Write { element: id @ ElementId::Member(_), base: Some(_), .. } = effect else { return false };
+    let Some(element) = state.element(id) else { return false };
+    let mut dots = element.base.dots();
+    let only = dots.next().filter(|_| dots.next().is_none());
+    only.is_some_and(|dot| dot.replica == own && dot.no > sent)
+}
+
+/// Whether the operation fits what the hub shows, judged for all effects before any is applied.
+fn check(operation: &Operation, state: &KeyState, now: TimestampMs) -> Result<(), CommandError> {
+    let mut shown = state.shown(now);
+    let mut is_wiped = false;
+    for effect in &operation.effects {
+        match effect {
+            Effect::Wipe { .. } => {
+                shown = None;
+                is_wiped = true;
+            }
+            Effect::Deadline(_) => {}
+            Effect::Write { element, .. } | Effect::Add { element, .. } => {
+                if shown.is_some_and(|shown| shown != element.kind()) {
+                    return Err(CommandError::WrongType);
+                }
+            }
+        }
+        if let (Effect::Add { element, by: Increment::Int(by) }, false) = (effect, is_wiped) {
+            let error = match element.kind() {
+                Kind::Hash => CommandError::HashNotAnInteger,
+                _ => CommandError::NotAnInteger,
+            };
+            let present = state.element(element).map_or(Ok(0), Element::integer).map_err(|_not_an_integer| error)?;
+            let total = i128::from(present).checked_add(*by).ok_or(CommandError::Overflow)?;
+            i64::try_from(total).map_err(|_out_of_range| CommandError::Overflow)?;
+        }
+    }
+    Ok(())
+}
+
+/// The latest time of what the effect replaces.
+fn latest_seen(effect: &Effect, state: &KeyState) -> Option<Hlc> {
+    let of = |id: &ElementId, is_seen: &dyn Fn(Dot) -> bool| {
+        let element = state.element(id)?;
+        element.base.iter().filter(|(dot, _)| is_seen(*dot)).filter_map(|(_, base)| base.hlc()).max()
+    };
+    match effect {
+        Effect::Write { element, seen, .. } => of(element, &|dot| seen.contains(&dot)),
+        Effect::Deadline(_) => state.header().deadline.epoch().map(|epoch| epoch.hlc),
+        Effect::Wipe { .. } | Effect::Add { .. } => None,
+    }
+}
+
+/// Extends what a leaf's effect observed by what its session did before, as this hub numbered it. The second part are
+/// increments to make anew: others' that stand in the hub's own sum between what the leaf saw.
+fn observe_session(
+    effect: &Effect,
+    state: &KeyState,
+    key: &Key,
+    session: &Session,
+    own: crate::id::ReplicaId,
+) -> (Effect, Vec<Effect>) {
+    if fault!(OwnPendingNotObserved) {
+        return (effect.clone(), Vec::new());
+    }
+    let mut anew = Vec::new();
+    let mut extend_cuts = |id: &ElementId, cuts: SeenCuts| -> SeenCuts {
+        let added = session.adds_of(key, id);
+        match (cuts, state.element(id).map(|element| &element.sum)) {
+            (SeenCuts::Int(cuts), Some(Sum::Int(num))) => {
+                let amounts = added.filter_map(|add| match add.by {
+                    Increment::Int(by) => Some((add.no, by)),
+                    Increment::Float(_) => None,
+                });
+                let (cuts, unseen) = extend_cut(cuts, num, own, amounts);
+                anew.extend(unseen.map(|by| Effect::Add { element: id.clone(), by: Increment::Int(by) }));
+                SeenCuts::Int(cuts)
+            }
+            (SeenCuts::Float(cuts), Some(Sum::Float(num))) => {
+                let amounts = added.filter_map(|add| match add.by {
+                    Increment::Float(by) => Some((add.no, by)),
+                    Increment::Int(_) => None,
+                });
+                let (cuts, unseen) = extend_cut(cuts, num, own, amounts);
+                anew.extend(unseen.map(|by| Effect::Add { element: id.clone(), by: Increment::Float(by) }));
+                SeenCuts::Float(cuts)
+            }
+            (cuts, _) => cuts,
+        }
+    };
+    let observed = match effect {
+        Effect::Write { element, base, seen, cuts } => {
+            let mut seen = seen.clone();
+            let dots = state.element(element).into_iter().flat_map(|element| element.base.dots());
+            seen.extend(dots.filter(|dot| dot.replica == own && session.minted(dot.no)));
+            seen.sort();
+            seen.dedup();
+            let cuts = extend_cuts(element, cuts.clone());
+            Effect::Write { element: element.clone(), base: base.clone(), seen, cuts }
+        }
+        Effect::Wipe { seen, cuts } => {
+            let mut seen = seen.clone();
+            for (after, through) in session.minted_intervals() {
+                seen.insert_interval(own, after, through);
+            }
+            let mut ids: Vec<ElementId> = cuts.iter().map(|(id, _)| id.clone()).collect();
+            ids.extend(session.elements_added(key));
+            ids.sort();
+            ids.dedup();
+            let all = ids.into_iter().map(|id| {
+                let none = || Element::empty(id.kind()).sum.seen();
+                let listed = cuts.iter().find(|(other, _)| *other == id).map_or_else(none, |(_, cuts)| cuts.clone());
+                let cuts = extend_cuts(&id, listed);
+                (id, cuts)
+            });
+            let cuts = all.collect();
+            Effect::Wipe { seen, cuts }
+        }
+        Effect::Add { .. } | Effect::Deadline(_) => effect.clone(),
+    };
+    (observed, anew)
+}
+
+/// Extends the cut of the hub's own sum by the session's increments behind it. A cut is a prefix; where others' increments
+/// lie between, the whole sum is cut and theirs are made anew, so that nothing unseen is lost.
+fn extend_cut<A: Amount>(
+    mut cuts: Vec<SeenCut<A>>,
+    num: &Num<A>,
+    own: crate::id::ReplicaId,
+    added: impl Iterator<Item = (No, A)>,
+) -> (Vec<SeenCut<A>>, Option<A>) {
+    let seen_to = cuts.iter().find(|seen| seen.replica == own).map_or(No::ZERO, |seen| seen.cut.m);
+    let Some(Part { ent: Some(ent), .. }) = num.part(own) else { return (cuts, None) };
+    let mut is_any = false;
+    let mut sum = A::ZERO;
+    for (_, by) in added.filter(|(no, _)| *no > seen_to && *no > ent.o) {
+        is_any = true;
+        sum = sum.plus(by);
+    }
+    if !is_any {
+        return (cuts, None);
+    }
+    let mut prefix = num.clone();
+    for seen in &cuts {
+        prefix.cut(*seen);
+    }
+    let unseen = prefix.visible_of(own).minus(sum);
+    cuts.retain(|seen| seen.replica != own);
+    cuts.push(SeenCut { replica: own, cut: Cut { m: ent.n, acc: ent.acc } });
+    (cuts, (unseen != A::ZERO).then_some(unseen))
+}

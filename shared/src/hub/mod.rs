@@ -1,0 +1,182 @@
+//! The hub: one region's and shard's replica, in a Durable Object.
+//!
+//! It makes leaves' and HTTP clients' operations its own (numbers, stamps, checks), keeps their state in rows, sends them to
+//! the origin as deltas and takes the origin's in turn. Every effect list begins with the rows that the answers rest on:
+//! persist, then acknowledge. The machine holds nothing that [`Hub::restore`] cannot rebuild from its rows, but for the
+//! sockets, whose ends are asked to begin again.
+//!
+//! **Uplink.** Rows bear the number of their last change, so what to send is derived: all of a slot's rows changed after the
+//! committed number. A delta speaks of the hub's own numbers in that interval, of the dots that it saw removed, and of the
+//! dots that it lists; so it joins soundly into any state of the origin, also one rolled back by a failover. Declared dead
+//! dots are kept until they are stable.
+//!
+//! **Downlink.** The origin's deltas speak of its whole context, and list what changed since the hub's cursor: they are
+//! joined only where the hub stands at that cursor or further.
+
+mod acknowledge;
+mod api;
+mod commands;
+mod downlink;
+mod keyspace;
+mod leaves;
+mod mint;
+mod rows;
+mod uplink;
+
+pub use api::{Connection, HubEffect, HubInput, HubStatus, Request, RowId, RowWrite};
+pub use rows::RestoreError;
+
+use crate::{
+    hlc::Clock,
+    id::{Key, No, ReplicaId, SessionId, TimestampMs},
+    slot::Slot,
+    state::Touched,
+};
+use acknowledge::SlotState;
+use bytes::Bytes;
+use commands::{Answer, Waiting};
+use keyspace::Entry;
+use leaves::{LeafSocket, Session};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The hub's state machine.
+#[derive(Debug)]
+pub struct Hub {
+    id: ReplicaId,
+    name: String,
+    last_no: No,
+    clock: Clock,
+    next_session: u64,
+    keys: BTreeMap<Key, Entry>,
+    slots: BTreeMap<Slot, SlotState>,
+    sessions: BTreeMap<SessionId, Session>,
+    answers: BTreeMap<Bytes, Answer>,
+    leaves: BTreeMap<Connection, LeafSocket>,
+    origin: Option<OriginSocket>,
+    waiting: Vec<Waiting>,
+    /// Rows to persist and keys to show before the present input is done with.
+    dirty: BTreeSet<RowId>,
+    shown: BTreeMap<Key, Touched>,
+    effects: Vec<HubEffect>,
+    wake_at: Option<TimestampMs>,
+}
+
+/// The daemon that this hub talks with.
+#[derive(Debug)]
+struct OriginSocket {
+    connection: Connection,
+    credit: u32,
+}
+
+impl Hub {
+    /// A new hub, named in the directory by `name` and among replicas by 64 random bits.
+    pub fn create(name: String, entropy: u64, now: TimestampMs) -> (Self, Vec<HubEffect>) {
+        let mut hub = Self::empty(name, ReplicaId::from_entropy(entropy));
+        hub.dirty.insert(RowId::Meta);
+        let effects = hub.conclude(now);
+        (hub, effects)
+    }
+
+    /// The machine's one door: every cause of change, in one match. Effects are to be performed in order.
+    pub fn handle(&mut self, input: HubInput, now: TimestampMs) -> Vec<HubEffect> {
+        match input {
+            HubInput::Commands { request, commands, idempotency } => {
+                self.commands(request, commands, idempotency, now);
+            }
+            HubInput::Woken { leaves, origins } => self.woken(leaves, origins, now),
+            HubInput::Leaf(connection, message) => self.leaf_message(connection, message, now),
+            HubInput::LeafClosed(connection) => {
+                self.leaves.remove(&connection);
+            }
+            HubInput::Origin(connection, message) => self.origin_message(connection, message, now),
+            HubInput::OriginClosed(connection) => self.origin_closed(connection, now),
+            HubInput::Relay(request, message) => self.relay(request, message, now),
+            HubInput::Forwarded(connection, message) => self.effects.push(HubEffect::ToLeaf(connection, message)),
+            HubInput::Tick => {
+                self.wake_at = None;
+                self.sweep(now);
+            }
+        }
+        self.conclude(now)
+    }
+
+    /// What an operator sees.
+    pub fn status(&self) -> HubStatus {
+        let count = |after: fn(&SlotState) -> No| {
+            let rows = self.keys.iter().map(|(key, entry)| {
+                let after = self.slots.get(&key.slot()).map_or(No::ZERO, after);
+                entry.rows_changed_after(after)
+            });
+            rows.sum()
+        };
+        HubStatus {
+            hub: self.id,
+            last_no: self.last_no.0,
+            keys: self.keys.len(),
+            pending: count(|slot| slot.committed),
+            unstable: count(|slot| slot.stable),
+            is_origin_connected: self.origin.is_some(),
+            leaves: self.leaves.len(),
+        }
+    }
+
+    /// The hub's identity.
+    pub fn id(&self) -> ReplicaId {
+        self.id
+    }
+
+    /// A key's state as this hub has it.
+    pub fn key(&self, key: &Key) -> Option<&crate::state::KeyState> {
+        self.keys.get(key).map(|entry| &entry.state)
+    }
+
+    /// The keys that this hub has anything of.
+    pub fn keys(&self) -> impl Iterator<Item = &Key> + '_ {
+        self.keys.keys()
+    }
+
+    fn empty(name: String, id: ReplicaId) -> Self {
+        Self {
+            id,
+            name,
+            last_no: No::ZERO,
+            clock: Clock::default(),
+            next_session: 1,
+            keys: BTreeMap::new(),
+            slots: BTreeMap::new(),
+            sessions: BTreeMap::new(),
+            answers: BTreeMap::new(),
+            leaves: BTreeMap::new(),
+            origin: None,
+            waiting: Vec::new(),
+            dirty: BTreeSet::new(),
+            shown: BTreeMap::new(),
+            effects: Vec::new(),
+            wake_at: None,
+        }
+    }
+
+    /// Ends an input: answers what no longer waits, shows changes, sends what there is credit for, persists first.
+    fn conclude(&mut self, now: TimestampMs) -> Vec<HubEffect> {
+        self.answer_ready(now);
+        self.show_changes();
+        self.send_pending();
+        self.ask_to_wake(now);
+        let mut effects = std::mem::take(&mut self.effects);
+        let rows = self.take_rows();
+        if !rows.is_empty() {
+            effects.insert(0, HubEffect::Persist(rows));
+        }
+        effects
+    }
+
+    fn ask_to_wake(&mut self, now: TimestampMs) {
+        let waiting = self.waiting.iter().map(|waiting| waiting.until);
+        let Some(earliest) = waiting.chain(self.next_sweep(now)).min() else { return };
+        let at = earliest.max(now.plus_ms(1));
+        if self.wake_at.is_none_or(|asked| at < asked) {
+            self.wake_at = Some(at);
+            self.effects.push(HubEffect::WakeAt(at));
+        }
+    }
+}

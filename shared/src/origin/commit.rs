@@ -1,0 +1,351 @@
+//! Commits: hubs' deltas joined into the companions, plain values brought up to date, the marker moved. All or nothing.
+
+use super::{
+    Link, Origin, OriginEffect,
+    plain::Before,
+    slot::{Busy, SlotWork},
+};
+use crate::{
+    hlc::Clock,
+    id::{Dot, Key, No, ReplicaId, TimestampMs},
+    limits::EXPIRY_GRACE_MS,
+    message::{OriginToHub, SlotDelta},
+    slot::Slot,
+    state::{DeadlineChange, Effect, ElementId, KeyDelta, KeyState, Mint},
+    store::{Commit, Expected, KeyCommit, MarkerChange, Outcome, Plain},
+};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What to do when the commit under way has happened.
+#[derive(Debug, Default)]
+pub(super) struct Committing {
+    change: Option<MarkerChange>,
+    /// The hubs whose deltas are in it, with the link to tell.
+    links: BTreeMap<Link, ReplicaId>,
+    /// The keys, and whose deltas changed each.
+    keys: BTreeMap<Key, BTreeSet<ReplicaId>>,
+    /// The deltas that are in it.
+    taken: Vec<(Link, SlotDelta)>,
+    forgotten: Vec<Key>,
+}
+
+/// A key while a commit is being made.
+struct Draft {
+    before: Before,
+    touched: BTreeSet<ElementId>,
+    is_changed: bool,
+    by: BTreeSet<ReplicaId>,
+}
+
+impl Origin {
+    /// Opens a fresh incarnation of a slot's history, in a commit of its own: the server is not the one that it was.
+    pub(super) fn open_incarnation(&mut self, slot: Slot) {
+        let incarnation = self.fresh_incarnation();
+        let run_id = self.config.run_id.clone();
+        let Some(work) = self.slots.get_mut(&slot) else { return };
+        let Some(marker) = &work.marker else { return };
+        let previous = Some((marker.incarnation, marker.seq));
+        let change = MarkerChange {
+            open: Some((incarnation, run_id, previous)),
+            seq: marker.seq.saturating_add(1),
+            no: marker.no,
+            hubs: Vec::new(),
+        };
+        work.cache.clear();
+        let commit = Commit {
+            slot,
+            fence: Some(marker.incarnation),
+            expected_seq: marker.seq,
+            marker: change.clone(),
+            keys: Vec::new(),
+        };
+        work.busy = Busy::Committing;
+        work.committing = Some(Committing { change: Some(change), ..Committing::default() });
+        self.effects.push(OriginEffect::Commit(commit));
+    }
+
+    /// Commits the deltas that wait, together.
+    pub(super) fn commit(&mut self, slot: Slot, now: TimestampMs) {
+        let incarnation = self.fresh_incarnation();
+        let run_id = self.config.run_id.clone();
+        let Some(work) = self.slots.get_mut(&slot) else { return };
+        if work.inbox.is_empty() && work.expired.is_empty() {
+            return;
+        }
+        let open = work.marker.is_none().then(|| (incarnation, run_id, None));
+        let own = work.marker.as_ref().map_or(incarnation, |marker| marker.incarnation);
+        let mut no = work.marker.as_ref().map_or(No::ZERO, |marker| marker.no);
+        let seq = work.seq().saturating_add(1);
+        let mut committing = Committing::default();
+        let mut hubs: BTreeMap<ReplicaId, No> = BTreeMap::new();
+        let mut drafts: BTreeMap<Key, Draft> = BTreeMap::new();
+        let mut settled = Vec::new();
+        let inbox = std::mem::take(&mut work.inbox);
+        for (link, part) in &inbox {
+            let Some(hub) = self.links.get(link).and_then(|state| state.hub) else { continue };
+            let known = hubs.get(&hub).copied().unwrap_or_else(|| work.number_of(hub));
+            if part.from > known && !fault!(MarkerJumpsGap) {
+                // Something before it is missing here: nothing of it counts, the hub sends again from there.
+                self.effects.push(OriginEffect::ToHub(*link, OriginToHub::Resume(vec![(slot, known)])));
+                settled.push(*link);
+                continue;
+            }
+            committing.links.insert(*link, hub);
+            if part.to > known {
+                hubs.insert(hub, part.to);
+            }
+            for (key, delta) in &part.keys {
+                let draft = join(work, key, delta, part, hub, &mut drafts, now);
+                if let Some(afresh) = draft {
+                    start_afresh(work, key, &afresh, &mut drafts, (own, &mut no), &mut self.clock, now);
+                    let _ = join(work, key, delta, part, hub, &mut drafts, now);
+                }
+            }
+        }
+        committing.taken = inbox;
+        let mut keys: Vec<KeyCommit> = Vec::new();
+        for (key, draft) in drafts.iter().filter(|(_, draft)| draft.is_changed) {
+            keys.push(key_commit(work, key, draft, seq, now));
+            committing.keys.insert(key.clone(), draft.by.clone());
+        }
+        for key in std::mem::take(&mut work.expired) {
+            if !drafts.contains_key(&key) {
+                keys.push(forget(work, &key, seq));
+                committing.forgotten.push(key);
+            }
+        }
+        let change = MarkerChange { open, seq, no, hubs: hubs.into_iter().collect() };
+        if keys.is_empty() && change.hubs.is_empty() {
+            // All of it was known: acknowledge again.
+            let known: Vec<(Link, No)> =
+                committing.links.iter().map(|(link, hub)| (*link, work.number_of(*hub))).collect();
+            for (link, no) in known {
+                self.effects.push(OriginEffect::ToHub(link, OriginToHub::Committed(vec![(slot, no)])));
+                settled.push(link);
+            }
+        } else {
+            let commit = Commit {
+                slot,
+                fence: work.marker.as_ref().map(|marker| marker.incarnation).filter(|_| !fault!(CommitWithoutFence)),
+                expected_seq: work.seq(),
+                marker: change.clone(),
+                keys,
+            };
+            committing.change = Some(change);
+            work.busy = Busy::Committing;
+            work.committing = Some(committing);
+            self.effects.push(OriginEffect::Commit(commit));
+        }
+        for link in settled {
+            self.settle_link(link, slot, now);
+        }
+    }
+
+    pub(super) fn committed(&mut self, slot: Slot, outcome: Outcome, now: TimestampMs) {
+        let Some(work) = self.slots.get_mut(&slot) else { return };
+        work.busy = Busy::Idle;
+        self.ready.insert(slot);
+        let Some(committing) = work.committing.take() else { return };
+        match outcome {
+            Outcome::Committed => {}
+            refused => {
+                // The cache was changed ahead of the store; the deltas still wait and are joined anew.
+                for key in committing.keys.keys() {
+                    work.cache.remove(key);
+                }
+                work.expired.extend(committing.forgotten);
+                work.inbox.splice(0..0, committing.taken);
+                match refused {
+                    Outcome::Committed | Outcome::Stale => work.doubt(),
+                    Outcome::Conflict(keys) => keys.iter().for_each(|key| {
+                        // An expired companion vanishes by itself; then its place in the feed is all that is left to drop.
+                        if work.cache.remove(key).is_none_or(|cached| cached.version.is_none()) {
+                            work.expired.remove(key);
+                        }
+                    }),
+                    Outcome::Missing(keys) => work.anew.extend(keys),
+                    Outcome::Foreign(keys) => {
+                        for key in keys {
+                            work.foreign.insert(key.clone());
+                            self.effects.push(OriginEffect::Foreign(key));
+                        }
+                    }
+                }
+                return;
+            }
+        }
+        let Some(change) = committing.change else { return };
+        apply_to_marker(work, &change);
+        for key in committing.keys.keys() {
+            work.anew.remove(key);
+            if let Some(cached) = work.cache.get_mut(key) {
+                cached.version = Some(change.seq);
+            }
+        }
+        for key in &committing.forgotten {
+            work.cache.remove(key);
+        }
+        let told: Vec<_> =
+            committing.links.iter().map(|(link, hub)| (*link, *hub, work.number_of(*hub))).collect();
+        for (link, hub, no) in told {
+            self.note_committed(slot, hub, no, now);
+            self.effects.push(OriginEffect::ToHub(link, OriginToHub::Committed(vec![(slot, no)])));
+            self.settle_link(link, slot, now);
+        }
+        self.owe(slot, &committing.keys);
+    }
+
+    /// Sends the keys on to the hubs that hold them, but not what a hub alone changed back to that hub.
+    fn owe(&mut self, slot: Slot, keys: &BTreeMap<Key, BTreeSet<ReplicaId>>) {
+        let mut links = Vec::new();
+        for (link, state) in &mut self.links {
+            let Some(held) = state.held.get_mut(&slot) else { continue };
+            let others = keys.iter().filter(|(key, by)| {
+                held.keys.contains(*key) && by.iter().any(|replica| Some(*replica) != state.hub)
+            });
+            held.owed.extend(others.map(|(key, _)| key.clone()));
+            links.push(*link);
+        }
+        for link in links {
+            self.push_down(link, slot, false);
+        }
+    }
+
+    fn fresh_incarnation(&mut self) -> ReplicaId {
+        // Distinct from every other: 48 random bits of this machine, of which each use takes the next.
+        let incarnation = ReplicaId::from_entropy(self.config.entropy);
+        self.config.entropy = self.config.entropy.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        incarnation
+    }
+}
+
+/// Joins one delta into the cached key. Gives back the deadline that the key must start afresh after, and joins nothing, if
+/// the key had expired and the delta's hub wrote to it without knowing.
+fn join(
+    work: &mut SlotWork,
+    key: &Key,
+    delta: &KeyDelta,
+    part: &SlotDelta,
+    hub: ReplicaId,
+    drafts: &mut BTreeMap<Key, Draft>,
+    now: TimestampMs,
+) -> Option<Option<TimestampMs>> {
+    let cached = work.cache.entry(key.clone()).or_default();
+    let state = &mut cached.key.state;
+    let draft = drafts.entry(key.clone()).or_insert_with(|| Draft {
+        before: Before::of(state, now),
+        touched: BTreeSet::new(),
+        is_changed: false,
+        by: BTreeSet::new(),
+    });
+    if is_written_after_expiry(state, delta, now) {
+        return Some(delta.header.deadline.at().filter(|at| *at > now));
+    }
+    for (id, _) in &delta.elements {
+        draft.before.note(state, id);
+    }
+    if delta.complete || !state.header().wipe.covers(&delta.header.wipe) {
+        let ids: Vec<ElementId> = state.elements().map(|(id, _)| id.clone()).collect();
+        ids.iter().for_each(|id| draft.before.note(state, id));
+    }
+    // The marker vouches for all of the hub's numbers before: none of them concerns this key but those recorded.
+    state.bridge(hub, part.from);
+    let touched = state.join(delta);
+    draft.is_changed |= !touched.is_empty();
+    if !touched.is_empty() {
+        draft.by.insert(hub);
+    }
+    draft.touched.extend(touched.elements.into_keys());
+    None
+}
+
+/// Whether the key had expired before the delta's hub wrote to it, which did not know of the deadline.
+fn is_written_after_expiry(state: &KeyState, delta: &KeyDelta, now: TimestampMs) -> bool {
+    let deadline = state.header().deadline;
+    let Some(ended) = deadline.at().filter(|at| *at <= now) else { return false };
+    let knew = delta.header.deadline.epoch() > deadline.epoch();
+    let is_new = |stamp: crate::id::Stamp| !state.header().ctx.contains(stamp.dot) && stamp.hlc.time() >= ended;
+    !knew && delta.header.claims.iter().any(|(_, stamp)| is_new(stamp))
+}
+
+/// Does for the hub what a write after the deadline does: wipes what the key held and opens an epoch, in the origin's name.
+fn start_afresh(
+    work: &mut SlotWork,
+    key: &Key,
+    deadline: &Option<TimestampMs>,
+    drafts: &mut BTreeMap<Key, Draft>,
+    (own, no): (ReplicaId, &mut No),
+    clock: &mut Clock,
+    now: TimestampMs,
+) {
+    let (Some(cached), Some(draft)) = (work.cache.get_mut(key), drafts.get_mut(key)) else { return };
+    let state = &mut cached.key.state;
+    let ids: Vec<ElementId> = state.elements().map(|(id, _)| id.clone()).collect();
+    ids.iter().for_each(|id| draft.before.note(state, id));
+    let effects = [state.seen_whole(), Effect::Deadline(DeadlineChange::Open(*deadline))];
+    for effect in effects {
+        *no = no.next();
+        let mint = Mint { dot: Dot { replica: own, no: *no }, hlc: clock.tick(now) };
+        draft.touched.extend(state.apply(&effect, mint).elements.into_keys());
+    }
+    draft.is_changed = true;
+    draft.by.insert(own);
+}
+
+fn key_commit(work: &mut SlotWork, key: &Key, draft: &Draft, seq: u64, now: TimestampMs) -> KeyCommit {
+    let anew = work.anew.contains(key);
+    let is_foreign = work.foreign.contains(key);
+    let cached = work.cache.entry(key.clone()).or_default();
+    let mut put: Vec<_> = draft.touched.iter().map(|id| cached.key.touch(id, seq)).collect();
+    let delete = cached.key.prune(seq);
+    put.retain(|(name, _)| !delete.contains(name));
+    put.push(cached.key.header_field());
+    let state = &cached.key.state;
+    let plain = if is_foreign {
+        Plain { expected: Expected::Absent, commands: Vec::new() }
+    } else {
+        draft.before.commands(key, state, anew, now)
+    };
+    KeyCommit {
+        key: key.clone(),
+        expected_version: cached.version,
+        version: seq,
+        forget: false,
+        put,
+        delete,
+        expire_at: state.header().deadline.at().map(|at| at.plus_ms(EXPIRY_GRACE_MS)),
+        plain,
+    }
+}
+
+fn forget(work: &SlotWork, key: &Key, seq: u64) -> KeyCommit {
+    KeyCommit {
+        key: key.clone(),
+        expected_version: work.cache.get(key).and_then(|cached| cached.version),
+        version: seq,
+        forget: true,
+        put: Vec::new(),
+        delete: Vec::new(),
+        expire_at: None,
+        plain: Plain { expected: Expected::Absent, commands: Vec::new() },
+    }
+}
+
+fn apply_to_marker(work: &mut SlotWork, change: &MarkerChange) {
+    let opened = change.open.as_ref().map(|(incarnation, run_id, previous)| crate::store::Marker {
+        incarnation: *incarnation,
+        run_id: run_id.clone(),
+        seq: change.seq,
+        no: change.no,
+        previous: *previous,
+        hubs: work.marker.as_ref().map(|marker| marker.hubs.clone()).unwrap_or_default(),
+    });
+    if opened.is_some() {
+        work.marker = opened;
+    }
+    if let Some(marker) = &mut work.marker {
+        marker.seq = change.seq;
+        marker.no = change.no;
+        marker.hubs.extend(change.hubs.iter().copied());
+    }
+}

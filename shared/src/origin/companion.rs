@@ -1,0 +1,127 @@
+//! A key's companion: its state as fields, so that a commit writes only what it touched.
+
+use crate::{
+    state::{Element, ElementId, Header, KeyState, Kind},
+    store::Companion,
+    wire::{WireError, from_body, to_body},
+};
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+
+const HEADER: &[u8] = b"h";
+const ELEMENT: u8 = b'e';
+
+/// A key as the origin knows it: the state, and at which sequence of its slot each element changed last.
+#[derive(Clone, Debug, Default)]
+pub(super) struct StoredKey {
+    pub(super) state: KeyState,
+    /// Elements by the sequence of their last change, removed ones among them.
+    by_change: BTreeSet<(u64, ElementId)>,
+    changed: BTreeMap<ElementId, u64>,
+    /// Removed elements that still have a field.
+    tombstones: BTreeSet<ElementId>,
+    /// Removals up to this sequence may have lost their fields: a hub that stands before needs the key whole.
+    pub(super) pruned_to: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+struct HeaderField {
+    header: Header,
+    pruned_to: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+struct ElementField {
+    element: Option<Element>,
+    changed: u64,
+}
+
+/// The state that a companion's fields hold.
+///
+/// # Errors
+/// When a field does not decode: the companion was written by another format, or damaged.
+pub fn key_state(companion: &Companion) -> Result<KeyState, WireError> {
+    StoredKey::decode(companion).map(|stored| stored.state)
+}
+
+impl StoredKey {
+    pub(super) fn decode(companion: &Companion) -> Result<Self, WireError> {
+        let mut stored = Self::default();
+        for (name, body) in &companion.fields {
+            if name.as_ref() == HEADER {
+                let field: HeaderField = from_body(body)?;
+                stored.state.restore_header(field.header);
+                stored.pruned_to = field.pruned_to;
+            } else if let Some(id) = element_id(name) {
+                let field: ElementField = from_body(body)?;
+                match field.element {
+                    Some(element) => stored.state.restore_element(&id, element),
+                    None => {
+                        stored.tombstones.insert(id.clone());
+                    }
+                }
+                stored.by_change.insert((field.changed, id.clone()));
+                stored.changed.insert(id, field.changed);
+            }
+        }
+        Ok(stored)
+    }
+
+    /// The header as a field.
+    pub(super) fn header_field(&self) -> (Bytes, Bytes) {
+        let field = HeaderField { header: self.state.header().clone(), pruned_to: self.pruned_to };
+        (Bytes::from_static(HEADER), to_body(&field).into())
+    }
+
+    /// Notes that an element changed at `seq`, and gives its field.
+    pub(super) fn touch(&mut self, id: &ElementId, seq: u64) -> (Bytes, Bytes) {
+        let element = self.state.element(id).cloned();
+        self.tombstones.remove(id);
+        if element.is_none() {
+            self.tombstones.insert(id.clone());
+        }
+        if let Some(before) = self.changed.insert(id.clone(), seq) {
+            self.by_change.remove(&(before, id.clone()));
+        }
+        self.by_change.insert((seq, id.clone()));
+        (element_name(id), to_body(&ElementField { element, changed: seq }).into())
+    }
+
+    /// Drops the fields of removed elements once they outnumber what lives; gives the fields' names.
+    pub(super) fn prune(&mut self, seq: u64) -> Vec<Bytes> {
+        const TOMBSTONES_MIN: usize = 64;
+        let live = self.changed.len().saturating_sub(self.tombstones.len());
+        let enough = if fault!(TombstoneDroppedAtOnce) { 0 } else { live.max(TOMBSTONES_MIN) };
+        if self.tombstones.len() <= enough {
+            return Vec::new();
+        }
+        if !fault!(TombstoneDroppedAtOnce) {
+            self.pruned_to = seq;
+        }
+        let gone = std::mem::take(&mut self.tombstones);
+        for id in &gone {
+            if let Some(changed) = self.changed.remove(id) {
+                self.by_change.remove(&(changed, id.clone()));
+            }
+        }
+        gone.iter().map(element_name).collect()
+    }
+
+    /// The elements that changed after `seq`, ascending by id.
+    pub(super) fn changed_after(&self, seq: u64) -> BTreeSet<ElementId> {
+        let first = (seq.saturating_add(1), ElementId::String);
+        self.by_change.range(first..).map(|(_, id)| id.clone()).collect()
+    }
+}
+
+fn element_name(id: &ElementId) -> Bytes {
+    [&[ELEMENT, id.kind() as u8], &id.name()[..]].concat().into()
+}
+
+fn element_id(name: &Bytes) -> Option<ElementId> {
+    let (tag, rest) = name.split_first()?;
+    let (kind, element) = rest.split_first()?;
+    let kind = Kind::ALL.into_iter().find(|k| *k as u8 == *kind).filter(|_| *tag == ELEMENT)?;
+    Some(ElementId::of(kind, name.slice_ref(element)))
+}

@@ -1,0 +1,289 @@
+//! The origin: reconciles every hub into one store by compare-and-set.
+//!
+//! It takes hubs' deltas, joins them into the companions' state, and commits state, plain values, change feed and slot
+//! marker of one slot together. Of each slot one load or commit is under way at a time; whatever comes meanwhile waits
+//! and shares the next commit, so the busier a key, the fewer commands an operation costs.
+//!
+//! **Marker.** Each slot's marker holds per hub the number up to which all of its operations there are committed. It moves
+//! only where a delta joins up with it, and rolls back with the data under a failover. A changed run id opens a fresh
+//! incarnation, on which every commit fences; hubs resend above the marker.
+//!
+//! **Downlink.** To each hub goes what others changed in the keys that it holds, from the cursor at which it stands.
+//!
+//! The machine holds nothing that the store and the hubs do not have: when the store's connection breaks, the daemon
+//! makes a new one.
+
+mod api;
+mod commit;
+mod companion;
+mod plain;
+mod push;
+mod slot;
+
+pub use api::{Link, LinkStatus, OriginConfig, OriginEffect, OriginInput};
+pub use companion::key_state;
+
+use crate::{
+    hlc::Clock,
+    id::{Key, No, ReplicaId, TimestampMs},
+    limits::STAMP_AHEAD_MS_MAX,
+    message::{Cursor, HubToOrigin, OriginToHub, SlotDelta},
+    slot::Slot,
+};
+use slot::SlotWork;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The origin's state machine: one daemon's view of the store and its hubs.
+#[derive(Debug)]
+pub struct Origin {
+    config: OriginConfig,
+    clock: Clock,
+    links: BTreeMap<Link, LinkState>,
+    slots: BTreeMap<Slot, SlotWork>,
+    /// Commits in order of the time at which they become stable.
+    unstable: BTreeMap<TimestampMs, Vec<(Slot, ReplicaId, No)>>,
+    /// Slots with something to do in this input.
+    ready: BTreeSet<Slot>,
+    effects: Vec<OriginEffect>,
+    wake_at: Option<TimestampMs>,
+}
+
+/// A connected hub.
+#[derive(Debug, Default)]
+struct LinkState {
+    hub: Option<ReplicaId>,
+    name: String,
+    clock_offset_ms: i64,
+    batches: u64,
+    held: BTreeMap<Slot, HeldSlot>,
+    /// Slots whose marker the hub must hear of before it gets credit.
+    resuming: BTreeSet<Slot>,
+    /// Slots of the present batch that are not committed.
+    outstanding: BTreeSet<Slot>,
+    batch_at: Option<TimestampMs>,
+    /// When the next batch may be asked for.
+    credit_at: Option<TimestampMs>,
+}
+
+/// The keys of a slot that a hub holds.
+#[derive(Debug, Default)]
+struct HeldSlot {
+    /// Where the hub stands, as it said or was told.
+    cursor: Cursor,
+    keys: BTreeSet<Key>,
+    /// Keys that others changed since the cursor.
+    owed: BTreeSet<Key>,
+}
+
+impl Origin {
+    /// A machine for one connection to the store.
+    pub fn new(config: OriginConfig) -> Self {
+        Self {
+            config,
+            clock: Clock::default(),
+            links: BTreeMap::new(),
+            slots: BTreeMap::new(),
+            unstable: BTreeMap::new(),
+            ready: BTreeSet::new(),
+            effects: Vec::new(),
+            wake_at: None,
+        }
+    }
+
+    /// The machine's one door: every cause of change, in one match. Effects are to be performed in order.
+    pub fn handle(&mut self, input: OriginInput, now: TimestampMs) -> Vec<OriginEffect> {
+        match input {
+            OriginInput::Opened(link) => {
+                self.links.insert(link, LinkState::default());
+                self.effects.push(OriginEffect::ToHub(link, OriginToHub::Welcome { now }));
+            }
+            OriginInput::Hub(link, message) => self.hub_message(link, message, now),
+            OriginInput::Closed(link) => self.forget_link(link),
+            OriginInput::Loaded(loaded) => self.loaded(loaded),
+            OriginInput::Committed(slot, outcome) => self.committed(slot, outcome, now),
+            OriginInput::Tick => {
+                self.wake_at = None;
+                self.sweep(now);
+            }
+        }
+        self.announce_stable(now);
+        while let Some(slot) = self.ready.pop_first() {
+            self.step(slot, now);
+        }
+        self.give_credit(now);
+        self.ask_to_wake(now);
+        std::mem::take(&mut self.effects)
+    }
+
+    /// What an operator sees of the hubs.
+    pub fn links(&self) -> impl Iterator<Item = (Link, LinkStatus)> + '_ {
+        self.links.iter().map(|(link, state)| {
+            let status = LinkStatus {
+                hub: state.hub,
+                name: state.name.clone(),
+                held: state.held.values().map(|held| held.keys.len()).sum(),
+                batches: state.batches,
+                clock_offset_ms: state.clock_offset_ms,
+            };
+            (*link, status)
+        })
+    }
+
+    /// Operations received and not yet committed, as slot deltas.
+    pub fn queued(&self) -> usize {
+        self.slots.values().map(SlotWork::queued).sum()
+    }
+
+    fn hub_message(&mut self, link: Link, message: HubToOrigin, now: TimestampMs) {
+        let Some(state) = self.links.get_mut(&link) else { return };
+        match message {
+            HubToOrigin::Hello { hub, name, now: hub_now, unstable } => {
+                // Also from a hub that woke up: whatever this daemon believed of it is void.
+                let offset = hub_now.since_ms(now);
+                *state = LinkState {
+                    hub: Some(hub),
+                    name,
+                    clock_offset_ms: offset,
+                    batches: state.batches,
+                    resuming: unstable.iter().copied().collect(),
+                    credit_at: Some(now),
+                    ..LinkState::default()
+                };
+                for work in self.slots.values_mut() {
+                    work.forget_link(link);
+                }
+                for slot in unstable {
+                    self.slots.entry(slot).or_default().resumes.insert(link);
+                    self.ready.insert(slot);
+                }
+            }
+            HubToOrigin::Held(slots) if state.hub.is_some() => {
+                for (slot, cursor, keys) in slots {
+                    let held = state.held.entry(slot).or_default();
+                    held.cursor = cursor;
+                    held.keys.extend(keys);
+                    self.slots.entry(slot).or_default().attach(link);
+                    self.ready.insert(slot);
+                }
+            }
+            HubToOrigin::Delta(slots) if state.hub.is_some() => self.delta(link, slots, now),
+            HubToOrigin::Subscribe(keys) if state.hub.is_some() => {
+                for key in keys {
+                    let slot = key.slot();
+                    self.slots.entry(slot).or_default().wants.push((link, key));
+                    self.ready.insert(slot);
+                }
+            }
+            HubToOrigin::Unsubscribe(keys) => {
+                for key in keys {
+                    if let Some(held) = state.held.get_mut(&key.slot()) {
+                        held.keys.remove(&key);
+                        held.owed.remove(&key);
+                    }
+                }
+            }
+            HubToOrigin::Gap(slot, cursor) if state.hub.is_some() => {
+                if let Some(held) = state.held.get_mut(&slot) {
+                    held.cursor = cursor;
+                    self.slots.entry(slot).or_default().attach(link);
+                    self.ready.insert(slot);
+                }
+            }
+            HubToOrigin::Held(_) | HubToOrigin::Delta(_) | HubToOrigin::Subscribe(_) | HubToOrigin::Gap(..) => {
+                self.refuse(link, "the first message of a hub must be its hello".to_owned());
+            }
+        }
+    }
+
+    fn delta(&mut self, link: Link, slots: Vec<SlotDelta>, now: TimestampMs) {
+        let latest = slots.iter().flat_map(|part| &part.keys).filter_map(|(_, delta)| delta.latest_hlc()).max();
+        if let Some(latest) = latest
+            && let Err(error) = self.clock.observe(latest, now)
+        {
+            self.refuse(link, format!("{error} (bound {STAMP_AHEAD_MS_MAX} ms)"));
+            return;
+        }
+        let Some(state) = self.links.get_mut(&link) else { return };
+        state.batches = state.batches.saturating_add(1);
+        state.batch_at = Some(now);
+        state.credit_at = None;
+        for part in slots {
+            state.outstanding.insert(part.slot);
+            self.ready.insert(part.slot);
+            self.slots.entry(part.slot).or_default().inbox.push((link, part));
+        }
+    }
+
+    /// A frame is refused whole: nothing of it counts, and the connection ends.
+    fn refuse(&mut self, link: Link, reason: String) {
+        self.effects.push(OriginEffect::ToHub(link, OriginToHub::Refused(reason.clone())));
+        self.effects.push(OriginEffect::Close(link, reason));
+        self.forget_link(link);
+    }
+
+    fn forget_link(&mut self, link: Link) {
+        self.links.remove(&link);
+        for work in self.slots.values_mut() {
+            work.forget_link(link);
+        }
+    }
+
+    /// The origin's acknowledgement of a slot reaches the link; a batch that is done earns credit for the next.
+    fn settle_link(&mut self, link: Link, slot: Slot, now: TimestampMs) {
+        let window_ms = self.config.window_ms;
+        let Some(state) = self.links.get_mut(&link) else { return };
+        if state.outstanding.remove(&slot) && state.outstanding.is_empty() {
+            let begun = state.batch_at.unwrap_or(now);
+            state.credit_at = Some(begun.plus_ms(window_ms).max(now));
+        }
+    }
+
+    fn give_credit(&mut self, now: TimestampMs) {
+        for (link, state) in &mut self.links {
+            let is_due = state.credit_at.is_some_and(|at| at <= now);
+            if is_due && state.hub.is_some() && state.resuming.is_empty() && state.outstanding.is_empty() {
+                state.credit_at = None;
+                self.effects.push(OriginEffect::ToHub(*link, OriginToHub::Credit(1)));
+            }
+        }
+    }
+
+    /// Notes that a hub's numbers in a slot are in the store, to be called stable after the loss window.
+    fn note_committed(&mut self, slot: Slot, hub: ReplicaId, no: No, now: TimestampMs) {
+        let window_ms = if fault!(StableAtCommit) { 0 } else { self.config.loss_window_ms };
+        self.unstable.entry(now.plus_ms(window_ms)).or_default().push((slot, hub, no));
+    }
+
+    fn announce_stable(&mut self, now: TimestampMs) {
+        let mut due: BTreeMap<ReplicaId, BTreeMap<Slot, No>> = BTreeMap::new();
+        while let Some(entry) = self.unstable.first_entry() {
+            if *entry.key() > now {
+                break;
+            }
+            for (slot, hub, no) in entry.remove() {
+                let highest = due.entry(hub).or_default().entry(slot).or_default();
+                *highest = (*highest).max(no);
+            }
+        }
+        for (link, state) in &self.links {
+            if let Some(slots) = state.hub.and_then(|hub| due.get(&hub)) {
+                let slots = slots.iter().map(|(slot, no)| (*slot, *no)).collect();
+                self.effects.push(OriginEffect::ToHub(*link, OriginToHub::Stable(slots)));
+            }
+        }
+    }
+
+    fn ask_to_wake(&mut self, now: TimestampMs) {
+        /// Expired keys are forgotten at leisure.
+        const SWEEP_MS: i64 = 10_000;
+        let credit = self.links.values().filter_map(|state| state.credit_at);
+        let stable = self.unstable.keys().next().copied();
+        let sweep = (!self.slots.is_empty()).then(|| now.plus_ms(SWEEP_MS));
+        let Some(earliest) = credit.chain(stable).chain(sweep).min() else { return };
+        let at = earliest.max(now.plus_ms(1));
+        if self.wake_at.is_none_or(|asked| at < asked || asked <= now) {
+            self.wake_at = Some(at);
+            self.effects.push(OriginEffect::WakeAt(at));
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! What goes down to the hubs: whole keys that they ask for, and what others changed in those that they hold.
+
+use super::{HeldSlot, Link, Origin, OriginEffect, slot::SlotWork};
+use crate::{
+    id::Key,
+    limits::FRAME_BYTES_TARGET,
+    message::{Cursor, OriginToHub},
+    slot::Slot,
+    state::{ElementId, KeyDelta, KeyState},
+    store::Marker,
+};
+use std::collections::BTreeSet;
+
+/// How far a hub at `cursor` knows the present history of a slot: its sequence, or where its incarnation ended.
+pub(super) fn known_seq(marker: Option<&Marker>, cursor: Cursor) -> u64 {
+    let (Some(marker), Some(incarnation)) = (marker, cursor.incarnation) else { return 0 };
+    if fault!(CursorSurvivesIncarnation) {
+        return cursor.seq;
+    }
+    if incarnation == marker.incarnation {
+        return cursor.seq.min(marker.seq);
+    }
+    match marker.previous {
+        Some((previous, ended)) if previous == incarnation => cursor.seq.min(ended),
+        _ => 0,
+    }
+}
+
+impl SlotWork {
+    pub(super) fn cursor(&self) -> Cursor {
+        Cursor { incarnation: self.marker.as_ref().map(|marker| marker.incarnation), seq: self.seq() }
+    }
+
+    /// A key's changes after `seq`, for a hub that has all before; whole where removals before may be forgotten.
+    fn delta_after(&self, key: &Key, seq: u64) -> KeyDelta {
+        let Some(cached) = self.cache.get(key) else { return KeyState::default().to_complete_delta() };
+        let state = &cached.key.state;
+        if seq < cached.key.pruned_to || seq == 0 {
+            return state.to_complete_delta();
+        }
+        let changed: BTreeSet<ElementId> = cached.key.changed_after(seq);
+        state.to_delta(state.header().ctx.clone(), &changed)
+    }
+}
+
+impl Origin {
+    /// Sends what the hub is owed of a slot. With `always` also when that is nothing, so that its cursor moves.
+    pub(super) fn push_down(&mut self, link: Link, slot: Slot, always: bool) {
+        let Some(work) = self.slots.get(&slot) else { return };
+        let Some(held) = self.links.get_mut(&link).and_then(|state| state.held.get_mut(&slot)) else { return };
+        let owed = std::mem::take(&mut held.owed);
+        let to = work.cursor();
+        if (owed.is_empty() && !always) || to.incarnation.is_none() {
+            return;
+        }
+        let from = held.cursor;
+        held.cursor = to;
+        let known = known_seq(work.marker.as_ref(), from);
+        let mut keys = Vec::new();
+        let mut bytes = 0_usize;
+        // A hub takes the cursor of the last message only; those before it repeat where it stands.
+        let send = |keys: Vec<(Key, KeyDelta)>, to: Cursor| {
+            OriginEffect::ToHub(link, OriginToHub::Down { slot, from, to, keys })
+        };
+        for key in owed {
+            let delta = work.delta_after(&key, known);
+            bytes = bytes.saturating_add(approximate_bytes(&delta));
+            keys.push((key, delta));
+            if bytes > FRAME_BYTES_TARGET {
+                bytes = 0;
+                self.effects.push(send(std::mem::take(&mut keys), from));
+            }
+        }
+        self.effects.push(send(keys, to));
+    }
+
+    /// Sends whole the keys that hubs asked for; from now on they hold them.
+    pub(super) fn answer_wants(&mut self, slot: Slot) {
+        let Some(work) = self.slots.get_mut(&slot) else { return };
+        let wants = std::mem::take(&mut work.wants);
+        let at = work.cursor();
+        let Some(work) = self.slots.get(&slot) else { return };
+        let mut by_link: std::collections::BTreeMap<Link, Vec<Key>> = std::collections::BTreeMap::new();
+        for (link, key) in wants {
+            by_link.entry(link).or_default().push(key);
+        }
+        for (link, keys) in by_link {
+            let Some(state) = self.links.get_mut(&link) else { continue };
+            let held = state.held.entry(slot).or_insert_with(|| HeldSlot { cursor: at, ..HeldSlot::default() });
+            let whole = keys.into_iter().map(|key| {
+                held.keys.insert(key.clone());
+                let delta = work.delta_after(&key, 0);
+                (key, delta)
+            });
+            let whole = OriginToHub::Whole { slot, at, keys: whole.collect() };
+            self.effects.push(OriginEffect::ToHub(link, whole));
+        }
+    }
+}
+
+fn approximate_bytes(delta: &KeyDelta) -> usize {
+    let elements = delta.elements.iter().map(|(id, element)| {
+        let value = element.latest_bytes().map_or(0, bytes::Bytes::len);
+        id.name().len().saturating_add(value).saturating_add(80)
+    });
+    elements.fold(100, usize::saturating_add)
+}

@@ -1,0 +1,250 @@
+//! A slot's work: what waits for it, what is known of it, and the one load or commit under way.
+
+use super::{Link, Origin, OriginEffect, companion::StoredKey};
+use crate::{
+    id::{Key, No, ReplicaId, TimestampMs},
+    limits::EXPIRY_GRACE_MS,
+    message::{OriginToHub, SlotDelta},
+    slot::Slot,
+    store::{Load, Loaded, Marker},
+};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// A key as the store had it when it was last read or written.
+#[derive(Debug, Default)]
+pub(super) struct Cached {
+    pub(super) version: Option<u64>,
+    pub(super) key: StoredKey,
+}
+
+/// What is under way.
+#[derive(Debug, Default, PartialEq)]
+pub(super) enum Busy {
+    #[default]
+    Idle,
+    Loading,
+    Committing,
+}
+
+/// One slot.
+#[derive(Debug, Default)]
+pub(super) struct SlotWork {
+    pub(super) busy: Busy,
+    /// Whether the marker below is as the store had it.
+    pub(super) is_known: bool,
+    pub(super) marker: Option<Marker>,
+    pub(super) cache: BTreeMap<Key, Cached>,
+    /// Deltas to commit.
+    pub(super) inbox: Vec<(Link, SlotDelta)>,
+    /// Keys asked for.
+    pub(super) wants: Vec<(Link, Key)>,
+    /// Hubs that must hear where their number stands.
+    pub(super) resumes: BTreeSet<Link>,
+    /// Hubs that must hear what changed since their cursor.
+    attaches: BTreeSet<Link>,
+    /// Names of keys that changed after the attaching hubs' cursors, by the change feed.
+    feed: Option<Vec<Key>>,
+    is_reading_feed: bool,
+    /// The commit under way.
+    pub(super) committing: Option<super::commit::Committing>,
+    /// Keys whose plain value must be written whole.
+    pub(super) anew: BTreeSet<Key>,
+    /// Keys at which a foreign type stands.
+    pub(super) foreign: BTreeSet<Key>,
+    /// Expired keys to forget.
+    pub(super) expired: BTreeSet<Key>,
+    /// A companion does not decode: the slot is left as it is, unacknowledged.
+    is_damaged: bool,
+}
+
+impl SlotWork {
+    pub(super) fn attach(&mut self, link: Link) {
+        self.attaches.insert(link);
+        self.feed = None;
+    }
+
+    pub(super) fn queued(&self) -> usize {
+        self.inbox.len()
+    }
+
+    /// Forgets what waits for a hub that is gone or begins again: it sends anew.
+    pub(super) fn forget_link(&mut self, link: Link) {
+        self.resumes.remove(&link);
+        self.attaches.remove(&link);
+        self.wants.retain(|(other, _)| *other != link);
+        self.inbox.retain(|(other, _)| *other != link);
+    }
+
+    /// Forgets what was read of the store.
+    pub(super) fn doubt(&mut self) {
+        self.is_known = false;
+        self.feed = None;
+    }
+
+    fn has_work(&self) -> bool {
+        !(self.inbox.is_empty()
+            && self.wants.is_empty()
+            && self.resumes.is_empty()
+            && self.attaches.is_empty()
+            && self.expired.is_empty())
+    }
+
+    pub(super) fn number_of(&self, hub: ReplicaId) -> No {
+        self.marker.as_ref().and_then(|marker| marker.hubs.get(&hub)).copied().unwrap_or_default()
+    }
+
+    pub(super) fn seq(&self) -> u64 {
+        self.marker.as_ref().map_or(0, |marker| marker.seq)
+    }
+}
+
+impl Origin {
+    /// Goes on with a slot: reads what is missing, answers what can be answered, commits what waits.
+    pub(super) fn step(&mut self, slot: Slot, now: TimestampMs) {
+        let Some(work) = self.slots.get_mut(&slot) else { return };
+        if work.busy != Busy::Idle || work.is_damaged || !work.has_work() {
+            return;
+        }
+        if !work.is_known {
+            self.load(slot, BTreeSet::new(), None);
+            return;
+        }
+        let is_foreign_run = work.marker.as_ref().is_some_and(|marker| marker.run_id != self.config.run_id);
+        if is_foreign_run {
+            self.open_incarnation(slot);
+            return;
+        }
+        self.answer_resumes(slot, now);
+        if self.load_missing(slot) {
+            return;
+        }
+        self.answer_attaches(slot);
+        self.answer_wants(slot);
+        self.commit(slot, now);
+    }
+
+    /// Asks for the companions and the feed that the waiting work needs; says whether there were any.
+    fn load_missing(&mut self, slot: Slot) -> bool {
+        let Some(work) = self.slots.get_mut(&slot) else { return false };
+        let mut keys: BTreeSet<Key> = work.wants.iter().map(|(_, key)| key.clone()).collect();
+        keys.extend(work.inbox.iter().flat_map(|(_, part)| &part.keys).map(|(key, _)| key.clone()));
+        let mut changed_after = None;
+        if !work.attaches.is_empty() {
+            let links = work.attaches.iter().filter_map(|link| self.links.get(link));
+            let held: Vec<_> = links.filter_map(|state| state.held.get(&slot)).collect();
+            let from = held.iter().map(|held| super::push::known_seq(work.marker.as_ref(), held.cursor)).min();
+            match &work.feed {
+                None => changed_after = Some(from.unwrap_or(0)),
+                Some(changed) => {
+                    keys.extend(changed.iter().filter(|key| held.iter().any(|held| held.keys.contains(*key))).cloned());
+                    // A hub that starts from nothing gets all that it holds.
+                    for held in held {
+                        if super::push::known_seq(work.marker.as_ref(), held.cursor) == 0 {
+                            keys.extend(held.keys.iter().cloned());
+                        }
+                    }
+                }
+            }
+        }
+        keys.retain(|key| !work.cache.contains_key(key));
+        if keys.is_empty() && changed_after.is_none() {
+            return false;
+        }
+        self.load(slot, keys, changed_after);
+        true
+    }
+
+    fn load(&mut self, slot: Slot, keys: BTreeSet<Key>, changed_after: Option<u64>) {
+        let Some(work) = self.slots.get_mut(&slot) else { return };
+        work.busy = Busy::Loading;
+        work.is_reading_feed = changed_after.is_some();
+        let load = Load { slot, keys: keys.into_iter().collect(), changed_after };
+        self.effects.push(OriginEffect::Load(load));
+    }
+
+    pub(super) fn loaded(&mut self, loaded: Loaded) {
+        let slot = loaded.slot;
+        let Some(work) = self.slots.get_mut(&slot) else { return };
+        work.busy = Busy::Idle;
+        work.is_known = true;
+        self.ready.insert(slot);
+        let place = |marker: &Option<Marker>| marker.as_ref().map(|marker| (marker.incarnation, marker.seq));
+        if place(&work.marker) != place(&loaded.marker) {
+            // Another daemon's commits, or another history: nothing read before holds, and who holds keys must hear.
+            work.cache.clear();
+            work.feed = None;
+            work.marker = loaded.marker;
+            for (link, state) in &self.links {
+                if state.held.get(&slot).is_some_and(|held| !held.keys.is_empty()) {
+                    work.attaches.insert(*link);
+                }
+            }
+        }
+        for (key, companion) in loaded.keys {
+            let version = companion.as_ref().map(|companion| companion.version);
+            match companion.as_ref().map(StoredKey::decode).transpose() {
+                Ok(stored) => {
+                    work.cache.insert(key, Cached { version, key: stored.unwrap_or_default() });
+                }
+                Err(_) => {
+                    work.is_damaged = true;
+                    self.effects.push(OriginEffect::Foreign(key));
+                }
+            }
+        }
+        if std::mem::take(&mut work.is_reading_feed) {
+            work.feed = Some(loaded.changed.into_iter().map(|(key, _)| key).collect());
+        }
+    }
+
+    fn answer_resumes(&mut self, slot: Slot, now: TimestampMs) {
+        let Some(work) = self.slots.get_mut(&slot) else { return };
+        let links = std::mem::take(&mut work.resumes);
+        let mut told = Vec::new();
+        for link in links {
+            let Some(state) = self.links.get_mut(&link) else { continue };
+            let Some(hub) = state.hub else { continue };
+            let no = work.number_of(hub);
+            state.resuming.remove(&slot);
+            self.effects.push(OriginEffect::ToHub(link, OriginToHub::Resume(vec![(slot, no)])));
+            told.push((hub, no));
+        }
+        for (hub, no) in told {
+            self.note_committed(slot, hub, no, now);
+        }
+    }
+
+    fn answer_attaches(&mut self, slot: Slot) {
+        let Some(work) = self.slots.get_mut(&slot) else { return };
+        let links = std::mem::take(&mut work.attaches);
+        let changed = work.feed.take().unwrap_or_default();
+        let marker = work.marker.clone();
+        for link in links {
+            if let Some(held) = self.links.get_mut(&link).and_then(|state| state.held.get_mut(&slot)) {
+                held.owed.extend(changed.iter().filter(|key| held.keys.contains(*key)).cloned());
+                if super::push::known_seq(marker.as_ref(), held.cursor) == 0 {
+                    held.owed.extend(held.keys.iter().cloned());
+                }
+            }
+            self.push_down(link, slot, true);
+        }
+    }
+
+    /// Finds expired keys in the cache that no hub can revive any more.
+    pub(super) fn sweep(&mut self, now: TimestampMs) {
+        for (slot, work) in &mut self.slots {
+            if work.busy != Busy::Idle {
+                continue;
+            }
+            let gone = work.cache.iter().filter(|(_, cached)| {
+                let deadline = cached.key.state.header().deadline.at();
+                deadline.is_some_and(|at| at.plus_ms(EXPIRY_GRACE_MS) <= now)
+            });
+            let gone: Vec<Key> = gone.map(|(key, _)| key.clone()).collect();
+            if !gone.is_empty() {
+                work.expired.extend(gone);
+                self.ready.insert(*slot);
+            }
+        }
+    }
+}

@@ -5,11 +5,12 @@ use std::convert::Infallible;
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use futures_util::future::{join, try_join_all};
 
 use super::check::{self, Check};
 use super::edge::EdgeClient;
+use super::keys;
 use super::live::Live;
 use super::log::{Entry, Log};
 use super::meter::{Cost, Meter};
@@ -18,6 +19,9 @@ use super::replay::{self, Progress, Replayed};
 use super::settle::{self, Until};
 use super::store::Store;
 use super::truth::Truth;
+
+/// When a session of the first requests may be gone before it is checked, so that the log is no longer the truth.
+const SESSION_AGE_MAX: Duration = Duration::from_secs(keys::SESSION_TTL_S - 60);
 
 /// Everything that a replay and its check touch.
 #[derive(Debug)]
@@ -109,6 +113,13 @@ impl Stage {
         };
         self.live.close();
 
+        let age = replayed.took + settled_after;
+        if age >= SESSION_AGE_MAX {
+            bail!(
+                "{} s have passed since the first request, and sessions have begun to expire; replay fewer lines",
+                age.as_secs()
+            );
+        }
         let truth = Truth::of(&Log::read(path)?.entries);
         let check =
             check::run(&self.store, &truth, &replayed.touches).await.context("the check could not be finished")?;

@@ -397,7 +397,7 @@ mod tests {
     /// Beside the checkout where the house keeps its sample; the numbers are its README's, and awk's.
     #[test]
     fn the_sample_log_is_read_whole() {
-        let path = Path::new("/work/shared/data/apache_logs.gz");
+        let path = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/data/apache_logs.gz"));
         if !path.exists() {
             eprintln!("skipped: no {}", path.display());
             return;

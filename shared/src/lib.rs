@@ -20,6 +20,7 @@ pub mod exec;
 pub mod hlc;
 pub mod hub;
 pub mod id;
+pub mod leaf;
 pub mod limits;
 pub mod message;
 pub mod origin;

@@ -37,7 +37,8 @@ pub enum LeafToHub {
     Operations {
         /// The session in which they were first sent; perhaps another hub's.
         session: SessionId,
-        /// All up to here are settled as the leaf knows.
+        /// All up to here are settled, and no operation still to come was prepared before the leaf knew it: the hub need
+        /// not remember what these did.
         settled: Seq,
         /// The number of the first.
         first: Seq,
@@ -72,8 +73,8 @@ pub enum HubToLeaf {
         session: SessionId,
         /// All up to here are settled.
         through: Seq,
-        /// The hub's number of each operation in `(settled, through]` that was accepted.
-        accepted: Vec<(Seq, No)>,
+        /// Of each operation in `(settled, through]` that was accepted the hub's numbers `(after, through]` that it took.
+        accepted: Vec<(Seq, No, No)>,
         /// Those refused, with the cause.
         refused: Vec<(Seq, CommandError)>,
     },

@@ -76,7 +76,7 @@ impl Session {
 
     fn answer(&self, session: SessionId) -> HubToLeaf {
         let accepted = self.verdicts.iter().filter_map(|verdict| match &verdict.outcome {
-            Ok(accepted) => Some((verdict.seq, accepted.through)),
+            Ok(accepted) => Some((verdict.seq, accepted.after, accepted.through)),
             Err(_) => None,
         });
         let refused = self.verdicts.iter().filter_map(|verdict| match &verdict.outcome {

@@ -1,0 +1,399 @@
+//! The leaf: a tab's or isolate's view. It reads its base joined with its unacknowledged operations, and writes at once.
+//!
+//! A command is prepared against that view, applied to it under provisional dots, and queued. The hub settles each
+//! operation exactly once; a refused one is rolled back and reported. An operation belongs to the session in which it was
+//! first sent and settles only there: after the leaf roamed, the old hub settles it through the new one, and later
+//! operations on the same keys wait for that.
+//!
+//! A settled operation stays in the view until the base shows it, so a leaf's reads never go back.
+
+mod api;
+mod pending;
+
+pub use api::{LeafEffect, LeafInput, LeafStatus};
+
+use crate::{
+    command::{self, CommandError, Reply},
+    exec::{self, View},
+    hlc::Hlc,
+    id::{ClientId, Dot, Key, No, ReplicaId, Seq, SessionId, TimestampMs},
+    limits::{BATCH_OPERATIONS_MAX, PENDING_OPERATIONS_MAX},
+    message::{HubToLeaf, LeafToHub, Lifetime},
+    state::{KeyDelta, KeyState, Mint},
+};
+use bytes::Bytes;
+use pending::Pending;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The leaf's state machine.
+#[derive(Debug)]
+pub struct Leaf {
+    client: ClientId,
+    lifetime: Lifetime,
+    /// The session for new operations, and the next number in it.
+    session: Option<(SessionId, Seq)>,
+    /// Up to where each session with open operations is settled.
+    settled: BTreeMap<SessionId, Seq>,
+    is_connected: bool,
+    offset_ms: i64,
+    base: BTreeMap<Key, Base>,
+    /// The view of keys with open operations.
+    overlay: BTreeMap<Key, KeyState>,
+    pending: Vec<Pending>,
+    subscriptions: BTreeSet<Key>,
+    pushes: u64,
+    last_local: No,
+    effects: Vec<LeafEffect>,
+}
+
+/// A key as the hub showed it.
+#[derive(Debug, Default)]
+struct Base {
+    state: KeyState,
+    is_held: bool,
+}
+
+impl Leaf {
+    /// A leaf that knows nothing yet.
+    pub fn new(client: ClientId, lifetime: Lifetime) -> Self {
+        Self {
+            client,
+            lifetime,
+            session: None,
+            settled: BTreeMap::new(),
+            is_connected: false,
+            offset_ms: 0,
+            base: BTreeMap::new(),
+            overlay: BTreeMap::new(),
+            pending: Vec::new(),
+            subscriptions: BTreeSet::new(),
+            pushes: 0,
+            last_local: No::ZERO,
+            effects: Vec::new(),
+        }
+    }
+
+    /// Every cause of change but commands, in one match. Effects are to be performed in order.
+    pub fn handle(&mut self, input: LeafInput, now: TimestampMs) -> Vec<LeafEffect> {
+        match input {
+            LeafInput::Opened => self.hello(),
+            LeafInput::Hub(message) => self.hub_message(message, now),
+            LeafInput::Closed => self.is_connected = false,
+            LeafInput::Subscribe(keys) => {
+                let fresh: Vec<Key> = keys.into_iter().filter(|key| self.subscriptions.insert(key.clone())).collect();
+                if self.is_connected && !fresh.is_empty() {
+                    self.send(LeafToHub::Subscribe(fresh));
+                }
+            }
+            LeafInput::Unsubscribe(keys) => {
+                for key in &keys {
+                    self.subscriptions.remove(key);
+                    self.base.remove(key);
+                }
+                self.drop_shown();
+                for key in &keys {
+                    self.rebuild(key);
+                }
+                if self.is_connected {
+                    self.send(LeafToHub::Unsubscribe(keys));
+                }
+            }
+            LeafInput::Tick => {}
+        }
+        self.send_pending();
+        std::mem::take(&mut self.effects)
+    }
+
+    /// Executes a command on the view. A write is queued for the hub and shows at once.
+    ///
+    /// # Errors
+    /// Redis' own; [`CommandError::NotHeld`] for a key that is not subscribed to or has not arrived yet;
+    /// [`CommandError::TooManyPending`] when the queue is full.
+    pub fn command(&mut self, argv: &[Bytes], now: TimestampMs) -> (Result<Reply, CommandError>, Vec<LeafEffect>) {
+        let reply = self.execute(argv, now);
+        self.send_pending();
+        (reply, std::mem::take(&mut self.effects))
+    }
+
+    /// What an application shows.
+    pub fn status(&self) -> LeafStatus {
+        LeafStatus {
+            is_connected: self.is_connected,
+            pending: self.pending.iter().filter(|pending| !pending.is_settled()).count(),
+            keys: self.base.len(),
+            offset_ms: self.offset_ms,
+        }
+    }
+
+    /// The view of a key.
+    pub fn key(&self, key: &Key) -> Option<&KeyState> {
+        self.overlay.get(key).or_else(|| self.base.get(key).map(|base| &base.state))
+    }
+
+    fn execute(&mut self, argv: &[Bytes], now: TimestampMs) -> Result<Reply, CommandError> {
+        let command = command::parse(argv)?;
+        let is_known = |key: &Key| self.base.get(key).is_some_and(|base| base.is_held || !base.state.is_empty());
+        if exec::needs_key(&command) && !command.keys().all(is_known) {
+            return Err(CommandError::NotHeld);
+        }
+        if command.is_write() && self.pending.len() >= PENDING_OPERATIONS_MAX {
+            return Err(CommandError::TooManyPending);
+        }
+        let view = |key: &Key| View {
+            state: self.key(key),
+            is_held: self.base.get(key).is_some_and(|base| base.is_held),
+        };
+        let hub_now = now.plus_ms(self.offset_ms);
+        let prepared = exec::prepare(&command, view, hub_now)?;
+        for operation in prepared.operations {
+            let key = operation.key.clone();
+            let first_local = self.last_local.next();
+            self.last_local = No(self.last_local.0.saturating_add(operation.effects.len() as u64));
+            let known = self.session.map(|(id, _)| (id, self.settled.get(&id).copied().unwrap_or_default()));
+            self.pending.push(Pending::new(operation, first_local, known));
+            if let Some(pending) = self.pending.last() {
+                let base = || self.base.get(&key).map(|base| base.state.clone()).unwrap_or_default();
+                let state = self.overlay.entry(key.clone()).or_insert_with(base);
+                show(pending, state);
+            }
+            self.effects.push(LeafEffect::Changed(vec![key]));
+        }
+        Ok(prepared.reply)
+    }
+
+    fn hello(&mut self) {
+        self.is_connected = false;
+        self.pushes = 0;
+        let resume = self.session.map(|(id, _)| id);
+        self.send(LeafToHub::Hello { client: self.client, lifetime: self.lifetime, resume });
+    }
+
+    fn hub_message(&mut self, message: HubToLeaf, now: TimestampMs) {
+        match message {
+            HubToLeaf::Welcome { now: hub_now, session, watermark, .. } => {
+                self.offset_ms = hub_now.since_ms(now);
+                self.is_connected = true;
+                if self.session.is_none_or(|(own, _)| own != session) {
+                    self.session = Some((session, watermark.next()));
+                }
+                for pending in &mut self.pending {
+                    pending.is_in_flight = false;
+                    if fault!(SessionFollowsRoamer) && !pending.is_settled() {
+                        pending.sent = None;
+                    }
+                }
+                if !self.subscriptions.is_empty() {
+                    self.send(LeafToHub::Subscribe(self.subscriptions.iter().cloned().collect()));
+                }
+            }
+            HubToLeaf::Verdicts { session, through, accepted, refused } => {
+                self.verdicts(session, through, &accepted, &refused);
+            }
+            HubToLeaf::Expired(session) => {
+                if self.session.is_some_and(|(own, _)| own == session) {
+                    self.session = None;
+                }
+                self.settled.remove(&session);
+                self.refuse(|pending| {
+                    let is_of_it = pending.sent.is_some_and(|(own, _)| own == session) && !pending.is_settled();
+                    is_of_it.then_some(CommandError::SessionEnded)
+                });
+            }
+            HubToLeaf::State { push, key, delta, held } => self.state(push, &key, &delta, held),
+            HubToLeaf::Again => self.hello(),
+            HubToLeaf::Refused(_) => {
+                self.is_connected = false;
+                self.effects.push(LeafEffect::Redial);
+            }
+        }
+    }
+
+    fn verdicts(
+        &mut self,
+        session: SessionId,
+        through: Seq,
+        accepted: &[(Seq, No, No)],
+        refused: &[(Seq, CommandError)],
+    ) {
+        let known = self.settled.entry(session).or_default();
+        *known = (*known).max(through);
+        let mut settled_keys = BTreeSet::new();
+        for pending in &mut self.pending {
+            let Some((own, seq)) = pending.sent else { continue };
+            if own != session || seq > through || pending.is_settled() {
+                continue;
+            }
+            if let Some((_, after, last)) = accepted.iter().find(|(other, ..)| *other == seq) {
+                pending.settle(session.hub, *after, *last);
+                settled_keys.insert(pending.key().clone());
+            }
+        }
+        self.refuse(|pending| {
+            let (own, seq) = pending.sent?;
+            let cause = refused.iter().find(|(other, _)| own == session && *other == seq);
+            cause.map(|(_, cause)| cause.clone())
+        });
+        self.drop_shown();
+        let mut keys = settled_keys;
+        keys.retain(|key| self.overlay.contains_key(key));
+        for key in &keys {
+            self.rebuild(key);
+        }
+        let live: BTreeSet<SessionId> =
+            self.pending.iter().filter_map(|pending| pending.sent).map(|(id, _)| id).collect();
+        let current = self.session.map(|(id, _)| id);
+        self.settled.retain(|id, _| live.contains(id) || current == Some(*id));
+    }
+
+    /// Rolls back the operations for which `verdict` gives a cause, and reports them.
+    fn refuse(&mut self, verdict: impl Fn(&Pending) -> Option<CommandError>) {
+        let mut keys = BTreeSet::new();
+        let effects = &mut self.effects;
+        self.pending.retain(|pending| match verdict(pending) {
+            Some(cause) => {
+                keys.insert(pending.key().clone());
+                effects.push(LeafEffect::Refused(pending.key().clone(), cause));
+                false
+            }
+            None => true,
+        });
+        for key in &keys {
+            self.rebuild(key);
+        }
+        if !keys.is_empty() {
+            self.effects.push(LeafEffect::Changed(keys.into_iter().collect()));
+        }
+    }
+
+    fn state(&mut self, push: u64, key: &Key, delta: &KeyDelta, held: bool) {
+        if push != self.pushes.saturating_add(1) {
+            // One was lost: a delta that lists only what changed cannot be joined on top.
+            self.is_connected = false;
+            self.effects.push(LeafEffect::Redial);
+            return;
+        }
+        self.pushes = push;
+        if !self.subscriptions.contains(key) {
+            return;
+        }
+        let base = self.base.entry(key.clone()).or_default();
+        let _ = base.state.join(delta);
+        base.is_held = held;
+        self.drop_shown();
+        self.rebuild(key);
+        self.effects.push(LeafEffect::Changed(vec![key.clone()]));
+    }
+
+    /// Drops settled operations that the base shows, or that no base will ever show.
+    fn drop_shown(&mut self) {
+        let mut at = 0;
+        while let Some(pending) = self.pending.get(at) {
+            let Some((replica, after, through)) = pending.settled else {
+                at = at.saturating_add(1);
+                continue;
+            };
+            let is_subscribed = self.subscriptions.contains(pending.key());
+            let base = self.base.get(pending.key());
+            let last = Dot { replica, no: through };
+            let is_shown = after == through || base.is_some_and(|base| base.state.header().ctx.contains(last));
+            if is_subscribed && !is_shown {
+                at = at.saturating_add(1);
+                continue;
+            }
+            let shown = self.pending.remove(at);
+            if let Some(base) = self.base.get(shown.key()) {
+                // Later operations that saw its provisional dots have seen the real ones.
+                for later in self.pending.iter_mut().skip(at).filter(|later| later.key() == shown.key()) {
+                    later.observe(&shown, &base.state, replica, after, through);
+                }
+            }
+        }
+    }
+
+    /// The view of a key anew: its base with the open operations on top.
+    fn rebuild(&mut self, key: &Key) {
+        let mut open = self.pending.iter().filter(|pending| pending.key() == key).peekable();
+        if open.peek().is_none() {
+            self.overlay.remove(key);
+            return;
+        }
+        let mut state = self.base.get(key).map(|base| base.state.clone()).unwrap_or_default();
+        for pending in open {
+            show(pending, &mut state);
+        }
+        self.overlay.insert(key.clone(), state);
+    }
+
+    /// Sends what is not under way: first what belongs to older sessions, then new operations whose keys are not waiting.
+    fn send_pending(&mut self) {
+        if !self.is_connected {
+            return;
+        }
+        let Some((current, mut next)) = self.session else { return };
+        let mut blocked: BTreeSet<Key> = BTreeSet::new();
+        let mut batches: Vec<(SessionId, Seq, Vec<crate::state::Operation>)> = Vec::new();
+        for pending in &mut self.pending {
+            if pending.is_settled() {
+                continue;
+            }
+            let (session, seq) = match pending.sent {
+                Some(sent) => sent,
+                None if blocked.contains(pending.key()) => continue,
+                None => {
+                    let sent = (current, next);
+                    next = next.next();
+                    pending.sent = Some(sent);
+                    sent
+                }
+            };
+            if session != current {
+                blocked.insert(pending.key().clone());
+            }
+            if pending.is_in_flight {
+                continue;
+            }
+            pending.is_in_flight = true;
+            let operation = pending.for_hub();
+            match batches.last_mut() {
+                Some((open, first, operations))
+                    if *open == session
+                        && first.0.saturating_add(operations.len() as u64) == seq.0
+                        && operations.len() < BATCH_OPERATIONS_MAX =>
+                {
+                    operations.push(operation);
+                }
+                _ => batches.push((session, seq, vec![operation])),
+            }
+        }
+        self.session = Some((current, next));
+        for (session, first, operations) in batches {
+            let settled = self.forgettable(session);
+            self.send(LeafToHub::Operations { session, settled, first, operations });
+        }
+    }
+
+    /// Up to where the hub need not remember what a session did: settled, and known so to every operation still to settle.
+    fn forgettable(&self, session: SessionId) -> Seq {
+        let settled = self.settled.get(&session).copied().unwrap_or_default();
+        let open = self.pending.iter().filter(|pending| !pending.is_settled());
+        let known = open.map(|pending| match pending.known {
+            Some((id, seq)) if id == session => seq,
+            _ => Seq::default(),
+        });
+        known.fold(settled, Seq::min)
+    }
+
+    fn send(&mut self, message: LeafToHub) {
+        self.effects.push(LeafEffect::Send(message));
+    }
+}
+
+/// Applies an operation to a view under its provisional dots.
+fn show(pending: &Pending, state: &mut KeyState) {
+    let hlc = Hlc::at(pending.view.at);
+    let mut no = pending.first_local;
+    for effect in &pending.view.effects {
+        let _ = state.apply(effect, Mint { dot: Dot { replica: ReplicaId::LEAF, no }, hlc });
+        no = no.next();
+    }
+}

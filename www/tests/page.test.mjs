@@ -92,7 +92,7 @@ test("a wrong token is named as the cause, and a right one mends it", async (t) 
   await connected(page, new URL(here).host);
 });
 
-test("nothing moves while the page loads", async (t) => {
+test("nothing moves while the page loads, and all of it fits", async (t) => {
   for (const viewport of [{ width: 1280, height: 900 }, { width: 390, height: 844 }]) {
     const page = await opened(t, here, {}, { viewport });
     await page.locator("#board li").first().waitFor();
@@ -108,6 +108,8 @@ test("nothing moves while the page loads", async (t) => {
         }),
     );
     assert.deepEqual(shifts, [], `at ${viewport.width} px`);
+    const width = await page.evaluate(() => document.documentElement.scrollWidth);
+    assert.equal(width, viewport.width, "nothing hangs over the side");
   }
 });
 

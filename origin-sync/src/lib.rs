@@ -3,4 +3,14 @@
 //! It dials the hubs, feeds what they say to [`headwater`]'s origin, and performs what that decides. As a library it lets
 //! tests reach the stores.
 
+mod actor;
+mod backoff;
+pub mod cli;
+mod clock;
+pub mod daemon;
+mod dial;
+pub mod edge;
+pub mod measure;
+mod page;
+mod report;
 pub mod store;

@@ -56,6 +56,7 @@ macro_rules! every_redis {
             an_expired_value_is_missing,
             a_foreign_type_is_told,
             a_value_where_none_is_expected_is_foreign,
+            without_commands_any_value_is_right,
             an_overflow_undoes_all,
             a_text_under_an_increment_undoes_all,
             undoing_keeps_the_time_to_live,

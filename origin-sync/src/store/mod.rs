@@ -9,7 +9,7 @@ pub mod redis;
 
 use bytes::Bytes;
 use headwater::store::{Commit, Load, Loaded, Outcome};
-use std::{fmt, future::Future, path::PathBuf};
+use std::{fmt, future::Future, path::PathBuf, str::FromStr};
 
 pub use self::{
     embedded::{EmbeddedError, EmbeddedStore},
@@ -63,6 +63,15 @@ impl RedisUrl {
 
     pub(crate) fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+impl FromStr for RedisUrl {
+    type Err = redis::RedisStoreError;
+
+    fn from_str(url: &str) -> Result<Self, redis::RedisStoreError> {
+        redis::check(url)?;
+        Ok(Self(url.to_owned()))
     }
 }
 

@@ -103,6 +103,15 @@ pub async fn a_value_where_none_is_expected_is_foreign(bed: impl Bed) {
     assert_eq!(plain(&bed).ask::<String>(&["GET", "k"]).await, "theirs");
 }
 
+pub async fn without_commands_any_value_is_right(bed: impl Bed) {
+    let key = key("k");
+    plain(&bed).ask::<()>(&["RPUSH", "k", "theirs"]).await;
+    committed(bed.store(), commit(key.slot(), 0, vec![part(&key, None, 1).put("f", "1")])).await;
+    let change = part(&key, Some(1), 2).expecting(Expected::Present(Kind::String));
+    committed(bed.store(), commit(key.slot(), 1, vec![change])).await;
+    assert_eq!(plain(&bed).ask::<Vec<String>>(&["LRANGE", "k", "0", "-1"]).await, ["theirs"]);
+}
+
 pub async fn an_overflow_undoes_all(bed: impl Bed) {
     let [one, new, full, last] = ["{s}one", "{s}new", "{s}full", "{s}last"].map(key);
     let plain = plain(&bed);

@@ -9,9 +9,10 @@ mod tables;
 mod writer;
 
 use super::{Store, StoreError};
+use crate::clock;
 use bytes::Bytes;
 use headwater::{
-    id::{Key, KeyTooLong, TimestampMs},
+    id::{Key, KeyTooLong},
     store::{Commit, Load, Loaded, Outcome},
     wire::WireError,
 };
@@ -19,7 +20,6 @@ use redb::{Database, Durability, ReadableDatabase};
 use std::{
     path::{Path, PathBuf},
     sync::{Arc, mpsc},
-    time::{SystemTime, UNIX_EPOCH},
 };
 use tokio::sync::oneshot;
 
@@ -105,7 +105,7 @@ impl EmbeddedStore {
 
     async fn read(&self, load: Load) -> Result<Loaded, EmbeddedError> {
         let database = Arc::clone(&self.database);
-        off_the_runtime(move || tables::read(&database.begin_read()?, load, now())).await
+        off_the_runtime(move || tables::read(&database.begin_read()?, load, clock::now())).await
     }
 
     async fn write(&self, commit: Commit) -> Result<Outcome, EmbeddedError> {
@@ -141,10 +141,4 @@ async fn off_the_runtime<T: Send + 'static>(
 
 fn fresh_run_id() -> String {
     format!("{:016x}{:016x}", fastrand::u64(..), fastrand::u64(..))
-}
-
-fn now() -> TimestampMs {
-    // Before 1970 nothing has expired.
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    TimestampMs(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }

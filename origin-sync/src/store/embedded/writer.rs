@@ -1,6 +1,7 @@
 //! The one thread that writes: takes the commits that wait, applies each, and syncs once for all of them.
 
-use super::{EmbeddedError, now, tables::Tables};
+use super::{EmbeddedError, tables::Tables};
+use crate::clock;
 use headwater::store::{Commit, Outcome};
 use redb::{Database, Durability};
 use std::{
@@ -56,7 +57,7 @@ fn write(database: &Database, commits: &[Commit]) -> Result<Vec<Outcome>, Embedd
     transaction.set_durability(Durability::Immediate)?;
     let outcomes = {
         let mut tables = Tables::open(&transaction)?;
-        let now = now();
+        let now = clock::now();
         tables.sweep(now, SWEPT_MAX)?;
         commits.iter().map(|commit| tables.apply(commit, now)).collect::<Result<Vec<_>, _>>()?
     };

@@ -6,7 +6,7 @@
 --
 -- keys: marker, feed, then for each key its companion and the plain key.
 -- args: fence, sequence, then in this order
---   per key: expected version or "", expected type or "none", "1" if it may also be absent
+--   per key: expected version or "", expected type or "none" or "" for whatever it is, "1" if it may also be absent
 --   per key: commands that may fail, as a count and, for each, its length and words
 --   per key: commands that cannot fail, likewise; "1" to forget the key, else "0" and version, expiry or "",
 --            the fields to drop, the fields to write with their values, each list with its length before it
@@ -78,7 +78,7 @@ local function commit(keys, args)
   for n = 1, count do
     local version, kind, or_absent = take(), take(), take()
     if (redis.call('HGET', keys[2 * n + 1], 'v') or '') ~= version then conflict[#conflict + 1] = n end
-    local there = redis.call('TYPE', keys[2 * n + 2]).ok
+    local there = kind == '' and '' or redis.call('TYPE', keys[2 * n + 2]).ok
     if there ~= kind then
       if there ~= 'none' then
         foreign[#foreign + 1] = n

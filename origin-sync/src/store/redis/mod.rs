@@ -126,6 +126,12 @@ impl Store for RedisStore {
     }
 }
 
+/// Whether this is a URL at all.
+pub(super) fn check(url: &str) -> Result<(), RedisStoreError> {
+    url.into_connection_info()?;
+    Ok(())
+}
+
 async fn open(url: &RedisUrl) -> Result<(MultiplexedConnection, Bytes), RedisStoreError> {
     let tcp = TcpSettings::default().set_nodelay(true);
     let client = Client::open(url.as_str().into_connection_info()?.set_tcp_settings(tcp))?;

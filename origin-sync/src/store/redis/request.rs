@@ -4,7 +4,7 @@ use super::{RedisStoreError, names, plain::Ordered, script::Request};
 use bytes::Bytes;
 use headwater::{
     id::{Key, ReplicaId},
-    store::{Commit, Expected, KeyCommit, MarkerChange, Outcome},
+    store::{Commit, Expected, KeyCommit, MarkerChange, Outcome, Plain},
 };
 use redis::Value;
 
@@ -29,7 +29,7 @@ pub(super) fn encode(commit: &Commit) -> Result<Request, RedisStoreError> {
     words.push(number(commit.expected_seq));
     for part in &commit.keys {
         words.push(part.expected_version.map_or(Bytes::new(), number));
-        words.extend(expectation(part.plain.expected));
+        words.extend(expectation(&part.plain));
     }
     for part in &mut ordered {
         push_commands(words, std::mem::take(&mut part.may_fail));
@@ -69,13 +69,15 @@ fn key_at(commit: &Commit, item: &Value) -> Result<Key, RedisStoreError> {
         .ok_or(RedisStoreError::Answer("a commit's outcome names no key of the commit"))
 }
 
-fn expectation(expected: Expected) -> [Bytes; 2] {
-    let (kind, or_absent) = match expected {
+/// Where no command follows, whatever stands there is right.
+fn expectation(plain: &Plain) -> [Bytes; 2] {
+    let (kind, or_absent) = match plain.expected {
+        _ if plain.commands.is_empty() => ("", "1"),
         Expected::Absent => ("none", "0"),
         Expected::Present(kind) => (kind.redis_name(), "0"),
         Expected::AbsentOr(kind) => (kind.redis_name(), "1"),
     };
-    [Bytes::from_static(kind.as_bytes()), Bytes::from_static(or_absent.as_bytes())]
+    [word(kind), word(or_absent)]
 }
 
 fn push_commands(words: &mut Vec<Bytes>, commands: Vec<Vec<Bytes>>) {

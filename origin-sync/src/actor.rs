@@ -1,0 +1,262 @@
+//! The task that owns the machine: inputs in, effects out, for one connection to the store.
+//!
+//! Nothing here decides. Store requests run as tasks of their own and come back as inputs; sockets are elsewhere and are
+//! reached through their outboxes. When the store fails in any way the task ends, and with it everything that was believed
+//! of that store: the machine, and every hub's socket.
+
+use crate::{
+    clock,
+    measure::{self, CommitSize},
+    report::{Connected, HubAddress, Report},
+    store::{AnyStore, Store, StoreError},
+};
+use headwater::{
+    message::{HubToOrigin, OriginToHub},
+    origin::{Link, LinkStatus, Origin, OriginConfig, OriginEffect, OriginInput},
+    store::{Commit, Load, Outcome},
+};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::{JoinError, JoinSet},
+    time::{Instant, MissedTickBehavior, interval, sleep_until},
+};
+
+/// Inputs that wait. Sockets are not read while it is full.
+pub(crate) const INPUTS_MAX: usize = 256;
+
+/// Messages that wait for one hub's socket: some for every slot, as when a hub that holds keys everywhere comes back.
+pub(crate) const OUTBOX_MAX: usize = 64 * 1024;
+
+/// How often the store is asked for a sign of life.
+const PING_INTERVAL: Duration = Duration::from_secs(2);
+
+/// How long the end of the daemon waits for commits under way.
+const DRAIN_DEADLINE: Duration = Duration::from_secs(10);
+
+/// The way to a hub's socket. Dropped, the socket sends what waits and closes.
+pub(crate) type Outbox = mpsc::Sender<OriginToHub>;
+
+/// What the other tasks tell the actor.
+#[derive(Debug)]
+pub(crate) enum Input {
+    /// A socket is open.
+    Opened(Link, HubAddress, Outbox),
+    /// A hub's message.
+    Hub(Link, HubToOrigin),
+    /// A socket is gone.
+    Closed(Link),
+    /// The status page asks.
+    Status(oneshot::Sender<Vec<Connected>>),
+}
+
+/// Why the actor ended other than by request.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ActorError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("a request to the store was cut off")]
+    Request(#[source] JoinError),
+}
+
+/// What a request to the store came to.
+enum Answer {
+    Input(OriginInput),
+    Pong,
+}
+
+/// The state of the task.
+pub(crate) struct Actor {
+    origin: Origin,
+    store: Arc<AnyStore>,
+    report: Arc<Report>,
+    links: BTreeMap<Link, (HubAddress, Outbox)>,
+    requests: JoinSet<Result<Answer, StoreError>>,
+    wake_at: Option<Instant>,
+    is_pinging: bool,
+}
+
+impl Actor {
+    /// A fresh machine on a fresh connection.
+    pub(crate) fn new(store: Arc<AnyStore>, report: Arc<Report>, loss_window_ms: i64, window_ms: i64) -> Self {
+        let config =
+            OriginConfig { run_id: store.run_id(), entropy: fastrand::u64(..), loss_window_ms, window_ms };
+        Self {
+            origin: Origin::new(config),
+            store,
+            report,
+            links: BTreeMap::new(),
+            requests: JoinSet::new(),
+            wake_at: None,
+            is_pinging: false,
+        }
+    }
+
+    /// Runs until the store fails, or until `stop` resolves and what was received is committed.
+    pub(crate) async fn run(
+        mut self,
+        mut inputs: mpsc::Receiver<Input>,
+        stop: impl Future<Output = ()>,
+    ) -> Result<(), ActorError> {
+        tokio::pin!(stop);
+        let mut ping = interval(PING_INTERVAL);
+        ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                Some(answer) = self.requests.join_next() => self.answered(answer)?,
+                Some(input) = inputs.recv() => self.input(input),
+                () = wake(self.wake_at) => self.tick(),
+                _ = ping.tick() => self.ping(),
+                () = &mut stop => break,
+            }
+        }
+        self.drain().await
+    }
+
+    /// Takes nothing more from the hubs, and waits for what the store is doing and for what follows from it.
+    async fn drain(mut self) -> Result<(), ActorError> {
+        let deadline = Instant::now() + DRAIN_DEADLINE;
+        tracing::info!(queued = self.origin.queued(), requests = self.requests.len(), "draining");
+        loop {
+            tokio::select! {
+                answer = self.requests.join_next() => match answer {
+                    Some(answer) => self.answered(answer)?,
+                    None => return Ok(()),
+                },
+                () = sleep_until(deadline) => {
+                    tracing::warn!(queued = self.origin.queued(), "the store did not finish in time; hubs send again");
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    fn input(&mut self, input: Input) {
+        match input {
+            Input::Opened(link, address, outbox) => {
+                self.links.insert(link, (address, outbox));
+                measure::hubs_connected(self.links.len());
+                self.handle(OriginInput::Opened(link));
+            }
+            Input::Hub(link, message) => {
+                measure::message_received();
+                self.handle(OriginInput::Hub(link, message));
+            }
+            Input::Closed(link) => {
+                self.close(link);
+                self.handle(OriginInput::Closed(link));
+            }
+            // Whoever asked may have gone.
+            Input::Status(answer) => drop(answer.send(self.connected())),
+        }
+    }
+
+    fn answered(&mut self, answer: Result<Result<Answer, StoreError>, JoinError>) -> Result<(), ActorError> {
+        match answer.map_err(ActorError::Request)?? {
+            Answer::Input(input) => self.handle(input),
+            Answer::Pong => self.is_pinging = false,
+        }
+        Ok(())
+    }
+
+    fn tick(&mut self) {
+        self.wake_at = None;
+        self.handle(OriginInput::Tick);
+    }
+
+    fn handle(&mut self, input: OriginInput) {
+        for effect in self.origin.handle(input, clock::now()) {
+            match effect {
+                OriginEffect::ToHub(link, message) => self.send(link, message),
+                OriginEffect::Close(link, reason) => {
+                    let hub = self.links.get(&link).map(|(address, _)| address.name.as_str());
+                    tracing::warn!(hub, reason, "the origin closes a hub's connection");
+                    measure::link_closed();
+                    self.close(link);
+                }
+                OriginEffect::Load(load) => self.load(load),
+                OriginEffect::Commit(commit) => self.commit(commit),
+                OriginEffect::Foreign(key) => {
+                    tracing::error!(%key, "the key holds a value of a foreign type; it is left for the operator");
+                    measure::foreign_key();
+                }
+                OriginEffect::WakeAt(at) => {
+                    let ms = u64::try_from(at.since_ms(clock::now())).unwrap_or(0);
+                    self.wake_at = Some(Instant::now() + Duration::from_millis(ms));
+                }
+            }
+        }
+    }
+
+    /// Never waits: a hub that reads too slowly is cut off and starts again from its cursors.
+    fn send(&mut self, link: Link, message: OriginToHub) {
+        let Some((address, outbox)) = self.links.get(&link) else { return };
+        if let Err(mpsc::error::TrySendError::Full(_)) = outbox.try_send(message) {
+            tracing::warn!(hub = address.name, "the hub reads too slowly; its connection is closed");
+            // Its task then says that it is closed, and the machine hears of it.
+            self.close(link);
+        }
+    }
+
+    fn close(&mut self, link: Link) {
+        self.links.remove(&link);
+        measure::hubs_connected(self.links.len());
+    }
+
+    fn load(&mut self, load: Load) {
+        let (store, report) = (Arc::clone(&self.store), Arc::clone(&self.report));
+        self.requests.spawn(async move {
+            let began = Instant::now();
+            let loaded = store.load(load).await?;
+            measure::loaded(began.elapsed());
+            report.loads.fetch_add(1, Ordering::Relaxed);
+            Ok(Answer::Input(OriginInput::Loaded(loaded)))
+        });
+    }
+
+    fn commit(&mut self, commit: Commit) {
+        let (store, report) = (Arc::clone(&self.store), Arc::clone(&self.report));
+        let (slot, size) = (commit.slot, CommitSize::of(&commit));
+        self.requests.spawn(async move {
+            let began = Instant::now();
+            let outcome = store.commit(commit).await?;
+            measure::committed(&outcome, size, began.elapsed());
+            match &outcome {
+                Outcome::Committed => &report.commits,
+                _ => &report.conflicts,
+            }
+            .fetch_add(1, Ordering::Relaxed);
+            Ok(Answer::Input(OriginInput::Committed(slot, outcome)))
+        });
+    }
+
+    fn ping(&mut self) {
+        if !std::mem::replace(&mut self.is_pinging, true) {
+            let store = Arc::clone(&self.store);
+            self.requests.spawn(async move {
+                store.ping().await?;
+                Ok(Answer::Pong)
+            });
+        }
+    }
+
+    fn connected(&self) -> Vec<Connected> {
+        let statuses: BTreeMap<Link, LinkStatus> = self.origin.links().collect();
+        let connected = |(link, (address, _)): (&Link, &(HubAddress, Outbox))| {
+            Some(Connected { address: address.clone(), status: statuses.get(link)?.clone() })
+        };
+        self.links.iter().filter_map(connected).collect()
+    }
+}
+
+/// Resolves at that time; without one never.
+async fn wake(at: Option<Instant>) {
+    match at {
+        Some(at) => sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,162 @@
+//! The daemon as a whole: the pages, and one life after the other of store connection, machine and sockets.
+
+use crate::{
+    actor::{Actor, ActorError, INPUTS_MAX},
+    backoff::Backoff,
+    dial::{Dialler, LinkNumbers},
+    edge::{EdgeUrl, OriginToken},
+    measure,
+    page::{self, Pages},
+    report::{Live, Report},
+    store::{AnyStore, Store, StoreLocation},
+};
+use metrics_exporter_prometheus::PrometheusHandle;
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use tokio::{
+    net::TcpListener,
+    sync::{mpsc, watch},
+    task::JoinSet,
+    time::{interval, sleep, timeout},
+};
+
+/// How long sockets may take to send what waits and close.
+const CLOSE_DEADLINE: Duration = Duration::from_secs(2);
+
+/// The exporter folds what was recorded into its summaries that often.
+const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
+
+/// What the command line says.
+#[derive(Clone, Debug)]
+pub struct DaemonConfig {
+    /// The edges to dial.
+    pub edges: Vec<EdgeUrl>,
+    /// What proves to them that this is the origin.
+    pub token: OriginToken,
+    /// Where the reconciled state is kept.
+    pub store: StoreLocation,
+    /// Where the daemon's own pages are.
+    pub listen: SocketAddr,
+    /// How long after a commit it is taken to be stable, in milliseconds.
+    pub loss_window_ms: i64,
+    /// The least time between two batches of one hub, in milliseconds.
+    pub window_ms: i64,
+}
+
+/// Why the daemon could not run.
+#[derive(Debug, thiserror::Error)]
+pub enum DaemonError {
+    /// The address of the pages is taken or not ours.
+    #[error("cannot listen on {address}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// The cause.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// Runs until `stop` resolves and what was received is committed.
+///
+/// # Errors
+/// When the pages cannot be served. A store or an edge that is away is waited for.
+pub async fn run(
+    config: DaemonConfig,
+    metrics: PrometheusHandle,
+    stop: impl Future<Output = ()> + Send + 'static,
+) -> Result<(), DaemonError> {
+    let address = config.listen;
+    let listener = TcpListener::bind(address).await.map_err(|source| DaemonError::Listen { address, source })?;
+    let report = Arc::new(Report::new(config.store.name()));
+    let pages = Pages { report: Arc::clone(&report), token: config.token.clone(), metrics: metrics.clone() };
+    let mut background = JoinSet::new();
+    background.spawn(async move {
+        if let Err(error) = axum::serve(listener, page::router(pages)).await {
+            tracing::error!(%error, "the pages ended");
+        }
+    });
+    background.spawn(async move {
+        let mut upkeep = interval(UPKEEP_INTERVAL);
+        loop {
+            upkeep.tick().await;
+            metrics.run_upkeep();
+        }
+    });
+    let (stopper, stopped) = watch::channel(false);
+    background.spawn(async move {
+        stop.await;
+        stopper.send_replace(true);
+        // Held until the end, since a dropped sender would read as a stop as well.
+        std::future::pending::<()>().await;
+    });
+    tracing::info!(%address, store = config.store.name(), "started");
+    lives(&config, &report, stopped).await;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// One life after the other, until the end.
+async fn lives(config: &DaemonConfig, report: &Arc<Report>, stopped: watch::Receiver<bool>) {
+    let numbers = LinkNumbers::default();
+    let mut backoff = Backoff::new();
+    loop {
+        let opened = tokio::select! {
+            opened = config.store.open() => opened,
+            () = stop(stopped.clone()) => return,
+        };
+        match opened {
+            Ok(store) => {
+                backoff.reset();
+                match life(config, report, Arc::new(store), &numbers, stop(stopped.clone())).await {
+                    Ok(()) => return,
+                    Err(error) => tracing::error!(%error, "the store failed; all connections are closed and made anew"),
+                }
+            }
+            Err(error) => tracing::warn!(%error, "the store cannot be opened"),
+        }
+        tokio::select! {
+            () = sleep(backoff.next()) => {}
+            () = stop(stopped.clone()) => return,
+        }
+    }
+}
+
+/// One connection to the store with a machine and sockets of its own.
+async fn life(
+    config: &DaemonConfig,
+    report: &Arc<Report>,
+    store: Arc<AnyStore>,
+    numbers: &LinkNumbers,
+    stop: impl Future<Output = ()>,
+) -> Result<(), ActorError> {
+    tracing::info!(store = report.store, run_id = %String::from_utf8_lossy(&store.run_id()), "the store is open");
+    measure::store_up(true);
+    let (inputs, receiver) = mpsc::channel(INPUTS_MAX);
+    let mut diallers = JoinSet::new();
+    for edge in &config.edges {
+        let dialler = Dialler {
+            edge: edge.clone(),
+            token: config.token.clone(),
+            report: Arc::clone(report),
+            inputs: inputs.clone(),
+            numbers: Arc::clone(numbers),
+        };
+        diallers.spawn(dialler.run());
+    }
+    report.set_live(Some(Live { store: Arc::clone(&store), inputs }));
+    let actor = Actor::new(store, Arc::clone(report), config.loss_window_ms, config.window_ms);
+    let ended = actor.run(receiver, stop).await;
+    report.set_live(None);
+    measure::store_up(false);
+    measure::hubs_connected(0);
+    // With the actor gone the sockets send what waits and close.
+    if timeout(CLOSE_DEADLINE, diallers.join_all()).await.is_err() {
+        tracing::debug!("some sockets did not close in time");
+    }
+    ended
+}
+
+/// Resolves once the daemon is to end.
+async fn stop(mut stopped: watch::Receiver<bool>) {
+    let _ = stopped.wait_for(|is_stopped| *is_stopped).await;
+}

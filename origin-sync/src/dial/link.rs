@@ -1,0 +1,223 @@
+//! One hub: dials its WebSocket, carries frames both ways, and dials again when it breaks.
+
+use super::Dialler;
+use crate::{
+    actor::{Input, OUTBOX_MAX},
+    backoff::Backoff,
+    measure,
+    report::HubAddress,
+};
+use futures_util::{
+    SinkExt, StreamExt,
+    stream::{SplitSink, SplitStream},
+};
+use headwater::{
+    limits::FRAME_BYTES_MAX,
+    message::OriginToHub,
+    origin::Link,
+    wire::{self, HEADER_BYTES, WireError},
+};
+use hyper::header::AUTHORIZATION;
+use std::{sync::atomic::Ordering, time::Duration};
+use tokio::{
+    net::TcpStream,
+    sync::{mpsc, oneshot},
+    time::{MissedTickBehavior, interval, sleep, timeout},
+};
+use tokio_tungstenite::{
+    MaybeTlsStream, WebSocketStream, connect_async_with_config,
+    tungstenite::{self, Message, client::IntoClientRequest, protocol::WebSocketConfig},
+};
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+const PING_INTERVAL: Duration = Duration::from_secs(3);
+
+/// A peer from which nothing comes for so long, not even a pong, is gone.
+const SILENCE_MAX: Duration = Duration::from_secs(10);
+
+/// A frame that takes longer to leave is stuck: at the largest, some 6 Mbit/s.
+const SEND_TIMEOUT: Duration = Duration::from_secs(30);
+
+type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
+
+/// Why a connection ended.
+#[derive(Debug, thiserror::Error)]
+enum LinkError {
+    #[error(transparent)]
+    Socket(Box<tungstenite::Error>),
+    #[error("the hub could not be connected in time")]
+    ConnectTimeout,
+    #[error("nothing came from the hub for {} s", SILENCE_MAX.as_secs())]
+    Silent,
+    #[error("the hub took nothing for {} s", SEND_TIMEOUT.as_secs())]
+    Stuck,
+    #[error("the hub closed the connection")]
+    Closed,
+    #[error("the hub sent a text message")]
+    Text,
+    #[error("a frame from the hub was refused: {0}")]
+    Refused(#[source] WireError),
+    #[error("a message to the hub does not fit a frame: {0}")]
+    Unsendable(#[source] WireError),
+    #[error("the origin closed the connection")]
+    ClosedHere,
+    #[error("the directory no longer names the hub")]
+    Removed,
+}
+
+impl From<tungstenite::Error> for LinkError {
+    fn from(error: tungstenite::Error) -> Self {
+        Self::Socket(Box::new(error))
+    }
+}
+
+/// Keeps a connection to the hub until the directory no longer names it or the actor ends.
+pub(super) async fn run(dialler: Dialler, address: HubAddress, mut removed: oneshot::Receiver<()>) {
+    let mut backoff = Backoff::new();
+    loop {
+        let error = tokio::select! {
+            error = connection(&dialler, &address, &mut backoff) => error,
+            _ = &mut removed => LinkError::Removed,
+        };
+        if matches!(error, LinkError::Removed) {
+            tracing::info!(hub = address.name, edge = address.edge, "the directory no longer names the hub");
+            return;
+        }
+        if dialler.inputs.is_closed() {
+            return;
+        }
+        let wait = backoff.next();
+        tracing::info!(hub = address.name, edge = address.edge, %error, wait_ms = wait.as_millis(), "not connected");
+        tokio::select! {
+            () = sleep(wait) => {}
+            () = dialler.inputs.closed() => return,
+        }
+    }
+}
+
+/// One connection from the dial to its end, which has a reason.
+async fn connection(dialler: &Dialler, address: &HubAddress, backoff: &mut Backoff) -> LinkError {
+    let dialled = tokio::select! {
+        dialled = dial(dialler, address) => dialled,
+        () = sleep(CONNECT_TIMEOUT) => Err(LinkError::ConnectTimeout),
+        () = dialler.inputs.closed() => return LinkError::ClosedHere,
+    };
+    measure::dialled(dialled.is_ok());
+    let socket = match dialled {
+        Ok(socket) => socket,
+        Err(error) => return error,
+    };
+    let link = Link(dialler.numbers.fetch_add(1, Ordering::Relaxed));
+    tracing::info!(hub = address.name, edge = address.edge, link = link.0, "connected");
+    let (outbox, messages) = mpsc::channel(OUTBOX_MAX);
+    let _closing = Closing { link, inputs: dialler.inputs.clone() };
+    if dialler.inputs.send(Input::Opened(link, address.clone(), outbox)).await.is_err() {
+        return LinkError::ClosedHere;
+    }
+    let (sink, stream) = socket.split();
+    tokio::select! {
+        error = read(stream, link, &dialler.inputs, backoff) => error,
+        error = write(sink, messages) => error,
+    }
+}
+
+/// Tells the actor that the connection is gone, also when its task is dropped.
+struct Closing {
+    link: Link,
+    inputs: mpsc::Sender<Input>,
+}
+
+impl Drop for Closing {
+    fn drop(&mut self) {
+        let (link, inputs) = (self.link, self.inputs.clone());
+        // Without a runtime, or when the actor has ended, there is nobody to tell.
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(async move { inputs.send(Input::Closed(link)).await });
+        }
+    }
+}
+
+async fn dial(dialler: &Dialler, address: &HubAddress) -> Result<Socket, LinkError> {
+    let mut request = dialler.edge.hub(&address.name).into_client_request()?;
+    request.headers_mut().insert(AUTHORIZATION, dialler.token.header());
+    let bytes_max = Some(FRAME_BYTES_MAX + HEADER_BYTES);
+    let config = WebSocketConfig::default().max_message_size(bytes_max).max_frame_size(bytes_max);
+    // The last argument switches Nagle's algorithm off.
+    Ok(connect_async_with_config(request, Some(config), true).await?.0)
+}
+
+async fn read(
+    mut stream: SplitStream<Socket>,
+    link: Link,
+    inputs: &mpsc::Sender<Input>,
+    backoff: &mut Backoff,
+) -> LinkError {
+    loop {
+        // Only waiting for the socket counts as silence, not waiting for the actor.
+        let message = match timeout(SILENCE_MAX, stream.next()).await {
+            Err(_elapsed) => return LinkError::Silent,
+            Ok(None) => return LinkError::Closed,
+            Ok(Some(Err(error))) => return error.into(),
+            Ok(Some(Ok(message))) => message,
+        };
+        let frame = match message {
+            Message::Binary(frame) => frame,
+            Message::Text(_) => return LinkError::Text,
+            Message::Close(_) => return LinkError::Closed,
+            Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => continue,
+        };
+        match wire::decode(&frame) {
+            Ok(message) => {
+                backoff.reset();
+                if inputs.send(Input::Hub(link, message)).await.is_err() {
+                    // The actor has ended, and with it the outbox: what waits there is still sent before the close.
+                    std::future::pending::<()>().await;
+                }
+            }
+            Err(error) => {
+                measure::frame_refused(reason(&error));
+                tracing::warn!(link = link.0, bytes = frame.len(), %error, "a frame from a hub was refused");
+                return LinkError::Refused(error);
+            }
+        }
+    }
+}
+
+async fn write(mut sink: SplitSink<Socket, Message>, mut messages: mpsc::Receiver<OriginToHub>) -> LinkError {
+    let mut ping = interval(PING_INTERVAL);
+    ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        let message = tokio::select! {
+            message = messages.recv() => match message {
+                Some(message) => match wire::encode(&message) {
+                    Ok(frame) => Message::Binary(frame.into()),
+                    Err(error) => return LinkError::Unsendable(error),
+                },
+                // What was sent before has left; the peer need not answer.
+                None => {
+                    let _ = timeout(SEND_TIMEOUT, sink.close()).await;
+                    return LinkError::ClosedHere;
+                }
+            },
+            _ = ping.tick() => Message::Ping(tungstenite::Bytes::new()),
+        };
+        match timeout(SEND_TIMEOUT, sink.send(message)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => return error.into(),
+            Err(_elapsed) => return LinkError::Stuck,
+        }
+    }
+}
+
+fn reason(error: &WireError) -> &'static str {
+    match error {
+        WireError::Short { .. } => "short",
+        WireError::Magic => "magic",
+        WireError::Version(_) => "version",
+        WireError::Kind(_) => "kind",
+        WireError::Length(_) => "length",
+        WireError::Checksum => "checksum",
+        WireError::Body(_) => "body",
+        WireError::Invalid => "invalid",
+    }
+}

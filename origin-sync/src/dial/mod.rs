@@ -1,0 +1,137 @@
+//! Finds the hubs of an edge through its directory, and keeps a task for each.
+
+mod link;
+
+use crate::{
+    actor::Input,
+    edge::{EdgeUrl, OriginToken},
+    measure,
+    report::{HubAddress, Report},
+};
+use http_body_util::{BodyExt, Empty, Limited};
+use hyper::{Request, StatusCode, body::Bytes, header::AUTHORIZATION};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::{
+    client::legacy::{Client, connect::HttpConnector},
+    rt::TokioExecutor,
+};
+use serde::Deserialize;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, atomic::AtomicU64},
+    time::Duration,
+};
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::JoinSet,
+    time::{MissedTickBehavior, interval, timeout},
+};
+
+/// How soon a new hub is found. A hub appears with its region's first key, so this bounds nothing that users wait for.
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
+const POLL_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Some ten thousand hubs.
+const DIRECTORY_BYTES_MAX: usize = 1024 * 1024;
+
+/// Numbers the connections of this process; none is used twice.
+pub(crate) type LinkNumbers = Arc<AtomicU64>;
+
+/// What every dialler needs.
+#[derive(Clone)]
+pub(crate) struct Dialler {
+    pub(crate) edge: EdgeUrl,
+    pub(crate) token: OriginToken,
+    pub(crate) report: Arc<Report>,
+    pub(crate) inputs: mpsc::Sender<Input>,
+    pub(crate) numbers: LinkNumbers,
+}
+
+/// Why a directory was not read.
+#[derive(Debug, thiserror::Error)]
+enum DirectoryError {
+    #[error("the edge cannot be reached: {0}")]
+    Connect(#[from] hyper_util::client::legacy::Error),
+    #[error("the request is malformed")]
+    Request(#[from] hyper::http::Error),
+    #[error("the edge answered {0}")]
+    Status(StatusCode),
+    #[error("the edge's answer broke off, or is too long: {0}")]
+    Body(#[source] Box<dyn std::error::Error + Send + Sync>),
+    #[error("the edge's answer is no list of hubs: {0}")]
+    Json(#[from] serde_json::Error),
+    #[error("the edge did not answer in time")]
+    Timeout(#[from] tokio::time::error::Elapsed),
+}
+
+#[derive(Deserialize)]
+struct Hub {
+    name: String,
+}
+
+type HttpClient = Client<HttpsConnector<HttpConnector>, Empty<Bytes>>;
+
+impl Dialler {
+    /// Reads the directory again and again, and dials what it names, until the actor ends; then all sockets close.
+    pub(crate) async fn run(self) {
+        let connector = HttpsConnectorBuilder::new().with_webpki_roots().https_or_http().enable_http1().build();
+        let client: HttpClient = Client::builder(TokioExecutor::new()).build(connector);
+        let edge = self.edge.to_string();
+        let mut links = JoinSet::new();
+        // A link whose guard is dropped closes.
+        let mut guards: BTreeMap<String, oneshot::Sender<()>> = BTreeMap::new();
+        let mut was_read = true;
+        let mut poll = interval(POLL_INTERVAL);
+        poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let read = tokio::select! {
+                read = async {
+                    poll.tick().await;
+                    self.directory(&client).await
+                } => read,
+                () = self.inputs.closed() => {
+                    while links.join_next().await.is_some() {}
+                    return;
+                }
+            };
+            measure::directory_polled(read.is_ok());
+            match read {
+                Ok(names) => {
+                    if !std::mem::replace(&mut was_read, true) {
+                        tracing::info!(edge, "the directory answers again");
+                    }
+                    self.report.note_directory(&edge, &names);
+                    guards.retain(|name, _| names.contains(name));
+                    for name in names {
+                        guards.entry(name).or_insert_with_key(|name| {
+                            let (guard, removed) = oneshot::channel();
+                            let address = HubAddress { edge: edge.clone(), name: name.clone() };
+                            links.spawn(link::run(self.clone(), address, removed));
+                            guard
+                        });
+                    }
+                }
+                // Known hubs stay connected without the directory.
+                Err(error) if std::mem::replace(&mut was_read, false) => {
+                    tracing::warn!(edge, %error, "the directory cannot be read");
+                }
+                Err(_) => {}
+            }
+            while links.try_join_next().is_some() {}
+        }
+    }
+
+    async fn directory(&self, client: &HttpClient) -> Result<BTreeSet<String>, DirectoryError> {
+        let request = Request::get(self.edge.hubs()).header(AUTHORIZATION, self.token.header()).body(Empty::new())?;
+        let read = async {
+            let response = client.request(request).await?;
+            if response.status() != StatusCode::OK {
+                return Err(DirectoryError::Status(response.status()));
+            }
+            let body = Limited::new(response.into_body(), DIRECTORY_BYTES_MAX).collect().await;
+            let hubs: Vec<Hub> = serde_json::from_slice(&body.map_err(DirectoryError::Body)?.to_bytes())?;
+            Ok(hubs.into_iter().map(|hub| hub.name).collect())
+        };
+        timeout(POLL_TIMEOUT, read).await?
+    }
+}

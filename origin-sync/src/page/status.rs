@@ -1,0 +1,71 @@
+//! `/status`: every hub that the directories name, and what the store was asked for.
+
+use crate::{
+    actor::Input,
+    report::{Connected, HubAddress, Report},
+};
+use serde::Serialize;
+use std::{collections::BTreeMap, sync::atomic::Ordering, time::Duration};
+use tokio::{sync::oneshot, time::timeout};
+
+/// An actor that is busier than this shows its hubs as not connected.
+const ASK_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// The page.
+#[derive(Debug, Serialize)]
+pub(crate) struct Status {
+    hubs: Vec<HubStatus>,
+    store: &'static str,
+    store_connected: bool,
+    commits: u64,
+    loads: u64,
+    conflicts: u64,
+}
+
+#[derive(Debug, Default, Serialize)]
+struct HubStatus {
+    edge: String,
+    name: String,
+    connected: bool,
+    hub: Option<String>,
+    held: usize,
+    batches: u64,
+    clock_offset_ms: i64,
+}
+
+pub(crate) async fn status(report: &Report) -> Status {
+    let connected = connected(report).await;
+    let mut by_address: BTreeMap<HubAddress, HubStatus> =
+        report.hubs().into_iter().map(|address| (address, HubStatus::default())).collect();
+    for Connected { address, status } in connected.iter().flatten() {
+        let shown = HubStatus {
+            connected: true,
+            hub: status.hub.map(|hub| hub.to_string()),
+            held: status.held,
+            batches: status.batches,
+            clock_offset_ms: status.clock_offset_ms,
+            ..HubStatus::default()
+        };
+        by_address.insert(address.clone(), shown);
+    }
+    let named = |(address, shown): (HubAddress, HubStatus)| HubStatus { edge: address.edge, name: address.name, ..shown };
+    Status {
+        hubs: by_address.into_iter().map(named).collect(),
+        store: report.store,
+        store_connected: connected.is_some(),
+        commits: report.commits.load(Ordering::Relaxed),
+        loads: report.loads.load(Ordering::Relaxed),
+        conflicts: report.conflicts.load(Ordering::Relaxed),
+    }
+}
+
+/// The connected hubs; `None` without a store.
+async fn connected(report: &Report) -> Option<Vec<Connected>> {
+    let live = report.live()?;
+    let (answer, answered) = oneshot::channel();
+    let ask = async {
+        live.inputs.send(Input::Status(answer)).await.ok()?;
+        answered.await.ok()
+    };
+    timeout(ASK_TIMEOUT, ask).await.ok()?
+}

@@ -5,6 +5,7 @@
 #![allow(missing_docs, unreachable_pub, reason = "nothing here is for others")]
 
 mod cases;
+mod machine_cases;
 mod plain_cases;
 mod support;
 
@@ -67,7 +68,23 @@ macro_rules! every_redis {
     };
 }
 
+macro_rules! machine_on_every_store {
+    ($($name:ident: $bed:ty),+) => {
+        $(suite!($name, $bed, machine_cases:
+            two_hubs_become_plain_values,
+            what_plain_clients_read_is_what_the_companions_say,
+            a_new_machine_goes_on_where_the_last_one_was,
+            a_value_that_a_plain_client_lost_is_written_whole,
+        );)+
+    };
+}
+
 every_store!(redis: Functions, redis_without_functions: Scripts, embedded: Embedded);
+machine_on_every_store!(
+    machine_on_redis: Functions,
+    machine_on_redis_without_functions: Scripts,
+    machine_on_embedded: Embedded
+);
 every_redis!(plain_redis: Functions, plain_redis_without_functions: Scripts);
 
 /// Loads the library once, leaves it alone when it is there, and replaces another text of it.

@@ -3,3 +3,4 @@
 pub mod bed;
 pub mod say;
 pub mod server;
+pub mod world;

@@ -1,0 +1,163 @@
+//! Hubs and the origin's machine around a store, without sockets: messages are handed over until nobody has any.
+
+use headwater::{
+    command::{CommandError, Reply},
+    exec::{self, View},
+    hub::{Connection, Hub, HubEffect, HubInput, Request},
+    id::{Key, TimestampMs},
+    origin::{self, Link, Origin, OriginConfig, OriginEffect, OriginInput},
+    store::Load,
+};
+use origin_sync::store::Store;
+use std::collections::{BTreeMap, VecDeque};
+
+use super::say::{bytes, now};
+
+/// Batches that a slot may take to settle. Beyond it something goes in circles.
+const STEPS_MAX: usize = 100_000;
+
+pub struct World<'a, S> {
+    store: &'a S,
+    origin: Origin,
+    hubs: Vec<Hub>,
+    /// Ahead of the real time by as much as the machines asked to wait.
+    now: TimestampMs,
+    mail: VecDeque<Mail>,
+    wakes: BTreeMap<Option<usize>, TimestampMs>,
+}
+
+/// An input for a hub by its index, or for the origin.
+enum Mail {
+    Hub(usize, HubInput),
+    Origin(OriginInput),
+}
+
+impl<'a, S: Store> World<'a, S> {
+    pub fn new(store: &'a S, hubs: usize) -> Self {
+        let now = now();
+        let config = OriginConfig { run_id: store.run_id(), entropy: 1 << 40, loss_window_ms: 0, window_ms: 0 };
+        let create = |index: usize| Hub::create(format!("test/{index}"), (index as u64 + 2) << 40, now).0;
+        let hubs: Vec<Hub> = (0..hubs).map(create).collect();
+        let mail = (0..hubs.len()).map(|index| Mail::Origin(OriginInput::Opened(link(index)))).collect();
+        Self { store, origin: Origin::new(config), hubs, now, mail, wakes: BTreeMap::new() }
+    }
+
+    /// The daemon lost its store: a new machine, new connections, the same hubs.
+    pub fn begin_anew(&mut self, store: &'a S) {
+        self.store = store;
+        let entropy = self.now.0.unsigned_abs() << 20;
+        let config = OriginConfig { run_id: store.run_id(), entropy, loss_window_ms: 0, window_ms: 0 };
+        self.origin = Origin::new(config);
+        self.mail.clear();
+        self.wakes.remove(&None);
+        for index in 0..self.hubs.len() {
+            self.mail.push_back(Mail::Hub(index, HubInput::OriginClosed(Connection(0))));
+            self.mail.push_back(Mail::Origin(OriginInput::Opened(link(index))));
+        }
+    }
+
+    /// Executes at a hub, which need not be connected.
+    pub fn execute(&mut self, hub: usize, words: &[&str]) -> Result<Reply, CommandError> {
+        let commands = vec![words.iter().map(bytes).collect()];
+        let input = HubInput::Commands { request: Request(0), commands, idempotency: None };
+        let effects = self.hubs[hub].handle(input, self.now);
+        let mut answer = None;
+        for effect in &effects {
+            if let HubEffect::Reply { replies, .. } = effect {
+                answer = replies.first().cloned();
+            }
+        }
+        self.perform_hub(hub, effects);
+        answer.expect("a command that any hub answers at once")
+    }
+
+    /// Hands messages over until every hub's operations are in the store.
+    pub async fn settle(&mut self) {
+        for _ in 0..STEPS_MAX {
+            if let Some(mail) = self.mail.pop_front() {
+                self.deliver(mail).await;
+            } else if self.hubs.iter().all(|hub| hub.status().pending == 0) {
+                return;
+            } else {
+                self.wake();
+            }
+        }
+        panic!("does not settle: {:?}", self.hubs.iter().map(Hub::status).collect::<Vec<_>>());
+    }
+
+    /// What a read command shows of the companion in the store.
+    pub async fn read(&self, words: &[&str]) -> Reply {
+        let command = headwater::command::parse(&words.iter().map(bytes).collect::<Vec<_>>()).unwrap();
+        let key: Key = command.keys().next().unwrap().clone();
+        let load = Load { slot: key.slot(), keys: vec![key], changed_after: None };
+        let loaded = self.store.load(load).await.unwrap();
+        let state = loaded.keys[0].1.as_ref().map(|companion| origin::key_state(companion).unwrap());
+        let view = |_: &Key| View { state: state.as_ref(), is_held: true };
+        exec::prepare(&command, view, self.now).unwrap().reply
+    }
+
+    async fn deliver(&mut self, mail: Mail) {
+        match mail {
+            Mail::Hub(hub, input) => {
+                let effects = self.hubs[hub].handle(input, self.now);
+                self.perform_hub(hub, effects);
+            }
+            Mail::Origin(input) => {
+                let effects = self.origin.handle(input, self.now);
+                self.perform_origin(effects).await;
+            }
+        }
+    }
+
+    fn perform_hub(&mut self, hub: usize, effects: Vec<HubEffect>) {
+        for effect in effects {
+            match effect {
+                HubEffect::ToOrigin(_, message) => {
+                    self.mail.push_back(Mail::Origin(OriginInput::Hub(link(hub), message)));
+                }
+                HubEffect::WakeAt(at) => drop(self.wakes.insert(Some(hub), at)),
+                // Nothing restarts here, and there are no leaves.
+                _ => {}
+            }
+        }
+    }
+
+    async fn perform_origin(&mut self, effects: Vec<OriginEffect>) {
+        for effect in effects {
+            match effect {
+                OriginEffect::ToHub(Link(hub), message) => {
+                    let hub = usize::try_from(hub).unwrap();
+                    self.mail.push_back(Mail::Hub(hub, HubInput::Origin(Connection(0), message)));
+                }
+                OriginEffect::Load(load) => {
+                    let loaded = self.store.load(load).await.unwrap();
+                    self.mail.push_back(Mail::Origin(OriginInput::Loaded(loaded)));
+                }
+                OriginEffect::Commit(commit) => {
+                    let slot = commit.slot;
+                    let outcome = self.store.commit(commit).await.unwrap();
+                    self.mail.push_back(Mail::Origin(OriginInput::Committed(slot, outcome)));
+                }
+                OriginEffect::WakeAt(at) => drop(self.wakes.insert(None, at)),
+                OriginEffect::Close(_, reason) => panic!("the origin closes: {reason}"),
+                OriginEffect::Foreign(key) => panic!("foreign: {key}"),
+            }
+        }
+    }
+
+    /// Goes on to the earliest time that a machine asked for.
+    fn wake(&mut self) {
+        let earliest = self.wakes.iter().min_by_key(|(_, at)| **at).map(|(who, at)| (*who, *at));
+        let (who, at) = earliest.expect("work is left, and nobody asks to be woken");
+        self.wakes.remove(&who);
+        self.now = self.now.max(at);
+        self.mail.push_back(match who {
+            Some(hub) => Mail::Hub(hub, HubInput::Tick),
+            None => Mail::Origin(OriginInput::Tick),
+        });
+    }
+}
+
+fn link(hub: usize) -> Link {
+    Link(hub as u64)
+}

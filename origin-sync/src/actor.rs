@@ -83,8 +83,7 @@ pub(crate) struct Actor {
 impl Actor {
     /// A fresh machine on a fresh connection.
     pub(crate) fn new(store: Arc<AnyStore>, report: Arc<Report>, loss_window_ms: i64, window_ms: i64) -> Self {
-        let config =
-            OriginConfig { run_id: store.run_id(), entropy: fastrand::u64(..), loss_window_ms, window_ms };
+        let config = OriginConfig { run_id: store.run_id(), entropy: fastrand::u64(..), loss_window_ms, window_ms };
         Self {
             origin: Origin::new(config),
             store,

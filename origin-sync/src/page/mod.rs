@@ -45,11 +45,7 @@ async fn metrics(State(pages): State<Pages>) -> String {
     pages.metrics.render()
 }
 
-async fn command(
-    State(pages): State<Pages>,
-    headers: HeaderMap,
-    body: Bytes,
-) -> (StatusCode, Json<serde_json::Value>) {
+async fn command(State(pages): State<Pages>, headers: HeaderMap, body: Bytes) -> (StatusCode, Json<serde_json::Value>) {
     if !pages.token.is_borne_by(headers.get(AUTHORIZATION)) {
         return (StatusCode::UNAUTHORIZED, Json(serde_json::json!({ "error": "Unauthorized" })));
     }

@@ -48,7 +48,8 @@ pub(crate) async fn status(report: &Report) -> Status {
         };
         by_address.insert(address.clone(), shown);
     }
-    let named = |(address, shown): (HubAddress, HubStatus)| HubStatus { edge: address.edge, name: address.name, ..shown };
+    let named =
+        |(address, shown): (HubAddress, HubStatus)| HubStatus { edge: address.edge, name: address.name, ..shown };
     Status {
         hubs: by_address.into_iter().map(named).collect(),
         store: report.store,

@@ -122,7 +122,7 @@ async fn opened(path: &std::path::Path) -> EmbeddedStore {
 pub struct Plain(MultiplexedConnection);
 
 impl Plain {
-    async fn connect(server: &RedisServer) -> Self {
+    pub async fn connect(server: &RedisServer) -> Self {
         let client = redis::Client::open(server.url()).unwrap();
         Self(client.get_multiplexed_async_connection().await.unwrap())
     }

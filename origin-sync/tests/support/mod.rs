@@ -1,6 +1,9 @@
-//! What the tests of the stores stand on: a Redis of our own, a temporary file, and short ways to say a commit.
+//! What the tests stand on: a Redis of our own, the stores, an edge, the daemon, and short ways to say a commit.
+#![allow(dead_code, reason = "each test binary uses a part")]
 
 pub mod bed;
+pub mod daemon;
+pub mod edge;
 pub mod say;
 pub mod server;
 pub mod world;

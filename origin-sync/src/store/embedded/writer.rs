@@ -33,8 +33,7 @@ pub(super) fn start(database: Arc<Database>) -> io::Result<mpsc::Sender<Waiting>
 
 fn run(database: &Database, receiver: &mpsc::Receiver<Waiting>) {
     while let Ok(first) = receiver.recv() {
-        let waiting: Vec<Waiting> =
-            std::iter::once(first).chain(receiver.try_iter().take(TOGETHER_MAX - 1)).collect();
+        let waiting: Vec<Waiting> = std::iter::once(first).chain(receiver.try_iter().take(TOGETHER_MAX - 1)).collect();
         let (commits, answers): (Vec<_>, Vec<_>) = waiting.into_iter().map(|one| (one.commit, one.answer)).unzip();
         match write(database, &commits) {
             // Whoever no longer waits has no use for the answer.

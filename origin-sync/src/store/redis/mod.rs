@@ -18,7 +18,8 @@ use headwater::{
     store::{Commit, Load, Loaded, Outcome},
 };
 use redis::{
-    AsyncConnectionConfig, Client, IntoConnectionInfo, RedisError, Value, aio::MultiplexedConnection, io::tcp::TcpSettings,
+    AsyncConnectionConfig, Client, IntoConnectionInfo, RedisError, Value, aio::MultiplexedConnection,
+    io::tcp::TcpSettings,
 };
 use script::CommitScript;
 use std::time::Duration;

@@ -136,7 +136,8 @@ mod tests {
         for words in [&["INCRBY", "k"][..], &["INCRBY", "k", "x"], &["HSET", "k", "f"], &["ZADD", "k", "nan", "m"]] {
             assert!(matches!(ordered(&[words]), Err(PlainError::Arguments(_))), "{words:?}");
         }
-        for words in [&["SET"][..], &["SET", "k"], &["SET", "k", "v", "NX"], &["PEXPIREAT", "k", "+5"], &["SADD", "k"]] {
+        for words in [&["SET"][..], &["SET", "k"], &["SET", "k", "v", "NX"], &["PEXPIREAT", "k", "+5"], &["SADD", "k"]]
+        {
             assert!(matches!(ordered(&[words]), Err(PlainError::Arguments(_))), "{words:?}");
         }
         assert!(matches!(ordered(&[&["SET", "other", "v"]]), Err(PlainError::Key(_))));

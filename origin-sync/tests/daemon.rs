@@ -1,0 +1,188 @@
+//! The built daemon between a real Redis (or a file) and an edge in this process.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(missing_docs, unreachable_pub, reason = "nothing here is for others")]
+
+mod support;
+
+use std::{
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+use support::{
+    bed::Plain,
+    daemon::{Daemon, eventually},
+    edge::{Edge, TOKEN},
+    server::RedisServer,
+};
+use tempfile::TempDir;
+
+struct Setup {
+    redis: RedisServer,
+    edge: Edge,
+    daemon: Daemon,
+    directory: TempDir,
+}
+
+impl Setup {
+    async fn new() -> Self {
+        let (redis, edge) = (RedisServer::start().await, Edge::start().await);
+        let directory = tempfile::tempdir().unwrap();
+        let daemon = Daemon::start(&edge.url(), ["--store", &redis.url()], &directory.path().join("log"));
+        eventually("the daemon is ready", async || ready(&daemon).await).await;
+        Self { redis, edge, daemon, directory }
+    }
+
+    fn log(&self) -> PathBuf {
+        self.directory.path().join("log")
+    }
+
+    async fn plain_reads(&self, key: &str, value: &str) {
+        let plain = Plain::connect(&self.redis).await;
+        let what = format!("{key} is {value} in Redis");
+        eventually(&what, async || {
+            let read: Option<String> = plain.ask(&["GET", key]).await;
+            (read.as_deref() == Some(value)).then_some(())
+        })
+        .await;
+    }
+}
+
+async fn ready(daemon: &Daemon) -> Option<()> {
+    let (status, _) = daemon.get("/readyz").await?;
+    (status == 200).then_some(())
+}
+
+async fn settled(edge: &Edge) {
+    eventually("all is committed", async || (edge.status().pending == 0).then_some(())).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_hub_writes_stands_in_redis_and_on_the_pages() {
+    let setup = Setup::new().await;
+    let (edge, daemon) = (&setup.edge, &setup.daemon);
+    edge.execute(&["INCRBY", "visits", "41"]).unwrap();
+    edge.execute(&["INCRBY", "visits", "1"]).unwrap();
+    edge.execute(&["HSET", "cart", "apple", "5"]).unwrap();
+    setup.plain_reads("visits", "42").await;
+    settled(edge).await;
+
+    assert_eq!(daemon.get("/healthz").await.unwrap().0, 200);
+    let status = daemon.status().await.unwrap();
+    let hub = &status["hubs"][0];
+    assert_eq!((&hub["name"], &hub["connected"]), (&"test/0".into(), &true.into()), "{status}");
+    assert_eq!(hub["hub"], edge.status().hub.to_string());
+    assert!(hub["batches"].as_u64().unwrap() >= 1, "{status}");
+    assert!(hub["clock_offset_ms"].as_i64().unwrap().abs() < 1000, "{status}");
+    assert_eq!(status["store"], "redis");
+    assert!(status["commits"].as_u64().unwrap() >= 2, "{status}");
+    assert!(status["loads"].as_u64().unwrap() >= 2, "{status}");
+
+    let command = async |body| daemon.post("/command", TOKEN, body).await.unwrap();
+    assert_eq!(command(r#"["GET","visits"]"#).await, (200, r#"{"result":"42"}"#.to_owned()));
+    assert_eq!(command(r#"["HGETALL","cart"]"#).await, (200, r#"{"result":["apple","5"]}"#.to_owned()));
+    assert_eq!(command(r#"["exists","cart","visits","nothing"]"#).await, (200, r#"{"result":2}"#.to_owned()));
+    assert_eq!(command(r#"["GET","nothing"]"#).await, (200, r#"{"result":null}"#.to_owned()));
+    for (body, status, word) in [
+        (r#"["INCR","visits"]"#, 400, "only reads"),
+        (r#"["GET","cart"]"#, 400, "WRONGTYPE"),
+        (r#"["NONSENSE"]"#, 400, "unknown command"),
+        ("{}", 400, "no JSON array"),
+    ] {
+        let answer = command(body).await;
+        assert!(answer.0 == status && answer.1.contains(word), "{body}: {answer:?}");
+    }
+    assert_eq!(daemon.post("/command", "another", r#"["GET","visits"]"#).await.unwrap().0, 401);
+
+    let (_, metrics) = daemon.get("/metrics").await.unwrap();
+    for name in ["headwater_store_up 1", "headwater_hubs_connected 1", "headwater_store_plain_commands_total"] {
+        assert!(metrics.contains(name), "{name} is not in {metrics}");
+    }
+}
+
+/// The fence of incarnations end to end: Redis comes back empty under another run id, and the hub sends it all again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_redis_that_lost_everything_is_filled_again() {
+    let mut setup = Setup::new().await;
+    setup.edge.execute(&["INCRBY", "visits", "41"]).unwrap();
+    settled(&setup.edge).await;
+    setup.redis.restart().await;
+    setup.edge.execute(&["INCRBY", "visits", "1"]).unwrap();
+    setup.plain_reads("visits", "42").await;
+    settled(&setup.edge).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_redis_that_is_away_is_waited_for() {
+    let mut setup = Setup::new().await;
+    setup.redis.kill();
+    eventually("the daemon is not ready", async || {
+        let (status, _) = setup.daemon.get("/readyz").await?;
+        (status == 503).then_some(())
+    })
+    .await;
+    let status = setup.daemon.status().await.unwrap();
+    assert_eq!(status["hubs"][0]["connected"], false, "{status}");
+    assert_eq!(setup.daemon.post("/command", TOKEN, r#"["GET","k"]"#).await.unwrap().0, 503);
+    setup.edge.execute(&["SET", "k", "v"]).unwrap();
+    setup.redis.restart().await;
+    setup.plain_reads("k", "v").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_frame_that_does_not_decode_costs_its_connection_only() {
+    let setup = Setup::new().await;
+    setup.edge.execute(&["INCR", "visits"]).unwrap();
+    settled(&setup.edge).await;
+    let before = setup.edge.accepted();
+    setup.edge.send_garbage();
+    eventually("the hub is dialled again", async || (setup.edge.accepted() > before).then_some(())).await;
+    let (_, metrics) = setup.daemon.get("/metrics").await.unwrap();
+    assert!(metrics.contains(r#"headwater_hub_frames_refused_total{reason="short"} 1"#), "{metrics}");
+    assert!(std::fs::read_to_string(setup.log()).unwrap().contains("a frame from a hub was refused"));
+    setup.edge.execute(&["INCR", "visits"]).unwrap();
+    setup.plain_reads("visits", "2").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hub_that_falls_silent_is_noticed() {
+    let setup = Setup::new().await;
+    eventually("the hub is connected", async || (setup.edge.accepted() > 0).then_some(())).await;
+    let before = setup.edge.accepted();
+    setup.edge.go_deaf();
+    let since = Instant::now();
+    eventually("the hub is dialled again", async || (setup.edge.accepted() > before).then_some(())).await;
+    assert!(since.elapsed() < Duration::from_secs(15), "{:?}", since.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sigterm_commits_what_was_received_and_ends_well() {
+    let mut setup = Setup::new().await;
+    for _ in 0..100 {
+        setup.edge.execute(&["INCR", "visits"]).unwrap();
+    }
+    setup.plain_reads("visits", "100").await;
+    let since = Instant::now();
+    assert!(setup.daemon.terminate().await.success());
+    assert!(since.elapsed() < Duration::from_secs(5), "{:?}", since.elapsed());
+    eventually("the hub hears of it", async || (!setup.edge.status().is_origin_connected).then_some(())).await;
+    assert!(std::fs::read_to_string(setup.log()).unwrap().contains("stopped"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_embedded_store_outlives_a_killed_daemon() {
+    let edge = Edge::start().await;
+    let directory = tempfile::tempdir().unwrap();
+    let data = directory.path().join("data");
+    let store = ["--data", data.to_str().unwrap()];
+    let log = directory.path().join("log");
+    let mut daemon = Daemon::start(&edge.url(), store, &log);
+    edge.execute(&["ZINCRBY", "board", "1.5", "ann"]).unwrap();
+    settled(&edge).await;
+    daemon.kill();
+    edge.execute(&["ZINCRBY", "board", "2", "ann"]).unwrap();
+    let daemon = Daemon::start(&edge.url(), store, &log);
+    settled(&edge).await;
+    let answer = daemon.post("/command", TOKEN, r#"["ZSCORE","board","ann"]"#).await.unwrap();
+    assert_eq!(answer, (200, r#"{"result":"3.5"}"#.to_owned()));
+    assert_eq!(daemon.status().await.unwrap()["store"], "embedded");
+}

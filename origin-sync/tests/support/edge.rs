@@ -1,0 +1,193 @@
+//! An edge with one hub, in this process: a directory, and a WebSocket behind which the real hub's machine sits.
+
+use super::say::{bytes, now};
+use futures_util::{SinkExt, StreamExt};
+use headwater::{
+    command::{CommandError, Reply},
+    hub::{Connection, Hub, HubEffect, HubInput, HubStatus, Request},
+    wire,
+};
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    sync::mpsc,
+    task::JoinSet,
+};
+use tokio_tungstenite::tungstenite::{
+    Message,
+    handshake::server::{ErrorResponse, Request as Handshake, Response},
+};
+
+pub const TOKEN: &str = "the origin's token";
+const HUB_NAME: &str = "test/0";
+
+pub struct Edge {
+    port: u16,
+    shared: Arc<Shared>,
+    _tasks: JoinSet<()>,
+}
+
+#[derive(Default)]
+struct Sockets {
+    last: u64,
+    /// The latest socket.
+    open: Option<(Connection, mpsc::UnboundedSender<Message>)>,
+}
+
+struct Shared {
+    hub: Mutex<Hub>,
+    sockets: Mutex<Sockets>,
+    /// Sockets are accepted, and then nothing is read or answered.
+    is_deaf: AtomicBool,
+    accepted: AtomicU64,
+}
+
+impl Edge {
+    pub async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let (hub, _persisted) = Hub::create(HUB_NAME.to_owned(), fastrand::u64(..), now());
+        let shared = Arc::new(Shared {
+            hub: Mutex::new(hub),
+            sockets: Mutex::default(),
+            is_deaf: AtomicBool::new(false),
+            accepted: AtomicU64::new(0),
+        });
+        let mut tasks = JoinSet::new();
+        tasks.spawn(accept(listener, Arc::clone(&shared)));
+        tasks.spawn(tick(Arc::clone(&shared)));
+        Self { port, shared, _tasks: tasks }
+    }
+
+    pub fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    pub fn execute(&self, words: &[&str]) -> Result<Reply, CommandError> {
+        let commands = vec![words.iter().map(bytes).collect()];
+        let effects = self.shared.handle(HubInput::Commands { request: Request(0), commands, idempotency: None });
+        let reply = effects.into_iter().find_map(|effect| match effect {
+            HubEffect::Reply { replies, .. } => replies.into_iter().next(),
+            _ => None,
+        });
+        reply.expect("a command that any hub answers at once")
+    }
+
+    pub fn status(&self) -> HubStatus {
+        self.shared.hub.lock().unwrap().status()
+    }
+
+    /// Sends the daemon what is no frame of ours.
+    pub fn send_garbage(&self) {
+        let sockets = self.shared.sockets.lock().unwrap();
+        let (_, socket) = sockets.open.as_ref().expect("a connected daemon");
+        socket.send(Message::Binary(bytes("garbage"))).unwrap();
+    }
+
+    /// From now on sockets are accepted and then ignored.
+    pub fn go_deaf(&self) {
+        self.shared.is_deaf.store(true, Ordering::SeqCst);
+    }
+
+    /// Sockets accepted so far.
+    pub fn accepted(&self) -> u64 {
+        self.shared.accepted.load(Ordering::SeqCst)
+    }
+}
+
+impl Shared {
+    /// Performs what goes to the origin, and hands back everything.
+    fn handle(&self, input: HubInput) -> Vec<HubEffect> {
+        let effects = self.hub.lock().unwrap().handle(input, now());
+        let sockets = self.sockets.lock().unwrap();
+        for effect in &effects {
+            if let (HubEffect::ToOrigin(to, message), Some((open, socket))) = (effect, &sockets.open)
+                && to == open
+            {
+                let _ = socket.send(Message::Binary(wire::encode(message).unwrap().into()));
+            }
+        }
+        effects
+    }
+}
+
+async fn tick(shared: Arc<Shared>) {
+    loop {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        let _ = shared.handle(HubInput::Tick);
+    }
+}
+
+async fn accept(listener: TcpListener, shared: Arc<Shared>) {
+    let mut connections = JoinSet::new();
+    loop {
+        let (stream, _) = listener.accept().await.unwrap();
+        connections.spawn(serve(stream, Arc::clone(&shared)));
+    }
+}
+
+async fn serve(mut stream: TcpStream, shared: Arc<Shared>) {
+    let mut head = [0; 4096];
+    let length = stream.peek(&mut head).await.unwrap_or(0);
+    let head = String::from_utf8_lossy(&head[..length]).into_owned();
+    if head.starts_with("GET /v1/hubs ") {
+        let _ = stream.read(&mut [0; 4096]).await;
+        let is_authorized = head.contains(&format!("Bearer {TOKEN}"));
+        let (status, body) =
+            if is_authorized { ("200 OK", format!(r#"[{{"name":"{HUB_NAME}"}}]"#)) } else { ("401 No", String::new()) };
+        let length = body.len();
+        let answer = format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}");
+        let _ = stream.write_all(answer.as_bytes()).await;
+    } else {
+        websocket(stream, &shared).await;
+    }
+}
+
+async fn websocket(stream: TcpStream, shared: &Shared) {
+    #[expect(clippy::result_large_err, reason = "tungstenite's callback is so")]
+    let check = |request: &Handshake, response: Response| -> Result<Response, ErrorResponse> {
+        let token = request.headers().get("authorization").and_then(|value| value.to_str().ok());
+        assert_eq!(token, Some(format!("Bearer {TOKEN}").as_str()));
+        assert_eq!(request.uri().to_string(), "/v1/origin?hub=test%2F0");
+        Ok(response)
+    };
+    let Ok(socket) = tokio_tungstenite::accept_hdr_async(stream, check).await else { return };
+    shared.accepted.fetch_add(1, Ordering::SeqCst);
+    if shared.is_deaf.load(Ordering::SeqCst) {
+        std::future::pending::<()>().await;
+    }
+    let (mut sink, mut stream) = socket.split();
+    let (sender, mut waiting) = mpsc::unbounded_channel();
+    let connection = {
+        let mut sockets = shared.sockets.lock().unwrap();
+        sockets.last += 1;
+        let connection = Connection(sockets.last);
+        sockets.open = Some((connection, sender));
+        connection
+    };
+    loop {
+        tokio::select! {
+            Some(message) = waiting.recv() => drop(sink.send(message).await),
+            message = stream.next() => match message {
+                Some(Ok(Message::Binary(frame))) => {
+                    let message = wire::decode(&frame).unwrap();
+                    let _ = shared.handle(HubInput::Origin(connection, message));
+                }
+                Some(Ok(Message::Close(_)) | Err(_)) | None => break,
+                Some(Ok(_)) => {}
+            },
+        }
+        if shared.is_deaf.load(Ordering::SeqCst) {
+            std::future::pending::<()>().await;
+        }
+    }
+    shared.sockets.lock().unwrap().open.take_if(|(open, _)| *open == connection);
+    let _ = shared.handle(HubInput::OriginClosed(connection));
+}

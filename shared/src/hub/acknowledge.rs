@@ -4,7 +4,7 @@ use super::{Hub, HubEffect, RowId};
 use crate::{
     id::{Key, No, TimestampMs},
     limits::{EXPIRY_GRACE_MS, IDEMPOTENCY_MS},
-    message::{Cursor, HubToOrigin},
+    message::{Cursor, HubToLeaf, HubToOrigin},
     slot::Slot,
 };
 use serde::{Deserialize, Serialize};
@@ -25,6 +25,9 @@ pub(super) struct SlotState {
     /// All up to here is on its way; never less than `committed`.
     #[serde(skip)]
     pub(super) sent: No,
+    /// Nobody else can have seen a number after this; unlike `sent` it never goes back. All that was stored counts as seen.
+    #[serde(skip)]
+    pub(super) offered: No,
     /// The keys with changes that are not known stable.
     #[serde(skip)]
     pub(super) unstable: BTreeSet<Key>,
@@ -76,6 +79,27 @@ impl Hub {
             state.committed = no;
             state.sent = no;
             self.dirty.insert(RowId::Slot(slot));
+        }
+    }
+
+    /// Notes what leaves and daemons come to see by this input's effects.
+    pub(super) fn note_offered(&mut self) {
+        for effect in &self.effects {
+            match effect {
+                HubEffect::ToLeaf(_, HubToLeaf::State { key, .. }) => {
+                    if let Some(state) = self.slots.get_mut(&key.slot()) {
+                        state.offered = state.latest;
+                    }
+                }
+                HubEffect::ToOrigin(_, HubToOrigin::Delta(parts)) => {
+                    for part in parts {
+                        if let Some(state) = self.slots.get_mut(&part.slot) {
+                            state.offered = state.latest;
+                        }
+                    }
+                }
+                _ => {}
+            }
         }
     }
 

@@ -202,6 +202,7 @@ impl Hub {
     pub(super) fn note_latest(&mut self, key: &Key, no: No) {
         let state = slot_of(&mut self.slots, key);
         state.latest = state.latest.max(no);
+        state.offered = state.latest;
         if no > state.stable {
             state.unstable.insert(key.clone());
         }

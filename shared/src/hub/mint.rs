@@ -69,7 +69,7 @@ impl Hub {
     fn apply_effect(&mut self, key: &Key, effect: &Effect, hlc: Hlc) {
         let slot = slot_of(&mut self.slots, key);
         let entry = self.keys.entry(key.clone()).or_default();
-        if is_own_and_unsent(effect, &entry.state, self.id, slot.sent) {
+        if is_own_and_unseen(effect, &entry.state, self.id, slot.offered) {
             return;
         }
         self.last_no = self.last_no.next();
@@ -86,13 +86,13 @@ impl Hub {
     }
 }
 
-/// SADD of a member whose only dot is already this hub's and not on its way changes nothing that anyone could see.
-fn is_own_and_unsent(effect: &Effect, state: &KeyState, own: crate::id::ReplicaId, sent: No) -> bool {
+/// SADD of a member whose only dot is this hub's, and which nobody else can have seen and so removed, changes nothing.
+fn is_own_and_unseen(effect: &Effect, state: &KeyState, own: crate::id::ReplicaId, offered: No) -> bool {
     let Effect::Write { element: id @ ElementId::Member(_), base: Some(_), .. } = effect else { return false };
     let Some(element) = state.element(id) else { return false };
     let mut dots = element.base.dots();
     let only = dots.next().filter(|_| dots.next().is_none());
-    only.is_some_and(|dot| dot.replica == own && dot.no > sent)
+    only.is_some_and(|dot| dot.replica == own && dot.no > offered)
 }
 
 /// Whether the operation fits what the hub shows, judged for all effects before any is applied.

@@ -161,6 +161,7 @@ impl Hub {
         self.answer_ready(now);
         self.show_changes();
         self.send_pending();
+        self.note_offered();
         self.ask_to_wake(now);
         let mut effects = std::mem::take(&mut self.effects);
         let rows = self.take_rows();

@@ -1,0 +1,442 @@
+//! A world in memory for the tests: hubs, leaves and an origin over a store, driven by one synchronous pump.
+//!
+//! Nothing moves but by [`World::settle`] and [`World::advance`], so what runs between two of these is concurrent. Every
+//! message passes through its wire form and every row through the hub's storage. No IO, so it runs on wasm too.
+#![allow(dead_code, unreachable_pub, reason = "each test binary uses its own part")]
+
+pub mod history;
+mod store;
+pub mod text;
+
+use headwater::{
+    command::{CommandError, Reply},
+    hub::{Connection, Hub, HubEffect, HubInput, Request, RowId},
+    id::{ClientId, Key, TimestampMs},
+    leaf::{Leaf, LeafEffect, LeafInput},
+    message::Lifetime,
+    origin::{Link, Origin, OriginConfig, OriginEffect, OriginInput, key_state},
+    state::KeyState,
+    wire,
+};
+use std::collections::{BTreeMap, VecDeque};
+use store::Store;
+use text::{argv, show};
+
+/// When every world begins.
+pub const START: TimestampMs = TimestampMs(1_700_000_000_000);
+
+pub const SECOND: i64 = 1_000;
+pub const MINUTE: i64 = 60 * SECOND;
+pub const DAY: i64 = 24 * 60 * MINUTE;
+
+/// How many deliveries one settlement may take: the machines must come to rest.
+const DELIVERIES_MAX: usize = 100_000;
+
+pub struct World {
+    pub now: TimestampMs,
+    pub store: Store,
+    hubs: Vec<HubNode>,
+    leaves: Vec<LeafNode>,
+    origin: Origin,
+    origin_wake_at: Option<TimestampMs>,
+    queue: VecDeque<Event>,
+    replies: BTreeMap<Request, Answered>,
+    relays: BTreeMap<Request, (usize, Connection)>,
+    next: u64,
+}
+
+/// What a request was answered.
+pub struct Answered {
+    pub replies: Vec<Result<Reply, CommandError>>,
+    pub provisional: bool,
+}
+
+struct HubNode {
+    hub: Hub,
+    rows: BTreeMap<Vec<u8>, Vec<u8>>,
+    wake_at: Option<TimestampMs>,
+    /// The present socket to the daemon.
+    link: Option<u64>,
+    /// Whether all that the daemon sends is lost.
+    is_deaf: bool,
+}
+
+struct LeafNode {
+    leaf: Leaf,
+    /// The hub and the present socket there.
+    socket: Option<(usize, Connection)>,
+    refused: Vec<(Key, CommandError)>,
+}
+
+enum Event {
+    Hub(usize, HubInput),
+    Leaf(usize, Connection, LeafInput),
+    Origin(OriginInput),
+}
+
+impl World {
+    /// So many hubs, each with the daemon at its side.
+    pub fn new(hubs: usize) -> Self {
+        let mut world = Self {
+            now: START,
+            store: Store::default(),
+            hubs: Vec::new(),
+            leaves: Vec::new(),
+            origin: Origin::new(origin_config(1)),
+            origin_wake_at: None,
+            queue: VecDeque::new(),
+            replies: BTreeMap::new(),
+            relays: BTreeMap::new(),
+            next: 0,
+        };
+        for at in 0..hubs {
+            // The first hub sorts first among replicas.
+            let (hub, effects) = Hub::create(format!("hub-{at}"), (at as u64 + 1) << 32, world.now);
+            world.hubs.push(HubNode { hub, rows: BTreeMap::new(), wake_at: None, link: None, is_deaf: false });
+            world.perform_hub(at, effects);
+            world.join(at);
+        }
+        world.settle();
+        world
+    }
+
+    /// Adds a leaf without a socket.
+    pub fn add_leaf(&mut self) -> usize {
+        let client = ClientId(self.leaves.len() as u128 + 1);
+        self.leaves.push(LeafNode { leaf: Leaf::new(client, Lifetime::Tab), socket: None, refused: Vec::new() });
+        self.leaves.len() - 1
+    }
+
+    /// Adds a leaf that follows `keys` at a hub, and waits until it has them.
+    pub fn leaf_at(&mut self, hub: usize, keys: &[&str]) -> usize {
+        let leaf = self.add_leaf();
+        let keys = keys.iter().map(|key| self::key(key)).collect();
+        let effects = self.leaves[leaf].leaf.handle(LeafInput::Subscribe(keys), self.now);
+        self.perform_leaf(leaf, effects);
+        self.connect(leaf, hub);
+        self.settle();
+        leaf
+    }
+
+    /// Opens a socket from a leaf to a hub.
+    pub fn connect(&mut self, leaf: usize, hub: usize) {
+        self.disconnect(leaf);
+        let connection = Connection(self.fresh());
+        self.leaves[leaf].socket = Some((hub, connection));
+        self.queue.push_back(Event::Leaf(leaf, connection, LeafInput::Opened));
+    }
+
+    /// Ends a leaf's socket; what was on its way on it is lost.
+    pub fn disconnect(&mut self, leaf: usize) {
+        let Some((hub, connection)) = self.leaves[leaf].socket.take() else { return };
+        self.queue.push_back(Event::Hub(hub, HubInput::LeafClosed(connection)));
+        let effects = self.leaves[leaf].leaf.handle(LeafInput::Closed, self.now);
+        self.perform_leaf(leaf, effects);
+    }
+
+    /// The daemon dials a hub.
+    pub fn join(&mut self, hub: usize) {
+        let link = self.fresh();
+        self.hubs[hub].link = Some(link);
+        self.hubs[hub].is_deaf = false;
+        self.queue.push_back(Event::Origin(OriginInput::Opened(Link(link))));
+    }
+
+    /// Ends the socket between the daemon and a hub; what was on its way on it is lost.
+    pub fn part(&mut self, hub: usize) {
+        let Some(link) = self.hubs[hub].link.take() else { return };
+        self.give_hub(hub, HubInput::OriginClosed(Connection(link)));
+        self.give_origin(OriginInput::Closed(Link(link)));
+    }
+
+    /// From now on what the daemon sends to a hub is lost, until [`World::join`].
+    pub fn deafen(&mut self, hub: usize) {
+        self.hubs[hub].is_deaf = true;
+    }
+
+    /// Throws a hub's machine away and rebuilds it from its rows, its sockets still open.
+    pub fn restart_hub(&mut self, hub: usize) {
+        let node = &mut self.hubs[hub];
+        let rows = node.rows.iter().map(|(id, body)| {
+            let id = RowId::from_bytes(id).unwrap_or_else(|| panic!("{id:?} is the key of no row"));
+            (id, body.clone())
+        });
+        node.hub = Hub::restore(format!("hub-{hub}"), rows).expect("rows that a hub wrote restore it");
+        node.wake_at = None;
+        let leaves = self.leaves.iter().filter_map(|leaf| leaf.socket).filter(|(at, _)| *at == hub);
+        let leaves = leaves.map(|(_, connection)| connection).collect();
+        let origins = node.link.map(Connection).into_iter().collect();
+        self.give_hub(hub, HubInput::Woken { leaves, origins });
+    }
+
+    /// Throws the daemon's machine away; the server has a new run id when `run` changes.
+    pub fn restart_origin(&mut self, run: u64) {
+        self.origin = Origin::new(origin_config(run));
+        self.origin_wake_at = None;
+        for hub in 0..self.hubs.len() {
+            let Some(link) = self.hubs[hub].link.take() else { continue };
+            self.give_hub(hub, HubInput::OriginClosed(Connection(link)));
+            self.join(hub);
+        }
+    }
+
+    /// Runs a command at a hub as over HTTP. Waits for the key if the hub has to; else nothing else moves.
+    pub fn run(&mut self, hub: usize, line: &str) -> String {
+        let answered = self.pipeline(hub, &[line], None);
+        show(&answered.replies[0])
+    }
+
+    /// Runs several commands in one request.
+    pub fn pipeline(&mut self, hub: usize, lines: &[&str], idempotency: Option<&str>) -> Answered {
+        let request = Request(self.fresh());
+        let commands = lines.iter().map(|line| argv(line)).collect();
+        let idempotency = idempotency.map(|key| key.to_owned().into());
+        self.give_hub(hub, HubInput::Commands { request, commands, idempotency });
+        if !self.replies.contains_key(&request) {
+            self.settle();
+        }
+        self.replies.remove(&request).unwrap_or_else(|| panic!("{lines:?} was not answered"))
+    }
+
+    /// Runs a command in a leaf.
+    pub fn run_leaf(&mut self, leaf: usize, line: &str) -> String {
+        let (reply, effects) = self.leaves[leaf].leaf.command(&argv(line), self.now);
+        self.perform_leaf(leaf, effects);
+        show(&reply)
+    }
+
+    /// Lets every hub hold these keys.
+    pub fn hold(&mut self, keys: &[&str]) {
+        for hub in 0..self.hubs.len() {
+            for key in keys {
+                self.run(hub, &format!("EXISTS {key}"));
+            }
+        }
+        self.settle();
+    }
+
+    /// Delivers until nothing is under way.
+    pub fn settle(&mut self) {
+        for _ in 0..DELIVERIES_MAX {
+            let Some(event) = self.queue.pop_front() else { return };
+            match event {
+                Event::Hub(hub, input) => self.give_hub(hub, input),
+                Event::Origin(input) => self.give_origin(input),
+                Event::Leaf(leaf, connection, input) => {
+                    if self.leaves[leaf].socket.is_some_and(|(_, present)| present == connection) {
+                        let effects = self.leaves[leaf].leaf.handle(input, self.now);
+                        self.perform_leaf(leaf, effects);
+                    }
+                }
+            }
+        }
+        panic!("the machines do not come to rest");
+    }
+
+    /// Lets time pass with all timers, delivering what they cause.
+    pub fn advance(&mut self, ms: i64) {
+        let end = self.now.plus_ms(ms);
+        self.settle();
+        loop {
+            let hubs = self.hubs.iter().enumerate().filter_map(|(at, node)| Some((node.wake_at?, Some(at))));
+            let origin = self.origin_wake_at.map(|at| (at, None));
+            let Some((at, who)) = hubs.chain(origin).min().filter(|(at, _)| *at <= end) else { break };
+            self.now = self.now.max(at);
+            match who {
+                Some(hub) => {
+                    self.hubs[hub].wake_at = None;
+                    self.give_hub(hub, HubInput::Tick);
+                }
+                None => {
+                    self.origin_wake_at = None;
+                    self.give_origin(OriginInput::Tick);
+                }
+            }
+            self.settle();
+        }
+        self.now = end;
+    }
+
+    /// Lets time pass without any timer: all that happens at one instant each is still ordered.
+    pub fn skip(&mut self, ms: i64) {
+        self.now = self.now.plus_ms(ms);
+    }
+
+    /// Settles, demands that all nodes agree on the command's key, and gives the reply that every hub has.
+    pub fn agreed(&mut self, line: &str) -> String {
+        self.settle();
+        self.assert_agreement(line.split(' ').nth(1).expect("the command names a key"));
+        let replies: Vec<String> = (0..self.hubs.len()).map(|hub| self.run(hub, line)).collect();
+        assert!(replies.windows(2).all(|pair| pair[0] == pair[1]), "{line}: {replies:?}");
+        replies[0].clone()
+    }
+
+    /// Demands that hubs, companion, plain value and the leaves with sockets show the same key.
+    pub fn assert_agreement(&self, name: &str) {
+        let key = key(name);
+        let companion = self.store.companion(&key, self.now);
+        let origin = companion.map(|c| key_state(c).expect("a companion that the origin wrote decodes"));
+        let origin = origin.unwrap_or_default();
+        let expected = text::view(&origin, self.now);
+        for (at, node) in self.hubs.iter().enumerate().filter(|(_, node)| node.link.is_some()) {
+            let Some(state) = node.hub.key(&key) else { continue };
+            assert_eq!(text::view(state, self.now), expected, "{name} at hub {at} against the origin");
+        }
+        for (at, node) in self.leaves.iter().enumerate().filter(|(_, node)| node.socket.is_some()) {
+            let Some(state) = node.leaf.key(&key) else { continue };
+            assert_eq!(text::view(state, self.now), expected, "{name} at leaf {at} against the origin");
+        }
+        assert_eq!(self.store.plain_view(&key, self.now), expected, "{name} as a plain client sees it");
+    }
+
+    /// A key's state at a hub.
+    pub fn state(&self, hub: usize, name: &str) -> KeyState {
+        self.hubs[hub].hub.key(&key(name)).cloned().unwrap_or_default()
+    }
+
+    /// A hub's machine.
+    pub fn hub(&self, hub: usize) -> &Hub {
+        &self.hubs[hub].hub
+    }
+
+    /// A leaf's machine.
+    pub fn leaf(&self, leaf: usize) -> &Leaf {
+        &self.leaves[leaf].leaf
+    }
+
+    /// A hub's rows by their primary keys.
+    pub fn rows(&self, hub: usize) -> &BTreeMap<Vec<u8>, Vec<u8>> {
+        &self.hubs[hub].rows
+    }
+
+    /// What hubs refused a leaf, since the last time it was asked.
+    pub fn refused(&mut self, leaf: usize) -> Vec<String> {
+        let refused = std::mem::take(&mut self.leaves[leaf].refused);
+        refused.iter().map(|(key, cause)| format!("{key}: {cause}")).collect()
+    }
+
+    fn fresh(&mut self) -> u64 {
+        self.next += 1;
+        self.next
+    }
+
+    fn give_hub(&mut self, hub: usize, input: HubInput) {
+        let effects = self.hubs[hub].hub.handle(input, self.now);
+        self.perform_hub(hub, effects);
+    }
+
+    fn give_origin(&mut self, input: OriginInput) {
+        let effects = self.origin.handle(input, self.now);
+        for effect in effects {
+            match effect {
+                OriginEffect::ToHub(Link(link), message) => {
+                    if let Some(hub) = self.hub_of(link).filter(|hub| !self.hubs[*hub].is_deaf) {
+                        let input = HubInput::Origin(Connection(link), carried(&message));
+                        self.queue.push_back(Event::Hub(hub, input));
+                    }
+                }
+                OriginEffect::Close(Link(link), _) => {
+                    if let Some(hub) = self.hub_of(link) {
+                        self.hubs[hub].link = None;
+                        self.queue.push_back(Event::Hub(hub, HubInput::OriginClosed(Connection(link))));
+                    }
+                }
+                OriginEffect::Load(load) => {
+                    let loaded = self.store.load(&load, self.now);
+                    self.queue.push_back(Event::Origin(OriginInput::Loaded(loaded)));
+                }
+                OriginEffect::Commit(commit) => {
+                    let outcome = self.store.commit(&commit, self.now);
+                    self.queue.push_back(Event::Origin(OriginInput::Committed(commit.slot, outcome)));
+                }
+                OriginEffect::Foreign(key) => panic!("no foreign value stands at {key}"),
+                OriginEffect::WakeAt(at) => self.origin_wake_at = Some(at),
+            }
+        }
+    }
+
+    fn hub_of(&self, link: u64) -> Option<usize> {
+        self.hubs.iter().position(|node| node.link == Some(link))
+    }
+
+    fn perform_hub(&mut self, hub: usize, effects: Vec<HubEffect>) {
+        for (at, effect) in effects.into_iter().enumerate() {
+            match effect {
+                HubEffect::Persist(rows) => {
+                    assert_eq!(at, 0, "persisting comes first");
+                    for row in rows {
+                        let id = row.id.to_bytes();
+                        match row.body {
+                            Some(body) => self.hubs[hub].rows.insert(id, body),
+                            None => self.hubs[hub].rows.remove(&id),
+                        };
+                    }
+                }
+                HubEffect::Reply { request, replies, provisional } => {
+                    self.replies.insert(request, Answered { replies, provisional });
+                }
+                HubEffect::ToLeaf(connection, message) => {
+                    let leaf = self.leaves.iter().position(|leaf| leaf.socket == Some((hub, connection)));
+                    if let Some(leaf) = leaf {
+                        let input = LeafInput::Hub(carried(&message));
+                        self.queue.push_back(Event::Leaf(leaf, connection, input));
+                    }
+                }
+                HubEffect::ToOrigin(connection, message) => {
+                    if self.hubs[hub].link == Some(connection.0) {
+                        let input = OriginInput::Hub(Link(connection.0), carried(&message));
+                        self.queue.push_back(Event::Origin(input));
+                    }
+                }
+                HubEffect::Forward { connection, hub: other, message } => {
+                    let request = Request(self.fresh());
+                    if let Some(other) = self.hubs.iter().position(|node| node.hub.id() == other) {
+                        self.relays.insert(request, (hub, connection));
+                        self.queue.push_back(Event::Hub(other, HubInput::Relay(request, carried(&message))));
+                    }
+                }
+                HubEffect::Relayed(request, message) => {
+                    if let Some((asking, connection)) = self.relays.remove(&request) {
+                        let input = HubInput::Forwarded(connection, carried(&message));
+                        self.queue.push_back(Event::Hub(asking, input));
+                    }
+                }
+                HubEffect::WakeAt(at) => self.hubs[hub].wake_at = Some(at),
+            }
+        }
+    }
+
+    fn perform_leaf(&mut self, leaf: usize, effects: Vec<LeafEffect>) {
+        for effect in effects {
+            match effect {
+                LeafEffect::Send(message) => {
+                    if let Some((hub, connection)) = self.leaves[leaf].socket {
+                        self.queue.push_back(Event::Hub(hub, HubInput::Leaf(connection, carried(&message))));
+                    }
+                }
+                LeafEffect::Refused(key, cause) => self.leaves[leaf].refused.push((key, cause)),
+                LeafEffect::Redial => {
+                    if let Some((hub, _)) = self.leaves[leaf].socket {
+                        self.connect(leaf, hub);
+                    }
+                }
+                LeafEffect::Changed(_) | LeafEffect::WakeAt(_) => {}
+            }
+        }
+    }
+}
+
+/// A key of this name.
+pub fn key(name: &str) -> Key {
+    Key::new(name.to_owned()).expect("tests name short keys")
+}
+
+fn origin_config(run: u64) -> OriginConfig {
+    OriginConfig { run_id: format!("run-{run}").into(), entropy: run << 56 | 0xabc << 16, loss_window_ms: 1_000, window_ms: 0 }
+}
+
+/// The message as the other end decodes it.
+fn carried<M: wire::Message>(message: &M) -> M {
+    let frame = wire::encode(message).expect("a machine's message fits a frame");
+    wire::decode(&frame).expect("a machine's message is valid")
+}

@@ -1,0 +1,195 @@
+//! The origin's store in memory, with the plain values that a Redis client would read.
+
+use super::text::{PlainKind, PlainView};
+use bytes::Bytes;
+use headwater::{
+    command::{format_score, parse_score},
+    id::{Key, TimestampMs},
+    slot::Slot,
+    state::Kind,
+    store::{Commit, Companion, Expected, KeyCommit, Load, Loaded, Marker, Outcome},
+};
+use std::collections::BTreeMap;
+
+#[derive(Clone, Default)]
+pub struct Store {
+    slots: BTreeMap<Slot, SlotStore>,
+    plain: BTreeMap<Key, PlainValue>,
+    /// How many commits happened.
+    pub commits: usize,
+}
+
+#[derive(Clone, Default)]
+struct SlotStore {
+    marker: Option<Marker>,
+    feed: BTreeMap<Key, u64>,
+    companions: BTreeMap<Key, (Companion, Option<TimestampMs>)>,
+}
+
+#[derive(Clone)]
+struct PlainValue {
+    kind: Kind,
+    elements: BTreeMap<Bytes, Bytes>,
+    deadline: Option<TimestampMs>,
+}
+
+impl Store {
+    pub fn load(&self, load: &Load, now: TimestampMs) -> Loaded {
+        let empty = SlotStore::default();
+        let slot = self.slots.get(&load.slot).unwrap_or(&empty);
+        let changed = load.changed_after.map_or(Vec::new(), |after| {
+            let mut changed: Vec<(Key, u64)> =
+                slot.feed.iter().filter(|(_, seq)| **seq > after).map(|(key, seq)| (key.clone(), *seq)).collect();
+            changed.sort_by_key(|(_, seq)| *seq);
+            changed
+        });
+        Loaded {
+            slot: load.slot,
+            marker: slot.marker.clone(),
+            keys: load.keys.iter().map(|key| (key.clone(), slot.companion(key, now).cloned())).collect(),
+            changed,
+        }
+    }
+
+    pub fn commit(&mut self, commit: &Commit, now: TimestampMs) -> Outcome {
+        let slot = self.slots.entry(commit.slot).or_default();
+        let seq = slot.marker.as_ref().map_or(0, |marker| marker.seq);
+        if slot.marker.as_ref().map(|marker| marker.incarnation) != commit.fence || seq != commit.expected_seq {
+            return Outcome::Stale;
+        }
+        let version = |key: &KeyCommit| slot.companion(&key.key, now).map(|companion| companion.version);
+        let names = |keys: Vec<&KeyCommit>| keys.into_iter().map(|key| key.key.clone()).collect::<Vec<Key>>();
+        let conflicting = names(commit.keys.iter().filter(|key| version(key) != key.expected_version).collect());
+        if !conflicting.is_empty() {
+            return Outcome::Conflict(conflicting);
+        }
+        self.plain.retain(|_, value| value.deadline.is_none_or(|at| at > now));
+        let mut foreign = Vec::new();
+        let mut missing = Vec::new();
+        for key in commit.keys.iter().filter(|key| !key.plain.commands.is_empty()) {
+            match (key.plain.expected, self.plain.get(&key.key).map(|value| value.kind)) {
+                (Expected::Absent | Expected::AbsentOr(_), None) => {}
+                (Expected::Present(expected) | Expected::AbsentOr(expected), Some(kind)) if kind == expected => {}
+                (Expected::Present(_), None) => missing.push(key.key.clone()),
+                (_, Some(_)) => foreign.push(key.key.clone()),
+            }
+        }
+        if !foreign.is_empty() {
+            return Outcome::Foreign(foreign);
+        }
+        if !missing.is_empty() {
+            return Outcome::Missing(missing);
+        }
+        slot.apply(commit, now);
+        for command in commit.keys.iter().flat_map(|key| &key.plain.commands) {
+            self.execute(command);
+        }
+        self.commits += 1;
+        Outcome::Committed
+    }
+
+    pub fn companion(&self, key: &Key, now: TimestampMs) -> Option<&Companion> {
+        self.slots.get(&key.slot()).and_then(|slot| slot.companion(key, now))
+    }
+
+    pub fn marker(&self, key: &Key) -> Option<&Marker> {
+        self.slots.get(&key.slot()).and_then(|slot| slot.marker.as_ref())
+    }
+
+    /// What a plain client reads.
+    pub fn plain_view(&self, key: &Key, now: TimestampMs) -> Option<PlainView> {
+        let value = self.plain.get(key).filter(|value| value.deadline.is_none_or(|at| at > now))?;
+        Some(PlainView { kind: PlainKind(value.kind), deadline: value.deadline, elements: value.elements.clone() })
+    }
+
+    /// The subset of Redis in which the origin writes plain values.
+    fn execute(&mut self, command: &[Bytes]) {
+        let [name, key, arguments @ ..] = command else { panic!("{command:?} names no key") };
+        let key = Key::new(key.clone()).expect("the origin names short keys");
+        let kind = match name.as_ref() {
+            b"SET" | b"INCRBY" => Kind::String,
+            b"SADD" | b"SREM" => Kind::Set,
+            b"HSET" | b"HDEL" => Kind::Hash,
+            b"ZADD" | b"ZREM" => Kind::Board,
+            b"UNLINK" => {
+                self.plain.remove(&key);
+                return;
+            }
+            b"PEXPIREAT" | b"PERSIST" => {
+                let value = self.plain.get_mut(&key).expect("a deadline is set on a value");
+                value.deadline = arguments.first().map(|at| TimestampMs(integer(at)));
+                return;
+            }
+            other => panic!("the origin does not say {other:?}"),
+        };
+        let empty = PlainValue { kind, elements: BTreeMap::new(), deadline: None };
+        let value = self.plain.entry(key.clone()).or_insert(empty);
+        assert_eq!(value.kind, kind, "{command:?} meets another type");
+        match (name.as_ref(), arguments) {
+            (b"SET", [new, options @ ..]) => {
+                value.elements.insert(Bytes::new(), new.clone());
+                if options.is_empty() {
+                    value.deadline = None;
+                }
+            }
+            (b"INCRBY", [by]) => {
+                let before = value.elements.get(&Bytes::new()).map_or(0, integer);
+                value.elements.insert(Bytes::new(), (before + integer(by)).to_string().into());
+            }
+            (b"SADD", members) => value.elements.extend(members.iter().map(|member| (member.clone(), Bytes::new()))),
+            (b"HSET", pairs) => value.elements.extend(pairs.chunks(2).map(|pair| (pair[0].clone(), pair[1].clone()))),
+            (b"ZADD", pairs) => value.elements.extend(pairs.chunks(2).map(|pair| {
+                let score = parse_score(&pair[0]).expect("the origin writes scores");
+                (pair[1].clone(), format_score(score))
+            })),
+            (_, removed) => removed.iter().for_each(|name| {
+                value.elements.remove(name);
+            }),
+        }
+        if value.elements.is_empty() {
+            self.plain.remove(&key);
+        }
+    }
+}
+
+impl SlotStore {
+    fn companion(&self, key: &Key, now: TimestampMs) -> Option<&Companion> {
+        let (companion, expire_at) = self.companions.get(key)?;
+        expire_at.is_none_or(|at| at > now).then_some(companion)
+    }
+
+    fn apply(&mut self, commit: &Commit, now: TimestampMs) {
+        let change = &commit.marker;
+        if let Some((incarnation, run_id, previous)) = &change.open {
+            let hubs = self.marker.take().map(|marker| marker.hubs).unwrap_or_default();
+            let (incarnation, run_id, previous) = (*incarnation, run_id.clone(), *previous);
+            self.marker = Some(Marker { incarnation, run_id, seq: 0, no: change.no, previous, hubs });
+        }
+        let marker = self.marker.as_mut().expect("the first commit of a slot opens its marker");
+        marker.seq = change.seq;
+        marker.no = change.no;
+        marker.hubs.extend(change.hubs.iter().copied());
+        for key in &commit.keys {
+            if self.companion(&key.key, now).is_none() {
+                self.companions.remove(&key.key);
+            }
+            if key.forget {
+                self.companions.remove(&key.key);
+                self.feed.remove(&key.key);
+                continue;
+            }
+            let (companion, expire_at) = self.companions.entry(key.key.clone()).or_default();
+            companion.version = key.version;
+            for name in &key.delete {
+                companion.fields.remove(name);
+            }
+            companion.fields.extend(key.put.iter().cloned());
+            *expire_at = key.expire_at;
+            self.feed.insert(key.key.clone(), key.version);
+        }
+    }
+}
+
+fn integer(text: &Bytes) -> i64 {
+    headwater::command::parse_integer(text).expect("the origin writes integers")
+}

@@ -3,7 +3,7 @@
 use super::{Prepared, Subject};
 use crate::{
     command::{CommandError, Condition, Reply, Selection},
-    state::{Effect, Element, ElementId, Increment, Kind, NewBase},
+    state::{Effect, Element, ElementId, Increment, Kind, NewBase, Sum},
 };
 use bytes::Bytes;
 use std::collections::BTreeMap;
@@ -55,7 +55,8 @@ pub(super) fn increment(
         return Ok(Reply::Nil.into());
     }
     let element = ElementId::Ranked(member.clone());
-    let effect = if increment.is_finite() && (score.is_finite() || present.is_some_and(f64::is_infinite)) {
+    let is_within = increment.is_finite() && sum_stays_finite(&key, &element, increment);
+    let effect = if is_within && (score.is_finite() || present.is_some_and(f64::is_infinite)) {
         Effect::Add { element, by: Increment::Float(increment) }
     } else {
         // Sums stay finite; what leaves the range is a score set outright.
@@ -112,6 +113,17 @@ pub(super) fn range(
         [Some(Reply::Bulk(member.clone())), with_scores.then(|| Reply::score(score))].into_iter().flatten()
     });
     Ok(replies.collect::<Reply>().into())
+}
+
+/// Whether no replica's sum leaves the range of floats by this increment, though the score stays within.
+fn sum_stays_finite(key: &Subject<'_>, element: &ElementId, increment: f64) -> bool {
+    match key.state.element(element).map(|element| &element.sum) {
+        Some(Sum::Float(sum)) => {
+            let mut parts = sum.parts();
+            parts.all(|(_, part)| part.ent.is_none_or(|ent| (ent.acc + increment).is_finite()))
+        }
+        _ => true,
+    }
 }
 
 fn present_score(key: &Subject<'_>, member: &Bytes) -> Result<Option<f64>, CommandError> {

@@ -39,11 +39,11 @@ impl Amount for f64 {
     const ZERO: Self = 0.0;
 
     fn plus(self, other: Self) -> Self {
-        self + other
+        (self + other).clamp(Self::MIN, Self::MAX)
     }
 
     fn minus(self, other: Self) -> Self {
-        self - other
+        (self - other).clamp(Self::MIN, Self::MAX)
     }
 }
 

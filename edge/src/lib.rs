@@ -20,6 +20,7 @@ mod respond;
 mod rest;
 mod router;
 mod shard;
+mod timeout;
 
 pub use directory::Directory;
 pub use hub::Hub;

@@ -13,10 +13,10 @@ pub(crate) const RELAY_BYTES_MAX: usize = FRAME_BYTES_MAX + HEADER_BYTES;
 pub(crate) const REQUEST_ARGUMENTS_MAX: usize = 256 * 1024;
 
 /// How long a request waits for keys from the origin, in milliseconds. Beyond it a client has long given up.
-pub(crate) const REPLY_TIMEOUT_MS: u64 = 30_000;
+pub(crate) const REPLY_TIMEOUT_MS: u32 = 30_000;
 
 /// How long a hub waits for another one to answer what it hands on, in milliseconds. The leaf sends again after it.
-pub(crate) const FORWARD_TIMEOUT_MS: u64 = 10_000;
+pub(crate) const FORWARD_TIMEOUT_MS: u32 = 10_000;
 
 /// Shards of one region: as many as there could be with one slot each would be absurd; a Directory answer stays small.
 pub(crate) const SHARDS_MAX: u16 = 1024;

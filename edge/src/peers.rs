@@ -6,16 +6,14 @@ use crate::{
     directory::{self, Listed, Registration},
     hub::call,
     limits::{FORWARD_TIMEOUT_MS, RELAY_BYTES_MAX},
-    rest,
+    rest, timeout,
 };
-use futures_util::future::{Either, select};
 use headwater::{
     id::ReplicaId,
     message::{HubToLeaf, LeafToHub},
     wire::{self, WireError},
 };
-use std::{pin::pin, time::Duration};
-use worker::{Delay, Env, Fetch, Headers, Method, Request, RequestInit, Response, Stub, js_sys};
+use worker::{Env, Fetch, Headers, Method, Request, RequestInit, Response, Stub, js_sys};
 
 /// Another object could not be reached.
 #[derive(Debug, thiserror::Error)]
@@ -71,11 +69,7 @@ pub(crate) async fn register(env: &Env, name: &str, hub: ReplicaId) -> worker::R
 
 /// Hands a leaf's message to the hub of this identity, wherever it is, and brings back what the leaf is to be told.
 pub(crate) async fn relay(env: &Env, hub: ReplicaId, message: &LeafToHub) -> Result<HubToLeaf, PeerError> {
-    let exchange = pin!(exchange(env, hub, message));
-    match select(exchange, Delay::from(Duration::from_millis(FORWARD_TIMEOUT_MS))).await {
-        Either::Left((answer, _)) => answer,
-        Either::Right(_) => Err(PeerError::TimedOut),
-    }
+    timeout::within(FORWARD_TIMEOUT_MS, exchange(env, hub, message)).await.unwrap_or(Err(PeerError::TimedOut))
 }
 
 async fn exchange(env: &Env, hub: ReplicaId, message: &LeafToHub) -> Result<HubToLeaf, PeerError> {

@@ -23,13 +23,40 @@ pub enum Fault {
     MarkerNotRewound,
     StableAtCommit,
     DeadDotsForgottenAtCommit,
-    CommitWithoutVersion,
     CommitWithoutFence,
     CursorJumpsGap,
     CursorSurvivesIncarnation,
     TombstoneDroppedAtOnce,
     OwnPendingNotObserved,
     IdempotencyForgotten,
+}
+
+#[cfg(feature = "mutants")]
+impl Fault {
+    /// All faults.
+    pub const ALL: [Self; 21] = [
+        Self::CausalKeepsRemoved,
+        Self::CausalDropsUnseen,
+        Self::CutTakesWholeSum,
+        Self::CutIgnored,
+        Self::EntryNotRestarted,
+        Self::WipeWithoutCuts,
+        Self::WipeForgetsDots,
+        Self::DeadlineTakesEarlier,
+        Self::DeadlineIgnoresEpoch,
+        Self::WatermarkNotStored,
+        Self::SessionFollowsRoamer,
+        Self::MarkerJumpsGap,
+        Self::MarkerNotRewound,
+        Self::StableAtCommit,
+        Self::DeadDotsForgottenAtCommit,
+        Self::CommitWithoutFence,
+        Self::CursorJumpsGap,
+        Self::CursorSurvivesIncarnation,
+        Self::TombstoneDroppedAtOnce,
+        Self::OwnPendingNotObserved,
+        Self::IdempotencyForgotten,
+    ];
 }
 
 #[cfg(feature = "mutants")]

@@ -13,7 +13,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::panic))]
 
 #[macro_use]
-mod fault;
+pub mod fault;
 
 pub mod command;
 pub mod exec;

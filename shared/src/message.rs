@@ -90,6 +90,10 @@ pub enum HubToLeaf {
         delta: KeyDelta,
         /// Whether the hub holds the key as the origin has it, or knows only its own writes.
         held: bool,
+        /// The connection's session, and up to where its operations are in this state or refused.
+        session: SessionId,
+        /// See `session`.
+        watermark: Seq,
     },
     /// The hub woke up without memory of this connection: say hello again.
     Again,

@@ -17,7 +17,7 @@ const ANSWER_DEADLINE: Duration = Duration::from_secs(40);
 
 /// A client that sends these headers with every request.
 #[derive(Clone)]
-pub struct Http {
+pub(crate) struct Http {
     base: String,
     headers: HeaderMap,
     client: Client<HttpConnector, Full<Bytes>>,
@@ -25,63 +25,57 @@ pub struct Http {
 
 /// What came back.
 #[derive(Debug)]
-pub struct Answer {
-    pub status: StatusCode,
-    pub headers: HeaderMap,
-    pub body: Bytes,
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
 }
 
 impl Http {
-    pub fn new(base: &str) -> Self {
+    pub(crate) fn new(base: &str) -> Self {
         let client = Client::builder(TokioExecutor::new()).build_http();
         Self { base: base.to_owned(), headers: HeaderMap::new(), client }
     }
 
     /// The same client with one more header.
-    pub fn with(&self, name: &'static str, value: &str) -> Self {
+    pub(crate) fn with(&self, name: &'static str, value: &str) -> Self {
         let mut with = self.clone();
         with.headers.insert(HeaderName::from_static(name), HeaderValue::from_str(value).unwrap());
         with
     }
 
-    /// The same client without a header.
-    pub fn without(&self, name: &str) -> Self {
-        let mut without = self.clone();
-        without.headers.remove(name);
-        without
-    }
-
     /// One command, `POST /`.
-    pub async fn command(&self, command: Value) -> Answer {
+    pub(crate) async fn command(&self, command: Value) -> Answer {
         self.post("/", command.to_string()).await
     }
 
     /// The reply to one command, written as a line with single spaces between the arguments.
-    pub async fn run(&self, line: &str) -> Result<Value, String> {
+    pub(crate) async fn run(&self, line: &str) -> Result<Value, String> {
         self.command(Value::from_iter(line.split(' '))).await.reply()
     }
 
     /// The replies to a pipeline.
-    pub async fn pipeline(&self, commands: Value) -> Vec<Result<Value, String>> {
+    pub(crate) async fn pipeline(&self, commands: Value) -> Vec<Result<Value, String>> {
         let answer = self.post("/pipeline", commands.to_string()).await;
         assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
         answer.json().as_array().unwrap().iter().map(reply).collect()
     }
 
-    pub async fn post(&self, path: &str, body: impl Into<Bytes>) -> Answer {
+    pub(crate) async fn post(&self, path: &str, body: impl Into<Bytes>) -> Answer {
         self.send(Method::POST, path, body.into()).await.unwrap()
     }
 
-    pub async fn get(&self, path: &str) -> Answer {
+    pub(crate) async fn get(&self, path: &str) -> Answer {
         self.send(Method::GET, path, Bytes::new()).await.unwrap()
     }
 
     /// One request, or why there was no answer to it.
-    pub async fn send(&self, method: Method, path: &str, body: Bytes) -> Result<Answer, String> {
+    pub(crate) async fn send(&self, method: Method, path: &str, body: Bytes) -> Result<Answer, String> {
         let mut request = Request::builder().method(method).uri(format!("{}{path}", self.base));
         request.headers_mut().unwrap().extend(self.headers.clone());
         let exchange = async {
-            let response = self.client.request(request.body(Full::new(body)).unwrap()).await.map_err(|e| e.to_string())?;
+            let response =
+                self.client.request(request.body(Full::new(body)).unwrap()).await.map_err(|e| e.to_string())?;
             let (head, body) = response.into_parts();
             let body = body.collect().await.map_err(|e| e.to_string())?.to_bytes();
             Ok(Answer { status: head.status, headers: head.headers, body })
@@ -91,28 +85,28 @@ impl Http {
 }
 
 impl Answer {
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
 
     /// `{"result": …}` or `{"error": "…"}`, whose status must fit.
-    pub fn reply(&self) -> Result<Value, String> {
+    pub(crate) fn reply(&self) -> Result<Value, String> {
         let reply = reply(&self.json());
         assert_eq!(reply.is_ok(), self.status == StatusCode::OK, "{self:?}");
         reply
     }
 
     /// The error of a request that was refused with this status.
-    pub fn refusal(&self, status: u16) -> String {
+    pub(crate) fn refusal(&self, status: u16) -> String {
         assert_eq!(self.status.as_u16(), status, "{self:?}");
         reply(&self.json()).unwrap_err()
     }
 
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).map(|value| value.to_str().unwrap())
     }
 
-    pub fn is_provisional(&self) -> bool {
+    pub(crate) fn is_provisional(&self) -> bool {
         self.header("headwater-provisional") == Some("true")
     }
 }

@@ -12,26 +12,26 @@ use tokio::time::{Instant, sleep};
 
 use super::http::Http;
 
-pub const TOKEN: &str = "a client's token";
-pub const ORIGIN_TOKEN: &str = "the origin's token";
+pub(crate) const TOKEN: &str = "a client's token";
+pub(crate) const ORIGIN_TOKEN: &str = "the origin's token";
 
 /// How long a condition may take to come about.
 const DEADLINE: Duration = Duration::from_secs(20);
 
 /// A running edge. Its directory goes with it, unless the test fails.
-pub struct Region {
-    pub edge: Edge,
+pub(crate) struct Region {
+    pub(crate) edge: Edge,
     dir: PathBuf,
 }
 
 impl Region {
     /// The region `eu`, alone.
-    pub async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         Self::named("eu", free_port().unwrap(), BTreeMap::new()).await
     }
 
     /// A region with peers.
-    pub async fn named(region: &str, port: u16, peers: BTreeMap<String, String>) -> Self {
+    pub(crate) async fn named(region: &str, port: u16, peers: BTreeMap<String, String>) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let dir = std::env::temp_dir().join(format!("headwater-edge-{}-{count}", std::process::id()));
@@ -51,33 +51,33 @@ impl Region {
     }
 
     /// A client with the clients' token.
-    pub fn http(&self) -> Http {
+    pub(crate) fn http(&self) -> Http {
         self.stranger().with("authorization", &format!("Bearer {TOKEN}"))
     }
 
     /// A client with the origin's token.
-    pub fn origin(&self) -> Http {
+    pub(crate) fn origin(&self) -> Http {
         self.stranger().with("authorization", &format!("Bearer {ORIGIN_TOKEN}"))
     }
 
     /// A client without a token.
-    pub fn stranger(&self) -> Http {
+    pub(crate) fn stranger(&self) -> Http {
         Http::new(&self.edge.url())
     }
 
     /// SIGKILL, and a new start over the same files.
-    pub async fn kill_and_restart(&mut self) {
+    pub(crate) async fn kill_and_restart(&mut self) {
         self.edge.kill();
         self.edge.restart().await.unwrap();
     }
 
     /// What `GET /v1/status` says.
-    pub async fn status(&self) -> Value {
+    pub(crate) async fn status(&self) -> Value {
         self.stranger().get("/v1/status").await.json()
     }
 
     /// Waits until the status has this value under `name`.
-    pub async fn until(&self, name: &str, value: impl Into<Value>) {
+    pub(crate) async fn until(&self, name: &str, value: impl Into<Value>) {
         let value = value.into();
         let deadline = Instant::now() + DEADLINE;
         loop {

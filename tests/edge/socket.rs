@@ -21,27 +21,27 @@ use super::region::{ORIGIN_TOKEN, Region, TOKEN};
 const DEADLINE: Duration = Duration::from_secs(20);
 
 /// An open socket.
-pub struct Socket {
+pub(crate) struct Socket {
     stream: WebSocketStream<MaybeTlsStream<TcpStream>>,
     /// The subprotocol that the server selected.
-    pub protocol: Option<String>,
+    pub(crate) protocol: Option<String>,
 }
 
 impl Socket {
     /// A leaf's socket, with the token in the query.
-    pub async fn leaf(region: &Region) -> Self {
+    pub(crate) async fn leaf(region: &Region) -> Self {
         let token = TOKEN.replace(' ', "%20");
         Self::open(region, &format!("/v1/leaf?token={token}"), &[]).await.unwrap()
     }
 
     /// A daemon's socket to the hub of this name.
-    pub async fn origin(region: &Region, hub: &str) -> Self {
+    pub(crate) async fn origin(region: &Region, hub: &str) -> Self {
         let bearer = format!("Bearer {ORIGIN_TOKEN}");
         Self::open(region, &format!("/v1/origin?hub={hub}"), &[("authorization", &bearer)]).await.unwrap()
     }
 
     /// A socket, or the status with which the upgrade was refused.
-    pub async fn open(region: &Region, path: &str, headers: &[(&'static str, &str)]) -> Result<Self, u16> {
+    pub(crate) async fn open(region: &Region, path: &str, headers: &[(&'static str, &str)]) -> Result<Self, u16> {
         let url = format!("{}{path}", region.edge.url().replace("http:", "ws:"));
         let mut request = url.into_client_request().unwrap();
         for (name, value) in headers {
@@ -57,16 +57,16 @@ impl Socket {
         }
     }
 
-    pub async fn send<M: Wire>(&mut self, message: &M) {
+    pub(crate) async fn send<M: Wire>(&mut self, message: &M) {
         self.send_raw(Message::binary(wire::encode(message).unwrap())).await;
     }
 
-    pub async fn send_raw(&mut self, message: Message) {
+    pub(crate) async fn send_raw(&mut self, message: Message) {
         self.stream.send(message).await.unwrap();
     }
 
     /// The next message.
-    pub async fn receive<M: Wire>(&mut self) -> M {
+    pub(crate) async fn receive<M: Wire>(&mut self) -> M {
         match self.next().await {
             Message::Binary(frame) => wire::decode(&frame).unwrap(),
             other => panic!("{other:?}"),
@@ -74,7 +74,7 @@ impl Socket {
     }
 
     /// The next message that `pick` takes; those before it are dropped.
-    pub async fn receive_some<M: Wire + Debug, R>(&mut self, mut pick: impl FnMut(M) -> Option<R>) -> R {
+    pub(crate) async fn receive_some<M: Wire + Debug, R>(&mut self, mut pick: impl FnMut(M) -> Option<R>) -> R {
         loop {
             if let Some(picked) = pick(self.receive().await) {
                 return picked;
@@ -83,7 +83,7 @@ impl Socket {
     }
 
     /// The code and reason with which the hub closes; messages before it are dropped.
-    pub async fn closed(&mut self) -> Option<(u16, String)> {
+    pub(crate) async fn closed(&mut self) -> Option<(u16, String)> {
         loop {
             if let Message::Close(frame) = self.next().await {
                 return frame.map(|CloseFrame { code, reason }| (code.into(), reason.to_string()));
@@ -92,7 +92,7 @@ impl Socket {
     }
 
     /// Closes, and waits until the hub has closed too.
-    pub async fn close(mut self) {
+    pub(crate) async fn close(mut self) {
         self.stream.close(None).await.unwrap();
         while let Some(Ok(_)) = timeout(DEADLINE, self.stream.next()).await.unwrap() {}
     }
@@ -104,15 +104,15 @@ impl Socket {
 }
 
 /// A leaf that has introduced itself.
-pub struct Leaf {
-    pub socket: Socket,
-    pub session: SessionId,
-    pub watermark: Seq,
+pub(crate) struct Leaf {
+    pub(crate) socket: Socket,
+    pub(crate) session: SessionId,
+    pub(crate) watermark: Seq,
 }
 
 impl Leaf {
     /// Says hello on a new socket, going on with `resume`.
-    pub async fn hello(region: &Region, client: u128, resume: Option<SessionId>) -> Self {
+    pub(crate) async fn hello(region: &Region, client: u128, resume: Option<SessionId>) -> Self {
         let mut socket = Socket::leaf(region).await;
         let hello = LeafToHub::Hello { client: ClientId(client), lifetime: Lifetime::Tab, resume };
         socket.send(&hello).await;
@@ -123,13 +123,13 @@ impl Leaf {
     }
 
     /// Sends increments of `key` by 1, numbered from `first`, and returns the verdicts.
-    pub async fn increment(&mut self, key: &str, first: u64, count: usize) -> Verdicts {
+    pub(crate) async fn increment(&mut self, key: &str, first: u64, count: usize) -> Verdicts {
         let session = self.session;
         self.operate(session, first, vec![increment(key); count]).await
     }
 
     /// Sends operations of a session, numbered from `first`, and returns the verdicts. States before it are dropped.
-    pub async fn operate(&mut self, session: SessionId, first: u64, operations: Vec<Operation>) -> Verdicts {
+    pub(crate) async fn operate(&mut self, session: SessionId, first: u64, operations: Vec<Operation>) -> Verdicts {
         self.socket.send(&batch(session, first, operations)).await;
         self.socket.receive_some(|message| Verdicts::of(message, session)).await
     }
@@ -137,14 +137,15 @@ impl Leaf {
 
 /// What a hub says of a session's operations.
 #[derive(Clone, PartialEq, Debug)]
-pub struct Verdicts {
-    pub through: Seq,
-    pub accepted: Vec<(Seq, No)>,
-    pub refused: Vec<(Seq, CommandError)>,
+pub(crate) struct Verdicts {
+    pub(crate) through: Seq,
+    /// Each with the hub's numbers that it took, `(after, through]`.
+    pub(crate) accepted: Vec<(Seq, No, No)>,
+    pub(crate) refused: Vec<(Seq, CommandError)>,
 }
 
 impl Verdicts {
-    pub fn of(message: HubToLeaf, of: SessionId) -> Option<Self> {
+    pub(crate) fn of(message: HubToLeaf, of: SessionId) -> Option<Self> {
         match message {
             HubToLeaf::Verdicts { session, through, accepted, refused } if session == of => {
                 Some(Self { through, accepted, refused })
@@ -156,24 +157,24 @@ impl Verdicts {
 }
 
 /// A batch of operations of which the leaf knows no verdict.
-pub fn batch(session: SessionId, first: u64, operations: Vec<Operation>) -> LeafToHub {
+pub(crate) fn batch(session: SessionId, first: u64, operations: Vec<Operation>) -> LeafToHub {
     LeafToHub::Operations { session, settled: Seq(0), first: Seq(first), operations }
 }
 
 /// INCR, as a leaf prepares it.
-pub fn increment(key: &str) -> Operation {
+pub(crate) fn increment(key: &str) -> Operation {
     Operation {
         key: self::key(key),
         at: now(),
-        effects: vec![Effect::Add { element: ElementId::Value, by: Increment::Int(1) }],
+        effects: vec![Effect::Add { element: ElementId::String, by: Increment::Int(1) }],
     }
 }
 
-pub fn key(name: &str) -> Key {
+pub(crate) fn key(name: &str) -> Key {
     Key::new(name.to_owned()).unwrap()
 }
 
-pub fn now() -> TimestampMs {
+pub(crate) fn now() -> TimestampMs {
     let since_epoch = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
     TimestampMs(since_epoch.as_millis().try_into().unwrap())
 }

@@ -7,10 +7,9 @@ mod rows;
 mod shell;
 mod sockets;
 
-use crate::{limits::REPLY_TIMEOUT_MS, respond, rest::Shape};
+use crate::{limits::REPLY_TIMEOUT_MS, respond, rest::Shape, timeout};
 use call::{Commands, Status};
 use futures_channel::oneshot;
-use futures_util::future::{Either, select};
 use headwater::{
     hub::{Connection, HubInput},
     message::{LeafToHub, OriginToHub},
@@ -18,9 +17,9 @@ use headwater::{
 };
 use shell::{Answer, Shell, ShellError};
 use sockets::{Attachment, CLOSE_PROTOCOL, CLOSE_UNSUPPORTED, Peer};
-use std::{rc::Rc, time::Duration};
+use std::rc::Rc;
 use worker::{
-    Delay, DurableObject, Env, Request, Response, Result, State, WebSocket, WebSocketIncomingMessage, console_error,
+    DurableObject, Env, Request, Response, Result, State, WebSocket, WebSocketIncomingMessage, console_error,
     durable_object,
 };
 
@@ -99,11 +98,13 @@ impl Hub {
         }
         let asked = self.shell.ask(|request| HubInput::Commands { request, commands, idempotency })?;
         match self.answer(asked).await {
-            Some(Answer::Replies(results, provisional)) => {
+            Ok(Answer::Replies(results, provisional)) => {
                 let (status, body) = shape.answer(&results, encoding);
                 Ok(respond::replies(status, body, provisional)?)
             }
-            _ => Ok(respond::error(504, &TIMED_OUT)?),
+            // The machine answers commands with replies only.
+            Ok(Answer::Relayed(_)) => Ok(respond::error(500, &INTERRUPTED)?),
+            Err((status, text)) => Ok(respond::error(status, &text)?),
         }
     }
 
@@ -114,11 +115,13 @@ impl Hub {
         };
         let asked = self.shell.ask(|request| HubInput::Relay(request, message))?;
         match self.answer(asked).await {
-            Some(Answer::Relayed(message)) => match wire::encode(&message) {
+            Ok(Answer::Relayed(message)) => match wire::encode(&message) {
                 Ok(frame) => Ok(Response::from_bytes(frame)?),
                 Err(error) => Ok(respond::error(500, &format_args!("ERR Headwater: {error}"))?),
             },
-            _ => Ok(respond::error(504, &TIMED_OUT)?),
+            // The machine answers a relay with a message only.
+            Ok(Answer::Replies(..)) => Ok(respond::error(500, &INTERRUPTED)?),
+            Err((status, text)) => Ok(respond::error(status, &text)?),
         }
     }
 
@@ -134,17 +137,20 @@ impl Hub {
         })?)
     }
 
-    /// The answer, unless it takes too long or the machine is dropped first.
-    async fn answer(&self, (request, mut receiver): (u64, oneshot::Receiver<Answer>)) -> Option<Answer> {
+    /// The answer, unless it takes too long or the machine is dropped first: then the status and text to answer with.
+    async fn answer(
+        &self,
+        (request, mut receiver): (u64, oneshot::Receiver<Answer>),
+    ) -> Result<Answer, (u16, &'static str)> {
         if let Ok(Some(answer)) = receiver.try_recv() {
-            return Some(answer);
+            return Ok(answer);
         }
-        let timeout = Delay::from(Duration::from_millis(REPLY_TIMEOUT_MS));
-        match select(receiver, timeout).await {
-            Either::Left((answer, _)) => answer.ok(),
-            Either::Right(_) => {
+        match timeout::within(REPLY_TIMEOUT_MS, receiver).await {
+            Some(Ok(answer)) => Ok(answer),
+            Some(Err(oneshot::Canceled)) => Err((503, INTERRUPTED)),
+            None => {
                 self.shell.give_up(request);
-                None
+                Err((504, TIMED_OUT))
             }
         }
     }

@@ -58,9 +58,10 @@ impl Hub {
     pub(super) fn stable(&mut self, slots: Vec<(Slot, No)>) {
         for (slot, no) in slots {
             let Some(state) = self.slots.get_mut(&slot) else { continue };
-            // A daemon never calls stable what it has not called committed.
-            let no = no.min(state.committed);
             if no > state.stable {
+                // What is stable is committed, also where that message is still on its way.
+                state.committed = state.committed.max(no);
+                state.sent = state.sent.max(no);
                 state.stable = no;
                 self.dirty.insert(RowId::Slot(slot));
                 self.forget_settled(slot, no);

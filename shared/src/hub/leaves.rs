@@ -9,16 +9,26 @@ use crate::{
     id::{ClientId, Key, No, Seq, SessionId, TimestampMs},
     limits::{TICKET_ISOLATE_MS, TICKET_TAB_MS},
     message::{HubToLeaf, LeafToHub, Lifetime},
-    state::{ElementId, Touched},
+    state::{ElementId, KeyDelta, Touched},
 };
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A leaf's socket.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct LeafSocket {
+    session: SessionId,
     subscriptions: BTreeSet<Key>,
     pushes: u64,
+}
+
+impl LeafSocket {
+    /// The next push to this leaf.
+    fn push(&mut self, key: &Key, delta: KeyDelta, held: bool, sessions: &BTreeMap<SessionId, Session>) -> HubToLeaf {
+        self.pushes = self.pushes.saturating_add(1);
+        let watermark = sessions.get(&self.session).map(|session| session.watermark).unwrap_or_default();
+        HubToLeaf::State { push: self.pushes, key: key.clone(), delta, held, session: self.session, watermark }
+    }
 }
 
 /// A leaf's session with this hub.
@@ -100,9 +110,8 @@ impl Hub {
                 self.effects.push(HubEffect::Forward { connection, hub: session.hub, message });
             }
             LeafToHub::Operations { session, settled, first, operations } => {
-                // What became of the operations comes after the pushes that show them.
+                // What became of the operations comes before the pushes that show them.
                 let answer = self.settle(session, settled, first, &operations, now);
-                self.show_changes();
                 self.effects.push(HubEffect::ToLeaf(connection, answer));
             }
             LeafToHub::Subscribe(keys) => self.subscribe(connection, keys),
@@ -136,7 +145,6 @@ impl Hub {
         resume: Option<SessionId>,
         now: TimestampMs,
     ) {
-        self.leaves.insert(connection, LeafSocket::default());
         let resumed = resume.filter(|id| {
             let is_open = self.sessions.get(id).is_some_and(|session| now < session.until);
             is_open && id.hub == self.id && id.client == client
@@ -145,6 +153,7 @@ impl Hub {
             self.effects.push(HubEffect::ToLeaf(connection, HubToLeaf::Expired(ended)));
         }
         let id = resumed.unwrap_or_else(|| self.open_session(client, lifetime, now));
+        self.leaves.insert(connection, LeafSocket { session: id, subscriptions: BTreeSet::new(), pushes: 0 });
         let Some(session) = self.sessions.get(&id) else { return };
         let welcome = HubToLeaf::Welcome {
             hub: self.id,
@@ -226,14 +235,8 @@ impl Hub {
     /// Shows a key whole to one leaf.
     fn push_whole(&mut self, connection: Connection, key: &Key) {
         let (Some(socket), Some(entry)) = (self.leaves.get_mut(&connection), self.keys.get(key)) else { return };
-        socket.pushes = socket.pushes.saturating_add(1);
-        let state = HubToLeaf::State {
-            push: socket.pushes,
-            key: key.clone(),
-            delta: entry.state.to_complete_delta(),
-            held: entry.is_held,
-        };
-        self.effects.push(HubEffect::ToLeaf(connection, state));
+        let push = socket.push(key, entry.state.to_complete_delta(), entry.is_held, &self.sessions);
+        self.effects.push(HubEffect::ToLeaf(connection, push));
     }
 
     /// Shows a key whole to all of its leaves.
@@ -273,14 +276,8 @@ impl Hub {
                 }
                 let ctx = || entry.state.header().ctx.clone();
                 let delta = delta.get_or_insert_with(|| entry.state.to_delta(ctx(), touched.elements.keys()));
-                socket.pushes = socket.pushes.saturating_add(1);
-                let state = HubToLeaf::State {
-                    push: socket.pushes,
-                    key: key.clone(),
-                    delta: delta.clone(),
-                    held: entry.is_held,
-                };
-                self.effects.push(HubEffect::ToLeaf(*connection, state));
+                let push = socket.push(&key, delta.clone(), entry.is_held, &self.sessions);
+                self.effects.push(HubEffect::ToLeaf(*connection, push));
             }
         }
     }

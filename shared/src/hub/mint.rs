@@ -217,10 +217,11 @@ fn extend_cut<A: Amount>(
     added: impl Iterator<Item = (No, A)>,
 ) -> (Vec<SeenCut<A>>, Option<A>) {
     let seen_to = cuts.iter().find(|seen| seen.replica == own).map_or(No::ZERO, |seen| seen.cut.m);
-    let Some(Part { ent: Some(ent), .. }) = num.part(own) else { return (cuts, None) };
+    let Some(Part { ent: Some(ent), cut }) = num.part(own) else { return (cuts, None) };
+    let cut_at = cut.map_or(ent.o, |cut| cut.m.max(ent.o)).max(seen_to);
     let mut is_any = false;
     let mut sum = A::ZERO;
-    for (_, by) in added.filter(|(no, _)| *no > seen_to && *no > ent.o) {
+    for (_, by) in added.filter(|(no, _)| *no > cut_at) {
         is_any = true;
         sum = sum.plus(by);
     }

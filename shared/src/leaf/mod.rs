@@ -40,6 +40,8 @@ pub struct Leaf {
     /// The view of keys with open operations.
     overlay: BTreeMap<Key, KeyState>,
     pending: Vec<Pending>,
+    /// Pushes that may show an operation of which this leaf has no verdict yet, in order.
+    deferred: BTreeMap<Key, Vec<Push>>,
     subscriptions: BTreeSet<Key>,
     pushes: u64,
     last_local: No,
@@ -51,6 +53,15 @@ pub struct Leaf {
 struct Base {
     state: KeyState,
     is_held: bool,
+}
+
+/// What a hub showed of a key.
+#[derive(Debug)]
+struct Push {
+    delta: KeyDelta,
+    is_held: bool,
+    session: SessionId,
+    watermark: Seq,
 }
 
 impl Leaf {
@@ -66,6 +77,7 @@ impl Leaf {
             base: BTreeMap::new(),
             overlay: BTreeMap::new(),
             pending: Vec::new(),
+            deferred: BTreeMap::new(),
             subscriptions: BTreeSet::new(),
             pushes: 0,
             last_local: No::ZERO,
@@ -89,6 +101,7 @@ impl Leaf {
                 for key in &keys {
                     self.subscriptions.remove(key);
                     self.base.remove(key);
+                    self.deferred.remove(key);
                 }
                 self.drop_shown();
                 for key in &keys {
@@ -198,8 +211,11 @@ impl Leaf {
                     let is_of_it = pending.sent.is_some_and(|(own, _)| own == session) && !pending.is_settled();
                     is_of_it.then_some(CommandError::SessionEnded)
                 });
+                self.show_deferred();
             }
-            HubToLeaf::State { push, key, delta, held } => self.state(push, &key, &delta, held),
+            HubToLeaf::State { push, key, delta, held, session, watermark } => {
+                self.state(push, key, Push { delta, is_held: held, session, watermark });
+            }
             HubToLeaf::Again => self.hello(),
             HubToLeaf::Refused(_) => {
                 self.is_connected = false;
@@ -234,6 +250,7 @@ impl Leaf {
             cause.map(|(_, cause)| cause.clone())
         });
         self.drop_shown();
+        self.show_deferred();
         let mut keys = settled_keys;
         keys.retain(|key| self.overlay.contains_key(key));
         for key in &keys {
@@ -265,23 +282,50 @@ impl Leaf {
         }
     }
 
-    fn state(&mut self, push: u64, key: &Key, delta: &KeyDelta, held: bool) {
-        if push != self.pushes.saturating_add(1) {
+    fn state(&mut self, number: u64, key: Key, push: Push) {
+        if number != self.pushes.saturating_add(1) {
             // One was lost: a delta that lists only what changed cannot be joined on top.
             self.is_connected = false;
             self.effects.push(LeafEffect::Redial);
             return;
         }
-        self.pushes = push;
-        if !self.subscriptions.contains(key) {
+        self.pushes = number;
+        if self.subscriptions.contains(&key) {
+            self.deferred.entry(key).or_default().push(push);
+            self.show_deferred();
+        }
+    }
+
+    /// Joins the pushes that wait for no verdict any more. One that already shows an operation whose verdict is still on
+    /// its way would show it twice.
+    fn show_deferred(&mut self) {
+        let mut changed = Vec::new();
+        for (key, pushes) in &mut self.deferred {
+            while let Some(push) = pushes.first() {
+                let is_early = self.pending.iter().any(|pending| {
+                    let may_show = |(session, seq)| session != push.session || seq <= push.watermark;
+                    pending.key() == key && !pending.is_settled() && pending.sent.is_some_and(may_show)
+                });
+                if is_early {
+                    break;
+                }
+                let push = pushes.remove(0);
+                let base = self.base.entry(key.clone()).or_default();
+                let _ = base.state.join(&push.delta);
+                base.is_held = push.is_held;
+                changed.push(key.clone());
+            }
+        }
+        self.deferred.retain(|_, pushes| !pushes.is_empty());
+        if changed.is_empty() {
             return;
         }
-        let base = self.base.entry(key.clone()).or_default();
-        let _ = base.state.join(delta);
-        base.is_held = held;
+        changed.dedup();
         self.drop_shown();
-        self.rebuild(key);
-        self.effects.push(LeafEffect::Changed(vec![key.clone()]));
+        for key in &changed {
+            self.rebuild(key);
+        }
+        self.effects.push(LeafEffect::Changed(changed));
     }
 
     /// Drops settled operations that the base shows, or that no base will ever show.

@@ -126,7 +126,7 @@ impl Origin {
         } else {
             let commit = Commit {
                 slot,
-                fence: work.marker.as_ref().map(|marker| marker.incarnation).filter(|_| !fault!(CommitWithoutFence)),
+                fence: work.marker.as_ref().map(|marker| marker.incarnation),
                 expected_seq: work.seq(),
                 marker: change.clone(),
                 keys,

@@ -4,6 +4,7 @@
 //! message passes through its wire form and every row through the hub's storage. No IO, so it runs on wasm too.
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses its own part")]
 
+pub mod corpus;
 pub mod history;
 mod store;
 pub mod text;

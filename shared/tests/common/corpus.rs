@@ -1,0 +1,346 @@
+//! One value of every message, variant and row of the format, for the golden files.
+
+use super::{START, World, key};
+use bytes::Bytes;
+use headwater::{
+    command::{CommandError, CommandName, Part},
+    hlc::Hlc,
+    hub::RowId,
+    id::{ClientId, Dot, Key, No, ReplicaId, Seq, SessionId, TimestampMs},
+    message::{Cursor, HubToLeaf, HubToOrigin, LeafToHub, Lifetime, OriginToHub, SlotDelta},
+    slot::Slot,
+    state::{
+        Ctx, Cut, DeadlineChange, Effect, ElementId, Increment, KeyDelta, KeyState, Mint, NewBase, Operation,
+        SeenCut, SeenCuts,
+    },
+    wire::{Message, encode},
+};
+
+/// Every golden file: its name, and its lines as (name, bytes).
+pub fn files() -> Vec<(&'static str, Vec<(String, Vec<u8>)>)> {
+    let rows = rows().into_iter().map(|(name, id)| (name.to_owned(), id.to_bytes())).collect();
+    vec![
+        ("leaf_to_hub", frames(leaf_to_hub())),
+        ("hub_to_leaf", frames(hub_to_leaf())),
+        ("hub_to_origin", frames(hub_to_origin())),
+        ("origin_to_hub", frames(origin_to_hub())),
+        ("row_ids", rows),
+        ("stored", stored()),
+    ]
+}
+
+fn frames<M: Message>(messages: Vec<(&'static str, M)>) -> Vec<(String, Vec<u8>)> {
+    let frame = |message: &M| encode(message).expect("the corpus fits a frame");
+    messages.into_iter().map(|(name, message)| (name.to_owned(), frame(&message))).collect()
+}
+
+pub fn leaf_to_hub() -> Vec<(&'static str, LeafToHub)> {
+    let hello = |lifetime, resume| LeafToHub::Hello { client: client(), lifetime, resume };
+    let operations = LeafToHub::Operations {
+        session: session(),
+        settled: Seq(6),
+        first: Seq(7),
+        operations: vec![
+            Operation { key: key("k"), at: START, effects: effects() },
+            Operation { key: key("{a}b"), at: TimestampMs(-1), effects: vec![Effect::Deadline(DeadlineChange::Open(None))] },
+        ],
+    };
+    vec![
+        ("hello_tab", hello(Lifetime::Tab, None)),
+        ("hello_isolate_resuming", hello(Lifetime::Isolate, Some(session()))),
+        ("operations", operations),
+        ("subscribe", LeafToHub::Subscribe(keys())),
+        ("unsubscribe", LeafToHub::Unsubscribe(keys())),
+    ]
+}
+
+pub fn hub_to_leaf() -> Vec<(&'static str, HubToLeaf)> {
+    let (session, watermark) = (session(), Seq(5));
+    let welcome =
+        HubToLeaf::Welcome { hub: replica(1), now: START, session, until: START.plus_ms(3_600_000), watermark };
+    let verdicts = HubToLeaf::Verdicts {
+        session,
+        through: Seq(300),
+        accepted: vec![(Seq(6), No(9), No(11)), (Seq(7), No(11), No(11))],
+        refused: errors().into_iter().zip(8..).map(|(error, seq)| (Seq(seq), error)).collect(),
+    };
+    let state = |push, delta, held| HubToLeaf::State { push, key: key("k"), delta, held, session, watermark };
+    vec![
+        ("welcome", welcome),
+        ("verdicts", verdicts),
+        ("expired", HubToLeaf::Expired(session)),
+        ("state_complete", state(1, full_key().to_complete_delta(), true)),
+        ("state_change", state(u64::MAX, change(), false)),
+        ("state_empty", state(2, KeyState::default().to_complete_delta(), true)),
+        ("again", HubToLeaf::Again),
+        ("refused", HubToLeaf::Refused("why \u{e9}".to_owned())),
+    ]
+}
+
+pub fn hub_to_origin() -> Vec<(&'static str, HubToOrigin)> {
+    let slot = key("k").slot();
+    let hello = HubToOrigin::Hello {
+        hub: replica(1),
+        name: "eu/0".to_owned(),
+        now: START,
+        unstable: vec![Slot::of(b""), slot],
+    };
+    let last = SlotDelta { slot, from: No(3), to: No(300), keys: vec![(key("k"), full_key().to_complete_delta())] };
+    let part = SlotDelta { to: No(3), keys: vec![(key("k"), change())], ..last.clone() };
+    vec![
+        ("hello", hello),
+        ("held", HubToOrigin::Held(vec![(slot, cursor(), vec![key("k")]), (Slot::of(b""), Cursor::default(), vec![])])),
+        ("delta", HubToOrigin::Delta(vec![part, last])),
+        ("subscribe", HubToOrigin::Subscribe(keys())),
+        ("unsubscribe", HubToOrigin::Unsubscribe(keys())),
+        ("gap", HubToOrigin::Gap(slot, cursor())),
+    ]
+}
+
+pub fn origin_to_hub() -> Vec<(&'static str, OriginToHub)> {
+    let slot = key("k").slot();
+    let numbers = || vec![(slot, No(0)), (Slot::of(b""), No(u64::MAX))];
+    let at = cursor();
+    vec![
+        ("welcome", OriginToHub::Welcome { now: START }),
+        ("resume", OriginToHub::Resume(numbers())),
+        ("credit", OriginToHub::Credit(200)),
+        ("committed", OriginToHub::Committed(numbers())),
+        ("stable", OriginToHub::Stable(numbers())),
+        ("down", OriginToHub::Down { slot, from: Cursor::default(), to: at, keys: vec![(key("k"), change())] }),
+        ("whole", OriginToHub::Whole { slot, at, keys: vec![(key("k"), full_key().to_complete_delta())] }),
+        ("refused", OriginToHub::Refused("check the clock".to_owned())),
+    ]
+}
+
+pub fn rows() -> Vec<(&'static str, RowId)> {
+    let element = |id| RowId::Element(key("k"), id);
+    let name = || Bytes::from_static(b"m\xff\0");
+    vec![
+        ("meta", RowId::Meta),
+        ("slot", RowId::Slot(key("k").slot())),
+        ("key", RowId::Key(key("k"))),
+        ("key_empty", RowId::Key(key(""))),
+        ("element_string", element(ElementId::String)),
+        ("element_member", element(ElementId::Member(name()))),
+        ("element_field", element(ElementId::Field(name()))),
+        ("element_ranked", element(ElementId::Ranked(name()))),
+        ("element_empty_name", element(ElementId::Member(Bytes::new()))),
+        ("session", RowId::Session(session())),
+        ("answer", RowId::Answer(Bytes::from_static(b"8f1c"))),
+    ]
+}
+
+/// The bodies that a hub and the origin store after a short life.
+fn stored() -> Vec<(String, Vec<u8>)> {
+    let mut world = World::new(1);
+    world.hold(&["s", "b"]);
+    world.run(0, "SET s text");
+    world.settle();
+    world.run(0, "INCRBY n 5");
+    world.run(0, "SADD set a b");
+    world.run(0, "SREM set b");
+    world.run(0, "HSET h f v g 7");
+    world.run(0, "HINCRBY h g 2");
+    world.run(0, "ZADD b 1.5 x");
+    world.run(0, "ZADD b GT 2.5 y");
+    world.run(0, "ZADD b LT 3.5 z");
+    world.run(0, "ZINCRBY b 0.25 x");
+    world.run(0, "EXPIRE b 100");
+    world.pipeline(0, &["INCR once", "GET once", "INCR s"], Some("8f1c"));
+    let leaf = world.leaf_at(0, &["s"]);
+    world.run_leaf(leaf, "SET s leaf");
+    world.run_leaf(leaf, "INCR n");
+    world.run_leaf(leaf, "SADD s m");
+    // One hub's deliveries, so that some rows are committed, some stable and some neither.
+    world.settle();
+    world.part(0);
+    world.run(0, "DEL b");
+    let rows = world.rows(0).iter().map(|(id, body)| (format!("row_{}", id.escape_ascii()), body.clone()));
+    let companion = world.store.companion(&key("b"), world.now).expect("the board was committed");
+    let fields = companion.fields.iter();
+    let fields = fields.map(|(name, body)| (format!("companion_{}", name.escape_ascii()), body.to_vec()));
+    rows.chain(fields).map(|(name, body)| (name.replace(' ', "\\s"), body)).collect()
+}
+
+/// Every way in which one key can be changed.
+pub fn effects() -> Vec<Effect> {
+    let name = |name: &'static [u8]| Bytes::from_static(name);
+    let ints = || SeenCuts::Int(vec![SeenCut { replica: replica(2), cut: Cut { m: No(4), acc: -(1_i128 << 70) } }]);
+    let floats = || SeenCuts::Float(vec![SeenCut { replica: replica(2), cut: Cut { m: No(4), acc: -0.5 } }]);
+    let write = |element, base, cuts| Effect::Write { element, base, seen: vec![dot(2, 3), dot(3, 200)], cuts };
+    let mut seen = Ctx::new();
+    seen.insert_interval(replica(2), No(1), No(4));
+    seen.insert_interval(replica(2), No(6), No(300));
+    seen.insert_interval(replica(3), No(0), No(1));
+    vec![
+        write(ElementId::String, Some(NewBase::Bytes(name(b"text"))), ints()),
+        write(ElementId::String, None, SeenCuts::Int(vec![])),
+        write(ElementId::Member(name(b"m")), Some(NewBase::Member), SeenCuts::Int(vec![])),
+        write(ElementId::Field(name(b"f")), Some(NewBase::Bytes(Bytes::new())), ints()),
+        write(ElementId::Ranked(name(b"r")), Some(NewBase::Abs(1.5)), floats()),
+        write(ElementId::Ranked(name(b"r")), Some(NewBase::Max(f64::INFINITY)), floats()),
+        write(ElementId::Ranked(name(b"r")), Some(NewBase::Min(-1e300)), SeenCuts::Float(vec![])),
+        Effect::Add { element: ElementId::String, by: Increment::Int(i128::MAX) },
+        Effect::Add { element: ElementId::Field(name(b"f")), by: Increment::Int(-1) },
+        Effect::Add { element: ElementId::Ranked(name(b"r")), by: Increment::Float(0.25) },
+        Effect::Wipe { seen, cuts: vec![(ElementId::String, ints()), (ElementId::Ranked(name(b"r")), floats())] },
+        Effect::Deadline(DeadlineChange::Raise(START)),
+        Effect::Deadline(DeadlineChange::Open(Some(TimestampMs(0)))),
+        Effect::Deadline(DeadlineChange::Open(None)),
+    ]
+}
+
+/// A key with something of every type, with removals, resets and a deadline.
+pub fn full_key() -> KeyState {
+    let mut state = KeyState::default();
+    for (no, effect) in (1..).zip(effects()) {
+        let _ = state.apply(&effect, Mint { dot: dot(1, no), hlc: Hlc::at(START.plus_ms(no as i64)) });
+    }
+    // After the wipe, something alive of each kind again.
+    for (no, effect) in (100..).zip(effects().into_iter().filter(|effect| !matches!(effect, Effect::Wipe { .. }))) {
+        let _ = state.apply(&effect, Mint { dot: dot(3, no), hlc: Hlc::at(START.plus_ms(no as i64)).next() });
+    }
+    let written_by_other = Effect::Write {
+        element: ElementId::String,
+        base: Some(NewBase::Bytes(Bytes::from_static(b"-12"))),
+        seen: Vec::new(),
+        cuts: SeenCuts::Int(Vec::new()),
+    };
+    let _ = state.apply(&written_by_other, Mint { dot: dot(4, 1), hlc: Hlc::from_bits(u64::MAX) });
+    state
+}
+
+/// A delta of some elements, one of them gone.
+pub fn change() -> KeyDelta {
+    let state = full_key();
+    let ids = [
+        ElementId::String,
+        ElementId::Member(Bytes::from_static(b"gone")),
+        ElementId::Field(Bytes::from_static(b"f")),
+        ElementId::Ranked(Bytes::from_static(b"r")),
+    ];
+    state.to_delta(state.header().ctx.clone(), &ids)
+}
+
+/// Every cause of a refusal.
+pub fn errors() -> Vec<CommandError> {
+    let argv = super::text::argv("foo bar \\xff");
+    let (name, arguments) = argv.split_first().expect("there is a name");
+    let unknown = CommandError::Unknown {
+        name: String::from_utf8_lossy(name).into(),
+        arguments: arguments.iter().map(|a| format!("'{}' ", String::from_utf8_lossy(a))).collect::<String>().into(),
+    };
+    let mut errors = vec![
+        CommandError::Empty,
+        unknown,
+        CommandError::TooManyArguments { limit: 16384 },
+        CommandError::TooLong { what: Part::Key, limit: 1024 },
+        CommandError::TooLong { what: Part::Value, limit: 1 },
+        CommandError::TooLong { what: Part::Member, limit: 1 },
+        CommandError::TooLong { what: Part::Field, limit: 1 },
+        CommandError::Syntax,
+        CommandError::NotAnInteger,
+        CommandError::NotAFloat,
+        CommandError::RangeNotAFloat,
+        CommandError::InvalidExpireTime(CommandName::PExpire),
+        CommandError::UnsupportedOption("zz".into()),
+        CommandError::ExpireNxWithOthers,
+        CommandError::ExpireGtWithLt,
+        CommandError::ZAddXxWithNx,
+        CommandError::ZAddGtLtNx,
+        CommandError::ZAddIncrPairs,
+        CommandError::LimitOverRanks,
+        CommandError::ByLexWithScores,
+        CommandError::ByLexNotSupported,
+        CommandError::DecrementOverflow,
+        CommandError::NeedsOrigin,
+        CommandError::WrongType,
+        CommandError::Overflow,
+        CommandError::HashNotAnInteger,
+        CommandError::NanScore,
+        CommandError::NoSuchKey,
+        CommandError::OutOfMemory,
+        CommandError::CrossSlot,
+        CommandError::CommandNotPermitted(CommandName::Get),
+        CommandError::KeyNotPermitted,
+        CommandError::NotHeld,
+        CommandError::SessionEnded,
+        CommandError::TooManyPending,
+        CommandError::Behind,
+    ];
+    errors.extend(CommandName::ALL.iter().map(|name| CommandError::WrongArity(*name)));
+    errors
+}
+
+fn keys() -> Vec<Key> {
+    vec![key("k"), key(""), key("{user:1}:\u{e9}")]
+}
+
+pub fn replica(n: u64) -> ReplicaId {
+    ReplicaId::from_bits(n << 16 | 0x1_0000_0000_0000)
+}
+
+fn dot(replica_no: u64, no: u64) -> Dot {
+    Dot { replica: replica(replica_no), no: No(no) }
+}
+
+fn client() -> ClientId {
+    ClientId(0x0123_4567_89ab_cdef_0123_4567_89ab_cdef)
+}
+
+fn session() -> SessionId {
+    SessionId { hub: replica(1), client: client(), no: 258 }
+}
+
+fn cursor() -> Cursor {
+    Cursor { incarnation: Some(replica(9)), seq: 1 << 40 }
+}
+
+/// Named so that a new variant does not compile before it is in the corpus above.
+pub fn variant_of_leaf_to_hub(message: &LeafToHub) -> &'static str {
+    match message {
+        LeafToHub::Hello { .. } => "hello",
+        LeafToHub::Operations { .. } => "operations",
+        LeafToHub::Subscribe(_) => "subscribe",
+        LeafToHub::Unsubscribe(_) => "unsubscribe",
+    }
+}
+
+/// As [`variant_of_leaf_to_hub`].
+pub fn variant_of_hub_to_leaf(message: &HubToLeaf) -> &'static str {
+    match message {
+        HubToLeaf::Welcome { .. } => "welcome",
+        HubToLeaf::Verdicts { .. } => "verdicts",
+        HubToLeaf::Expired(_) => "expired",
+        HubToLeaf::State { .. } => "state",
+        HubToLeaf::Again => "again",
+        HubToLeaf::Refused(_) => "refused",
+    }
+}
+
+/// As [`variant_of_leaf_to_hub`].
+pub fn variant_of_hub_to_origin(message: &HubToOrigin) -> &'static str {
+    match message {
+        HubToOrigin::Hello { .. } => "hello",
+        HubToOrigin::Held(_) => "held",
+        HubToOrigin::Delta(_) => "delta",
+        HubToOrigin::Subscribe(_) => "subscribe",
+        HubToOrigin::Unsubscribe(_) => "unsubscribe",
+        HubToOrigin::Gap(..) => "gap",
+    }
+}
+
+/// As [`variant_of_leaf_to_hub`].
+pub fn variant_of_origin_to_hub(message: &OriginToHub) -> &'static str {
+    match message {
+        OriginToHub::Welcome { .. } => "welcome",
+        OriginToHub::Resume(_) => "resume",
+        OriginToHub::Credit(_) => "credit",
+        OriginToHub::Committed(_) => "committed",
+        OriginToHub::Stable(_) => "stable",
+        OriginToHub::Down { .. } => "down",
+        OriginToHub::Whole { .. } => "whole",
+        OriginToHub::Refused(_) => "refused",
+    }
+}

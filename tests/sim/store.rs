@@ -1,0 +1,238 @@
+//! A model of the origin's Redis: compare-and-set commits, plain values, expiry, and a failover that loses the last second.
+
+use bytes::Bytes;
+use headwater::{
+    fault::{self, Fault},
+    id::{Key, TimestampMs},
+    slot::Slot,
+    state::Kind,
+    store::{Commit, Companion, Expected, KeyCommit, Load, Loaded, Marker, Outcome},
+};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// A plain Redis value.
+#[derive(Clone, PartialEq, Debug)]
+pub(crate) enum Value {
+    String(Bytes),
+    Set(BTreeSet<Bytes>),
+    Hash(BTreeMap<Bytes, Bytes>),
+    Board(BTreeMap<Bytes, f64>),
+}
+
+impl Value {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::String(_) => Kind::String,
+            Self::Set(_) => Kind::Set,
+            Self::Hash(_) => Kind::Hash,
+            Self::Board(_) => Kind::Board,
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        match self {
+            Self::String(_) => false,
+            Self::Set(members) => members.is_empty(),
+            Self::Hash(fields) => fields.is_empty(),
+            Self::Board(members) => members.is_empty(),
+        }
+    }
+}
+
+#[derive(Clone, Default)]
+struct Data {
+    markers: BTreeMap<Slot, Marker>,
+    companions: BTreeMap<Key, (Companion, Option<TimestampMs>)>,
+    plain: BTreeMap<Key, (Value, Option<TimestampMs>)>,
+    feed: BTreeMap<Slot, BTreeMap<Key, u64>>,
+}
+
+/// The store, with snapshots of its recent past for a failover to fall back to.
+pub(crate) struct Store {
+    data: Data,
+    snapshots: Vec<(TimestampMs, Data)>,
+    pub(crate) run_id: u64,
+    pub(crate) commits: u64,
+}
+
+impl Store {
+    pub(crate) fn new() -> Self {
+        Self { data: Data::default(), snapshots: Vec::new(), run_id: 1, commits: 0 }
+    }
+
+    /// Keeps the state as of now for a later failover.
+    pub(crate) fn snapshot(&mut self, now: TimestampMs) {
+        self.snapshots.push((now, self.data.clone()));
+        self.snapshots.retain(|(at, _)| now.since_ms(*at) <= 1_000);
+    }
+
+    /// Another server takes over with what it had up to a second ago.
+    pub(crate) fn fail_over(&mut self, choice: usize) {
+        self.run_id += 1;
+        if !self.snapshots.is_empty() {
+            self.data = self.snapshots[choice % self.snapshots.len()].1.clone();
+        }
+        self.snapshots.clear();
+    }
+
+    pub(crate) fn marker(&self, slot: Slot) -> Option<&Marker> {
+        self.data.markers.get(&slot)
+    }
+
+    pub(crate) fn companion(&self, key: &Key, now: TimestampMs) -> Option<&Companion> {
+        let (companion, ends) = self.data.companions.get(key)?;
+        ends.is_none_or(|at| now < at).then_some(companion)
+    }
+
+    pub(crate) fn plain(&self, key: &Key, now: TimestampMs) -> Option<(&Value, Option<TimestampMs>)> {
+        let (value, ends) = self.data.plain.get(key)?;
+        ends.is_none_or(|at| now < at).then_some((value, *ends))
+    }
+
+    pub(crate) fn load(&self, load: &Load, now: TimestampMs) -> Loaded {
+        let changed = load.changed_after.map_or_else(Vec::new, |after| {
+            let feed = self.data.feed.get(&load.slot).into_iter().flatten();
+            feed.filter(|(_, seq)| **seq > after).map(|(key, seq)| (key.clone(), *seq)).collect()
+        });
+        Loaded {
+            slot: load.slot,
+            marker: self.marker(load.slot).cloned(),
+            keys: load.keys.iter().map(|key| (key.clone(), self.companion(key, now).cloned())).collect(),
+            changed,
+        }
+    }
+
+    pub(crate) fn commit(&mut self, commit: &Commit, now: TimestampMs) -> Outcome {
+        let unfenced = fault::is_active(Fault::CommitWithoutFence);
+        let marker = self.marker(commit.slot);
+        let place = marker.map(|marker| marker.incarnation);
+        let seq = marker.map_or(0, |marker| marker.seq);
+        if (place != commit.fence || seq != commit.expected_seq) && !unfenced {
+            return Outcome::Stale;
+        }
+        let stale = |key: &&KeyCommit| {
+            self.companion(&key.key, now).map(|companion| companion.version) != key.expected_version && !unfenced
+        };
+        let conflicts: Vec<Key> = commit.keys.iter().filter(stale).map(|key| key.key.clone()).collect();
+        if !conflicts.is_empty() {
+            return Outcome::Conflict(conflicts);
+        }
+        let (mut missing, mut foreign) = (Vec::new(), Vec::new());
+        for key in commit.keys.iter().filter(|key| !key.plain.commands.is_empty()) {
+            let found = self.plain(&key.key, now).map(|(value, _)| value.kind());
+            match (key.plain.expected, found) {
+                (Expected::Present(_), None) => missing.push(key.key.clone()),
+                (Expected::Absent | Expected::AbsentOr(_), None) => {}
+                (Expected::Present(kind) | Expected::AbsentOr(kind), Some(found)) if kind == found => {}
+                _ => foreign.push(key.key.clone()),
+            }
+        }
+        if !missing.is_empty() {
+            return Outcome::Missing(missing);
+        }
+        if !foreign.is_empty() {
+            return Outcome::Foreign(foreign);
+        }
+        for key in &commit.keys {
+            self.write(commit.slot, key, now);
+        }
+        let change = &commit.marker;
+        if let Some((incarnation, run_id, previous)) = &change.open {
+            let hubs = self.marker(commit.slot).map(|marker| marker.hubs.clone()).unwrap_or_default();
+            let marker = Marker {
+                incarnation: *incarnation,
+                run_id: run_id.clone(),
+                seq: change.seq,
+                no: change.no,
+                previous: *previous,
+                hubs,
+            };
+            self.data.markers.insert(commit.slot, marker);
+        }
+        if let Some(marker) = self.data.markers.get_mut(&commit.slot) {
+            marker.seq = change.seq;
+            marker.no = change.no;
+            marker.hubs.extend(change.hubs.iter().copied());
+        }
+        self.commits += 1;
+        Outcome::Committed
+    }
+
+    fn write(&mut self, slot: Slot, key: &KeyCommit, now: TimestampMs) {
+        let feed = self.data.feed.entry(slot).or_default();
+        if key.forget {
+            feed.remove(&key.key);
+            self.data.companions.remove(&key.key);
+        } else {
+            feed.insert(key.key.clone(), key.version);
+            let alive = self.data.companions.remove(&key.key).filter(|(_, ends)| ends.is_none_or(|at| now < at));
+            let mut companion = alive.map(|(companion, _)| companion).unwrap_or_default();
+            companion.version = key.version;
+            companion.fields.extend(key.put.iter().cloned());
+            companion.fields.retain(|name, _| !key.delete.contains(name));
+            self.data.companions.insert(key.key.clone(), (companion, key.expire_at));
+        }
+        for command in &key.plain.commands {
+            self.run(&key.key, command, now);
+        }
+    }
+
+    /// The few commands that the origin sends.
+    fn run(&mut self, key: &Key, command: &[Bytes], now: TimestampMs) {
+        let name = std::str::from_utf8(&command[0]).expect("command names are text");
+        let number = |at: usize| -> i64 { std::str::from_utf8(&command[at]).unwrap().parse().unwrap() };
+        let mut entry = self.data.plain.remove(key).filter(|(_, ends)| ends.is_none_or(|at| now < at));
+        let arguments = &command[2..];
+        match name {
+            "UNLINK" => entry = None,
+            "PEXPIREAT" => entry = entry.map(|(value, _)| (value, Some(TimestampMs(number(2))))),
+            "PERSIST" => entry = entry.map(|(value, _)| (value, None)),
+            "SET" => {
+                let ends = entry.as_ref().and_then(|(_, ends)| *ends);
+                assert!(ends.is_none() || command.len() > 3, "SET of a key with a deadline must keep it");
+                entry = Some((Value::String(command[2].clone()), ends));
+            }
+            "INCRBY" => {
+                let Some((Value::String(value), _)) = &mut entry else { panic!("INCRBY of no string") };
+                let sum: i64 = std::str::from_utf8(value).unwrap().parse::<i64>().unwrap() + number(2);
+                *value = sum.to_string().into();
+            }
+            _ => {
+                let (mut value, ends) = entry.unwrap_or_else(|| match name {
+                    "SADD" => (Value::Set(BTreeSet::new()), None),
+                    "HSET" => (Value::Hash(BTreeMap::new()), None),
+                    "ZADD" => (Value::Board(BTreeMap::new()), None),
+                    other => panic!("{other} of a missing key"),
+                });
+                change(name, &mut value, arguments);
+                entry = (!value.is_empty()).then_some((value, ends));
+            }
+        }
+        if let Some(entry) = entry {
+            self.data.plain.insert(key.clone(), entry);
+        }
+    }
+}
+
+fn change(name: &str, value: &mut Value, arguments: &[Bytes]) {
+    match (name, value) {
+        ("SADD", Value::Set(members)) => members.extend(arguments.iter().cloned()),
+        ("SREM", Value::Set(members)) => arguments.iter().for_each(|member| {
+            members.remove(member);
+        }),
+        ("HSET", Value::Hash(fields)) => {
+            fields.extend(arguments.chunks(2).map(|pair| (pair[0].clone(), pair[1].clone())));
+        }
+        ("HDEL", Value::Hash(fields)) => arguments.iter().for_each(|field| {
+            fields.remove(field);
+        }),
+        ("ZADD", Value::Board(members)) => {
+            let score = |text: &Bytes| std::str::from_utf8(text).unwrap().parse().unwrap();
+            members.extend(arguments.chunks(2).map(|pair| (pair[1].clone(), score(&pair[0]))));
+        }
+        ("ZREM", Value::Board(members)) => arguments.iter().for_each(|member| {
+            members.remove(member);
+        }),
+        (name, value) => panic!("{name} of {value:?}"),
+    }
+}

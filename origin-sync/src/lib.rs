@@ -2,6 +2,8 @@
 //!
 //! It dials the hubs, feeds what they say to [`headwater`]'s origin, and performs what that decides. As a library it lets
 //! tests reach the stores.
+#![deny(clippy::unwrap_used)]
+#![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod actor;
 mod backoff;

@@ -1,4 +1,6 @@
 //! The binary: reads the command line, sets up logs and signals, and runs the daemon.
+#![deny(clippy::unwrap_used)]
+#![cfg_attr(test, allow(clippy::unwrap_used))]
 
 use anyhow::Context as _;
 use clap::Parser as _;

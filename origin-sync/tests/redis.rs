@@ -60,6 +60,7 @@ macro_rules! every_redis {
             without_commands_any_value_is_right,
             an_overflow_undoes_all,
             a_text_under_an_increment_undoes_all,
+            increments_of_every_size_are_undone,
             undoing_keeps_the_time_to_live,
             failing_fields_and_scores_are_undone,
             a_malformed_command_is_refused_before_anything_happens,
@@ -113,4 +114,20 @@ async fn a_forgotten_script_is_loaded_again() {
     let bed = Scripts::make().await;
     bed.plain().unwrap().ask::<()>(&["SCRIPT", "FLUSH"]).await;
     cases::a_first_commit_is_read_back(bed).await;
+}
+
+/// A commit must not end half-way because a user may not run one of its commands.
+#[tokio::test]
+async fn a_user_who_may_not_run_all_of_a_commit_is_refused_at_once() {
+    let bed = Functions::make().await;
+    let plain = bed.plain().unwrap();
+    for denied in ["-restore", "-zrem", "-pexpireat"] {
+        let allow = denied.replacen('-', "+", 1);
+        plain.ask::<()>(&["ACL", "SETUSER", "default", denied]).await;
+        let error = bed.connect().await.unwrap_err().to_string();
+        assert!(error.to_lowercase().contains(&denied[1..]), "{error}");
+        plain.ask::<()>(&["ACL", "SETUSER", "default", &allow]).await;
+    }
+    bed.connect().await.unwrap();
+    assert_eq!(plain.ask::<u32>(&["DBSIZE"]).await, 0);
 }

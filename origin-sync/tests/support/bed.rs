@@ -1,7 +1,7 @@
 //! The stores under test, each fresh and alone.
 
 use super::server::RedisServer;
-use origin_sync::store::{EmbeddedStore, RedisStore, RedisUrl, Store};
+use origin_sync::store::{EmbeddedStore, RedisStore, RedisStoreError, RedisUrl, Store};
 use redis::{FromRedisValue, aio::MultiplexedConnection};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
@@ -23,6 +23,12 @@ pub struct Functions {
     plain: Plain,
 }
 
+impl Functions {
+    pub async fn connect(&self) -> Result<RedisStore, RedisStoreError> {
+        RedisStore::connect(&RedisUrl::new(self.server.url())).await
+    }
+}
+
 impl Bed for Functions {
     type Store = RedisStore;
 
@@ -38,7 +44,7 @@ impl Bed for Functions {
     }
 
     async fn reopened(self) -> Self {
-        let store = RedisStore::connect(&RedisUrl::new(self.server.url())).await.unwrap();
+        let store = self.connect().await.unwrap();
         Self { store, ..self }
     }
 

@@ -16,6 +16,9 @@ use std::collections::BTreeMap;
 /// A slot and a key's bytes.
 type SlotKey = (u16, &'static [u8]);
 
+/// A slot, a key's bytes, and a field's name.
+type SlotKeyField = (u16, &'static [u8], &'static [u8]);
+
 /// What the file knows of itself.
 const META: TableDefinition<'_, &str, &str> = TableDefinition::new("meta");
 /// A slot's marker.
@@ -23,7 +26,7 @@ const MARKERS: TableDefinition<'_, u16, &[u8]> = TableDefinition::new("markers")
 /// A companion's version, and when it vanishes.
 const COMPANIONS: TableDefinition<'_, SlotKey, (u64, Option<i64>)> = TableDefinition::new("companions");
 /// A companion's fields.
-const FIELDS: TableDefinition<'_, (u16, &[u8], &[u8]), &[u8]> = TableDefinition::new("fields");
+const FIELDS: TableDefinition<'_, SlotKeyField, &[u8]> = TableDefinition::new("fields");
 /// The change feed by key.
 const FEED: TableDefinition<'_, SlotKey, u64> = TableDefinition::new("feed");
 /// The change feed in order.
@@ -42,7 +45,7 @@ pub(super) struct Tables<'a> {
     meta: Table<'a, &'static str, &'static str>,
     markers: Table<'a, u16, &'static [u8]>,
     companions: Table<'a, SlotKey, (u64, Option<i64>)>,
-    fields: Table<'a, (u16, &'static [u8], &'static [u8]), &'static [u8]>,
+    fields: Table<'a, SlotKeyField, &'static [u8]>,
     feed: Table<'a, SlotKey, u64>,
     feed_order: Table<'a, (u16, u64, &'static [u8]), ()>,
     expiries: Table<'a, (i64, u16, &'static [u8]), ()>,
@@ -187,7 +190,7 @@ pub(super) fn read(snapshot: &ReadTransaction, load: Load, now: TimestampMs) -> 
 }
 
 fn fields_of(
-    fields: &impl ReadableTable<(u16, &'static [u8], &'static [u8]), &'static [u8]>,
+    fields: &impl ReadableTable<SlotKeyField, &'static [u8]>,
     slot: u16,
     key: &Key,
 ) -> Result<BTreeMap<Bytes, Bytes>, EmbeddedError> {

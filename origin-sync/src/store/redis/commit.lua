@@ -9,7 +9,8 @@
 --   per key: expected version or "", expected type or "none" or "" for whatever it is, "1" if it may also be absent
 --   per key: commands that may fail, as a count and, for each, its length and words
 --   per key: commands that cannot fail, likewise; "1" to forget the key, else "0" and version, expiry or "",
---            the fields to drop, the fields to write with their values, each list with its length before it
+--            the fields to drop, the fields to write with their values (the version is one), each list with its length
+--            before it
 --   the marker's fields to write, then those to drop, likewise.
 
 -- Lua's stack takes some 8000 values in one call. Even, so that a field and its value stay together.
@@ -23,9 +24,17 @@ local function is_about_content(err)
   return false
 end
 
--- What takes back the command, read before it runs.
-local function undo_of(words)
+-- What takes back the command, read before it runs. `there` tells whether the key exists, where that is known.
+local function undo_of(words, there)
   local verb, key = words[1], words[2]
+  if verb == 'INCRBY' and there == false then
+    return function() redis.call('UNLINK', key) end
+  end
+  -- The least integer has no opposite; it takes the general way.
+  if verb == 'INCRBY' and there and words[3] ~= '-9223372036854775808' then
+    -- Redis counts only on integers as it writes them itself, so the same bytes come back.
+    return function() redis.call('DECRBY', key, words[3]) end
+  end
   if verb == 'HINCRBY' then
     local was = redis.pcall('HGET', key, words[3])
     return function()
@@ -53,7 +62,8 @@ local function commit(keys, args)
   end
   -- Hands the next list to redis.call behind the given words, in chunks.
   local function each_chunk(verb, key)
-    local last = at + tonumber(take()) + 1
+    local length = tonumber(take())
+    local last = at + length
     while at < last do
       local upto = math.min(at + CHUNK, last)
       redis.call(verb, key, unpack(args, at + 1, upto))
@@ -75,10 +85,12 @@ local function commit(keys, args)
   if (held[1] or '') ~= fence or (held[2] or '0') ~= seq then return { 'stale' } end
 
   local conflict, foreign, missing = { 'conflict' }, { 'foreign' }, { 'missing' }
+  local is_there = {}
   for n = 1, count do
     local version, kind, or_absent = take(), take(), take()
     if (redis.call('HGET', keys[2 * n + 1], 'v') or '') ~= version then conflict[#conflict + 1] = n end
     local there = kind == '' and '' or redis.call('TYPE', keys[2 * n + 2]).ok
+    is_there[n] = there ~= 'none'
     if there ~= kind then
       if there ~= 'none' then
         foreign[#foreign + 1] = n
@@ -95,7 +107,8 @@ local function commit(keys, args)
   for n = 1, count do
     for _ = 1, tonumber(take()) do
       local words = take_command()
-      local back = undo_of(words)
+      local back = undo_of(words, is_there[n])
+      is_there[n] = nil
       local answer = redis.pcall(unpack(words))
       if type(answer) == 'table' and answer.err then
         for step = #undo, 1, -1 do undo[step]() end
@@ -106,6 +119,7 @@ local function commit(keys, args)
     end
   end
 
+  local moved = {}
   for n = 1, count do
     local companion, key = keys[2 * n + 1], keys[2 * n + 2]
     for _ = 1, tonumber(take()) do redis.call(unpack(take_command())) end
@@ -115,13 +129,40 @@ local function commit(keys, args)
     else
       local version, expiry = take(), take()
       each_chunk('HDEL', companion)
-      redis.call('HSET', companion, 'v', version)
       each_chunk('HSET', companion)
       if expiry == '' then redis.call('PERSIST', companion) else redis.call('PEXPIREAT', companion, expiry) end
-      redis.call('ZADD', feed, version, key)
+      moved[#moved + 1] = version
+      moved[#moved + 1] = key
     end
+  end
+  for first = 1, #moved, CHUNK do
+    redis.call('ZADD', feed, unpack(moved, first, math.min(first + CHUNK - 1, #moved)))
   end
   each_chunk('HSET', marker)
   each_chunk('HDEL', marker)
   return { 'committed' }
+end
+
+-- Runs every command that a commit may need on a key of no use, so that a user who may not run one is found out here and
+-- not half-way through a commit. Answers with the first error, or nothing.
+local function probe(keys)
+  local key = keys[1]
+  local dump
+  for _, words in ipairs({
+    { 'UNLINK' }, { 'SET', '1' }, { 'INCRBY', '1' }, { 'DECRBY', '1' }, { 'TYPE' }, { 'PEXPIREAT', '33333333333333' },
+    { 'PTTL' }, { 'PERSIST' }, { 'DUMP' }, { 'UNLINK' }, { 'RESTORE', '0' }, { 'UNLINK' },
+    { 'HSET', 'f', '1' }, { 'HINCRBY', 'f', '1' }, { 'HGET', 'f' }, { 'HMGET', 'f' }, { 'HDEL', 'f' },
+    { 'ZADD', '1', 'm' }, { 'ZINCRBY', '1', 'm' }, { 'ZSCORE', 'm' }, { 'ZREM', 'm' },
+    { 'SADD', 'm' }, { 'SREM', 'm' },
+  }) do
+    local verb = table.remove(words, 1)
+    if verb == 'RESTORE' then words[2] = dump end
+    local answer = redis.pcall(verb, key, unpack(words))
+    if type(answer) == 'table' and answer.err then
+      redis.pcall('UNLINK', key)
+      return { verb, answer.err }
+    end
+    if verb == 'DUMP' then dump = answer end
+  end
+  return {}
 end

@@ -56,6 +56,14 @@ pub enum RedisStoreError {
         /// The key.
         key: Key,
     },
+    /// The server does not let this user run a command that commits need.
+    #[error("redis refuses {command}, which commits need: {error}")]
+    Refused {
+        /// The command.
+        command: String,
+        /// What Redis says.
+        error: String,
+    },
     /// A plain command that is not run.
     #[error(transparent)]
     Plain(#[from] PlainError),
@@ -67,12 +75,6 @@ impl RedisStore {
         let (mut connection, run_id) = open(url).await?;
         let script = CommitScript::install(&mut connection).await?;
         Ok(Self { connection, script, run_id })
-    }
-
-    /// As [`RedisStore::connect`], for a server that is known to refuse functions.
-    pub async fn connect_without_functions(url: &RedisUrl) -> Result<Self, RedisStoreError> {
-        let (connection, run_id) = open(url).await?;
-        Ok(Self { connection, script: CommitScript::script(), run_id })
     }
 
     async fn read(&self, load: Load) -> Result<Loaded, RedisStoreError> {

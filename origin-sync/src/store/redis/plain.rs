@@ -2,7 +2,7 @@
 //!
 //! Redis runs them inside the one compare-and-set, where a command that fails after another wrote would leave half a
 //! commit. So arity and numbers are checked here, only listed commands pass, and those that may still fail on what a
-//! plain client left there are told apart.
+//! plain client left there are told apart. `commit.lua` probes each of them when the daemon connects.
 
 use bytes::Bytes;
 use headwater::id::Key;
@@ -57,7 +57,7 @@ fn check(key: &Key, command: &[Bytes]) -> Result<bool, PlainError> {
         return Err(PlainError::Key(verb.clone()));
     }
     let (fits, may_fail) = match (verb.as_ref(), arguments) {
-        (b"UNLINK" | b"DEL" | b"PERSIST", rest) => (rest.is_empty(), false),
+        (b"UNLINK" | b"PERSIST", rest) => (rest.is_empty(), false),
         (b"SET", [_value]) => (true, false),
         (b"SET", [_value, option]) => (option.as_ref() == b"KEEPTTL", false),
         (b"SET", [_value, option, at]) => (option.as_ref() == b"PXAT" && is_integer(at), false),
@@ -65,10 +65,10 @@ fn check(key: &Key, command: &[Bytes]) -> Result<bool, PlainError> {
         (b"SADD" | b"SREM" | b"HDEL" | b"ZREM", names) => (!names.is_empty(), false),
         (b"HSET", pairs) => (is_pairs(pairs), false),
         (b"ZADD", pairs) => (is_pairs(pairs) && pairs.iter().step_by(2).all(is_score), false),
-        (b"INCRBY" | b"DECRBY", [by]) => (is_integer(by), true),
+        (b"INCRBY", [by]) => (is_integer(by), true),
         (b"HINCRBY", [_field, by]) => (is_integer(by), true),
         (b"ZINCRBY", [by, _member]) => (is_score(by), true),
-        (b"SET" | b"PEXPIREAT" | b"INCRBY" | b"DECRBY" | b"HINCRBY" | b"ZINCRBY", _) => (false, false),
+        (b"SET" | b"PEXPIREAT" | b"INCRBY" | b"HINCRBY" | b"ZINCRBY", _) => (false, false),
         _ => return Err(PlainError::Unknown(verb.clone())),
     };
     if fits { Ok(may_fail) } else { Err(PlainError::Arguments(verb.clone())) }

@@ -96,8 +96,10 @@ fn push_companion(words: &mut Vec<Bytes>, part: &KeyCommit) {
     words.push(Bytes::from_static(b"0"));
     words.push(number(part.version));
     words.push(part.expire_at.map_or(Bytes::new(), |at| Bytes::from(at.0.to_string())));
-    push_list(words, part.delete.iter().cloned().collect());
-    push_list(words, part.put.iter().flat_map(|(field, body)| [field.clone(), body.clone()]).collect());
+    push_list(words, part.delete.clone());
+    let version = (word("v"), number(part.version));
+    let put = part.put.iter().cloned().chain([version]);
+    push_list(words, put.flat_map(|(field, body)| [field, body]).collect());
 }
 
 fn push_marker(words: &mut Vec<Bytes>, change: &MarkerChange) {

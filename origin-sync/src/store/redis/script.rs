@@ -1,9 +1,11 @@
 //! How the compare-and-set gets into Redis: as a function, or where functions are refused as a script.
 
+use super::{RedisStoreError, names};
 use redis::{Cmd, ErrorKind, RedisError, Script, ServerErrorKind, Value, aio::MultiplexedConnection};
 
 const LIBRARY: &str = "headwater";
-const FUNCTION: &str = "headwater_commit";
+const COMMIT: &str = "headwater_commit";
+const PROBE: &str = "headwater_probe";
 const BODY: &str = include_str!("commit.lua");
 
 /// The compare-and-set as this server takes it.
@@ -11,27 +13,28 @@ const BODY: &str = include_str!("commit.lua");
 pub(super) enum CommitScript {
     /// `FCALL`.
     Function,
-    /// `EVALSHA`, and `EVAL` where the server forgot it.
+    /// `EVALSHA`, after `SCRIPT LOAD` where the server does not know it.
     Script(Script),
 }
 
 impl CommitScript {
-    /// Loads the library unless this very text is loaded already.
-    pub(super) async fn install(connection: &mut MultiplexedConnection) -> Result<Self, RedisError> {
-        let library = library();
-        match load(connection, &library).await {
-            Ok(()) => Ok(Self::Function),
+    /// Loads the library unless this very text is loaded already, and finds out whether this user may run all of it.
+    pub(super) async fn install(connection: &mut MultiplexedConnection) -> Result<Self, RedisStoreError> {
+        let probe = Request { keys: vec![names::probe().into_bytes()], arguments: Vec::new() };
+        let (commit, answer): (Self, Vec<String>) = match load(connection, &library()).await {
+            Ok(()) => (Self::Function, probe.command("FCALL", PROBE).query_async(connection).await?),
             Err(error) if is_refused(&error) => {
                 tracing::info!(%error, "the server refuses functions; commits go through EVALSHA");
-                Ok(Self::script())
+                let script = Script::new(&format!("{BODY}\nreturn probe(KEYS)\n"));
+                let answer = script.key(names::probe()).invoke_async(connection).await?;
+                (Self::Script(Script::new(&format!("{BODY}\nreturn commit(KEYS, ARGV)\n"))), answer)
             }
-            Err(error) => Err(error),
+            Err(error) => return Err(error.into()),
+        };
+        match <[String; 2]>::try_from(answer) {
+            Ok([command, error]) => Err(RedisStoreError::Refused { command, error }),
+            Err(_nothing_was_refused) => Ok(commit),
         }
-    }
-
-    /// The compare-and-set for servers without functions.
-    pub(super) fn script() -> Self {
-        Self::Script(Script::new(&format!("{BODY}\nreturn commit(KEYS, ARGV)\n")))
     }
 
     /// Runs it once.
@@ -41,7 +44,7 @@ impl CommitScript {
         request: &Request,
     ) -> Result<Value, RedisError> {
         match self {
-            Self::Function => request.command("FCALL", FUNCTION).query_async(connection).await,
+            Self::Function => request.command("FCALL", COMMIT).query_async(connection).await,
             Self::Script(script) => {
                 let by_hash = request.command("EVALSHA", script.get_hash()).query_async(connection).await;
                 match by_hash {
@@ -80,7 +83,8 @@ impl Request {
 }
 
 fn library() -> String {
-    format!("#!lua name={LIBRARY}\n{BODY}\nredis.register_function('{FUNCTION}', commit)\n")
+    let register = |name, function| format!("redis.register_function('{name}', {function})\n");
+    format!("#!lua name={LIBRARY}\n{BODY}\n{}{}", register(COMMIT, "commit"), register(PROBE, "probe"))
 }
 
 async fn load(connection: &mut MultiplexedConnection, library: &str) -> Result<(), RedisError> {

@@ -83,3 +83,12 @@ pub fn view(state: &KeyState, now: TimestampMs) -> Option<PlainView> {
     let elements = present.filter_map(|(id, element)| Some((id.name(), value(element)?))).collect();
     Some(PlainView { kind: PlainKind(kind), deadline: state.header().deadline.at(), elements })
 }
+
+/// Named bytes as a golden file has them: a name and hexadecimal digits a line.
+pub fn golden(lines: &[(String, Vec<u8>)]) -> String {
+    let line = |(name, bytes): &(String, Vec<u8>)| {
+        let digits: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        format!("{name} {digits}\n")
+    };
+    lines.iter().map(line).collect()
+}

@@ -13,6 +13,7 @@ use crate::{
 use headwater::{
     message::{HubToOrigin, OriginToHub},
     origin::{Link, LinkStatus, Origin, OriginConfig, OriginEffect, OriginInput},
+    slot::Slot,
     store::{Commit, Load, Outcome},
 };
 use std::{
@@ -23,7 +24,7 @@ use std::{
 use tokio::{
     sync::{mpsc, oneshot},
     task::{JoinError, JoinSet},
-    time::{Instant, MissedTickBehavior, interval, sleep_until},
+    time::{Instant, MissedTickBehavior, interval, sleep, sleep_until},
 };
 
 /// Inputs that wait. Sockets are not read while it is full.
@@ -34,6 +35,11 @@ pub(crate) const OUTBOX_MAX: usize = 64 * 1024;
 
 /// How often the store is asked for a sign of life.
 const PING_INTERVAL: Duration = Duration::from_secs(2);
+
+/// A slot whose commits are refused that often in a row is not merely contended: what stands there does not fit. From then
+/// on each further try waits, twice as long as the one before, up to the longest.
+const REFUSALS_FREE: u32 = 8;
+const REFUSED_LONGEST: Duration = Duration::from_secs(1);
 
 /// How long the end of the daemon waits for commits under way.
 const DRAIN_DEADLINE: Duration = Duration::from_secs(10);
@@ -76,6 +82,8 @@ pub(crate) struct Actor {
     report: Arc<Report>,
     links: BTreeMap<Link, (HubAddress, Outbox)>,
     requests: JoinSet<Result<Answer, StoreError>>,
+    /// Per slot how many commits in a row were refused.
+    refusals: BTreeMap<Slot, u32>,
     wake_at: Option<Instant>,
     is_pinging: bool,
 }
@@ -90,6 +98,7 @@ impl Actor {
             report,
             links: BTreeMap::new(),
             requests: JoinSet::new(),
+            refusals: BTreeMap::new(),
             wake_at: None,
             is_pinging: false,
         }
@@ -156,10 +165,27 @@ impl Actor {
 
     fn answered(&mut self, answer: Result<Result<Answer, StoreError>, JoinError>) -> Result<(), ActorError> {
         match answer.map_err(ActorError::Request)?? {
-            Answer::Input(input) => self.handle(input),
+            Answer::Input(input) => {
+                self.count_refusals(&input);
+                self.handle(input);
+            }
             Answer::Pong => self.is_pinging = false,
         }
         Ok(())
+    }
+
+    fn count_refusals(&mut self, input: &OriginInput) {
+        match input {
+            OriginInput::Committed(slot, Outcome::Committed) => drop(self.refusals.remove(slot)),
+            OriginInput::Committed(slot, outcome) => {
+                let count = self.refusals.entry(*slot).or_default();
+                *count = count.saturating_add(1);
+                if count.is_power_of_two() && *count > REFUSALS_FREE {
+                    tracing::warn!(%slot, count, ?outcome, "commits of a slot are refused again and again");
+                }
+            }
+            _ => {}
+        }
     }
 
     fn tick(&mut self) {
@@ -220,7 +246,11 @@ impl Actor {
     fn commit(&mut self, commit: Commit) {
         let (store, report) = (Arc::clone(&self.store), Arc::clone(&self.report));
         let (slot, size) = (commit.slot, CommitSize::of(&commit));
+        let pause = pause_after(self.refusals.get(&slot).copied().unwrap_or(0));
         self.requests.spawn(async move {
+            if !pause.is_zero() {
+                sleep(pause).await;
+            }
             let began = Instant::now();
             let outcome = store.commit(commit).await?;
             measure::committed(&outcome, size, began.elapsed());
@@ -252,10 +282,29 @@ impl Actor {
     }
 }
 
+/// How long a commit waits after so many refusals in a row.
+fn pause_after(refusals: u32) -> Duration {
+    match refusals.checked_sub(REFUSALS_FREE) {
+        None => Duration::ZERO,
+        Some(beyond) => Duration::from_millis(1 << beyond.min(10)).min(REFUSED_LONGEST),
+    }
+}
+
 /// Resolves at that time; without one never.
 async fn wake(at: Option<Instant>) {
     match at {
         Some(at) => sleep_until(at).await,
         None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_commits_that_are_refused_again_and_again_wait() {
+        let waits: Vec<u128> = [0, 7, 8, 9, 12, 18, u32::MAX].map(|count| pause_after(count).as_millis()).into();
+        assert_eq!(waits, [0, 0, 1, 2, 16, 1000, 1000]);
     }
 }

@@ -75,6 +75,7 @@ macro_rules! machine_on_every_store {
             two_hubs_become_plain_values,
             what_plain_clients_read_is_what_the_companions_say,
             a_new_machine_goes_on_where_the_last_one_was,
+            two_daemons_share_a_store,
             a_value_that_a_plain_client_lost_is_written_whole,
         );)+
     };

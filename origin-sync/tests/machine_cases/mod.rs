@@ -83,6 +83,32 @@ pub async fn a_new_machine_goes_on_where_the_last_one_was(bed: impl Bed) {
     all_same(&world, &bed).await;
 }
 
+/// Two daemons commit to the same slots, neither knowing of the other but by compare-and-set.
+pub async fn two_daemons_share_a_store(bed: impl Bed) {
+    let mut worlds = [World::of_daemon(0, bed.store(), 1), World::of_daemon(1, bed.store(), 1)];
+    for round in 0..6 {
+        for (at, world) in worlds.iter_mut().enumerate() {
+            for key in 0..4 {
+                world.execute(0, &["INCRBY", &format!("s{key}"), if at == 0 { "3" } else { "4" }]).unwrap();
+                world.execute(0, &["SADD", &format!("t{key}"), &format!("m{at}{round}")]).unwrap();
+                world.execute(0, &["ZINCRBY", &format!("z{key}"), "0.5", "m0"]).unwrap();
+            }
+        }
+        // Together and in turn.
+        let [one, two] = &mut worlds;
+        match round % 3 {
+            0 => drop(tokio::join!(one.settle(), two.settle())),
+            1 => one.settle().await,
+            _ => two.settle().await,
+        }
+    }
+    let [one, two] = &mut worlds;
+    tokio::join!(one.settle(), two.settle());
+    same(one, bed.plain().as_ref(), &["GET", "s0"], Some(&["42"])).await;
+    same(two, bed.plain().as_ref(), &["ZSCORE", "z3", "m0"], Some(&["6"])).await;
+    all_same(one, &bed).await;
+}
+
 /// A plain client deleted a value: the next change writes it whole.
 pub async fn a_value_that_a_plain_client_lost_is_written_whole(bed: impl Bed) {
     let mut world = World::new(bed.store(), 1);

@@ -34,9 +34,15 @@ enum Mail {
 
 impl<'a, S: Store> World<'a, S> {
     pub fn new(store: &'a S, hubs: usize) -> Self {
+        Self::of_daemon(0, store, hubs)
+    }
+
+    /// One of several daemons around the same store, each with hubs of its own.
+    pub fn of_daemon(daemon: u64, store: &'a S, hubs: usize) -> Self {
         let now = now();
-        let config = OriginConfig { run_id: store.run_id(), entropy: 1 << 40, loss_window_ms: 0, window_ms: 0 };
-        let create = |index: usize| Hub::create(format!("test/{index}"), (index as u64 + 2) << 40, now).0;
+        let entropy = |index: u64| (daemon * 1000 + index + 1) << 32;
+        let config = OriginConfig { run_id: store.run_id(), entropy: entropy(0), loss_window_ms: 0, window_ms: 0 };
+        let create = |index: usize| Hub::create(format!("test/{index}"), entropy(index as u64 + 1), now).0;
         let hubs: Vec<Hub> = (0..hubs).map(create).collect();
         let mail = (0..hubs.len()).map(|index| Mail::Origin(OriginInput::Opened(link(index)))).collect();
         Self { store, origin: Origin::new(config), hubs, now, mail, wakes: BTreeMap::new() }

@@ -34,6 +34,7 @@ async function main(): Promise<void> {
     store.roam(chosen.url);
   });
   store.addEventListener("refused", (event) => event instanceof RefusedEvent && showRefusal(event));
+  store.addEventListener("error", (event) => console.error((event as ErrorEvent).message));
   // The store lives in memory only: what has not reached the edge would be lost.
   addEventListener("beforeunload", (event) => store.status.pending > 0 && event.preventDefault());
 

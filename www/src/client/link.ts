@@ -5,8 +5,11 @@
  * not known here.
  */
 
-/** Why there is no connection, as far as a browser can tell. */
-export type Problem = "unreachable" | "denied";
+/**
+ * Why there is no connection, as far as a browser can tell: no answer, the token was not accepted, or what came was not
+ * understood, as between different versions.
+ */
+export type Problem = "unreachable" | "denied" | "misunderstood";
 
 /** What the link tells its owner. */
 export interface LinkEvents {
@@ -21,6 +24,8 @@ export interface LinkEvents {
 const PAUSE_MS_FIRST = 250;
 /** No pause is longer: a page should be back soon after its edge is. */
 const PAUSE_MS_MAX = 15_000;
+/** A connection that has lasted this long was a good one: what ends it is a first failure. */
+const STEADY_MS = 10_000;
 /** An edge that owes an answer and is silent for this long is taken to be gone; TCP alone would take minutes. */
 const SILENCE_MS_MAX = 10_000;
 
@@ -31,6 +36,7 @@ export class Link {
   #socket: WebSocket | undefined;
   #isOpen = false;
   #attempts = 0;
+  #welcomedAt: number | undefined;
   #retry: ReturnType<typeof setTimeout> | undefined;
   #silence: ReturnType<typeof setTimeout> | undefined;
   #isCut = false;
@@ -80,10 +86,16 @@ export class Link {
     }, SILENCE_MS_MAX);
   }
 
-  /** The edge has accepted this client: the next failure is a first one. */
+  /** The edge has accepted this client. */
   welcomed(): void {
-    this.#attempts = 0;
+    this.#welcomedAt = Date.now();
     this.#note(undefined, undefined);
+  }
+
+  /** Gives up on what the edge says, and dials again after a pause. */
+  misunderstood(): void {
+    this.#problem = "misunderstood";
+    this.redial();
   }
 
   /** Gives the present socket up and dials again after a pause. */
@@ -173,6 +185,8 @@ export class Link {
     socket.close();
     this.#socket = undefined;
     this.#heard();
+    if (this.#welcomedAt !== undefined && Date.now() - this.#welcomedAt > STEADY_MS) this.#attempts = 0;
+    this.#welcomedAt = undefined;
     if (!this.#isOpen) return;
     this.#isOpen = false;
     this.#events.closed();

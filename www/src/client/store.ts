@@ -145,7 +145,7 @@ export class Store extends EventTarget {
       this.dispatchEvent(new ErrorEvent("error", { error, message: String(error) }));
       // A trap leaves the module's memory in no known state.
       if (error instanceof WebAssembly.RuntimeError) this.close();
-      else this.#link.redial();
+      else this.#link.misunderstood();
     }
   }
 

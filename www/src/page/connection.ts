@@ -49,6 +49,7 @@ function sentence({ phase, isCut, problem }: Status, edge: string): string {
   if (phase === "synced") return `Connected to ${edge}.`;
   if (phase === "syncing") return `Connected to ${edge}, catching up.`;
   if (problem === "denied") return `${edge} does not accept this access token.`;
+  if (problem === "misunderstood") return `${edge} speaks another version. Reload this page when you can.`;
   if (problem === "unreachable") return `Offline: ${edge} cannot be reached.`;
   return `Connecting to ${edge}…`;
 }

@@ -2,7 +2,6 @@
 //!
 //! `HEADWATER_BLESS=1 cargo test -p headwater --test golden` writes the files anew; the diff then shows what changed for
 //! peers and stored data of other versions.
-#![cfg(not(target_arch = "wasm32"))]
 
 mod common;
 

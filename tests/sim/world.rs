@@ -43,16 +43,17 @@ enum Event {
     Closed { wire: u64, at_hub: bool },
     LeafDial(usize),
     LeafCut(usize),
+    LeafTick(usize, i64),
     LeafWork(usize),
     HttpWork,
     HttpSend(u64),
     HubUp(usize),
-    HubTick(usize, u64),
+    HubTick(usize, i64),
     HubFault(usize),
     DaemonUp,
     DaemonDial(u64),
     DaemonFault,
-    OriginTick(u64),
+    OriginTick(u64, i64),
     StoreLoad { daemon: u64, run_id: u64, load: Load },
     StoreCommit { daemon: u64, run_id: u64, commit: Box<Commit> },
     StoreLoaded { daemon: u64, loaded: Box<Loaded> },
@@ -99,7 +100,7 @@ struct HubNode {
     rows: BTreeMap<Vec<u8>, Vec<u8>>,
     id: ReplicaId,
     skew_ms: i64,
-    life: u64,
+    wake_at: i64,
 }
 
 struct LeafNode {
@@ -108,12 +109,14 @@ struct LeafNode {
     hub: usize,
     skew_ms: i64,
     sums: BTreeMap<Key, i64>,
+    wake_at: i64,
 }
 
 struct Daemon {
     machine: Option<Origin>,
     life: u64,
     skew_ms: i64,
+    wake_at: i64,
 }
 
 struct Http {
@@ -160,7 +163,7 @@ impl World {
             scheduled: 0,
             hubs: Vec::new(),
             leaves: Vec::new(),
-            daemon: Daemon { machine: None, life: 0, skew_ms: rng.i64(-400..400) },
+            daemon: Daemon { machine: None, life: 0, skew_ms: rng.i64(-400..400), wake_at: 0 },
             store: Store::new(),
             wires: BTreeMap::new(),
             https: BTreeMap::new(),
@@ -180,7 +183,7 @@ impl World {
             let skew_ms = world.rng.i64(-400..400);
             let entropy = world.rng.u64(..);
             let (hub, effects) = Hub::create(format!("hub/{index}"), entropy, TimestampMs(start + skew_ms));
-            let node = HubNode { id: hub.id(), machine: Some(hub), rows: BTreeMap::new(), skew_ms, life: 0 };
+            let node = HubNode { id: hub.id(), machine: Some(hub), rows: BTreeMap::new(), skew_ms, wake_at: 0 };
             world.hubs.push(node);
             world.perform_hub(index, effects, false);
         }
@@ -191,7 +194,7 @@ impl World {
             let hub = world.rng.usize(..climate.hubs);
             let mut machine = Leaf::new(client, lifetime);
             let _ = machine.handle(LeafInput::Subscribe(Workload::keys()), TimestampMs(start));
-            world.leaves.push(LeafNode { machine, wire: None, hub, skew_ms, sums: BTreeMap::new() });
+            world.leaves.push(LeafNode { machine, wire: None, hub, skew_ms, sums: BTreeMap::new(), wake_at: 0 });
             world.after(0, 500, Event::LeafDial(index));
             world.after(100, 1_000, Event::LeafWork(index));
         }
@@ -320,6 +323,11 @@ impl World {
                     self.after(2_000, 15_000, Event::LeafCut(leaf));
                 }
             }
+            Event::LeafTick(leaf, at) => {
+                if self.leaves[leaf].wake_at == at {
+                    self.leaf_input(leaf, LeafInput::Tick);
+                }
+            }
             Event::LeafWork(leaf) => self.leaf_work(leaf),
             Event::HttpWork => {
                 if let Some((commands, entries)) = self.workload.over_http(&mut self.rng) {
@@ -330,8 +338,8 @@ impl World {
             }
             Event::HttpSend(id) => self.http_send(id),
             Event::HubUp(hub) => self.hub_up(hub),
-            Event::HubTick(hub, life) => {
-                if self.hubs[hub].life == life {
+            Event::HubTick(hub, at) => {
+                if self.hubs[hub].wake_at == at {
                     self.hub_input(hub, HubInput::Tick);
                 }
             }
@@ -349,8 +357,8 @@ impl World {
                     self.after(5_000, 20_000, Event::DaemonFault);
                 }
             }
-            Event::OriginTick(life) => {
-                if self.daemon.life == life {
+            Event::OriginTick(life, at) => {
+                if self.daemon.life == life && self.daemon.wake_at == at {
                     self.origin_input(OriginInput::Tick);
                 }
             }
@@ -553,9 +561,9 @@ impl World {
                     }
                 }
                 HubEffect::WakeAt(at) => {
-                    let life = self.hubs[hub].life;
-                    let delay = at.since_ms(self.hub_now(hub)).max(0);
-                    self.after(delay, 0, Event::HubTick(hub, life));
+                    let at = (at.0 - self.hubs[hub].skew_ms).max(self.now);
+                    self.hubs[hub].wake_at = at;
+                    self.after(at - self.now, 0, Event::HubTick(hub, at));
                 }
             }
         }
@@ -569,7 +577,6 @@ impl World {
         if self.hubs[hub].machine.take().is_none() {
             return;
         }
-        self.hubs[hub].life += 1;
         for wire in self.wires_of(hub) {
             self.break_wire(wire);
         }
@@ -593,7 +600,6 @@ impl World {
         if self.hubs[hub].machine.is_none() {
             return;
         }
-        self.hubs[hub].life += 1;
         self.hubs[hub].machine = Some(self.restored(hub));
         let (mut leaves, mut origins) = (Vec::new(), Vec::new());
         for wire in self.wires_of(hub) {
@@ -631,7 +637,11 @@ impl World {
                         self.break_wire(wire);
                     }
                 }
-                LeafEffect::WakeAt(_) => {}
+                LeafEffect::WakeAt(at) => {
+                    let at = (at.0 - self.leaves[leaf].skew_ms).max(self.now);
+                    self.leaves[leaf].wake_at = at;
+                    self.after(at - self.now, 0, Event::LeafTick(leaf, at));
+                }
             }
         }
     }
@@ -783,8 +793,9 @@ impl World {
                 }
                 OriginEffect::Foreign(key) => self.violations.push(format!("a foreign value at {key}")),
                 OriginEffect::WakeAt(at) => {
-                    let delay = at.since_ms(now).max(0);
-                    self.after(delay, 0, Event::OriginTick(daemon));
+                    let at = (at.0 - self.daemon.skew_ms).max(self.now);
+                    self.daemon.wake_at = at;
+                    self.after(at - self.now, 0, Event::OriginTick(daemon, at));
                 }
             }
         }

@@ -25,6 +25,10 @@ use bytes::Bytes;
 use pending::Pending;
 use std::collections::{BTreeMap, BTreeSet};
 
+/// How long the leaf waits for a verdict before it sends an operation again, in milliseconds: a hub that could not reach
+/// another one says nothing.
+const VERDICT_MS_MAX: i64 = 5_000;
+
 /// The leaf's state machine.
 #[derive(Debug)]
 pub struct Leaf {
@@ -111,9 +115,14 @@ impl Leaf {
                     self.send(LeafToHub::Unsubscribe(keys));
                 }
             }
-            LeafInput::Tick => {}
+            LeafInput::Tick => {
+                let late = |sent_at: TimestampMs| now.since_ms(sent_at) >= VERDICT_MS_MAX;
+                for pending in self.pending.iter_mut().filter(|pending| pending.in_flight_since.is_some_and(late)) {
+                    pending.in_flight_since = None;
+                }
+            }
         }
-        self.send_pending();
+        self.send_pending(now);
         std::mem::take(&mut self.effects)
     }
 
@@ -124,7 +133,7 @@ impl Leaf {
     /// [`CommandError::TooManyPending`] when the queue is full.
     pub fn command(&mut self, argv: &[Bytes], now: TimestampMs) -> (Result<Reply, CommandError>, Vec<LeafEffect>) {
         let reply = self.execute(argv, now);
-        self.send_pending();
+        self.send_pending(now);
         (reply, std::mem::take(&mut self.effects))
     }
 
@@ -190,7 +199,7 @@ impl Leaf {
                     self.session = Some((session, watermark.next()));
                 }
                 for pending in &mut self.pending {
-                    pending.is_in_flight = false;
+                    pending.in_flight_since = None;
                     if fault!(SessionFollowsRoamer) && !pending.is_settled() {
                         pending.sent = None;
                     }
@@ -369,7 +378,7 @@ impl Leaf {
     }
 
     /// Sends what is not under way: first what belongs to older sessions, then new operations whose keys are not waiting.
-    fn send_pending(&mut self) {
+    fn send_pending(&mut self, now: TimestampMs) {
         if !self.is_connected {
             return;
         }
@@ -393,10 +402,10 @@ impl Leaf {
             if session != current {
                 blocked.insert(pending.key().clone());
             }
-            if pending.is_in_flight {
+            if pending.in_flight_since.is_some() {
                 continue;
             }
-            pending.is_in_flight = true;
+            pending.in_flight_since = Some(now);
             let operation = pending.for_hub();
             match batches.last_mut() {
                 Some((open, first, operations))
@@ -410,6 +419,9 @@ impl Leaf {
             }
         }
         self.session = Some((current, next));
+        if !batches.is_empty() {
+            self.effects.push(LeafEffect::WakeAt(now.plus_ms(VERDICT_MS_MAX)));
+        }
         for (session, first, operations) in batches {
             let settled = self.forgettable(session);
             self.send(LeafToHub::Operations { session, settled, first, operations });

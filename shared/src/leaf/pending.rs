@@ -1,7 +1,7 @@
 //! An operation that its hub has not settled, or that the base does not show yet.
 
 use crate::{
-    id::{Dot, Key, No, ReplicaId, Seq, SessionId},
+    id::{Dot, Key, No, ReplicaId, Seq, SessionId, TimestampMs},
     state::{Effect, KeyState, Operation, SeenCuts},
 };
 
@@ -18,8 +18,8 @@ pub(super) struct Pending {
     pub(super) known: Option<(SessionId, Seq)>,
     /// Where it was first sent, and as which number.
     pub(super) sent: Option<(SessionId, Seq)>,
-    /// Whether it is on its way on the present socket.
-    pub(super) is_in_flight: bool,
+    /// Since when it is on its way on the present socket.
+    pub(super) in_flight_since: Option<TimestampMs>,
     /// By which hub it was settled, and the numbers `(after, through]` that it took.
     pub(super) settled: Option<(ReplicaId, No, No)>,
 }
@@ -32,7 +32,7 @@ impl Pending {
             first_local,
             known,
             sent: None,
-            is_in_flight: false,
+            in_flight_since: None,
             settled: None,
         }
     }

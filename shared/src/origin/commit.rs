@@ -176,6 +176,7 @@ impl Origin {
         }
         let Some(change) = committing.change else { return };
         apply_to_marker(work, &change);
+        work.forget_feed();
         for key in committing.keys.keys() {
             work.anew.remove(key);
             if let Some(cached) = work.cache.get_mut(key) {
@@ -197,8 +198,9 @@ impl Origin {
 
     /// Sends the keys on to the hubs that hold them, but not what a hub alone changed back to that hub.
     fn owe(&mut self, slot: Slot, keys: &BTreeMap<Key, BTreeSet<ReplicaId>>) {
+        let Some(work) = self.slots.get(&slot) else { return };
         let mut links = Vec::new();
-        for (link, state) in &mut self.links {
+        for (link, state) in self.links.iter_mut().filter(|(link, _)| !work.is_attaching(**link)) {
             let Some(held) = state.held.get_mut(&slot) else { continue };
             let others = keys.iter().filter(|(key, by)| {
                 held.keys.contains(*key) && by.iter().any(|replica| Some(*replica) != state.hub)

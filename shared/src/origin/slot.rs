@@ -42,9 +42,10 @@ pub(super) struct SlotWork {
     pub(super) resumes: BTreeSet<Link>,
     /// Hubs that must hear what changed since their cursor.
     attaches: BTreeSet<Link>,
-    /// Names of keys that changed after the attaching hubs' cursors, by the change feed.
-    feed: Option<Vec<Key>>,
-    is_reading_feed: bool,
+    /// A sequence, and the names of the keys that changed after it, by the change feed; for the attaching hubs.
+    feed: Option<(u64, Vec<Key>)>,
+    /// After which sequence the load under way reads the feed.
+    reading_feed_after: Option<u64>,
     /// The commit under way.
     pub(super) committing: Option<super::commit::Committing>,
     /// Keys whose plain value must be written whole.
@@ -60,7 +61,11 @@ pub(super) struct SlotWork {
 impl SlotWork {
     pub(super) fn attach(&mut self, link: Link) {
         self.attaches.insert(link);
-        self.feed = None;
+    }
+
+    /// Whether a hub still waits to hear what changed since its cursor: until then nothing later may reach it.
+    pub(super) fn is_attaching(&self, link: Link) -> bool {
+        self.attaches.contains(&link)
     }
 
     pub(super) fn queued(&self) -> usize {
@@ -73,6 +78,11 @@ impl SlotWork {
         self.attaches.remove(&link);
         self.wants.retain(|(other, _)| *other != link);
         self.inbox.retain(|(other, _)| *other != link);
+    }
+
+    /// What was read of the change feed is behind a commit.
+    pub(super) fn forget_feed(&mut self) {
+        self.feed = None;
     }
 
     /// Forgets what was read of the store.
@@ -132,10 +142,12 @@ impl Origin {
         if !work.attaches.is_empty() {
             let links = work.attaches.iter().filter_map(|link| self.links.get(link));
             let held: Vec<_> = links.filter_map(|state| state.held.get(&slot)).collect();
-            let from = held.iter().map(|held| super::push::known_seq(work.marker.as_ref(), held.cursor)).min();
-            match &work.feed {
-                None => changed_after = Some(from.unwrap_or(0)),
-                Some(changed) => {
+            let known = held.iter().map(|held| super::push::known_seq(work.marker.as_ref(), held.cursor));
+            let from = known.min().unwrap_or(0);
+            match work.feed.as_ref().filter(|(after, _)| *after <= from) {
+                // A hub may have attached while the feed was read for others.
+                None => changed_after = Some(from),
+                Some((_, changed)) => {
                     keys.extend(changed.iter().filter(|key| held.iter().any(|held| held.keys.contains(*key))).cloned());
                     // A hub that starts from nothing gets all that it holds.
                     for held in held {
@@ -157,7 +169,7 @@ impl Origin {
     fn load(&mut self, slot: Slot, keys: BTreeSet<Key>, changed_after: Option<u64>) {
         let Some(work) = self.slots.get_mut(&slot) else { return };
         work.busy = Busy::Loading;
-        work.is_reading_feed = changed_after.is_some();
+        work.reading_feed_after = changed_after;
         let load = Load { slot, keys: keys.into_iter().collect(), changed_after };
         self.effects.push(OriginEffect::Load(load));
     }
@@ -192,8 +204,8 @@ impl Origin {
                 }
             }
         }
-        if std::mem::take(&mut work.is_reading_feed) {
-            work.feed = Some(loaded.changed.into_iter().map(|(key, _)| key).collect());
+        if let Some(after) = work.reading_feed_after.take() {
+            work.feed = Some((after, loaded.changed.into_iter().map(|(key, _)| key).collect()));
         }
     }
 
@@ -217,7 +229,7 @@ impl Origin {
     fn answer_attaches(&mut self, slot: Slot) {
         let Some(work) = self.slots.get_mut(&slot) else { return };
         let links = std::mem::take(&mut work.attaches);
-        let changed = work.feed.take().unwrap_or_default();
+        let changed = work.feed.take().map(|(_, changed)| changed).unwrap_or_default();
         let marker = work.marker.clone();
         for link in links {
             if let Some(held) = self.links.get_mut(&link).and_then(|state| state.held.get_mut(&slot)) {

@@ -7,7 +7,7 @@
 import { CommandError, RefusedEvent, open, type Argument, type Reply, type Store } from "./index.ts";
 import { BOARD_ROWS, Board, type Entry } from "./page/board.ts";
 import { Connection } from "./page/connection.ts";
-import { STATUSES, Statuses, Total } from "./page/counters.ts";
+import { Statuses, Total } from "./page/counters.ts";
 import { showEdges } from "./page/edges.ts";
 import { element, grouped } from "./page/element.ts";
 import { placeOf } from "./page/place.ts";
@@ -15,10 +15,10 @@ import { showRefusal } from "./page/refusals.ts";
 
 const HITS_TOTAL = "hits:total";
 const BOARD_PATHS = "board:paths";
-const HITS_STATUS = new Map([...STATUSES.keys()].map((status) => [`hits:status:${status}`, status]));
+const HITS_STATUS = "hits:status:";
 
 /** What an added hit counts as. */
-const HIT_STATUS = "hits:status:200";
+const OWN_STATUS = "200";
 
 async function main(): Promise<void> {
   const address = new URL(location.href);
@@ -39,7 +39,7 @@ async function main(): Promise<void> {
   addEventListener("beforeunload", (event) => store.status.pending > 0 && event.preventDefault());
 
   const view = new View(store);
-  store.subscribe([HITS_TOTAL, BOARD_PATHS, ...HITS_STATUS.keys()], (keys) => view.stale(keys));
+  store.subscribe(view.keys, (keys) => view.stale(keys));
   const path = element("path", HTMLInputElement);
   path.addEventListener("input", () => view.stale([BOARD_PATHS]));
   element("hit", HTMLFormElement).addEventListener("submit", (event) => {
@@ -62,6 +62,11 @@ class View {
     this.#store = store;
   }
 
+  /** What it shows. */
+  get keys(): string[] {
+    return [HITS_TOTAL, BOARD_PATHS, ...this.#statuses.shown.map((status) => HITS_STATUS + status)];
+  }
+
   /** These keys read differently now. */
   stale(keys: readonly string[]): void {
     if (this.#stale.size === 0) requestAnimationFrame(() => this.#draw());
@@ -70,10 +75,9 @@ class View {
 
   #draw(): void {
     for (const key of this.#stale) {
-      const status = HITS_STATUS.get(key);
-      if (status !== undefined) this.#statuses.show(status, this.#counter(key));
-      else if (key === HITS_TOTAL) this.#total.show(this.#counter(key));
+      if (key === HITS_TOTAL) this.#total.show(this.#counter(key));
       else if (key === BOARD_PATHS) this.#drawBoard();
+      else this.#statuses.show(key.slice(HITS_STATUS.length), this.#counter(key));
     }
     this.#stale.clear();
   }
@@ -107,7 +111,7 @@ class View {
 function addHit(store: Store, path: string): void {
   const commands = [
     ["INCR", HITS_TOTAL],
-    ["INCR", HIT_STATUS],
+    ["INCR", HITS_STATUS + OWN_STATUS],
     ["ZINCRBY", BOARD_PATHS, 1, path],
   ] as const;
   for (const command of commands) {

@@ -25,7 +25,7 @@ const PAUSE_MS_FIRST = 250;
 /** No pause is longer: a page should be back soon after its edge is. */
 const PAUSE_MS_MAX = 15_000;
 /** A connection that has lasted this long was a good one: what ends it is a first failure. */
-const STEADY_MS = 10_000;
+const STEADY_MS = 3_000;
 /** An edge that owes an answer and is silent for this long is taken to be gone; TCP alone would take minutes. */
 const SILENCE_MS_MAX = 10_000;
 

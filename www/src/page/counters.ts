@@ -1,19 +1,6 @@
 /** The counters: the total with its rate, and one tile for each status. */
 
-import { element, grouped, made } from "./element.ts";
-
-/** The statuses that are shown, with the names that HTTP gives them. */
-export const STATUSES = new Map([
-  [200, "OK"],
-  [206, "Partial Content"],
-  [301, "Moved Permanently"],
-  [304, "Not Modified"],
-  [400, "Bad Request"],
-  [403, "Forbidden"],
-  [404, "Not Found"],
-  [416, "Range Not Satisfiable"],
-  [500, "Internal Server Error"],
-]);
+import { element, grouped } from "./element.ts";
 
 /** Over how long the rate is taken. */
 const RATE_SECONDS = 5;
@@ -46,23 +33,21 @@ export class Total {
 }
 
 export class Statuses {
-  readonly #figures: ReadonlyMap<number, HTMLElement>;
+  readonly #figures = new Map<string, HTMLElement>();
 
   constructor() {
-    this.#figures = new Map([...STATUSES.keys()].map((status) => [status, made("dd", "", "–")]));
-    const tiles = [...STATUSES].map(([status, name]) => {
-      const tile = document.createElement("div");
-      tile.dataset.class = String(status).charAt(0);
-      const term = document.createElement("dt");
-      term.append(made("b", "", String(status)), ` ${name}`);
-      tile.append(term, this.#figures.get(status) ?? "");
-      return tile;
-    });
-    element("statuses", HTMLDListElement).replaceChildren(...tiles);
+    for (const figure of document.querySelectorAll<HTMLElement>("[data-status]")) {
+      this.#figures.set(figure.dataset.status ?? "", figure);
+    }
+  }
+
+  /** The statuses that the page has a tile for. */
+  get shown(): string[] {
+    return [...this.#figures.keys()];
   }
 
   /** Shows one status' count. */
-  show(status: number, count: number | undefined): void {
+  show(status: string, count: number | undefined): void {
     const figure = this.#figures.get(status);
     if (figure) figure.textContent = grouped(count);
   }

@@ -4,6 +4,7 @@
 //! [`KeyState::join`]; storage, wire and views are elsewhere.
 
 mod causal;
+mod crdts;
 mod ctx;
 mod deadline;
 mod effect;
@@ -27,3 +28,5 @@ pub use revocation::{Revocation, Revocations};
 
 #[cfg(test)]
 mod laws;
+#[cfg(all(test, not(target_arch = "wasm32")))]
+mod oracle;

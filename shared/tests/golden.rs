@@ -75,7 +75,9 @@ fn row_keys_with_bytes_missing_or_to_spare_are_none() {
             assert_ne!(RowId::from_bytes(&bytes[..end]), Some(row.clone()), "{name} cut to {end}");
         }
     }
-    for bytes in [&b""[..], b"x", b"mm", b"s\x40\0", b"s\0", b"k\0\x02a", b"k\0\x01ab", b"e\0\x01k", b"e\0\x01k\x04m", b"l"] {
+    for bytes in
+        [&b""[..], b"x", b"mm", b"s\x40\0", b"s\0", b"k\0\x02a", b"k\0\x01ab", b"e\0\x01k", b"e\0\x01k\x04m", b"l"]
+    {
         assert_eq!(RowId::from_bytes(bytes), None, "{bytes:?}");
     }
 }
@@ -196,7 +198,9 @@ fn values_that_break_an_invariant_are_refused_as_invalid() {
     };
     let operation = |effects| {
         let (_, operations) = corpus::leaf_to_hub().swap_remove(2);
-        let LeafToHub::Operations { session, operations, .. } = operations else { panic!("the corpus lists operations") };
+        let LeafToHub::Operations { session, operations, .. } = operations else {
+            panic!("the corpus lists operations")
+        };
         let operation = headwater::state::Operation { effects, ..operations[0].clone() };
         LeafToHub::Operations { session, settled: Seq(0), first: Seq(1), operations: vec![operation] }
     };
@@ -221,7 +225,13 @@ fn values_that_break_an_invariant_are_refused_as_invalid() {
         ("infinity added", vec![Effect::Add { element: ranked(), by: Increment::Float(f64::INFINITY) }]),
         ("a provisional dot", vec![seen_leaf]),
         ("a provisional dot in a wipe", vec![wiped_leaf]),
-        ("the second effect", vec![Effect::Add { element: ElementId::String, by: Increment::Int(1) }, write(member(), NewBase::Abs(0.0), int())]),
+        (
+            "the second effect",
+            vec![
+                Effect::Add { element: ElementId::String, by: Increment::Int(1) },
+                write(member(), NewBase::Abs(0.0), int()),
+            ],
+        ),
     ];
     for (name, effects) in table {
         let frame = encode(&operation(effects)).unwrap();
@@ -248,10 +258,10 @@ fn deltas_that_break_an_invariant_are_refused_as_invalid() {
     let mut other_kind = valid.clone();
     other_kind.elements[0].1 = headwater::state::Element::empty(headwater::state::Kind::Board);
     let mut provisional = valid.clone();
-    provisional.header.ctx.insert(headwater::id::Dot {
-        replica: headwater::id::ReplicaId::LEAF,
-        no: headwater::id::No(1),
-    });
+    provisional
+        .header
+        .ctx
+        .insert(headwater::id::Dot { replica: headwater::id::ReplicaId::LEAF, no: headwater::id::No(1) });
     for (name, delta) in [
         ("descending elements", descending),
         ("an element twice", doubled),

@@ -695,10 +695,7 @@ mod nodes {
     fn an_unknown_key_with_the_origin_away_is_an_error_and_a_blind_write_provisional() {
         let mut world = World::new(2);
         world.part(B);
-        assert_eq!(
-            world.run(B, "GET k"),
-            "-ERR Headwater: the origin is away and this edge does not hold the key"
-        );
+        assert_eq!(world.run(B, "GET k"), "-ERR Headwater: the origin is away and this edge does not hold the key");
         assert!(world.pipeline(B, &["INCR k"], None).provisional);
     }
 }

@@ -121,7 +121,8 @@ impl Ledger {
                 wrong.push(format!("{what}: expected {expected}, found {found}"));
             }
         };
-        let element = |key: &Key, id: ElementId| state(key).and_then(|state| state.element(&id)).filter(|e| e.is_present());
+        let element =
+            |key: &Key, id: ElementId| state(key).and_then(|state| state.element(&id)).filter(|e| e.is_present());
         let integer = |key: &Key, id: ElementId| element(key, id).map_or(0, |e| e.integer().unwrap_or(i64::MIN));
         let score = |key: &Key, member: &Bytes| {
             element(key, ElementId::Ranked(member.clone())).and_then(|e| e.score()).unwrap_or(0.0)
@@ -131,8 +132,7 @@ impl Ledger {
         }
         for ((key, member), bits) in &self.bits {
             let expected = bits.all & !bits.wiped;
-            let found =
-                if member.is_empty() { integer(key, ElementId::String) } else { score(key, member) as i64 };
+            let found = if member.is_empty() { integer(key, ElementId::String) } else { score(key, member) as i64 };
             demand(format!("{key} {member:?} in bits"), format!("{expected:b}"), format!("{found:b}"));
         }
         for ((key, member), highest) in &self.raises {
@@ -148,12 +148,17 @@ impl Ledger {
             demand(format!("{key} lost and resurrected"), "[] []".to_owned(), format!("{lost:?} {back:?}"));
         }
         for ((key, field), sum) in &self.fields {
-            demand(format!("{key} {field:?}"), sum.to_string(), integer(key, ElementId::Field(field.clone())).to_string());
+            demand(
+                format!("{key} {field:?}"),
+                sum.to_string(),
+                integer(key, ElementId::Field(field.clone())).to_string(),
+            );
         }
         for (at @ (key, field), written) in &self.written {
             let found = element(key, ElementId::Field(field.clone())).and_then(|e| e.value());
             let overwritten = self.overwritten.get(at);
-            let is_alive = |value: &Bytes| written.contains(value) && overwritten.is_none_or(|old| !old.contains(value));
+            let is_alive =
+                |value: &Bytes| written.contains(value) && overwritten.is_none_or(|old| !old.contains(value));
             if !found.as_ref().is_some_and(is_alive) {
                 demand(format!("{key} {field:?}"), "one written last".to_owned(), format!("{found:?}"));
             }
@@ -175,7 +180,8 @@ fn bits_of(seen: Option<&Reply>) -> u64 {
     match seen {
         Some(Reply::Bulk(text)) => {
             let text = std::str::from_utf8(text).unwrap_or_default();
-            text.parse::<f64>().map_or(0, |value| if text.contains('e') { value as u64 } else { text.parse().unwrap_or(value as u64) })
+            text.parse::<f64>()
+                .map_or(0, |value| if text.contains('e') { value as u64 } else { text.parse().unwrap_or(value as u64) })
         }
         _ => 0,
     }

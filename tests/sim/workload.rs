@@ -103,7 +103,11 @@ impl Workload {
                 if rng.u32(..6) == 0 {
                     return Some(two("SMEMBERS set:{a}".into(), "DEL set:{a}".into(), Entry::Empty(key("set:{a}"))));
                 }
-                two(format!("SISMEMBER set:{{a}} {text}"), format!("SREM set:{{a}} {text}"), Entry::Remove(key("set:{a}"), vec![member]))
+                two(
+                    format!("SISMEMBER set:{{a}} {text}"),
+                    format!("SREM set:{{a}} {text}"),
+                    Entry::Remove(key("set:{a}"), vec![member]),
+                )
             }
             9..=10 => {
                 let at = member(rng);

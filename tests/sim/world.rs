@@ -345,7 +345,11 @@ impl World {
             }
             Event::HubFault(hub) => {
                 if self.is_rough {
-                    if self.rng.bool() { self.crash_hub(hub) } else { self.hibernate(hub) }
+                    if self.rng.bool() {
+                        self.crash_hub(hub)
+                    } else {
+                        self.hibernate(hub)
+                    }
                     self.after(5_000, 20_000, Event::HubFault(hub));
                 }
             }
@@ -689,7 +693,10 @@ impl World {
             match reply {
                 Ok(reply) if command.as_ptr() != commands[commands.len() - 1].as_ptr() => seen = Some(reply),
                 Ok(_) => {}
-                Err(CommandError::NotHeld) => is_refused = true,
+                Err(CommandError::NotHeld) => {
+                    is_refused = true;
+                    break;
+                }
                 Err(error) => self.violations.push(format!("leaf {leaf}: {command:?} answers {error}")),
             }
             self.perform_leaf(leaf, effects);
@@ -737,7 +744,11 @@ impl World {
         if http.is_done {
             return;
         }
-        if !self.is_rough && replies.iter().any(|reply| matches!(reply, Err(CommandError::NotHeld))) && http.entries.len() == 1 && matches!(http.entries[0], Entry::Nothing) {
+        if !self.is_rough
+            && replies.iter().any(|reply| matches!(reply, Err(CommandError::NotHeld)))
+            && http.entries.len() == 1
+            && matches!(http.entries[0], Entry::Nothing)
+        {
             // Asked in the calm to make the hub hold the key: until it does.
             let renamed = self.https.remove(&id);
             if let Some(http) = renamed {
@@ -804,8 +815,12 @@ impl World {
     fn crash_daemon(&mut self) {
         self.daemon.machine = None;
         self.daemon.life += 1;
-        let wires: Vec<u64> =
-            self.wires.iter().filter(|(_, w)| w.is_open && matches!(w.peer, Peer::Daemon(_))).map(|(id, _)| *id).collect();
+        let wires: Vec<u64> = self
+            .wires
+            .iter()
+            .filter(|(_, w)| w.is_open && matches!(w.peer, Peer::Daemon(_)))
+            .map(|(id, _)| *id)
+            .collect();
         for wire in wires {
             self.break_wire(wire);
         }
@@ -865,7 +880,8 @@ impl World {
         let mut wrong = Vec::new();
         let mut origin = BTreeMap::new();
         for key in Workload::keys() {
-            let state = self.store.companion(&key, now).map(|c| headwater::origin::key_state(c).expect("companions decode"));
+            let state =
+                self.store.companion(&key, now).map(|c| headwater::origin::key_state(c).expect("companions decode"));
             origin.insert(key, state.unwrap_or_default());
         }
         for difference in self.ledger.audit(|key| origin.get(key)) {

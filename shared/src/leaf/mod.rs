@@ -154,7 +154,8 @@ impl Leaf {
 
     fn execute(&mut self, argv: &[Bytes], now: TimestampMs) -> Result<Reply, CommandError> {
         let command = command::parse(argv)?;
-        let is_known = |key: &Key| self.base.get(key).is_some_and(|base| base.is_held || !base.state.is_empty());
+        let is_shown = |key: &Key| self.base.get(key).is_some_and(|base| base.is_held || !base.state.is_empty());
+        let is_known = |key: &Key| is_shown(key) || self.overlay.contains_key(key);
         if exec::needs_key(&command) && !command.keys().all(is_known) {
             return Err(CommandError::NotHeld);
         }

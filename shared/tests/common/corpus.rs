@@ -10,8 +10,8 @@ use headwater::{
     message::{Cursor, HubToLeaf, HubToOrigin, LeafToHub, Lifetime, OriginToHub, SlotDelta},
     slot::Slot,
     state::{
-        Ctx, Cut, DeadlineChange, Effect, ElementId, Increment, KeyDelta, KeyState, Mint, NewBase, Operation,
-        SeenCut, SeenCuts,
+        Ctx, Cut, DeadlineChange, Effect, ElementId, Increment, KeyDelta, KeyState, Mint, NewBase, Operation, SeenCut,
+        SeenCuts,
     },
     wire::{Message, encode},
 };
@@ -42,7 +42,11 @@ pub fn leaf_to_hub() -> Vec<(&'static str, LeafToHub)> {
         first: Seq(7),
         operations: vec![
             Operation { key: key("k"), at: START, effects: effects() },
-            Operation { key: key("{a}b"), at: TimestampMs(-1), effects: vec![Effect::Deadline(DeadlineChange::Open(None))] },
+            Operation {
+                key: key("{a}b"),
+                at: TimestampMs(-1),
+                effects: vec![Effect::Deadline(DeadlineChange::Open(None))],
+            },
         ],
     };
     vec![

@@ -433,7 +433,12 @@ pub fn key(name: &str) -> Key {
 }
 
 fn origin_config(run: u64) -> OriginConfig {
-    OriginConfig { run_id: format!("run-{run}").into(), entropy: run << 56 | 0xabc << 16, loss_window_ms: 1_000, window_ms: 0 }
+    OriginConfig {
+        run_id: format!("run-{run}").into(),
+        entropy: run << 56 | 0xabc << 16,
+        loss_window_ms: 1_000,
+        window_ms: 0,
+    }
 }
 
 /// The message as the other end decodes it.

@@ -2,8 +2,9 @@
 
 use headwater::{limits::FRAME_BYTES_MAX, wire::HEADER_BYTES};
 
-/// A request's JSON body: as much as a socket frame may bring, so that neither way in can carry what the other refuses.
-pub(crate) const BODY_BYTES_MAX: usize = FRAME_BYTES_MAX;
+/// A request's JSON body. The runtime's copy, the Worker's, the decoded arguments and what goes to the hub are in memory at
+/// once: four times this, in an isolate of 128 MB that serves others too.
+pub(crate) const BODY_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 /// A relayed frame.
 pub(crate) const RELAY_BYTES_MAX: usize = FRAME_BYTES_MAX + HEADER_BYTES;

@@ -180,11 +180,14 @@ async fn leaf(request: &Request, env: &Env) -> Result<Response, Refusal> {
     };
     let hub = peers::hub(env, &shard.hub_name(&config::region(env)?))?;
     let response = hub.fetch_with_request(call::upgrade(call::LEAF)?).await?;
-    if !request.headers().has("sec-websocket-protocol")? {
-        return Ok(response);
+    // A browser that offered subprotocols fails the connection unless one is selected. What an object answers has headers
+    // that cannot be changed.
+    let status = response.status_code();
+    let socket = response.websocket().ok_or(PeerError::Status(status))?;
+    let response = Response::from_websocket(socket)?;
+    if request.headers().has("sec-websocket-protocol")? {
+        response.headers().set("sec-websocket-protocol", auth::PROTOCOL)?;
     }
-    // A browser that offered subprotocols fails the connection unless one is selected.
-    response.headers().set("sec-websocket-protocol", auth::PROTOCOL)?;
     Ok(response)
 }
 

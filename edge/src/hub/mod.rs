@@ -49,6 +49,7 @@ impl DurableObject for Hub {
             call::ORIGIN => self.shell.accept(Peer::Origin),
             path => Ok(respond::error(404, &format_args!("ERR Headwater: a hub has no {path}"))?),
         };
+        self.shell.register_soon();
         match answered {
             Ok(response) => Ok(response),
             Err(error) => {

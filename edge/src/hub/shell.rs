@@ -174,6 +174,20 @@ impl Shell {
         Ok(())
     }
 
+    /// Tells the directory of this hub, unless it knows, while the object goes on with other events. Where that fails, the
+    /// next request tries again.
+    pub(crate) fn register_soon(self: &Rc<Self>) {
+        if self.live.borrow().as_ref().is_none_or(|live| live.is_registered) {
+            return;
+        }
+        let shell = Rc::clone(self);
+        self.state.wait_until(async move {
+            if let Err(error) = shell.register().await {
+                console_error!("the directory does not know this hub yet: {error}");
+            }
+        });
+    }
+
     /// Runs `event` on the machine, which is loaded first where it is not, and performs the effects.
     fn with<R>(
         self: &Rc<Self>,

@@ -125,3 +125,82 @@ pub fn from_body<T: DeserializeOwned>(body: &[u8]) -> Result<T, WireError> {
         Err(error) => Err(WireError::Body(error)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde::Deserialize;
+
+    /// A message that is valid unless it says so.
+    #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+    struct Note {
+        is_valid: bool,
+        text: Vec<u8>,
+    }
+
+    impl Message for Note {
+        const KIND: u8 = 200;
+
+        fn is_valid(&self) -> bool {
+            self.is_valid
+        }
+    }
+
+    fn note(bytes: usize) -> Note {
+        Note { is_valid: true, text: vec![7; bytes] }
+    }
+
+    #[test]
+    fn a_frame_is_the_documented_bytes() {
+        let frame = encode(&note(2)).unwrap();
+        assert_eq!(frame[..8], [b'H', b'W', VERSION, 200, 4, 0, 0, 0]);
+        assert_eq!(frame[8..12], crc32fast::hash(&frame[12..]).to_le_bytes());
+        assert_eq!(frame[12..], [1, 2, 7, 7]);
+        assert_eq!(decode(&frame), Ok(note(2)));
+    }
+
+    #[test]
+    fn a_body_up_to_the_limit_travels_and_a_longer_one_is_not_sent() {
+        // A bool and the length of the text take 5 bytes.
+        let longest = note(FRAME_BYTES_MAX - 5);
+        assert_eq!(decode(&encode(&longest).unwrap()), Ok(longest));
+        assert_eq!(encode(&note(FRAME_BYTES_MAX - 4)), Err(WireError::Length(FRAME_BYTES_MAX + 1)));
+    }
+
+    #[test]
+    fn a_frame_beyond_the_limit_is_refused_though_it_is_whole() {
+        let body = to_body(&note(FRAME_BYTES_MAX - 4));
+        let length = u32::try_from(body.len()).unwrap().to_le_bytes();
+        let frame = [b"HW", &[VERSION, 200], &length[..], &crc32fast::hash(&body).to_le_bytes()[..], &body].concat();
+        assert_eq!(decode::<Note>(&frame), Err(WireError::Length(FRAME_BYTES_MAX + 1)));
+    }
+
+    #[test]
+    fn a_value_that_breaks_an_invariant_is_refused() {
+        let frame = encode(&Note { is_valid: false, text: vec![] }).unwrap();
+        assert_eq!(decode::<Note>(&frame), Err(WireError::Invalid));
+    }
+
+    #[test]
+    fn the_version_is_asked_before_the_kind_and_the_kind_before_the_length() {
+        let mut frame = encode(&note(0)).unwrap();
+        frame[4..8].fill(0xff);
+        assert_eq!(decode::<Note>(&frame), Err(WireError::Length(u32::MAX as usize)));
+        frame[3] = 201;
+        assert_eq!(decode::<Note>(&frame), Err(WireError::Kind(201)));
+        frame[2] = VERSION + 1;
+        assert_eq!(decode::<Note>(&frame), Err(WireError::Version(VERSION + 1)));
+        frame[1] = b'w';
+        assert_eq!(decode::<Note>(&frame), Err(WireError::Magic));
+    }
+
+    #[test]
+    fn a_stored_body_is_read_whole_or_not_at_all() {
+        let body = to_body(&note(3));
+        assert_eq!(from_body(&body), Ok(note(3)));
+        assert_eq!(from_body::<Note>(&[&body[..], &[0, 0]].concat()), Err(WireError::Length(2)));
+        for end in 0..body.len() {
+            assert!(matches!(from_body::<Note>(&body[..end]), Err(WireError::Body(_))), "cut to {end}");
+        }
+    }
+}

@@ -110,12 +110,8 @@ fn prepare_one(command: &Command, key: Subject<'_>) -> Result<Prepared, CommandE
         Command::HDel { fields, .. } => key.remove(Kind::Hash, fields),
         Command::HIncrBy { field, by, .. } => hash::increment(key, field, *by),
         Command::HLen { .. } => key.count(Kind::Hash),
-        Command::ZAdd { condition, count_changed, entries, .. } => {
-            board::add(key, *condition, *count_changed, entries)
-        }
-        Command::ZAddIncr { condition, increment, member, .. } => {
-            board::increment(key, *condition, *increment, member)
-        }
+        Command::ZAdd { condition, count_changed, entries, .. } => board::add(key, *condition, *count_changed, entries),
+        Command::ZAddIncr { condition, increment, member, .. } => board::increment(key, *condition, *increment, member),
         Command::ZIncrBy { increment, member, .. } => {
             board::increment(key, crate::command::Condition::Always, *increment, member)
         }
@@ -305,7 +301,16 @@ mod tests {
             let view = |key: &Key| View { state: (key == &self::key()).then_some(&node.state), is_held: true };
             assert_eq!(prepare(&command(line), view, NOW).unwrap().operations, [], "{line}");
         }
-        for line in ["DEL k", "SREM k m", "HDEL k f", "ZREM k m", "EXPIRE k 10", "PERSIST k", "ZADD k XX 1 m", "ZADD k XX INCR 1 m"] {
+        for line in [
+            "DEL k",
+            "SREM k m",
+            "HDEL k f",
+            "ZREM k m",
+            "EXPIRE k 10",
+            "PERSIST k",
+            "ZADD k XX 1 m",
+            "ZADD k XX INCR 1 m",
+        ] {
             assert_eq!(empty.effects(line, NOW), [], "{line}");
         }
     }
@@ -329,10 +334,14 @@ mod tests {
     #[test]
     fn del_wipes_each_key_once_and_counts_what_was_there() {
         let node = Node::after(&["SADD k m"]);
-        let view = |key: &Key| View { state: (key != &Key::new("missing").unwrap()).then_some(&node.state), is_held: true };
+        let view =
+            |key: &Key| View { state: (key != &Key::new("missing").unwrap()).then_some(&node.state), is_held: true };
         let prepared = prepare(&command("DEL k other k missing"), view, NOW).unwrap();
         assert_eq!(prepared.reply, Reply::Int(2));
-        assert_eq!(prepared.operations.iter().map(|operation| operation.key.to_string()).collect::<Vec<_>>(), ["k", "other"]);
+        assert_eq!(
+            prepared.operations.iter().map(|operation| operation.key.to_string()).collect::<Vec<_>>(),
+            ["k", "other"]
+        );
     }
 
     #[test]
@@ -368,7 +377,9 @@ mod tests {
     #[test]
     fn a_member_named_twice_under_gt_keeps_the_greatest() {
         let prepared = Node::default().prepare("ZADD k GT 5 m 3 m 7 m", NOW).unwrap();
-        let [Effect::Write { base, .. }] = &prepared.operations[0].effects[..] else { panic!("one member is written once") };
+        let [Effect::Write { base, .. }] = &prepared.operations[0].effects[..] else {
+            panic!("one member is written once")
+        };
         assert_eq!(base, &Some(NewBase::Max(7.0)));
         assert_eq!(prepared.reply, Reply::Int(1));
     }
@@ -379,7 +390,10 @@ mod tests {
         let after = NOW.plus_ms(10);
         for line in ["SADD k b", "HSET k f v", "INCR k", "ZADD k 1 m", "ZINCRBY k 1 m", "HINCRBY k f 1"] {
             let effects = node.effects(line, after);
-            assert!(matches!(&effects[..], [Effect::Wipe { .. }, epoch, _] if *epoch == opens(None)), "{line}: {effects:?}");
+            assert!(
+                matches!(&effects[..], [Effect::Wipe { .. }, epoch, _] if *epoch == opens(None)),
+                "{line}: {effects:?}"
+            );
         }
         // At the last instant before it the key is still there.
         assert_eq!(node.prepare("HSET k f v", NOW.plus_ms(9)), Err(CommandError::WrongType));
@@ -438,7 +452,10 @@ mod tests {
     fn set_over_another_type_wipes_it() {
         let node = Node::after(&["SADD k m"]);
         let effects = node.effects("SET k v", NOW);
-        assert!(matches!(&effects[..], [Effect::Wipe { .. }, Effect::Write { seen, .. }] if seen.is_empty()), "{effects:?}");
+        assert!(
+            matches!(&effects[..], [Effect::Wipe { .. }, Effect::Write { seen, .. }] if seen.is_empty()),
+            "{effects:?}"
+        );
     }
 
     #[test]
@@ -492,10 +509,37 @@ mod tests {
 
     #[test]
     fn what_rests_on_the_present_value_needs_the_key() {
-        for line in ["SET k v", "INCR k", "DECRBY k 1", "SADD k m", "HSET k f v", "HINCRBY k f 1", "ZADD k 1 m", "ZADD k GT 1 m", "ZADD k CH 1 m", "ZADD k INCR 1 m", "ZINCRBY k 1 m", "PING"] {
+        for line in [
+            "SET k v",
+            "INCR k",
+            "DECRBY k 1",
+            "SADD k m",
+            "HSET k f v",
+            "HINCRBY k f 1",
+            "ZADD k 1 m",
+            "ZADD k GT 1 m",
+            "ZADD k CH 1 m",
+            "ZADD k INCR 1 m",
+            "ZINCRBY k 1 m",
+            "PING",
+        ] {
             assert!(!needs_key(&command(line)), "{line}");
         }
-        for line in ["GET k", "DEL k", "EXPIRE k 1", "PERSIST k", "SREM k m", "HDEL k f", "ZREM k m", "ZADD k NX 1 m", "ZADD k XX 1 m", "ZADD k XX GT 1 m", "ZADD k GT INCR 1 m", "ZRANGE k 0 -1", "TYPE k"] {
+        for line in [
+            "GET k",
+            "DEL k",
+            "EXPIRE k 1",
+            "PERSIST k",
+            "SREM k m",
+            "HDEL k f",
+            "ZREM k m",
+            "ZADD k NX 1 m",
+            "ZADD k XX 1 m",
+            "ZADD k XX GT 1 m",
+            "ZADD k GT INCR 1 m",
+            "ZRANGE k 0 -1",
+            "TYPE k",
+        ] {
             assert!(needs_key(&command(line)), "{line}");
         }
     }

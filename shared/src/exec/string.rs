@@ -15,8 +15,7 @@ pub(super) fn set(key: Subject<'_>, value: &Bytes, expiry: Expiry) -> Result<Pre
         return Ok(key.done(Reply::Ok, vec![wipe]));
     }
     let mut effects = Vec::new();
-    let holds_other_type =
-        [Kind::Set, Kind::Hash, Kind::Board].into_iter().any(|kind| key.state.count(kind) > 0);
+    let holds_other_type = [Kind::Set, Kind::Hash, Kind::Board].into_iter().any(|kind| key.state.count(kind) > 0);
     let is_afresh = key.is_expired() || holds_other_type;
     if is_afresh {
         effects.push(key.state.seen_whole());

@@ -5,8 +5,8 @@ use crate::{
     hlc::Hlc,
     id::{Dot, No, ReplicaId},
 };
-use bytes::Bytes;
 use ::crdts::{CmRDT, CvRDT, Orswot, PNCounter};
+use bytes::Bytes;
 use proptest::prelude::*;
 use std::collections::BTreeSet;
 

@@ -118,7 +118,8 @@ fn shortened(line: &str) -> String {
     line.chars().take(90).collect()
 }
 
-fn described(command: &Command) -> String {
+/// The command as a person would type it.
+pub(crate) fn described(command: &Command) -> String {
     let name = Path::new(command.get_program()).file_name().unwrap_or(command.get_program());
     let words: Vec<_> = std::iter::once(name).chain(command.get_args()).map(OsStr::to_string_lossy).collect();
     format!("`{}`", words.join(" "))

@@ -13,7 +13,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 
 use crate::process::{cargo, output, run_quietly, succeeds};
-use crate::workspace::{WASM_TARGET, Workspace};
+use crate::workspace::{WASI_TARGET, WASM_TARGET, Workspace};
 
 const WORKER_BUILD: &str = "0.8.7";
 /// The same as the library's in Cargo.toml: the two speak a private format with each other.
@@ -23,7 +23,8 @@ const NODE_MAJOR_MIN: u32 = 20;
 /// One thing that may be missing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Part {
-    WasmTarget,
+    /// A compilation target of Rust's.
+    Target(&'static str),
     Node,
     NpmPackages,
     WasmBindgen,
@@ -34,8 +35,9 @@ pub(crate) enum Part {
 
 impl Part {
     /// All, each after what it needs.
-    const ALL: [Self; 7] = [
-        Self::WasmTarget,
+    const ALL: [Self; 8] = [
+        Self::Target(WASM_TARGET),
+        Self::Target(WASI_TARGET),
         Self::Node,
         Self::NpmPackages,
         Self::WasmBindgen,
@@ -46,7 +48,7 @@ impl Part {
 
     fn name(self) -> String {
         match self {
-            Self::WasmTarget => format!("Rust target {WASM_TARGET}"),
+            Self::Target(target) => format!("Rust target {target}"),
             Self::Node => format!("Node {NODE_MAJOR_MIN} or later"),
             Self::NpmPackages => "npm packages".into(),
             Self::WasmBindgen => format!("wasm-bindgen {WASM_BINDGEN}"),
@@ -58,7 +60,7 @@ impl Part {
 
     fn present(self, workspace: &Workspace) -> bool {
         match self {
-            Self::WasmTarget => wasm_library(workspace).is_some_and(|library| library.is_dir()),
+            Self::Target(target) => standard_library(workspace, target).is_some_and(|library| library.is_dir()),
             Self::Node => node_major().is_some_and(|major| major >= NODE_MAJOR_MIN),
             Self::NpmPackages => {
                 npm_installed(workspace).is_some() && npm_installed(workspace) == npm_locked(workspace)
@@ -72,9 +74,9 @@ impl Part {
 
     fn install(self, workspace: &Workspace) -> Result<()> {
         match self {
-            Self::WasmTarget => {
+            Self::Target(target) => {
                 let mut rustup = Command::new("rustup");
-                rustup.current_dir(&workspace.root).args(["target", "add", WASM_TARGET]);
+                rustup.current_dir(&workspace.root).args(["target", "add", target]);
                 quietly(workspace, self, &mut rustup).context("is Rust installed with rustup (https://rustup.rs)?")
             }
             Self::Node => match node_major() {
@@ -156,7 +158,7 @@ fn install(workspace: &Workspace, part: Part) -> Result<()> {
 }
 
 fn quietly(workspace: &Workspace, part: Part, command: &mut Command) -> Result<()> {
-    let log = workspace.scratch(format!("setup-{part:?}.log"));
+    let log = workspace.scratch(format!("setup-{}.log", part.name().replace(' ', "-")));
     run_quietly(&format!("installing {}", part.name()), &log, command)
 }
 
@@ -196,9 +198,9 @@ fn privilege() -> Option<&'static [&'static str]> {
     (asks_nothing || may_ask).then_some(&["sudo"])
 }
 
-fn wasm_library(workspace: &Workspace) -> Option<PathBuf> {
+fn standard_library(workspace: &Workspace, target: &str) -> Option<PathBuf> {
     let mut rustc = Command::new("rustc");
-    rustc.current_dir(&workspace.root).args(["--print", "target-libdir", "--target", WASM_TARGET]);
+    rustc.current_dir(&workspace.root).args(["--print", "target-libdir", "--target", target]);
     output(&mut rustc).ok().map(|path| PathBuf::from(path.trim()))
 }
 

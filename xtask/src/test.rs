@@ -3,9 +3,9 @@
 //! Each suite sets up and builds what it needs, so any can be run alone on a fresh checkout. A suite whose tests do not
 //! exist, or that ran none, has failed: nothing passes by absence.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -14,9 +14,9 @@ use clap::ValueEnum;
 use serde_json::Value;
 
 use crate::build::{self, Artefact, Profile};
-use crate::process::{cargo, output, watch};
+use crate::process::{cargo, described, output, watch};
 use crate::setup::{self, Part};
-use crate::workspace::{WASM_TARGET, Workspace};
+use crate::workspace::{WASI_TARGET, WASM_TARGET, Workspace};
 
 /// The tests that need servers, each the job of one suite. All other tests of the workspace are unit tests.
 const SERVER_TESTS: &[(Suite, &str, &str)] = &[
@@ -25,7 +25,10 @@ const SERVER_TESTS: &[(Suite, &str, &str)] = &[
     (Suite::Edge, "headwater-tests", "edge"),
 ];
 
-/// How many seeds `test sim` runs; the same each time, so that it fails for a change and not by luck.
+/// The core's test for wasm32-unknown-unknown itself.
+const WASM_TEST: &str = "wasm";
+
+/// How many seeds `test sim` runs in each scenario; the same each time, so that it fails for a change and not by luck.
 const SIMULATION_SEEDS: u32 = 200;
 
 /// In the order in which they run: what fails fastest comes first.
@@ -33,7 +36,7 @@ const SIMULATION_SEEDS: u32 = 200;
 pub(crate) enum Suite {
     /// All that needs no server.
     Unit,
-    /// The core's tests on wasm, in Node.
+    /// All tests of the core again, compiled to wasm, in Node.
     Wasm,
     /// The seeded simulation.
     Sim,
@@ -50,7 +53,7 @@ impl Suite {
         let mut parts = build::parts(self.artefacts());
         parts.extend_from_slice(match self {
             Self::Unit | Self::Sim => &[],
-            Self::Wasm => &[Part::WasmTarget, Part::Node, Part::WasmBindgen],
+            Self::Wasm => &[Part::Target(WASI_TARGET), Part::Target(WASM_TARGET), Part::Node, Part::WasmBindgen],
             Self::Redis | Self::Edge => &[Part::Redis],
             Self::Browser => &[Part::Chromium],
         });
@@ -68,7 +71,7 @@ impl Suite {
     fn commands(self, workspace: &Workspace) -> Result<Vec<Command>> {
         match self {
             Self::Unit => unit(workspace),
-            Self::Wasm => Ok(vec![wasm(workspace)]),
+            Self::Wasm => wasm(workspace),
             Self::Sim => {
                 Targets::of(workspace)?.require("bin", "headwater-tests", "sim")?;
                 let mut command = simulation(workspace);
@@ -119,7 +122,17 @@ pub(crate) fn run(workspace: &Workspace, suites: &[Suite]) -> Result<()> {
 /// The simulation, without arguments.
 pub(crate) fn simulation(workspace: &Workspace) -> Command {
     let mut command = cargo(workspace);
-    command.args(["run", "--release", "--package", "headwater-tests", "--bin", "sim", "--"]);
+    command.args([
+        "run",
+        "--release",
+        "--package",
+        "headwater-tests",
+        "--features",
+        "simulation",
+        "--bin",
+        "sim",
+        "--",
+    ]);
     command
 }
 
@@ -140,13 +153,10 @@ fn try_suite(workspace: &Workspace, suite: Suite, tally: &mut Tally) -> Result<(
     for mut command in suite.commands(workspace)? {
         let before = *tally;
         let succeeded = watch(&mut command, |line| tally.read(line))?;
-        if suite == Suite::Sim && succeeded {
-            tally.passed += 1;
-        }
         if !succeeded {
-            failed.push(format!("{command:?}"));
+            failed.push(described(&command));
         } else if *tally == before && suite != Suite::Unit {
-            failed.push(format!("{command:?} ran no tests"));
+            failed.push(format!("{} ran no tests", described(&command)));
         }
     }
     if !failed.is_empty() {
@@ -157,26 +167,45 @@ fn try_suite(workspace: &Workspace, suite: Suite, tally: &mut Tally) -> Result<(
 
 fn unit(workspace: &Workspace) -> Result<Vec<Command>> {
     let targets = Targets::of(workspace)?;
-    let mut tests = cargo_test(workspace);
-    tests.args(["--lib", "--bins"]);
+    let packages = |switch| targets.packages(switch).into_iter().flat_map(|package| ["--package", package]);
     // Named one by one: `--lib` would compile also what its manifest excludes from tests.
-    tests.args(targets.packages("test").into_iter().flat_map(|package| ["--package", package]));
-    for (package, test) in targets.integration_tests() {
-        if !SERVER_TESTS.iter().any(|(_, owner, name)| (*owner, *name) == (package, test)) {
-            tests.args(["--test", test]);
+    let mut own = cargo_test(workspace);
+    own.args(["--lib", "--bins"]).args(packages("test"));
+    let mut commands = vec![own];
+    // One command per package, since two may have tests of one name, of which one needs a server.
+    for (package, tests) in targets.integration_tests() {
+        let is_unit = |test: &&str| !SERVER_TESTS.iter().any(|(_, owner, name)| (*owner, *name) == (package, *test));
+        let tests: Vec<&str> = tests.into_iter().filter(is_unit).collect();
+        if !tests.is_empty() {
+            let mut command = cargo_test(workspace);
+            command.args(["--package", package]).args(tests.into_iter().flat_map(|test| ["--test", test]));
+            commands.push(command);
         }
     }
     let mut examples = cargo_test(workspace);
-    examples.arg("--doc").args(targets.packages("doctest").into_iter().flat_map(|package| ["--package", package]));
-    Ok(vec![tests, examples])
+    examples.arg("--doc").args(packages("doctest"));
+    commands.push(examples);
+    Ok(commands)
 }
 
-fn wasm(workspace: &Workspace) -> Command {
-    let mut command = cargo_test(workspace);
-    command.args(["--package", "headwater", "--tests", "--target", WASM_TARGET]);
-    let runner = format!("CARGO_TARGET_{}_RUNNER", WASM_TARGET.to_uppercase().replace('-', "_"));
-    command.env(runner, workspace.tool("wasm-bindgen-test-runner"));
-    command
+/// Rust's test runner needs a host with files, so all tests of the core run on WASI; those that were written for the
+/// target that ships run there too.
+fn wasm(workspace: &Workspace) -> Result<Vec<Command>> {
+    let on = |target: &str, runner: &[&Path]| {
+        let mut command = cargo_test(workspace);
+        // An array, so that a path may hold spaces.
+        let config = format!("target.{target}.runner = {runner:?}");
+        command.args(["--package", "headwater", "--target", target, "--config", &config]);
+        command
+    };
+    let node = ["node", "--no-warnings"].map(Path::new);
+    let mut wasi = on(WASI_TARGET, &[node[0], node[1], &workspace.root.join("xtask/wasi.mjs")]);
+    wasi.arg("--tests");
+
+    Targets::of(workspace)?.require("test", "headwater", WASM_TEST)?;
+    let mut shipped = on(WASM_TARGET, &[&workspace.tool("wasm-bindgen-test-runner")]);
+    shipped.args(["--test", WASM_TEST]);
+    Ok(vec![wasi, shipped])
 }
 
 fn browser(workspace: &Workspace) -> Result<Command> {
@@ -234,10 +263,13 @@ impl Targets {
         own.map(|(package, _)| package).collect()
     }
 
-    /// Package and name of each test target.
-    fn integration_tests(&self) -> impl Iterator<Item = (&str, &str)> {
-        let tests = self.each().filter(|(_, target)| target["kind"][0] == "test");
-        tests.filter_map(|(package, target)| Some((package, target["name"].as_str()?)))
+    /// Each package that has test targets, and their names.
+    fn integration_tests(&self) -> BTreeMap<&str, Vec<&str>> {
+        let mut tests: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        for (package, target) in self.each().filter(|(_, target)| target["kind"][0] == "test") {
+            tests.entry(package).or_default().extend(target["name"].as_str());
+        }
+        tests
     }
 }
 
@@ -254,20 +286,17 @@ impl Tally {
         self.failed += other.failed;
     }
 
-    /// Counts what a summary line of cargo's or Node's test runner says; of any other line, nothing.
+    /// Counts what a summary line says, be it cargo's, the simulation's or Node's; of any other line, nothing.
     fn read(&mut self, line: &str) {
-        if let Some((_, counts)) = line.split_once("test result: ") {
-            for count in counts.split(['.', ';']) {
-                match count.trim().split_once(' ') {
-                    Some((number, "passed")) => self.passed += number.parse().unwrap_or(0),
-                    Some((number, "failed")) => self.failed += number.parse().unwrap_or(0),
-                    _ => {}
-                }
-            }
-        } else if let Some(number) = line.strip_prefix("ℹ pass ") {
-            self.passed += number.parse().unwrap_or(0);
-        } else if let Some(number) = line.strip_prefix("ℹ fail ") {
-            self.failed += number.parse().unwrap_or(0);
+        let counts = match line.split_once("test result: ") {
+            Some((_, counts)) => counts.split_once(". ").map_or(counts, |(_, counts)| counts),
+            None => line,
+        };
+        for count in counts.split([';', ',']) {
+            let count = count.trim();
+            let number = |word: &str| count.strip_suffix(word).or(count.strip_prefix(word))?.trim().parse::<u64>().ok();
+            self.passed += number("passed").or(number("ℹ pass")).unwrap_or(0);
+            self.failed += number("failed").or(number("ℹ fail")).unwrap_or(0);
         }
     }
 }
@@ -302,12 +331,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_summaries_of_both_runners_are_counted() {
+    fn summaries_are_counted_and_nothing_else() {
         let mut tally = Tally::default();
         tally.read("test result: FAILED. 12 passed; 2 failed; 1 ignored; 0 measured; 3 filtered out; finished in 0.1s");
         tally.read("test a_case_that_passed ... ok");
         tally.read("ℹ pass 5");
         tally.read("ℹ fail 1");
-        assert_eq!(tally, Tally { passed: 17, failed: 3 });
+        tally.read("600 passed, 1 failed");
+        tally.read("a case, 3 of which passed, failed");
+        assert_eq!(tally, Tally { passed: 617, failed: 4 });
     }
 }

@@ -7,6 +7,9 @@ use headwater_tests::harness::Layout;
 /// What rustc calls the target of the edge Worker and the browser package.
 pub(crate) const WASM_TARGET: &str = "wasm32-unknown-unknown";
 
+/// The same processor with a host that has files and a clock, which Rust's own test runner needs.
+pub(crate) const WASI_TARGET: &str = "wasm32-wasip1";
+
 /// The checkout that xtask was compiled in.
 pub(crate) struct Workspace {
     /// The repository.

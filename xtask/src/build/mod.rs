@@ -60,9 +60,9 @@ impl Profile {
 pub(crate) fn parts(artefacts: &[Artefact]) -> Vec<Part> {
     let of_one = |artefact: &Artefact| match artefact {
         Artefact::Edge => {
-            vec![Part::WasmTarget, Part::Node, Part::NpmPackages, Part::WasmBindgen, Part::WorkerBuild]
+            vec![Part::Target(WASM_TARGET), Part::Node, Part::NpmPackages, Part::WasmBindgen, Part::WorkerBuild]
         }
-        Artefact::Www => vec![Part::WasmTarget, Part::Node, Part::NpmPackages, Part::WasmBindgen],
+        Artefact::Www => vec![Part::Target(WASM_TARGET), Part::Node, Part::NpmPackages, Part::WasmBindgen],
         Artefact::Daemon => vec![],
     };
     artefacts.iter().flat_map(of_one).collect()

@@ -39,7 +39,7 @@ const CHECKS: &[(&str, Check)] = &[
 
 /// `cargo xtask lint`.
 pub(crate) fn run(workspace: &Workspace) -> Result<()> {
-    ensure(workspace, [Part::WasmTarget])?;
+    ensure(workspace, [Part::Target(WASM_TARGET)])?;
     let mut failed = Vec::new();
     for (name, check) in CHECKS {
         let started = Instant::now();

@@ -20,6 +20,9 @@ const HITS_STATUS = "hits:status:";
 /** What an added hit counts as. */
 const OWN_STATUS = "200";
 
+/** The board is drawn at most this often, so that a row has reached its rank before it is given another. */
+const BOARD_MS_MIN = 400;
+
 async function main(): Promise<void> {
   const address = new URL(location.href);
   const { edges, token } = placeOf(address);
@@ -48,7 +51,7 @@ async function main(): Promise<void> {
   });
 }
 
-/** The counters and the board as the store has them, drawn at most once a frame. */
+/** The counters as the store has them, drawn at most once a frame, and the board. */
 class View {
   readonly #store: Store;
   readonly #total = new Total();
@@ -57,6 +60,8 @@ class View {
   readonly #own = element("own", HTMLElement);
   readonly #path = element("path", HTMLInputElement);
   readonly #stale = new Set<string>();
+  #boardDrawnAt = 0;
+  #isBoardDue = false;
 
   constructor(store: Store) {
     this.#store = store;
@@ -76,13 +81,21 @@ class View {
   #draw(): void {
     for (const key of this.#stale) {
       if (key === HITS_TOTAL) this.#total.show(this.#counter(key));
-      else if (key === BOARD_PATHS) this.#drawBoard();
+      else if (key === BOARD_PATHS) this.#drawBoardSoon();
       else this.#statuses.show(key.slice(HITS_STATUS.length), this.#counter(key));
     }
     this.#stale.clear();
   }
 
+  #drawBoardSoon(): void {
+    if (this.#isBoardDue) return;
+    this.#isBoardDue = true;
+    setTimeout(() => this.#drawBoard(), Math.max(this.#boardDrawnAt + BOARD_MS_MIN - performance.now(), 0));
+  }
+
   #drawBoard(): void {
+    this.#isBoardDue = false;
+    this.#boardDrawnAt = performance.now();
     const flat = this.#read(["ZRANGE", BOARD_PATHS, 0, BOARD_ROWS - 1, "REV", "WITHSCORES"]);
     if (Array.isArray(flat)) this.#board.show(pairs(flat));
     const [rank, hits] = asArray(this.#read(["ZREVRANK", BOARD_PATHS, this.#path.value, "WITHSCORE"]));

@@ -73,15 +73,30 @@ test("cut off by the network itself, the page counts on and nothing is lost or c
   await countsThrough(page, { path: "/by-the-network", cut: proxy.cut, restore: proxy.restore });
 });
 
-test("the page goes on with another edge", async (t) => {
-  const page = await opened(t, here, { edges: `here=${here},elsewhere=${elsewhere}` });
-  const before = await agreedTotal();
-  await page.getByRole("radio", { name: "elsewhere" }).check({ force: true });
-  await connected(page, "elsewhere");
-  await addHits(page, "/roaming", 2);
-  await shows(page, before + 2);
+test("what was sent but never acknowledged is counted once", async (t) => {
+  const proxy = await proxyTo(here);
+  t.after(() => proxy.cut());
+  const page = await opened(t, proxy.url);
+  const before = await sendsUnheard(page, proxy);
+  await proxy.cut();
+  await addHits(page, "/unheard", 1);
+  await proxy.restore();
   await pending(page, 0);
-  await agreedTotal(before + 2);
+  await shows(page, before + OFFLINE_HITS + 1);
+  await agreedTotal(before + OFFLINE_HITS + 1);
+});
+
+test("the page goes on with another edge, which settles what the first one never acknowledged", async (t) => {
+  const proxy = await proxyTo(here);
+  t.after(() => proxy.cut());
+  const page = await opened(t, proxy.url, { edges: `here=${proxy.url},elsewhere=${elsewhere}` });
+  const before = await sendsUnheard(page, proxy);
+  await page.getByRole("radio", { name: "elsewhere" }).check({ force: true });
+  await page.getByText("Connected to elsewhere").waitFor({ timeout: DEADLINE_MS });
+  await addHits(page, "/unheard", 1);
+  await pending(page, 0);
+  await shows(page, before + OFFLINE_HITS + 1);
+  await agreedTotal(before + OFFLINE_HITS + 1);
 });
 
 test("a wrong token is named as the cause, and a right one mends it", async (t) => {
@@ -89,7 +104,7 @@ test("a wrong token is named as the cause, and a right one mends it", async (t) 
   await page.getByText("does not accept this access token").waitFor({ timeout: DEADLINE_MS });
   await page.getByLabel("Access token").fill(token);
   await page.getByRole("button", { name: "Use this token" }).click();
-  await connected(page, new URL(here).host);
+  await page.getByText(`Connected to ${new URL(here).host}`).waitFor({ timeout: DEADLINE_MS });
 });
 
 test("nothing moves while the page loads, and all of it fits", async (t) => {
@@ -156,7 +171,7 @@ test("pictures", { skip: !process.env.HEADWATER_TEST_SCREENSHOTS }, async (t) =>
       const page = await opened(t, here, { edges: `eu=${here},us=${elsewhere}` }, { colorScheme, viewport });
       await page.locator("#board li").first().waitFor();
       const path = join(process.env.HEADWATER_TEST_SCREENSHOTS, `${colorScheme}-${viewport.width}.png`);
-      await page.screenshot({ path, fullPage: true });
+      await page.screenshot({ path, fullPage: true, animations: "disabled" });
     }
   }
 });
@@ -195,6 +210,17 @@ async function countsThrough(page, { path, cut, restore }) {
   }
 }
 
+/** Adds hits that reach the edge, whose verdicts do not reach the page; returns the total before. */
+async function sendsUnheard(page, proxy) {
+  const before = await agreedTotal();
+  await shows(page, before);
+  proxy.mute();
+  await addHits(page, "/unheard", OFFLINE_HITS);
+  await agreedTotal(before + OFFLINE_HITS);
+  await pending(page, OFFLINE_HITS * OPERATIONS_PER_HIT);
+  return before;
+}
+
 /** A tab at an edge, connected. */
 async function opened(t, url, parameters = {}, options = {}) {
   const page = await tab(t, `${url}/?${new URLSearchParams({ ...parameters, token })}`, options);
@@ -214,10 +240,6 @@ async function tab(t, url, options = {}) {
   page.on("pageerror", (error) => errors.push(String(error)));
   await page.goto(url);
   return page;
-}
-
-function connected(page, edge) {
-  return page.getByText(`Connected to ${edge}`).waitFor({ timeout: DEADLINE_MS });
 }
 
 async function addHits(page, path, times) {
@@ -275,16 +297,19 @@ async function eventually(what, read, wanted) {
   }
 }
 
-/** A TCP proxy; cut, it destroys its connections and accepts none. */
+/** A TCP proxy. Muted, it passes on what clients send and nothing that comes back; cut, it has no connections at all. */
 async function proxyTo(url) {
   const { hostname, port } = new URL(url);
   const sockets = new Set();
+  let isMuted = false;
   const server = createServer((near) => {
     const far = connect(Number(port), hostname);
+    near.pipe(far);
+    far.on("data", (chunk) => isMuted || near.write(chunk));
     for (const [one, other] of [[near, far], [far, near]]) {
       sockets.add(one);
-      one.pipe(other);
-      one.on("error", () => other.destroy());
+      // Whatever ends one side ends the other; an error is followed by a close.
+      one.on("error", () => {});
       one.on("close", () => {
         sockets.delete(one);
         other.destroy();
@@ -292,6 +317,7 @@ async function proxyTo(url) {
     }
   });
   const listen = async (at) => {
+    isMuted = false;
     server.listen(at, "127.0.0.1");
     await once(server, "listening");
   };
@@ -299,6 +325,9 @@ async function proxyTo(url) {
   const own = server.address().port;
   return {
     url: `http://127.0.0.1:${own}`,
+    mute: () => {
+      isMuted = true;
+    },
     cut: async () => {
       if (!server.listening) return;
       const closed = once(server, "close");

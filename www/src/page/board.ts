@@ -6,7 +6,7 @@ import { element, grouped, made, mayMove } from "./element.ts";
 export const BOARD_ROWS = 20;
 
 /** How long a row takes to its new rank. */
-const MOVE_MS = 350;
+const MOVE_MS = 250;
 
 /** A path with its hits. */
 export interface Entry {

@@ -688,6 +688,15 @@ impl World {
         let now = TimestampMs(self.now + self.leaves[leaf].skew_ms);
         let mut seen = None;
         let mut is_refused = false;
+        if let Entry::Reset(key) | Entry::Unscore(key, _) | Entry::Clear(key) = &entry {
+            let state = self.leaves[leaf].machine.key(key);
+            let open = |element: &headwater::state::Element| {
+                element.sum.dots().iter().any(|dot| dot.replica == ReplicaId::LEAF)
+            };
+            if state.is_some_and(|state| state.elements().any(|(_, element)| open(element))) {
+                self.ledger.soften(key);
+            }
+        }
         for command in &commands {
             let (reply, effects) = self.leaves[leaf].machine.command(command, now);
             match reply {

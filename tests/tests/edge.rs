@@ -22,3 +22,5 @@ mod requests;
 mod roaming;
 #[path = "../edge/socket.rs"]
 mod socket;
+#[path = "../edge/throughput.rs"]
+mod throughput;

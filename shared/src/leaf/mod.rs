@@ -358,7 +358,7 @@ impl Leaf {
             if let Some(base) = self.base.get(shown.key()) {
                 // Later operations that saw its provisional dots have seen the real ones.
                 for later in self.pending.iter_mut().skip(at).filter(|later| later.key() == shown.key()) {
-                    later.observe(&shown, &base.state, replica, after, through);
+                    later.observe(&shown, &base.state, replica, (after, through));
                 }
             }
         }
@@ -387,6 +387,10 @@ impl Leaf {
         let mut blocked: BTreeSet<Key> = BTreeSet::new();
         let mut batches: Vec<(SessionId, Seq, Vec<crate::state::Operation>)> = Vec::new();
         for pending in &mut self.pending {
+            if pending.sent.is_some_and(|(session, _)| session != current) {
+                // Also once it is settled, until the base shows it: only then can a later operation tell what it saw.
+                blocked.insert(pending.key().clone());
+            }
             if pending.is_settled() {
                 continue;
             }
@@ -400,9 +404,6 @@ impl Leaf {
                     sent
                 }
             };
-            if session != current {
-                blocked.insert(pending.key().clone());
-            }
             if pending.in_flight_since.is_some() {
                 continue;
             }

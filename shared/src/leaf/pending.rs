@@ -2,7 +2,7 @@
 
 use crate::{
     id::{Dot, Key, No, ReplicaId, Seq, SessionId, TimestampMs},
-    state::{Effect, KeyState, Operation, SeenCuts},
+    state::{Amount, Effect, ElementId, Increment, KeyState, Operation, SeenCut, SeenCuts},
 };
 
 /// One operation of the queue.
@@ -66,32 +66,60 @@ impl Pending {
         Operation { effects: effects.collect(), ..self.prepared.clone() }
     }
 
-    /// Where the view of this operation saw `earlier` under provisional dots, it sees now what the hub made of it.
-    pub(super) fn observe(&mut self, earlier: &Self, base: &KeyState, hub: ReplicaId, after: No, through: No) {
-        let local = |no: No| no >= earlier.first_local && no.0 < earlier.end_local();
-        let is_local = |dot: &Dot| dot.replica == ReplicaId::LEAF && local(dot.no);
-        let adds = |id: &crate::state::ElementId| {
-            earlier.view.effects.iter().any(|effect| matches!(effect, Effect::Add { element, .. } if element == id))
-        };
-        for effect in &mut self.view.effects {
+    /// Where this operation saw `earlier` under provisional dots, it sees now what the hub made of it, as the base shows it.
+    /// One that is not sent yet tells its hub so, which may be another than settled `earlier`.
+    pub(super) fn observe(&mut self, earlier: &Self, base: &KeyState, hub: ReplicaId, (after, through): (No, No)) {
+        let seen = Observed { earlier, base, hub, after, through };
+        seen.extend(&mut self.view.effects, false);
+        if self.sent.is_none() {
+            seen.extend(&mut self.prepared.effects, true);
+        }
+    }
+
+    fn end_local(&self) -> u64 {
+        self.first_local.0.saturating_add(self.view.effects.len() as u64)
+    }
+
+    fn is_local(&self, dot: &Dot) -> bool {
+        dot.replica == ReplicaId::LEAF && dot.no >= self.first_local && dot.no.0 < self.end_local()
+    }
+
+    fn increments<'a>(&'a self, id: &'a ElementId) -> impl Iterator<Item = Increment> + 'a {
+        self.view.effects.iter().filter_map(move |effect| match effect {
+            Effect::Add { element, by } if element == id => Some(*by),
+            _ => None,
+        })
+    }
+}
+
+/// A settled operation as the base shows it.
+struct Observed<'a> {
+    earlier: &'a Pending,
+    base: &'a KeyState,
+    hub: ReplicaId,
+    after: No,
+    through: No,
+}
+
+impl Observed<'_> {
+    /// Extends what later effects saw. With `exactly` a sum is cut further only where nothing but the settled operation
+    /// lies between: what is not cut survives, what is cut too far would be lost.
+    fn extend(&self, effects: &mut [Effect], exactly: bool) {
+        for effect in effects {
             match effect {
                 Effect::Write { element, seen, cuts, .. } => {
-                    if seen.iter().any(is_local) {
-                        let dots = base.element(element).into_iter().flat_map(|element| element.base.dots());
-                        seen.extend(dots.filter(|dot| dot.replica == hub && after < dot.no && dot.no <= through));
+                    if seen.iter().any(|dot| self.earlier.is_local(dot)) {
+                        let dots = self.base.element(element).into_iter().flat_map(|element| element.base.dots());
+                        let is_its = |dot: &Dot| dot.replica == self.hub && self.after < dot.no && dot.no <= self.through;
+                        seen.extend(dots.filter(is_its));
                     }
-                    if adds(element) {
-                        see_sum(cuts, base, element, hub);
-                    }
+                    self.extend_cuts(element, cuts, exactly);
                 }
                 Effect::Wipe { seen, cuts } => {
-                    if (earlier.first_local.0..earlier.end_local()).any(|no| {
-                        seen.contains(Dot { replica: ReplicaId::LEAF, no: No(no) })
-                    }) {
-                        seen.insert_interval(hub, after, through);
-                        for (id, cuts) in cuts.iter_mut().filter(|(id, _)| adds(id)) {
-                            see_sum(cuts, base, id, hub);
-                        }
+                    let mut local = self.earlier.first_local.0..self.earlier.end_local();
+                    if local.any(|no| seen.contains(Dot { replica: ReplicaId::LEAF, no: No(no) })) {
+                        seen.insert_interval(self.hub, self.after, self.through);
+                        cuts.iter_mut().for_each(|(id, cuts)| self.extend_cuts(id, cuts, exactly));
                     }
                 }
                 Effect::Add { .. } | Effect::Deadline(_) => {}
@@ -99,23 +127,44 @@ impl Pending {
         }
     }
 
-    fn end_local(&self) -> u64 {
-        self.first_local.0.saturating_add(self.view.effects.len() as u64)
+    fn extend_cuts(&self, id: &ElementId, cuts: &mut SeenCuts, exactly: bool) {
+        let Some(element) = self.base.element(id) else { return };
+        match (cuts, element.sum.seen()) {
+            (SeenCuts::Int(cuts), SeenCuts::Int(seen)) => {
+                let added = self.earlier.increments(id).filter_map(|by| match by {
+                    Increment::Int(by) => Some(by),
+                    Increment::Float(_) => None,
+                });
+                extend_cut(cuts, &seen, self.hub, added, exactly);
+            }
+            (SeenCuts::Float(cuts), SeenCuts::Float(seen)) => {
+                let added = self.earlier.increments(id).filter_map(|by| match by {
+                    Increment::Float(by) => Some(by),
+                    Increment::Int(_) => None,
+                });
+                extend_cut(cuts, &seen, self.hub, added, exactly);
+            }
+            (SeenCuts::Int(_), SeenCuts::Float(_)) | (SeenCuts::Float(_), SeenCuts::Int(_)) => {}
+        }
     }
 }
 
-/// The view resets the hub's sum as far as the base shows it.
-fn see_sum(cuts: &mut SeenCuts, base: &KeyState, id: &crate::state::ElementId, hub: ReplicaId) {
-    let Some(element) = base.element(id) else { return };
-    match (cuts, element.sum.seen()) {
-        (SeenCuts::Int(cuts), SeenCuts::Int(seen)) => {
-            cuts.retain(|cut| cut.replica != hub);
-            cuts.extend(seen.into_iter().filter(|seen| seen.replica == hub));
-        }
-        (SeenCuts::Float(cuts), SeenCuts::Float(seen)) => {
-            cuts.retain(|cut| cut.replica != hub);
-            cuts.extend(seen.into_iter().filter(|seen| seen.replica == hub));
-        }
-        (SeenCuts::Int(_), SeenCuts::Float(_)) | (SeenCuts::Float(_), SeenCuts::Int(_)) => {}
+fn extend_cut<A: Amount>(
+    cuts: &mut Vec<SeenCut<A>>,
+    seen: &[SeenCut<A>],
+    hub: ReplicaId,
+    added: impl Iterator<Item = A>,
+    exactly: bool,
+) {
+    let mut added = added.peekable();
+    if added.peek().is_none() {
+        return;
+    }
+    let Some(now) = seen.iter().find(|seen| seen.replica == hub) else { return };
+    let before = cuts.iter().find(|seen| seen.replica == hub).map_or(A::ZERO, |seen| seen.cut.acc);
+    let is_exact = now.cut.acc.minus(before) == added.fold(A::ZERO, A::plus);
+    if is_exact || !exactly {
+        cuts.retain(|seen| seen.replica != hub);
+        cuts.push(*now);
     }
 }

@@ -683,6 +683,27 @@ mod nodes {
     }
 
     #[test]
+    fn a_removal_that_a_leaf_sends_to_the_next_hub_has_seen_what_it_sent_to_the_one_before() {
+        for (write, remove) in [
+            ("INCR k", "DEL k"),
+            ("SADD k m", "DEL k"),
+            ("SADD k m", "SREM k m"),
+            ("HINCRBY k f 1", "HDEL k f"),
+            ("ZINCRBY k 1 m", "ZREM k m"),
+        ] {
+            let mut world = world("k", &[]);
+            let leaf = world.leaf_at(A, &["k"]);
+            world.run_leaf(leaf, write);
+            // The write reaches the first hub, the answer is lost.
+            world.connect(leaf, B);
+            world.run_leaf(leaf, remove);
+            world.settle();
+            assert_eq!(world.refused(leaf), [""; 0]);
+            assert_eq!(world.agreed("EXISTS k"), ":0", "{write}, {remove}");
+        }
+    }
+
+    #[test]
     fn a_repeated_request_with_its_idempotency_key_counts_once() {
         let mut world = world("k", &[]);
         let first = world.pipeline(A, &["INCR k"], Some("once")).replies;

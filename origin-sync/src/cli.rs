@@ -27,7 +27,8 @@ pub enum Action {
 /// How to run.
 #[derive(Debug, Args)]
 #[command(group(ArgGroup::new("where").required(true).args(["store", "data"])))]
-#[command(group(ArgGroup::new("secret").required(true).args(["origin_token", "origin_token_file"])))]
+// The token may also be in the environment when a file is named; the file counts.
+#[command(group(ArgGroup::new("secret").required(true).multiple(true).args(["origin_token", "origin_token_file"])))]
 pub struct RunArguments {
     /// An edge's base URL; may be given several times.
     #[arg(long = "edge", value_name = "URL", required = true)]
@@ -100,5 +101,37 @@ impl TryFrom<RunArguments> for DaemonConfig {
             loss_window_ms: arguments.loss_window_ms,
             window_ms: arguments.window_ms,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    fn config(words: &str) -> Option<DaemonConfig> {
+        let Action::Run(arguments) = Cli::try_parse_from(words.split(' ')).ok()?.command;
+        arguments.try_into().ok()
+    }
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_daemon_needs_an_edge_a_token_and_one_store() {
+        let run = "origin-sync run --edge http://e:1 --edge https://f --origin-token t";
+        let redis = config(&format!("{run} --store redis://127.0.0.1:1")).unwrap();
+        assert_eq!((redis.edges.len(), redis.loss_window_ms, redis.window_ms), (2, 60_000, 20));
+        assert!(matches!(redis.store, StoreLocation::Redis(_)));
+        let file = config(&format!("{run} --data /tmp/x --loss-window-ms 0 --listen 127.0.0.1:1")).unwrap();
+        assert!(matches!(file.store, StoreLocation::Embedded(_)));
+        assert!(config(run).is_none());
+        assert!(config(&format!("{run} --data /tmp/x --store redis://127.0.0.1:1")).is_none());
+        assert!(config(&format!("{run} --store nonsense")).is_none());
+        assert!(config(&format!("{run} --data /tmp/x --window-ms -1")).is_none());
+        assert!(config("origin-sync run --edge http://e:1 --data /tmp/x").is_none());
+        assert!(config("origin-sync run --origin-token t --data /tmp/x").is_none());
     }
 }

@@ -83,7 +83,8 @@ mod tests {
         assert_eq!(Reply::from(None::<Bytes>), Reply::Nil);
         assert_eq!(Reply::from(Some(Bytes::from_static(b"a"))), Reply::Bulk(Bytes::from_static(b"a")));
         assert_eq!(Reply::score(1.5), Reply::Bulk(Bytes::from_static(b"1.5")));
-        assert_eq!(Reply::count(usize::MAX), Reply::Int(i64::MAX));
+        // On wasm32 every count fits.
+        assert_eq!(Reply::count(usize::MAX), Reply::Int(i64::try_from(usize::MAX).unwrap_or(i64::MAX)));
         assert_eq!([Reply::Nil, Reply::Ok].into_iter().collect::<Reply>(), Reply::Array(vec![Reply::Nil, Reply::Ok]));
     }
 }

@@ -38,6 +38,8 @@ pub(crate) enum Entry {
     Field(Key, Bytes, i64),
     /// A field is overwritten; the reply before it tells what it saw.
     Write(Key, Bytes, Bytes),
+    /// A deadline is moved out, at least to this time.
+    Deadline(Key, TimestampMs),
     /// Nothing to account for.
     Nothing,
 }
@@ -62,6 +64,7 @@ pub(crate) struct Ledger {
     written: BTreeMap<(Key, Bytes), BTreeSet<Bytes>>,
     overwritten: BTreeMap<(Key, Bytes), BTreeSet<Bytes>>,
     deadlines: BTreeMap<Key, TimestampMs>,
+    least_deadlines: BTreeMap<Key, TimestampMs>,
     pub(crate) operations: u64,
 }
 
@@ -110,6 +113,10 @@ impl Ledger {
                     self.overwritten.entry(at.clone()).or_default().insert(seen.clone());
                 }
                 self.written.entry(at).or_default().insert(value);
+            }
+            Entry::Deadline(key, at) => {
+                let latest = self.least_deadlines.entry(key).or_insert(at);
+                *latest = (*latest).max(at);
             }
             Entry::Nothing => {}
         }
@@ -165,6 +172,10 @@ impl Ledger {
             if !found.as_ref().is_some_and(is_alive) {
                 demand(format!("{key} {field:?}"), "one written last".to_owned(), format!("{found:?}"));
             }
+        }
+        for (key, at) in &self.least_deadlines {
+            let found = state(key).and_then(|state| state.header().deadline.at());
+            demand(format!("{key} ends too early"), "false".to_owned(), found.is_none_or(|found| found < *at).to_string());
         }
         for (key, at) in &self.deadlines {
             let found = state(key).and_then(|state| state.header().deadline.at());

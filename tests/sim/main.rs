@@ -24,7 +24,7 @@ struct Args {
     /// Runs this seed alone.
     #[arg(long)]
     seed: Option<u64>,
-    /// Runs this scenario alone: calm, rough or failover.
+    /// Runs this scenario alone: calm, rough, failover or deep.
     #[arg(long)]
     scenario: Option<String>,
     /// Demands that every deliberate fault is caught, or the one that is named.
@@ -35,10 +35,13 @@ struct Args {
     log: usize,
 }
 
-const SCENARIOS: [(&str, Climate); 3] = [
-    ("calm", Climate { hubs: 2, leaves: 2, work_ms: 30_000, faults: false, failovers: false }),
-    ("rough", Climate { hubs: 3, leaves: 4, work_ms: 60_000, faults: true, failovers: false }),
-    ("failover", Climate { hubs: 3, leaves: 3, work_ms: 60_000, faults: true, failovers: true }),
+const SCENARIOS: [(&str, Climate); 4] = [
+    ("calm", Climate { hubs: 2, leaves: 2, work_ms: 30_000, faults: false, loss_ms: 0 }),
+    ("rough", Climate { hubs: 3, leaves: 4, work_ms: 60_000, faults: true, loss_ms: 0 }),
+    // Loses the last second, within the loss window.
+    ("failover", Climate { hubs: 3, leaves: 3, work_ms: 60_000, faults: true, loss_ms: 1_000 }),
+    // Loses more than the daemon was told could be lost.
+    ("deep", Climate { hubs: 3, leaves: 3, work_ms: 60_000, faults: true, loss_ms: 15_000 }),
 ];
 
 /// Seeds after which a mutant counts as missed.

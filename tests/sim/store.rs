@@ -52,18 +52,19 @@ pub(crate) struct Store {
     data: Data,
     snapshots: Vec<(TimestampMs, Data)>,
     pub(crate) run_id: u64,
-    pub(crate) commits: u64,
+    reach_ms: i64,
 }
 
 impl Store {
-    pub(crate) fn new() -> Self {
-        Self { data: Data::default(), snapshots: Vec::new(), run_id: 1, commits: 0 }
+    /// A store of which a failover may lose so many milliseconds.
+    pub(crate) fn new(reach_ms: i64) -> Self {
+        Self { data: Data::default(), snapshots: Vec::new(), run_id: 1, reach_ms }
     }
 
     /// Keeps the state as of now for a later failover.
     pub(crate) fn snapshot(&mut self, now: TimestampMs) {
         self.snapshots.push((now, self.data.clone()));
-        self.snapshots.retain(|(at, _)| now.since_ms(*at) <= 1_000);
+        self.snapshots.retain(|(at, _)| now.since_ms(*at) <= self.reach_ms);
     }
 
     /// Another server takes over with what it had up to a second ago.
@@ -154,7 +155,6 @@ impl Store {
             marker.no = change.no;
             marker.hubs.extend(change.hubs.iter().copied());
         }
-        self.commits += 1;
         Outcome::Committed
     }
 

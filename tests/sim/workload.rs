@@ -2,7 +2,7 @@
 
 use crate::ledger::Entry;
 use bytes::Bytes;
-use headwater::id::Key;
+use headwater::id::{Key, TimestampMs};
 
 /// Bits of an i64 that a string can tell apart, and of a float.
 const BITS: u32 = 62;
@@ -36,9 +36,16 @@ impl Workload {
 
     /// Every key; some share a slot.
     pub(crate) fn keys() -> Vec<Key> {
-        ["sum:{a}", "sum:{b}", "bits:{a}", "bits:{c}", "set:{a}", "board:{b}", "raised", "hash", "ttl", "brief"]
+        ["sum:{a}", "sum:{b}", "bits:{a}", "bits:{c}", "set:{a}", "board:{b}", "raised", "hash", "ttl", "late", "brief"]
             .map(key)
             .to_vec()
+    }
+
+    /// One write to each key that changes nothing the ledger knows of.
+    pub(crate) fn touches() -> Vec<Vec<Bytes>> {
+        let zero = ["sum:{a}", "sum:{b}", "bits:{c}", "ttl"].map(|name| format!("INCRBY {name} 0"));
+        let others = ["SADD other:{a} x", "ZADD raised 1 other", "HSET hash other 1", "SADD late x", "SADD other:{b} x"];
+        zero.into_iter().chain(others.map(str::to_owned)).map(|line| words(&line)).collect()
     }
 
     pub(crate) fn deadline_key() -> Key {
@@ -49,16 +56,16 @@ impl Workload {
         key.as_bytes().starts_with(b"sum:")
     }
 
-    pub(crate) fn over_http(&mut self, rng: &mut fastrand::Rng) -> Option<(Commands, Vec<Entry>)> {
-        self.choose(rng).map(|(commands, entry)| (commands, vec![entry]))
+    pub(crate) fn over_http(&mut self, rng: &mut fastrand::Rng, now: i64) -> Option<(Commands, Vec<Entry>)> {
+        self.choose(rng, now, true).map(|(commands, entry)| (commands, vec![entry]))
     }
 
-    pub(crate) fn at_leaf(&mut self, rng: &mut fastrand::Rng) -> Option<(Commands, Entry)> {
-        self.choose(rng)
+    pub(crate) fn at_leaf(&mut self, rng: &mut fastrand::Rng, now: i64) -> Option<(Commands, Entry)> {
+        self.choose(rng, now, false)
     }
 
     /// Commands of which the last is booked, and one before it tells what that one saw.
-    fn choose(&mut self, rng: &mut fastrand::Rng) -> Option<(Commands, Entry)> {
+    fn choose(&mut self, rng: &mut fastrand::Rng, now: i64, at_hub: bool) -> Option<(Commands, Entry)> {
         if self.is_closed {
             return None;
         }
@@ -66,7 +73,7 @@ impl Workload {
         let two = |read: String, line: String, entry: Entry| (vec![words(&read), words(&line)], entry);
         let tag = |rng: &mut fastrand::Rng| usize::from(rng.bool());
         let member = |rng: &mut fastrand::Rng| rng.usize(..3);
-        Some(match rng.u32(..17) {
+        Some(match rng.u32(..18) {
             0..=2 => {
                 let name = ["sum:{a}", "sum:{b}"][tag(rng)];
                 let by = rng.i64(1..10);
@@ -77,7 +84,7 @@ impl Workload {
                 let name = ["bits:{a}", "bits:{c}"][at];
                 let bit = self.bits[at];
                 if bit >= BITS {
-                    return self.choose(rng);
+                    return self.choose(rng, now, at_hub);
                 }
                 self.bits[at] += 1;
                 one(format!("INCRBY {name} {}", 1_u64 << bit), Entry::Bit(key(name), bit))
@@ -96,7 +103,7 @@ impl Workload {
             8 => {
                 // Of a member chosen blindly the remove takes away what it sees.
                 if self.out.is_empty() {
-                    return self.choose(rng);
+                    return self.choose(rng, now, at_hub);
                 }
                 let member = self.out[rng.usize(..self.out.len())].clone();
                 let text = String::from_utf8_lossy(&member).into_owned();
@@ -113,7 +120,7 @@ impl Workload {
                 let at = member(rng);
                 let bit = self.scores[at];
                 if bit >= SCORE_BITS {
-                    return self.choose(rng);
+                    return self.choose(rng, now, at_hub);
                 }
                 self.scores[at] += 1;
                 let name = ["x", "y", "z"][at];
@@ -147,6 +154,14 @@ impl Workload {
             15 => {
                 // Far beyond the end of the run.
                 (vec![words("INCR ttl"), words("PEXPIRE ttl 1000000")], Entry::Nothing)
+            }
+            16 => {
+                // By hubs' clocks alone, which are half a second apart at most: each moves the deadline out.
+                if !at_hub {
+                    return self.choose(rng, now, at_hub);
+                }
+                let at = TimestampMs(now + 1_500_000 - 1_000);
+                (vec![words("SADD late x"), words("PEXPIRE late 1500000")], Entry::Deadline(key("late"), at))
             }
             _ => (vec![words("INCR brief"), words("PEXPIRE brief 4000")], Entry::Nothing),
         })

@@ -25,6 +25,9 @@ use std::{
     hash::{Hash, Hasher},
 };
 
+/// What the daemon is told that the store may lose.
+const LOSS_WINDOW_MS: i64 = 3_000;
+
 /// How rough the world is.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Climate {
@@ -33,8 +36,8 @@ pub(crate) struct Climate {
     /// How long clients are at work, in virtual milliseconds.
     pub(crate) work_ms: i64,
     pub(crate) faults: bool,
-    /// Whether the store fails over.
-    pub(crate) failovers: bool,
+    /// How much of its recent past the store loses in a failover, in milliseconds; zero for no failovers.
+    pub(crate) loss_ms: i64,
 }
 
 #[derive(Clone, Debug)]
@@ -164,7 +167,7 @@ impl World {
             hubs: Vec::new(),
             leaves: Vec::new(),
             daemon: Daemon { machine: None, life: 0, skew_ms: rng.i64(-400..400), wake_at: 0 },
-            store: Store::new(),
+            store: Store::new(climate.loss_ms),
             wires: BTreeMap::new(),
             https: BTreeMap::new(),
             requests: BTreeMap::new(),
@@ -210,7 +213,7 @@ impl World {
             }
             world.after(3_000, 20_000, Event::DaemonFault);
         }
-        if climate.failovers {
+        if climate.loss_ms > 0 {
             world.after(8_000, 20_000, Event::FailOver);
         }
         world
@@ -229,6 +232,15 @@ impl World {
             }
         }
         self.settle("after the work");
+        if self.climate.loss_ms > LOSS_WINDOW_MS {
+            // A hub learns of such a loss in a slot where it has something to say.
+            for hub in 0..self.hubs.len() {
+                for command in Workload::touches() {
+                    self.issue(hub, vec![command], vec![Entry::Nothing]);
+                }
+            }
+            self.settle("after the repair");
+        }
         if self.violations.is_empty() {
             // A shortening by one operation that saw all.
             let key = Workload::deadline_key();
@@ -330,7 +342,7 @@ impl World {
             }
             Event::LeafWork(leaf) => self.leaf_work(leaf),
             Event::HttpWork => {
-                if let Some((commands, entries)) = self.workload.over_http(&mut self.rng) {
+                if let Some((commands, entries)) = self.workload.over_http(&mut self.rng, self.now) {
                     let hub = self.rng.usize(..self.hubs.len());
                     self.issue(hub, commands, entries);
                     self.after(20, 200, Event::HttpWork);
@@ -684,7 +696,7 @@ impl World {
     }
 
     fn leaf_work(&mut self, leaf: usize) {
-        let Some((commands, entry)) = self.workload.at_leaf(&mut self.rng) else { return };
+        let Some((commands, entry)) = self.workload.at_leaf(&mut self.rng, self.now) else { return };
         let now = TimestampMs(self.now + self.leaves[leaf].skew_ms);
         let mut seen = None;
         let mut is_refused = false;
@@ -843,7 +855,7 @@ impl World {
         let config = OriginConfig {
             run_id: Bytes::from(self.store.run_id.to_string()),
             entropy: self.rng.u64(..),
-            loss_window_ms: 3_000,
+            loss_window_ms: LOSS_WINDOW_MS,
             window_ms: 50,
         };
         self.daemon.machine = Some(Origin::new(config));
@@ -870,6 +882,10 @@ impl World {
     fn fail_over(&mut self) {
         let choice = self.rng.usize(..);
         self.store.fail_over(choice);
+        if self.climate.loss_ms > LOSS_WINDOW_MS {
+            // More is lost than the daemon was told could be: no promise holds, and hubs must make it good.
+            self.promised.clear();
+        }
         for ((hub, slot), no) in &self.promised {
             let kept = self.store.marker(*slot).and_then(|marker| marker.hubs.get(hub)).copied().unwrap_or_default();
             if kept < *no {

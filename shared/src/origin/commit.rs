@@ -256,6 +256,8 @@ fn join(
     draft.is_changed |= !touched.is_empty();
     if !touched.is_empty() {
         draft.by.insert(hub);
+        // Also what the hub lists and is not here: other hubs may have it, from a history that a failover undid.
+        draft.touched.extend(delta.elements.iter().map(|(id, _)| id.clone()));
     }
     draft.touched.extend(touched.elements.into_keys());
     None

@@ -145,10 +145,10 @@ impl<A: Amount> Num<A> {
     pub fn add(&mut self, replica: ReplicaId, no: No, by: A) {
         let part = self.0.entry(replica).or_insert(Part::EMPTY);
         let cut_at = part.cut.map_or(No::ZERO, |cut| cut.m);
-        let fresh = Entry { n: no, o: cut_at, acc: by };
+        let fresh = Entry { n: no, o: if fault!(EntryRestartsUnmarked) { No::ZERO } else { cut_at }, acc: by };
         part.ent = Some(match part.ent {
             // The whole sum is cut: start again behind the cut.
-            Some(ent) if ent.n <= cut_at && !fault!(EntryNotRestarted) => fresh,
+            Some(ent) if ent.n <= cut_at => fresh,
             Some(ent) => Entry { n: no, o: ent.o, acc: ent.acc.plus(by) },
             None => fresh,
         });

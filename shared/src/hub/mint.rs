@@ -12,6 +12,8 @@ use crate::{
     },
 };
 
+use std::collections::BTreeMap;
+
 /// An increment that a session made and its leaf may not have seen settled.
 #[derive(Clone, PartialEq, Debug, serde::Serialize, serde::Deserialize)]
 pub(super) struct MintedAdd {
@@ -98,12 +100,14 @@ fn is_own_and_unseen(effect: &Effect, state: &KeyState, own: crate::id::ReplicaI
 /// Whether the operation fits what the hub shows, judged for all effects before any is applied.
 fn check(operation: &Operation, state: &KeyState, now: TimestampMs) -> Result<(), CommandError> {
     let mut shown = state.shown(now);
+    let mut totals: BTreeMap<&ElementId, i128> = BTreeMap::new();
     let mut is_wiped = false;
     for effect in &operation.effects {
         match effect {
             Effect::Wipe { .. } => {
                 shown = None;
                 is_wiped = true;
+                totals.clear();
             }
             Effect::Deadline(_) => {}
             Effect::Write { element, .. } | Effect::Add { element, .. } => {
@@ -112,14 +116,21 @@ fn check(operation: &Operation, state: &KeyState, now: TimestampMs) -> Result<()
                 }
             }
         }
-        if let (Effect::Add { element, by: Increment::Int(by) }, false) = (effect, is_wiped) {
+        if let Effect::Add { element, by: Increment::Int(by) } = effect {
             let error = match element.kind() {
                 Kind::Hash => CommandError::HashNotAnInteger,
                 _ => CommandError::NotAnInteger,
             };
-            let present = state.element(element).map_or(Ok(0), Element::integer).map_err(|_not_an_integer| error)?;
-            let total = i128::from(present).checked_add(*by).ok_or(CommandError::Overflow)?;
+            let before = match (totals.get(element), state.element(element)) {
+                (Some(total), _) => *total,
+                (None, Some(present)) if !is_wiped => {
+                    present.integer().map_err(|_not_an_integer| error)?.into()
+                }
+                (None, _) => 0,
+            };
+            let total = before.checked_add(*by).ok_or(CommandError::Overflow)?;
             i64::try_from(total).map_err(|_out_of_range| CommandError::Overflow)?;
+            totals.insert(element, total);
         }
     }
     Ok(())

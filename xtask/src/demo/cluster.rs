@@ -39,7 +39,8 @@ pub(crate) struct Cluster {
     pub(crate) daemon: Daemon,
     /// The server, where the store is Redis.
     pub(crate) redis: Option<Redis>,
-    token: String,
+    /// What the edges ask of their clients.
+    pub(crate) token: String,
     origin_token: String,
 }
 

@@ -7,7 +7,7 @@
 
 mod chaos;
 mod check;
-mod cluster;
+pub(crate) mod cluster;
 mod edge;
 #[cfg(test)]
 mod fake;

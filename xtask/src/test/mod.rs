@@ -3,6 +3,9 @@
 //! Each suite sets up and builds what it needs, so any can be run alone on a fresh checkout. A suite whose tests do not
 //! exist, or that ran none, has failed: nothing passes by absence.
 
+mod stack;
+mod tally;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -17,6 +20,9 @@ use crate::build::{self, Artefact, Profile};
 use crate::process::{cargo, described, output, watch};
 use crate::setup::{self, Part};
 use crate::workspace::{WASI_TARGET, WASM_TARGET, Workspace};
+
+use stack::Stack;
+use tally::Tally;
 
 /// The tests that need servers, each the job of one suite. All other tests of the workspace are unit tests.
 const SERVER_TESTS: &[(Suite, &str, &str)] = &[
@@ -63,8 +69,7 @@ impl Suite {
     fn artefacts(self) -> &'static [Artefact] {
         match self {
             Self::Unit | Self::Wasm | Self::Sim | Self::Redis => &[],
-            Self::Edge => &[Artefact::Edge, Artefact::Www, Artefact::Daemon],
-            Self::Browser => &[Artefact::Edge, Artefact::Www],
+            Self::Edge | Self::Browser => &Artefact::ALL,
         }
     }
 
@@ -149,8 +154,11 @@ fn run_suite(workspace: &Workspace, suite: Suite) -> Tally {
 fn try_suite(workspace: &Workspace, suite: Suite, tally: &mut Tally) -> Result<()> {
     setup::ensure(workspace, suite.parts())?;
     build::run(workspace, suite.artefacts(), Profile::Release)?;
+    let commands = suite.commands(workspace)?;
+    let stack = if suite == Suite::Browser { Some(Stack::start(workspace)?) } else { None };
     let mut failed = Vec::new();
-    for mut command in suite.commands(workspace)? {
+    for mut command in commands {
+        command.envs(stack.iter().flat_map(Stack::environment));
         let before = *tally;
         let succeeded = watch(&mut command, |line| tally.read(line))?;
         if !succeeded {
@@ -273,40 +281,6 @@ impl Targets {
     }
 }
 
-/// Tests that passed and failed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Tally {
-    passed: u64,
-    failed: u64,
-}
-
-impl Tally {
-    fn add(&mut self, other: Self) {
-        self.passed += other.passed;
-        self.failed += other.failed;
-    }
-
-    /// Counts what a summary line says, be it cargo's, the simulation's or Node's; of any other line, nothing.
-    fn read(&mut self, line: &str) {
-        let counts = match line.split_once("test result: ") {
-            Some((_, counts)) => counts.split_once(". ").map_or(counts, |(_, counts)| counts),
-            None => line,
-        };
-        for count in counts.split([';', ',']) {
-            let count = count.trim();
-            let number = |word: &str| count.strip_suffix(word).or(count.strip_prefix(word))?.trim().parse::<u64>().ok();
-            self.passed += number("passed").or(number("ℹ pass")).unwrap_or(0);
-            self.failed += number("failed").or(number("ℹ fail")).unwrap_or(0);
-        }
-    }
-}
-
-impl fmt::Display for Tally {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} passed, {} failed", self.passed, self.failed)
-    }
-}
-
 /// What is printed of one suite.
 struct Line {
     suite: Suite,
@@ -323,22 +297,5 @@ impl fmt::Display for Line {
 impl Suite {
     fn name(self) -> String {
         self.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn summaries_are_counted_and_nothing_else() {
-        let mut tally = Tally::default();
-        tally.read("test result: FAILED. 12 passed; 2 failed; 1 ignored; 0 measured; 3 filtered out; finished in 0.1s");
-        tally.read("test a_case_that_passed ... ok");
-        tally.read("ℹ pass 5");
-        tally.read("ℹ fail 1");
-        tally.read("600 passed, 1 failed");
-        tally.read("a case, 3 of which passed, failed");
-        assert_eq!(tally, Tally { passed: 617, failed: 4 });
     }
 }

@@ -11,23 +11,30 @@ use worker::js_sys::{Function, Promise, futures::JsFuture};
 /// What `work` comes to, unless that takes longer than `after_ms`.
 pub(crate) async fn within<T>(after_ms: u32, work: impl Future<Output = T>) -> Option<T> {
     let mut timer = Timer::start(after_ms);
-    match select(pin!(work), &mut timer.rings).await {
+    match select(pin!(work), pin!(timer.rings())).await {
         Either::Left((done, _)) => Some(done),
         Either::Right(_) => None,
     }
 }
 
 /// A timer that is running; dropped, it is cleared, since it would keep the object from sleeping.
-struct Timer {
+pub(crate) struct Timer {
     rings: JsFuture,
     id: JsValue,
 }
 
 impl Timer {
-    fn start(after_ms: u32) -> Self {
+    /// Rings once, so many milliseconds from now.
+    pub(crate) fn start(after_ms: u32) -> Self {
         let mut id = JsValue::UNDEFINED;
         let rings = Promise::new(&mut |resolve, _reject| id = set_timeout(&resolve, after_ms));
         Self { rings: rings.into(), id }
+    }
+
+    /// Returns when it has rung.
+    pub(crate) async fn rings(&mut self) {
+        // The promise is never rejected.
+        let _undefined = (&mut self.rings).await;
     }
 }
 

@@ -134,6 +134,29 @@ async fn each_acknowledged_write_survives_a_kill_in_the_middle() {
     );
 }
 
+/// Requests are handled in company; one that is cancelled must not take the others with it.
+#[tokio::test]
+async fn clients_that_hang_up_do_not_hold_up_the_others() {
+    let region = Region::start().await;
+    let http = region.http();
+    for round in 0..20 {
+        let impatient: Vec<_> = (0..WRITERS)
+            .map(|_| {
+                let http = http.clone();
+                tokio::spawn(async move { incremented(&http).await })
+            })
+            .collect();
+        for _ in 0..round {
+            tokio::task::yield_now().await;
+        }
+        for client in impatient {
+            client.abort();
+        }
+        assert_eq!(http.run("PING").await, Ok(json!("PONG")));
+    }
+    assert!(http.run("INCR n").await.unwrap().as_u64() <= Some(20 * WRITERS + 1));
+}
+
 /// Waits until so many more have been counted.
 async fn more(count: &AtomicU64, by: u64) {
     let until = count.load(Ordering::Relaxed) + by;

@@ -6,6 +6,7 @@ pub(crate) mod call;
 mod rows;
 mod shell;
 mod sockets;
+mod turn;
 
 use crate::{limits::REPLY_TIMEOUT_MS, respond, rest::Shape, timeout};
 use call::{Commands, Status};
@@ -41,8 +42,16 @@ impl DurableObject for Hub {
 
     async fn fetch(&self, mut request: Request) -> Result<Response> {
         let answered = match request.path().as_str() {
-            call::COMMANDS => self.commands(&request.bytes().await?).await,
-            call::RELAY => self.relay(&request.bytes().await?).await,
+            call::COMMANDS => {
+                let body = request.bytes().await?;
+                self.shell.turn().await;
+                self.commands(&body).await
+            }
+            call::RELAY => {
+                let body = request.bytes().await?;
+                self.shell.turn().await;
+                self.relay(&body).await
+            }
             call::STATUS => self.status(),
             call::WAKE => self.shell.register().await.and_then(|()| Ok(Response::empty()?)),
             call::LEAF => self.shell.accept(Peer::Leaf),
@@ -67,6 +76,7 @@ impl DurableObject for Hub {
     async fn websocket_message(&self, socket: WebSocket, message: WebSocketIncomingMessage) -> Result<()> {
         let Some(Attachment { peer, connection }) = Attachment::of(&socket) else { return Ok(()) };
         let connection = Connection(connection);
+        self.shell.turn().await;
         let handled = match message {
             WebSocketIncomingMessage::String(_) => {
                 self.shell.refuse(peer, connection, CLOSE_UNSUPPORTED, "messages are binary frames")
@@ -80,11 +90,11 @@ impl DurableObject for Hub {
     }
 
     async fn websocket_close(&self, socket: WebSocket, _code: usize, _reason: String, _was_clean: bool) -> Result<()> {
-        self.closed(&socket)
+        self.closed(&socket).await
     }
 
     async fn websocket_error(&self, socket: WebSocket, _error: worker::Error) -> Result<()> {
-        self.closed(&socket)
+        self.closed(&socket).await
     }
 }
 
@@ -156,8 +166,10 @@ impl Hub {
         }
     }
 
-    fn closed(&self, socket: &WebSocket) -> Result<()> {
+    async fn closed(&self, socket: &WebSocket) -> Result<()> {
         let Some(Attachment { peer, connection }) = Attachment::of(socket) else { return Ok(()) };
+        // Not before the messages that came before it.
+        self.shell.turn().await;
         self.shell.closed(peer, Connection(connection)).map_err(thrown)
     }
 }

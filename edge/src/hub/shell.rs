@@ -1,6 +1,6 @@
 //! The machine in its object: loads it, feeds it, performs its effects.
 //!
-//! All of it is synchronous: an event runs the machine and performs every effect before the next one begins, and the one
+//! All of it is synchronous but for [`Shell::turn`], which comes first: an event runs the machine and performs every effect before the next one begins, and the one
 //! borrow ends with it. [`Live`] can be dropped at any time; the next event makes it anew from SQLite and from the sockets
 //! that the runtime kept. That is also what happens when a write fails: nothing that rests on it has left, and what the
 //! machine holds in memory is forgotten.
@@ -8,6 +8,7 @@
 use super::{
     rows::{Rows, RowsError},
     sockets::{Peer, Sockets},
+    turn::Turn,
 };
 use crate::peers;
 use futures_channel::oneshot;
@@ -56,6 +57,7 @@ pub(crate) struct Shell {
     live: RefCell<Option<Live>>,
     /// The last number given to a request or a connection. Outlives [`Live`], so that none is given twice.
     last: Cell<u64>,
+    turn: Turn,
 }
 
 struct Live {
@@ -77,7 +79,12 @@ struct Alarm {
 impl Shell {
     /// Nothing is loaded before the first event.
     pub(crate) fn new(state: State, env: Env) -> Self {
-        Self { state, env, live: RefCell::new(None), last: Cell::new(0) }
+        Self { state, env, live: RefCell::new(None), last: Cell::new(0), turn: Turn::default() }
+    }
+
+    /// Returns when it is this event's turn. All events of one turn share a commit.
+    pub(crate) async fn turn(&self) {
+        self.turn.comes(&self.state).await;
     }
 
     /// Gives the machine an input and performs its effects.

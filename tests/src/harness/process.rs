@@ -63,6 +63,8 @@ impl Server {
         }
         let output = File::options().create(true).append(true).open(log)?;
         let mut command = dying_with_its_parent(program);
+        // The log is a file, and an error quotes it.
+        command.env("NO_COLOR", "1");
         command.args(arguments).stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
         let child = spawn_from_lasting_thread(command)
             .with_context(|| format!("{name} could not be started from {}", program.display()))?;

@@ -86,10 +86,12 @@ impl Cluster {
         })
     }
 
-    /// Where a person looks at it.
+    /// Where a person looks at it, with every edge to choose from.
     pub(crate) fn page(&self) -> String {
         let url = self.edges.first().map(Edge::url).unwrap_or_default();
-        format!("{url}/?token={}", self.token)
+        let edges: Vec<String> =
+            REGIONS.iter().zip(&self.edges).map(|(region, edge)| format!("{region}={}", edge.url())).collect();
+        format!("{url}/?edges={}&token={}", edges.join(","), self.token)
     }
 
     /// How a person reads the store.

@@ -49,7 +49,9 @@ impl fmt::Debug for Hlc {
 
 /// A stamp lay further ahead of the receiver than healthy clocks do.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("a stamp lies {ahead_ms} ms ahead of this node; at most {STAMP_AHEAD_MS_MAX} are accepted: check the sender's clock")]
+#[error(
+    "a stamp lies {ahead_ms} ms ahead of this node; at most {STAMP_AHEAD_MS_MAX} are accepted: check the sender's clock"
+)]
 pub struct StampAhead {
     /// How far ahead it lay, in milliseconds.
     pub ahead_ms: i64,

@@ -7,7 +7,7 @@ use crate::{
     id::{ClientId, Key, No, ReplicaId, Seq, SessionId, TimestampMs},
     limits::{BATCH_OPERATIONS_MAX, VALUE_BYTES_MAX},
     slot::Slot,
-    state::{Effect, ElementId, Increment, Kind, KeyDelta, NewBase, Operation, SeenCuts},
+    state::{Effect, ElementId, Increment, KeyDelta, Kind, NewBase, Operation, SeenCuts},
     wire::Message,
 };
 use serde::{Deserialize, Serialize};
@@ -293,8 +293,7 @@ fn are_valid_cuts(kind: Kind, cuts: &SeenCuts) -> bool {
     match cuts {
         SeenCuts::Int(cuts) => kind != Kind::Board && cuts.iter().all(|seen| seen.replica != ReplicaId::LEAF),
         SeenCuts::Float(cuts) => {
-            kind == Kind::Board
-                && cuts.iter().all(|seen| seen.replica != ReplicaId::LEAF && seen.cut.acc.is_finite())
+            kind == Kind::Board && cuts.iter().all(|seen| seen.replica != ReplicaId::LEAF && seen.cut.acc.is_finite())
         }
     }
 }

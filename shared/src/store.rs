@@ -12,6 +12,9 @@ use crate::{
 use bytes::Bytes;
 use std::collections::BTreeMap;
 
+/// An incarnation that has ended, and the sequence at which it did.
+pub type Ended = (ReplicaId, u64);
+
 /// A slot's marker: where the origin's history of that slot stands.
 ///
 /// It is written in each commit together with the data, so a failover that loses the last second rolls it back with them.
@@ -26,7 +29,7 @@ pub struct Marker {
     /// The last number that the origin itself used in the slot.
     pub no: No,
     /// The incarnation before, and the sequence at which it ended.
-    pub previous: Option<(ReplicaId, u64)>,
+    pub previous: Option<Ended>,
     /// Per hub the highest number up to which all of its operations in the slot are committed.
     pub hubs: BTreeMap<ReplicaId, No>,
 }
@@ -69,7 +72,7 @@ pub struct Loaded {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct MarkerChange {
     /// Opens an incarnation: its identity, the server's run id, and the one before with its last sequence.
-    pub open: Option<(ReplicaId, Bytes, Option<(ReplicaId, u64)>)>,
+    pub open: Option<(ReplicaId, Bytes, Option<Ended>)>,
     /// The sequence after the commit.
     pub seq: u64,
     /// The origin's own last number after the commit.

@@ -175,7 +175,11 @@ impl Ledger {
         }
         for (key, at) in &self.least_deadlines {
             let found = state(key).and_then(|state| state.header().deadline.at());
-            demand(format!("{key} ends too early"), "false".to_owned(), found.is_none_or(|found| found < *at).to_string());
+            demand(
+                format!("{key} ends too early"),
+                "false".to_owned(),
+                found.is_none_or(|found| found < *at).to_string(),
+            );
         }
         for (key, at) in &self.deadlines {
             let found = state(key).and_then(|state| state.header().deadline.at());

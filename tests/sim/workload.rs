@@ -44,7 +44,8 @@ impl Workload {
     /// One write to each key that changes nothing the ledger knows of.
     pub(crate) fn touches() -> Vec<Vec<Bytes>> {
         let zero = ["sum:{a}", "sum:{b}", "bits:{c}", "ttl"].map(|name| format!("INCRBY {name} 0"));
-        let others = ["SADD other:{a} x", "ZADD raised 1 other", "HSET hash other 1", "SADD late x", "SADD other:{b} x"];
+        let others =
+            ["SADD other:{a} x", "ZADD raised 1 other", "HSET hash other 1", "SADD late x", "SADD other:{b} x"];
         zero.into_iter().chain(others.map(str::to_owned)).map(|line| words(&line)).collect()
     }
 

@@ -358,9 +358,9 @@ impl World {
             Event::HubFault(hub) => {
                 if self.is_rough {
                     if self.rng.bool() {
-                        self.crash_hub(hub)
+                        self.crash_hub(hub);
                     } else {
-                        self.hibernate(hub)
+                        self.hibernate(hub);
                     }
                     self.after(5_000, 20_000, Event::HubFault(hub));
                 }

@@ -127,7 +127,7 @@ fn sum_stays_finite(key: &Subject<'_>, element: &ElementId, increment: f64) -> b
 }
 
 fn present_score(key: &Subject<'_>, member: &Bytes) -> Result<Option<f64>, CommandError> {
-    Ok(key.element_present(ElementId::Ranked(member.clone()))?.and_then(Element::score))
+    Ok(key.element_present(&ElementId::Ranked(member.clone()))?.and_then(Element::score))
 }
 
 fn base(condition: Condition, score: f64) -> NewBase {

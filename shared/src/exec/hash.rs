@@ -16,14 +16,14 @@ pub(super) fn set(key: Subject<'_>, fields: &[(Bytes, Bytes)]) -> Result<Prepare
     let mut effects = Vec::with_capacity(fields.len());
     for (field, value) in fields {
         let id = ElementId::Field(field.clone());
-        added = added.saturating_add(usize::from(key.element_present(id.clone())?.is_none()));
+        added = added.saturating_add(usize::from(key.element_present(&id)?.is_none()));
         effects.push(key.write(id, Some(NewBase::Bytes(value.clone()))));
     }
     Ok(key.created(Reply::count(added), effects))
 }
 
 pub(super) fn value(key: &Subject<'_>, field: &Bytes) -> Result<Prepared, CommandError> {
-    let element = key.element_present(ElementId::Field(field.clone()))?;
+    let element = key.element_present(&ElementId::Field(field.clone()))?;
     Ok(Reply::from(element.and_then(Element::value)).into())
 }
 
@@ -36,7 +36,7 @@ pub(super) fn all(key: &Subject<'_>) -> Result<Prepared, CommandError> {
 
 pub(super) fn increment(key: Subject<'_>, field: &Bytes, by: i64) -> Result<Prepared, CommandError> {
     let id = ElementId::Field(field.clone());
-    let present = match key.element_present(id.clone())? {
+    let present = match key.element_present(&id)? {
         Some(element) => element.integer().map_err(|_not_an_integer| CommandError::HashNotAnInteger)?,
         None => 0,
     };

@@ -100,7 +100,7 @@ fn prepare_one(command: &Command, key: Subject<'_>) -> Result<Prepared, CommandE
         Command::SAdd { members, .. } => set::add(key, members),
         Command::SRem { members, .. } => key.remove(Kind::Set, members),
         Command::SIsMember { member, .. } => {
-            Ok(Reply::from(key.element_present(ElementId::Member(member.clone()))?.is_some()).into())
+            Ok(Reply::from(key.element_present(&ElementId::Member(member.clone()))?.is_some()).into())
         }
         Command::SMembers { .. } => set::members(&key),
         Command::SCard { .. } => key.count(Kind::Set),
@@ -152,9 +152,9 @@ impl<'a> Subject<'a> {
     }
 
     /// An element that a reader sees.
-    fn element_present(&self, id: ElementId) -> Result<Option<&'a Element>, CommandError> {
+    fn element_present(&self, id: &ElementId) -> Result<Option<&'a Element>, CommandError> {
         self.expect(id.kind())?;
-        Ok(self.shown.and_then(|_| self.state.element(&id)).filter(|element| element.is_present()))
+        Ok(self.shown.and_then(|_| self.state.element(id)).filter(|element| element.is_present()))
     }
 
     fn count(&self, kind: Kind) -> Result<Prepared, CommandError> {

@@ -42,12 +42,12 @@ pub(super) fn set(key: Subject<'_>, value: &Bytes, expiry: Expiry) -> Result<Pre
 }
 
 pub(super) fn value(key: &Subject<'_>) -> Result<Prepared, CommandError> {
-    let element = key.element_present(ElementId::String)?;
+    let element = key.element_present(&ElementId::String)?;
     Ok(Reply::from(element.and_then(crate::state::Element::value)).into())
 }
 
 pub(super) fn increment(key: Subject<'_>, by: i64) -> Result<Prepared, CommandError> {
-    let present = match key.element_present(ElementId::String)? {
+    let present = match key.element_present(&ElementId::String)? {
         Some(element) => element.integer().map_err(|_not_an_integer| CommandError::NotAnInteger)?,
         None => 0,
     };

@@ -123,7 +123,7 @@ impl RowId {
         }
         match self {
             Self::Meta => vec![b'm'],
-            Self::Slot(slot) => [&[b's'], &u16::from(*slot).to_be_bytes()[..]].concat(),
+            Self::Slot(slot) => [&b"s"[..], &u16::from(*slot).to_be_bytes()[..]].concat(),
             Self::Key(key) => sized(b'k', key.as_bytes()),
             Self::Element(key, id) => {
                 let mut bytes = sized(b'e', key.as_bytes());
@@ -133,9 +133,9 @@ impl RowId {
             }
             Self::Session(session) => {
                 let hub = session.hub.to_bits().to_be_bytes();
-                [&[b'l'], &hub[..], &session.client.0.to_be_bytes()[..], &session.no.to_be_bytes()[..]].concat()
+                [&b"l"[..], &hub[..], &session.client.0.to_be_bytes()[..], &session.no.to_be_bytes()[..]].concat()
             }
-            Self::Answer(key) => [&[b'i'], &key[..]].concat(),
+            Self::Answer(key) => [&b"i"[..], &key[..]].concat(),
         }
     }
 

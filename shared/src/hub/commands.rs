@@ -33,7 +33,7 @@ impl Hub {
     pub(super) fn commands(
         &mut self,
         request: Request,
-        commands: Vec<Vec<Bytes>>,
+        commands: &[Vec<Bytes>],
         idempotency: Option<Bytes>,
         now: TimestampMs,
     ) {

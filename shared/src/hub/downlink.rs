@@ -135,14 +135,7 @@ impl Hub {
     }
 
     /// Keys that the hub asked for, whole.
-    fn whole(
-        &mut self,
-        connection: Connection,
-        slot: Slot,
-        at: Cursor,
-        keys: &[(Key, KeyDelta)],
-        now: TimestampMs,
-    ) {
+    fn whole(&mut self, connection: Connection, slot: Slot, at: Cursor, keys: &[(Key, KeyDelta)], now: TimestampMs) {
         let state = self.slots.entry(slot).or_default();
         if state.cursor.incarnation.is_none() || state.held == 0 {
             state.cursor = at;

@@ -47,9 +47,8 @@ impl Entry {
     /// After a whole-key removal the header's wipe speaks for all that is gone, so its elements need no rows.
     pub(super) fn forget_wiped(&mut self) {
         let (state, wipe) = (&self.state, &self.state.header().wipe);
-        self.changes.retain(|id, change| {
-            state.element(id).is_some() || !change.dead.iter().all(|dot| wipe.contains(*dot))
-        });
+        self.changes
+            .retain(|id, change| state.element(id).is_some() || !change.dead.iter().all(|dot| wipe.contains(*dot)));
     }
 
     /// How many of the key's rows this hub changed after `no`.

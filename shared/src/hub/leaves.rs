@@ -73,7 +73,11 @@ impl Session {
     }
 
     /// The session's increments of one element.
-    pub(super) fn adds_of<'a>(&'a self, key: &Key, element: &ElementId) -> impl Iterator<Item = &'a MintedAdd> + use<'a> {
+    pub(super) fn adds_of<'a>(
+        &'a self,
+        key: &Key,
+        element: &ElementId,
+    ) -> impl Iterator<Item = &'a MintedAdd> + use<'a> {
         let (key, element) = (key.clone(), element.clone());
         self.accepted().flat_map(|accepted| &accepted.adds).filter(move |add| add.key == key && add.element == element)
     }
@@ -155,13 +159,8 @@ impl Hub {
         let id = resumed.unwrap_or_else(|| self.open_session(client, lifetime, now));
         self.leaves.insert(connection, LeafSocket { session: id, subscriptions: BTreeSet::new(), pushes: 0 });
         let Some(session) = self.sessions.get(&id) else { return };
-        let welcome = HubToLeaf::Welcome {
-            hub: self.id,
-            now,
-            session: id,
-            until: session.until,
-            watermark: session.watermark,
-        };
+        let welcome =
+            HubToLeaf::Welcome { hub: self.id, now, session: id, until: session.until, watermark: session.watermark };
         self.effects.push(HubEffect::ToLeaf(connection, welcome));
     }
 
@@ -283,9 +282,9 @@ impl Hub {
     }
 
     /// After the machine was rebuilt, with sockets still open: their ends begin again.
-    pub(super) fn woken(&mut self, leaves: Vec<Connection>, origins: Vec<Connection>, now: TimestampMs) {
+    pub(super) fn woken(&mut self, leaves: &[Connection], origins: &[Connection], now: TimestampMs) {
         for connection in leaves {
-            self.effects.push(HubEffect::ToLeaf(connection, HubToLeaf::Again));
+            self.effects.push(HubEffect::ToLeaf(*connection, HubToLeaf::Again));
         }
         if let Some(connection) = origins.last() {
             self.greet_origin(*connection, now);

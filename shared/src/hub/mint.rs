@@ -123,9 +123,7 @@ fn check(operation: &Operation, state: &KeyState, now: TimestampMs) -> Result<()
             };
             let before = match (totals.get(element), state.element(element)) {
                 (Some(total), _) => *total,
-                (None, Some(present)) if !is_wiped => {
-                    present.integer().map_err(|_not_an_integer| error)?.into()
-                }
+                (None, Some(present)) if !is_wiped => present.integer().map_err(|_not_an_integer| error)?.into(),
                 (None, _) => 0,
             };
             let total = before.checked_add(*by).ok_or(CommandError::Overflow)?;

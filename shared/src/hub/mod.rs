@@ -81,9 +81,9 @@ impl Hub {
     pub fn handle(&mut self, input: HubInput, now: TimestampMs) -> Vec<HubEffect> {
         match input {
             HubInput::Commands { request, commands, idempotency } => {
-                self.commands(request, commands, idempotency, now);
+                self.commands(request, &commands, idempotency, now);
             }
-            HubInput::Woken { leaves, origins } => self.woken(leaves, origins, now),
+            HubInput::Woken { leaves, origins } => self.woken(&leaves, &origins, now),
             HubInput::Leaf(connection, message) => self.leaf_message(connection, message, now),
             HubInput::LeafClosed(connection) => {
                 self.leaves.remove(&connection);

@@ -1,12 +1,6 @@
 //! The hub's rows: what is persisted, and the machine rebuilt from it.
 
-use super::{
-    Hub, RowId, RowWrite,
-    acknowledge::SlotState,
-    commands::Answer,
-    keyspace::Change,
-    leaves::Session,
-};
+use super::{Hub, RowId, RowWrite, acknowledge::SlotState, commands::Answer, keyspace::Change, leaves::Session};
 use crate::{
     hlc::{Clock, Hlc},
     id::{Key, No, ReplicaId},
@@ -60,16 +54,13 @@ impl Hub {
     ///
     /// # Errors
     /// When a row is missing or does not decode: a hub that guessed would reuse numbers.
-    pub fn restore(
-        name: String,
-        rows: impl IntoIterator<Item = (RowId, Vec<u8>)>,
-    ) -> Result<Self, RestoreError> {
+    pub fn restore(name: String, rows: impl IntoIterator<Item = (RowId, Vec<u8>)>) -> Result<Self, RestoreError> {
         let mut hub = Self::empty(name, ReplicaId::from_bits(0));
         let mut meta = None;
         for (row, body) in rows {
             let result = match &row {
                 RowId::Meta => from_body::<Meta>(&body).map(|stored| meta = Some(stored)),
-                RowId::Slot(slot) => from_body::<SlotState>(&body).map(|stored| hub.restore_slot(*slot, stored)),
+                RowId::Slot(slot) => from_body::<SlotState>(&body).map(|stored| hub.restore_slot(*slot, &stored)),
                 RowId::Key(key) => from_body::<KeyRow>(&body).map(|stored| hub.restore_key(key, stored)),
                 RowId::Element(key, id) => from_body::<ElementRow>(&body).map(|stored| {
                     let entry = hub.keys.entry(key.clone()).or_default();
@@ -98,7 +89,7 @@ impl Hub {
         Ok(hub)
     }
 
-    fn restore_slot(&mut self, slot: Slot, stored: SlotState) {
+    fn restore_slot(&mut self, slot: Slot, stored: &SlotState) {
         let state = self.slots.entry(slot).or_default();
         state.committed = stored.committed;
         state.stable = stored.stable;

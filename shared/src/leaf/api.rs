@@ -8,6 +8,7 @@ use crate::{
 
 /// Every cause of change in a leaf but its own commands.
 #[derive(Clone, PartialEq, Debug)]
+#[allow(clippy::large_enum_variant, reason = "lives for one call")]
 pub enum LeafInput {
     /// A socket to a hub opened.
     Opened,

@@ -162,10 +162,8 @@ impl Leaf {
         if command.is_write() && self.pending.len() >= PENDING_OPERATIONS_MAX {
             return Err(CommandError::TooManyPending);
         }
-        let view = |key: &Key| View {
-            state: self.key(key),
-            is_held: self.base.get(key).is_some_and(|base| base.is_held),
-        };
+        let view =
+            |key: &Key| View { state: self.key(key), is_held: self.base.get(key).is_some_and(|base| base.is_held) };
         let hub_now = now.plus_ms(self.offset_ms);
         let prepared = exec::prepare(&command, view, hub_now)?;
         for operation in prepared.operations {

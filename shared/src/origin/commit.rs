@@ -72,7 +72,7 @@ impl Origin {
         if work.inbox.is_empty() && work.expired.is_empty() {
             return;
         }
-        let open = work.marker.is_none().then(|| (incarnation, run_id, None));
+        let open = work.marker.is_none().then_some((incarnation, run_id, None));
         let own = work.marker.as_ref().map_or(incarnation, |marker| marker.incarnation);
         let mut no = work.marker.as_ref().map_or(No::ZERO, |marker| marker.no);
         let seq = work.seq().saturating_add(1);
@@ -186,8 +186,7 @@ impl Origin {
         for key in &committing.forgotten {
             work.cache.remove(key);
         }
-        let told: Vec<_> =
-            committing.links.iter().map(|(link, hub)| (*link, *hub, work.number_of(*hub))).collect();
+        let told: Vec<_> = committing.links.iter().map(|(link, hub)| (*link, *hub, work.number_of(*hub))).collect();
         for (link, hub, no) in told {
             self.note_committed(slot, hub, no, now);
             self.effects.push(OriginEffect::ToHub(link, OriginToHub::Committed(vec![(slot, no)])));
@@ -202,9 +201,9 @@ impl Origin {
         let mut links = Vec::new();
         for (link, state) in self.links.iter_mut().filter(|(link, _)| !work.is_attaching(**link)) {
             let Some(held) = state.held.get_mut(&slot) else { continue };
-            let others = keys.iter().filter(|(key, by)| {
-                held.keys.contains(*key) && by.iter().any(|replica| Some(*replica) != state.hub)
-            });
+            let others = keys
+                .iter()
+                .filter(|(key, by)| held.keys.contains(*key) && by.iter().any(|replica| Some(*replica) != state.hub));
             held.owed.extend(others.map(|(key, _)| key.clone()));
             links.push(*link);
         }
@@ -216,7 +215,8 @@ impl Origin {
     fn fresh_incarnation(&mut self) -> ReplicaId {
         // Distinct from every other: 48 random bits of this machine, of which each use takes the next.
         let incarnation = ReplicaId::from_entropy(self.config.entropy);
-        self.config.entropy = self.config.entropy.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.config.entropy =
+            self.config.entropy.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         incarnation
     }
 }

@@ -57,7 +57,9 @@ impl Before {
                 let commands = vec![vec![Bytes::from_static(b"UNLINK"), key]];
                 return Plain { expected: Expected::AbsentOr(before), commands };
             }
-            (None, Some(shown)) => return Plain { expected: absent_or(self.stored), commands: whole(&key, after, shown) },
+            (None, Some(shown)) => {
+                return Plain { expected: absent_or(self.stored), commands: whole(&key, after, shown) };
+            }
             (Some(before), Some(shown)) => (before, shown),
         };
         if anew || before != shown {
@@ -86,8 +88,8 @@ impl Before {
             }
         }
         // Additions first, so that the value never vanishes in between and with it its deadline.
-        let mut commands = batches(add_name(kind), key, set, arguments_per_element(kind));
-        commands.extend(batches(remove_name(kind), key, removed, 1));
+        let mut commands = batches(add_name(kind), key, &set, arguments_per_element(kind));
+        commands.extend(batches(remove_name(kind), key, &removed, 1));
         commands
     }
 }
@@ -109,8 +111,8 @@ fn whole(key: &Bytes, state: &KeyState, kind: Kind) -> Vec<Vec<Bytes>> {
         commands.push(vec![Bytes::from_static(b"SET"), key.clone(), value]);
     } else {
         let present = state.elements_of(kind).filter(|(_, element)| element.is_present());
-        let all = present.flat_map(|(id, _)| arguments(id, &seen(state, id))).collect();
-        commands.extend(batches(add_name(kind), key, all, arguments_per_element(kind)));
+        let all: Vec<Bytes> = present.flat_map(|(id, _)| arguments(id, &seen(state, id))).collect();
+        commands.extend(batches(add_name(kind), key, &all, arguments_per_element(kind)));
     }
     if let Some(at) = state.header().deadline.at() {
         commands.push(expiry(key, Some(at)));
@@ -168,7 +170,7 @@ fn arguments(id: &ElementId, seen: &Seen) -> Vec<Bytes> {
 }
 
 /// `name key arguments…`, split between elements.
-fn batches(name: &'static [u8], key: &Bytes, arguments: Vec<Bytes>, per_element: usize) -> Vec<Vec<Bytes>> {
+fn batches(name: &'static [u8], key: &Bytes, arguments: &[Bytes], per_element: usize) -> Vec<Vec<Bytes>> {
     let batch = |chunk: &[Bytes]| [&[Bytes::from_static(name), key.clone()], chunk].concat();
     arguments.chunks(ARGUMENTS.saturating_mul(per_element)).map(batch).collect()
 }

@@ -19,17 +19,13 @@ pub struct Deadline {
 impl Deadline {
     /// Joins by maximum; returns whether this changed.
     pub fn join(&mut self, other: &Self) -> bool {
-        let winner = if fault!(DeadlineTakesEarlier) {
-            match (self.at, other.at) {
-                (Some(a), Some(b)) if a < b => *self,
-                (Some(_), None) => *self,
-                _ => *other,
-            }
-        } else if fault!(DeadlineIgnoresEpoch) {
-            Self { epoch: self.epoch.max(other.epoch), at: self.at.max(other.at) }
-        } else {
-            (*self).max(*other)
-        };
+        let mut winner = (*self).max(*other);
+        if fault!(DeadlineTakesEarlier) && self.at.is_some() && other.at.is_some() {
+            winner = (*self).min(*other);
+        }
+        if fault!(DeadlineIgnoresEpoch) {
+            winner = Self { epoch: self.epoch.max(other.epoch), at: self.at.max(other.at) };
+        }
         std::mem::replace(self, winner) != winner
     }
 

@@ -127,7 +127,7 @@ impl Base {
 
 /// Whether a float may be a score: a number, and no negative zero.
 pub fn is_score(score: f64) -> bool {
-    !score.is_nan() && !(score == 0.0 && score.is_sign_negative())
+    !(score.is_nan() || score == 0.0 && score.is_sign_negative())
 }
 
 /// An element's increments: exact for integers, floats for scores.

@@ -3,9 +3,7 @@
 //! Invariants: every dot that an element's base mentions is in the context; the wipe is part of the context; an element
 //! with nothing recorded is not stored; counts and ranks agree with the elements.
 
-use super::{
-    Base, Ctx, Deadline, DeadlineChange, Effect, Element, ElementId, Kind, NewBase, Ranks, SeenCuts,
-};
+use super::{Base, Ctx, Deadline, DeadlineChange, Effect, Element, ElementId, Kind, NewBase, Ranks, SeenCuts};
 use crate::{
     hlc::Hlc,
     id::{Dot, No, ReplicaId, Stamp, TimestampMs},

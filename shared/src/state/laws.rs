@@ -52,7 +52,7 @@ fn step() -> impl Strategy<Value = Step> {
         (r.clone(), e.clone()).prop_map(|(r, e)| Step::FieldIncrement(r, e)),
         (r.clone(), e.clone(), 0_u8..3, any::<i8>()).prop_map(|(r, e, k, v)| Step::Score(r, e, k, v)),
         (r.clone(), e.clone(), any::<i8>()).prop_map(|(r, e, v)| Step::ScoreIncrement(r, e, v)),
-        (r.clone(), e.clone(), 1_u8..4).prop_map(|(r, e, k)| Step::Drop(r, e, k)),
+        (r.clone(), e, 1_u8..4).prop_map(|(r, e, k)| Step::Drop(r, e, k)),
         r.clone().prop_map(Step::Wipe),
         (r.clone(), any::<u8>()).prop_map(|(r, at)| Step::Raise(r, at)),
         (r.clone(), any::<Option<u8>>()).prop_map(|(r, at)| Step::Open(r, at)),
@@ -86,9 +86,7 @@ fn run(steps: &[Step]) -> [KeyState; 3] {
                 let value = if v % 4 == 0 { "text".to_owned() } else { v.to_string() };
                 (*r, write(&states, *r, ElementId::String, Some(NewBase::Bytes(value.into()))))
             }
-            Step::Increment(r, v) => {
-                (*r, Effect::Add { element: ElementId::String, by: Increment::Int((*v).into()) })
-            }
+            Step::Increment(r, v) => (*r, Effect::Add { element: ElementId::String, by: Increment::Int((*v).into()) }),
             Step::Add(r, e) => (*r, write(&states, *r, ElementId::Member(name(e)), Some(NewBase::Member))),
             Step::Remove(r, e) => (*r, write(&states, *r, ElementId::Member(name(e)), None)),
             Step::Field(r, e) => {
@@ -105,14 +103,10 @@ fn run(steps: &[Step]) -> [KeyState; 3] {
             Step::ScoreIncrement(r, e, v) => {
                 (*r, Effect::Add { element: ElementId::Ranked(name(e)), by: Increment::Float(f64::from(*v) / 4.0) })
             }
-            Step::Drop(r, e, k) => {
-                (*r, write(&states, *r, ElementId::of(Kind::ALL[usize::from(*k)], name(e)), None))
-            }
+            Step::Drop(r, e, k) => (*r, write(&states, *r, ElementId::of(Kind::ALL[usize::from(*k)], name(e)), None)),
             Step::Wipe(r) => (*r, states[usize::from(*r)].seen_whole()),
             Step::Raise(r, at) => (*r, Effect::Deadline(DeadlineChange::Raise(TimestampMs((*at).into())))),
-            Step::Open(r, at) => {
-                (*r, Effect::Deadline(DeadlineChange::Open(at.map(|at| TimestampMs(at.into())))))
-            }
+            Step::Open(r, at) => (*r, Effect::Deadline(DeadlineChange::Open(at.map(|at| TimestampMs(at.into()))))),
         };
         apply(&mut states, r, effect, time);
     }

@@ -18,9 +18,7 @@ pub use causal::Causal;
 pub use ctx::{Ctx, Intervals};
 pub use deadline::Deadline;
 pub use effect::{DeadlineChange, Effect, NewBase, Operation};
-pub use element::{
-    Base, Element, ElementId, Increment, Kind, NotAnInteger, SeenCuts, Sum, is_score, parse_integer,
-};
+pub use element::{Base, Element, ElementId, Increment, Kind, NotAnInteger, SeenCuts, Sum, is_score, parse_integer};
 pub use key::{Claims, Header, KeyDelta, KeyState, Mint, Touched};
 pub use num::{Amount, Cut, Entry, Num, Part, SeenCut};
 pub use ranks::Ranks;

@@ -157,10 +157,7 @@ impl<A: Amount> Num<A> {
 
     /// Moves the reset of one replica's sum up to `seen`; returns whether that changed anything.
     pub fn cut(&mut self, seen: SeenCut<A>) -> bool {
-        self.0
-            .entry(seen.replica)
-            .or_insert(Part::EMPTY)
-            .join(&Part { ent: None, cut: Some(seen.cut) })
+        self.0.entry(seen.replica).or_insert(Part::EMPTY).join(&Part { ent: None, cut: Some(seen.cut) })
     }
 
     /// The cuts that an operation makes which resets all that is visible here.

@@ -16,8 +16,11 @@ use headwater::{
     wire::{Message, encode},
 };
 
+/// A name and its bytes.
+type Sample = (String, Vec<u8>);
+
 /// Every golden file: its name, and its lines as (name, bytes).
-pub fn files() -> Vec<(&'static str, Vec<(String, Vec<u8>)>)> {
+pub fn files() -> Vec<(&'static str, Vec<Sample>)> {
     let rows = rows().into_iter().map(|(name, id)| (name.to_owned(), id.to_bytes())).collect();
     vec![
         ("leaf_to_hub", frames(leaf_to_hub())),
@@ -29,7 +32,7 @@ pub fn files() -> Vec<(&'static str, Vec<(String, Vec<u8>)>)> {
     ]
 }
 
-fn frames<M: Message>(messages: Vec<(&'static str, M)>) -> Vec<(String, Vec<u8>)> {
+fn frames<M: Message>(messages: Vec<(&'static str, M)>) -> Vec<Sample> {
     let frame = |message: &M| encode(message).expect("the corpus fits a frame");
     messages.into_iter().map(|(name, message)| (name.to_owned(), frame(&message))).collect()
 }
@@ -90,7 +93,7 @@ pub fn hub_to_origin() -> Vec<(&'static str, HubToOrigin)> {
         unstable: vec![Slot::of(b""), slot],
     };
     let last = SlotDelta { slot, from: No(3), to: No(300), keys: vec![(key("k"), full_key().to_complete_delta())] };
-    let part = SlotDelta { to: No(3), keys: vec![(key("k"), change())], ..last.clone() };
+    let part = SlotDelta { to: No(3), keys: vec![(key("k"), change())], ..last };
     vec![
         ("hello", hello),
         ("held", HubToOrigin::Held(vec![(slot, cursor(), vec![key("k")]), (Slot::of(b""), Cursor::default(), vec![])])),
@@ -136,7 +139,7 @@ pub fn rows() -> Vec<(&'static str, RowId)> {
 }
 
 /// The bodies that a hub and the origin store after a short life.
-fn stored() -> Vec<(String, Vec<u8>)> {
+fn stored() -> Vec<Sample> {
     let mut world = World::new(1);
     world.hold(&["s", "b"]);
     world.run(0, "SET s text");

@@ -79,9 +79,11 @@ impl Suite {
             Self::Wasm => wasm(workspace),
             Self::Sim => {
                 Targets::of(workspace)?.require("bin", "headwater-tests", "sim")?;
-                let mut command = simulation(workspace);
-                command.args(["--seeds", &SIMULATION_SEEDS.to_string()]);
-                Ok(vec![command])
+                let mut seeds = simulation(workspace);
+                seeds.args(["--seeds", &SIMULATION_SEEDS.to_string()]);
+                let mut mutants = simulation(workspace);
+                mutants.arg("--mutants");
+                Ok(vec![seeds, mutants])
             }
             Self::Redis | Self::Edge => self.server_tests(workspace),
             Self::Browser => Ok(vec![browser(workspace)?]),
@@ -129,7 +131,8 @@ pub(crate) fn simulation(workspace: &Workspace) -> Command {
     let mut command = cargo(workspace);
     command.args([
         "run",
-        "--release",
+        "--profile",
+        "sim",
         "--package",
         "headwater-tests",
         "--features",

@@ -139,7 +139,7 @@ pub enum HubToOrigin {
     },
     /// Keys that the hub holds, with its cursor in each slot. Sent after the hello, in as many messages as needed.
     Held(Vec<(Slot, Cursor, Vec<Key>)>),
-    /// A batch of operations as state. Uses up one credit.
+    /// A batch of operations as state, or a frame of one: a batch uses up one credit, in however many frames it goes.
     Delta(Vec<SlotDelta>),
     /// Asks for these keys whole, and for their changes from then on.
     Subscribe(Vec<Key>),

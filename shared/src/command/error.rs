@@ -133,6 +133,9 @@ pub enum CommandError {
     /// The node did not catch up with the reader's session token in time.
     #[error("ERR Headwater: this edge has not yet seen what the session token demands")]
     Behind,
+    /// A leaf's operation names numbers of its hub that the hub has not used.
+    #[error("ERR Headwater: the operation claims to have seen what its hub has yet to do")]
+    SeenAhead,
 }
 
 /// A kind of argument that has a limit.
@@ -274,6 +277,7 @@ mod tests {
             (CommandError::OutOfMemory, 26),
             (CommandError::NotHeld, 30),
             (CommandError::Behind, 33),
+            (CommandError::SeenAhead, 34),
         ];
         for (error, number) in table {
             assert_eq!(postcard::to_allocvec(&error).unwrap(), [number], "{error}");

@@ -1,6 +1,6 @@
 //! How far a slot's operations are acknowledged, where the hub stands in the origin's history, and what may be forgotten.
 
-use super::{Hub, HubEffect, RowId};
+use super::{Hub, HubEffect, RowId, downlink::KEYS_CHUNK, leaves::LeafSocket};
 use crate::{
     id::{Key, No, TimestampMs},
     limits::{EXPIRY_GRACE_MS, IDEMPOTENCY_MS},
@@ -31,22 +31,27 @@ pub(super) struct SlotState {
     /// The keys with changes that are not known stable.
     #[serde(skip)]
     pub(super) unstable: BTreeSet<Key>,
-    /// Whether the origin lost what was stable: whole keys are sent then.
-    #[serde(skip)]
-    pub(super) is_lost: bool,
     /// How many keys of the slot are held.
     #[serde(skip)]
     pub(super) held: usize,
 }
 
+impl SlotState {
+    /// Whether the origin lost what was stable: whole keys are sent then. It follows from what is stored, so that a hub
+    /// which restarts before it made good the loss still does.
+    pub(super) fn is_lost(&self) -> bool {
+        self.committed < self.stable
+    }
+}
+
 impl Hub {
     pub(super) fn committed(&mut self, slots: Vec<(Slot, No)>) {
         for (slot, no) in slots {
+            self.note_told(slot, no);
             let Some(state) = self.slots.get_mut(&slot) else { continue };
             if no > state.committed {
                 state.committed = no;
                 state.sent = state.sent.max(no);
-                state.is_lost &= no < state.stable;
                 self.dirty.insert(RowId::Slot(slot));
                 if fault!(DeadDotsForgottenAtCommit) {
                     self.forget_settled(slot, no);
@@ -57,6 +62,7 @@ impl Hub {
 
     pub(super) fn stable(&mut self, slots: Vec<(Slot, No)>) {
         for (slot, no) in slots {
+            self.note_told(slot, no);
             let Some(state) = self.slots.get_mut(&slot) else { continue };
             if no > state.stable {
                 // What is stable is committed, also where that message is still on its way.
@@ -76,10 +82,28 @@ impl Hub {
             if no < state.committed && fault!(MarkerNotRewound) {
                 continue;
             }
-            state.is_lost |= no < state.stable;
+            if no < state.committed {
+                for key in &state.unstable {
+                    if let Some(entry) = self.keys.get_mut(key) {
+                        entry.doubt_origin_end();
+                    }
+                }
+            }
             state.committed = no;
             state.sent = no;
             self.dirty.insert(RowId::Slot(slot));
+        }
+    }
+
+    /// Once all that is on its way is in Redis, the origin goes by the deadlines in it.
+    fn note_told(&mut self, slot: Slot, no: No) {
+        let Some(state) = self.slots.get(&slot).filter(|state| state.committed < state.sent && state.sent <= no) else {
+            return;
+        };
+        for key in &state.unstable {
+            if let Some(entry) = self.keys.get_mut(key) {
+                entry.note_told();
+            }
         }
     }
 
@@ -118,29 +142,32 @@ impl Hub {
         }
     }
 
-    /// Forgets expired keys, ended sessions and old answers.
+    /// Forgets expired keys, keys that nobody has, ended sessions and old answers.
     pub(super) fn sweep(&mut self, now: TimestampMs) {
-        let expired: Vec<Key> = self
+        let followed = self.followed();
+        let is_waited_for = |key: &Key| self.waiting.iter().any(|waiting| waiting.keys().any(|other| other == key));
+        let gone: Vec<Key> = self
             .keys
             .iter()
             .filter(|(key, entry)| {
-                let unstable = self.slots.get(&key.slot()).is_some_and(|slot| slot.unstable.contains(*key));
-                !unstable && forget_at(entry).is_some_and(|at| at <= now)
+                let is_expired = forget_at(entry).is_some_and(|at| at <= now);
+                let is_idle = entry.is_held && entry.state.is_empty() && !followed.contains(*key) && !is_waited_for(key);
+                (is_expired || is_idle) && !self.is_unstable(key)
             })
             .map(|(key, _)| key.clone())
             .collect();
-        for key in &expired {
-            let Some(entry) = self.keys.remove(key) else { continue };
-            if let (true, Some(slot)) = (entry.is_held, self.slots.get_mut(&key.slot())) {
-                slot.held = slot.held.saturating_sub(1);
+        for key in &gone {
+            self.forget_key(key);
+        }
+        if let Some(origin) = &self.origin {
+            for chunk in gone.chunks(KEYS_CHUNK) {
+                let message = HubToOrigin::Unsubscribe(chunk.to_vec());
+                self.effects.push(HubEffect::ToOrigin(origin.connection, message));
             }
-            let ids = element_ids(&entry);
-            self.dirty.extend(ids.into_iter().map(|id| RowId::Element(key.clone(), id)));
-            self.dirty.insert(RowId::Key(key.clone()));
         }
-        if let (Some(origin), false) = (&self.origin, expired.is_empty()) {
-            self.effects.push(HubEffect::ToOrigin(origin.connection, HubToOrigin::Unsubscribe(expired)));
-        }
+        // Who follows a key wants to see what comes after.
+        let again: Vec<Key> = gone.into_iter().filter(|key| followed.contains(key)).collect();
+        self.want(&again);
         let ended: Vec<_> =
             self.sessions.iter().filter(|(_, session)| session.until <= now).map(|(id, _)| *id).collect();
         for id in ended {
@@ -157,6 +184,27 @@ impl Hub {
             self.answers.remove(&key);
             self.dirty.insert(RowId::Answer(key));
         }
+    }
+
+    /// The keys that leaves follow.
+    fn followed(&self) -> BTreeSet<Key> {
+        self.leaves.values().flat_map(LeafSocket::subscriptions).cloned().collect()
+    }
+
+    /// Whether the key has changes of this hub that are not known stable.
+    pub(super) fn is_unstable(&self, key: &Key) -> bool {
+        self.slots.get(&key.slot()).is_some_and(|slot| slot.unstable.contains(key))
+    }
+
+    /// Forgets a key whole, as if it had never been held.
+    pub(super) fn forget_key(&mut self, key: &Key) {
+        let Some(entry) = self.keys.remove(key) else { return };
+        if let (true, Some(slot)) = (entry.is_held, self.slots.get_mut(&key.slot())) {
+            slot.held = slot.held.saturating_sub(1);
+        }
+        let ids = element_ids(&entry);
+        self.dirty.extend(ids.into_iter().map(|id| RowId::Element(key.clone(), id)));
+        self.dirty.insert(RowId::Key(key.clone()));
     }
 
     /// When there is next something to sweep, rounded up to whole minutes so that sweeps come in batches.

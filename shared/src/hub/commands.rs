@@ -29,6 +29,13 @@ pub(super) struct Answer {
     provisional: bool,
 }
 
+impl Waiting {
+    /// The keys that its commands name.
+    pub(super) fn keys(&self) -> impl Iterator<Item = &Key> + '_ {
+        self.commands.iter().flatten().flat_map(Command::keys)
+    }
+}
+
 impl Hub {
     pub(super) fn commands(
         &mut self,
@@ -85,17 +92,20 @@ impl Hub {
             self.effects.push(HubEffect::Reply { request, replies, provisional });
             return;
         }
-        let is_write = commands.iter().flatten().any(Command::is_write);
+        let mut is_written = false;
         let mut provisional = false;
         let replies: Vec<_> = commands
             .into_iter()
             .map(|command| {
                 let command = command?;
                 provisional |= command.keys().any(|key| !self.is_held(key));
-                self.execute(&command, now)
+                let reply = self.execute(&command, now);
+                is_written |= command.is_write() && reply.is_ok();
+                reply
             })
             .collect();
-        if let Some(key) = idempotency.filter(|_| is_write && !fault!(IdempotencyForgotten)) {
+        // What changed nothing may be tried again: the origin may be there by then.
+        if let Some(key) = idempotency.filter(|_| is_written && !fault!(IdempotencyForgotten)) {
             self.answers.insert(key.clone(), Answer { at: now, replies: replies.clone(), provisional });
             self.dirty.insert(RowId::Answer(key));
         }

@@ -9,8 +9,8 @@ use crate::{
 };
 use std::collections::BTreeMap;
 
-/// Keys in one message of held keys.
-const HELD_CHUNK: usize = 4096;
+/// Keys in one message that names keys.
+pub(super) const KEYS_CHUNK: usize = 4096;
 
 impl Hub {
     pub(super) fn origin_message(&mut self, connection: Connection, message: OriginToHub, now: TimestampMs) {
@@ -40,12 +40,14 @@ impl Hub {
 
     /// Begins with a daemon: who this is, what is not stable, what is held and wanted.
     pub(super) fn greet_origin(&mut self, connection: Connection, now: TimestampMs) {
-        self.origin = Some(OriginSocket { connection, credit: 0 });
+        self.spare_origins.retain(|spare| *spare != connection);
+        let before = self.origin.replace(OriginSocket { connection, credit: 0 });
+        self.spare_origins.extend(before.map(|origin| origin.connection).filter(|before| *before != connection));
         for state in self.slots.values_mut() {
             state.sent = state.committed;
         }
         let unstable =
-            self.slots.iter().filter(|(_, state)| state.latest.max(state.committed) > state.stable || state.is_lost);
+            self.slots.iter().filter(|(_, state)| state.latest.max(state.committed) > state.stable || state.is_lost());
         let hello = HubToOrigin::Hello {
             hub: self.id,
             name: self.name.clone(),
@@ -67,7 +69,7 @@ impl Hub {
         for (slot, keys) in held {
             in_chunk = in_chunk.saturating_add(keys.len());
             chunk.push((slot, self.slots.get(&slot).map(|state| state.cursor).unwrap_or_default(), keys));
-            if in_chunk >= HELD_CHUNK {
+            if in_chunk >= KEYS_CHUNK {
                 in_chunk = 0;
                 let message = HubToOrigin::Held(std::mem::take(&mut chunk));
                 self.effects.push(HubEffect::ToOrigin(connection, message));
@@ -96,7 +98,7 @@ impl Hub {
     }
 
     fn ask_for(&mut self, connection: Connection, keys: &[Key]) {
-        for chunk in keys.chunks(HELD_CHUNK) {
+        for chunk in keys.chunks(KEYS_CHUNK) {
             self.effects.push(HubEffect::ToOrigin(connection, HubToOrigin::Subscribe(chunk.to_vec())));
         }
     }
@@ -118,17 +120,27 @@ impl Hub {
             self.effects.push(HubEffect::ToOrigin(connection, HubToOrigin::Gap(slot, cursor)));
             return;
         }
-        if !self.admit(connection, keys, now) {
+        if !self.admit(keys, now) {
             return;
         }
+        let is_news = to.incarnation != cursor.incarnation || to.seq > cursor.seq;
+        let mut left_over = Vec::new();
         for (key, delta) in keys {
-            // A key that was forgotten meanwhile has no state that the delta could join.
-            if self.keys.get(key).is_some_and(|entry| entry.is_held) {
+            let Some(entry) = self.keys.get(key) else { continue };
+            if is_news && entry.is_left_over(delta.header.deadline, now) && !self.is_unstable(key) {
+                left_over.push(key.clone());
+            } else if entry.is_held {
+                // A key that was forgotten meanwhile has no state that the delta could join.
                 self.join(key, delta);
             }
         }
+        // What the origin has under these names now began after it had forgotten the key that expired.
+        for key in &left_over {
+            self.forget_key(key);
+        }
+        self.want(&left_over);
         let state = self.slots.entry(slot).or_default();
-        if to.incarnation != cursor.incarnation || to.seq > cursor.seq {
+        if is_news {
             state.cursor = to;
             self.dirty.insert(RowId::Slot(slot));
         }
@@ -146,10 +158,14 @@ impl Hub {
             self.ask_for(connection, &keys);
             return;
         }
-        if !self.admit(connection, keys, now) {
+        if !self.admit(keys, now) {
             return;
         }
         for (key, delta) in keys {
+            let Some(entry) = self.keys.get(key) else { continue };
+            if entry.is_left_over(delta.header.deadline, now) && !self.is_unstable(key) {
+                self.forget_key(key);
+            }
             self.join(key, delta);
             if let Some(entry) = self.keys.get_mut(key) {
                 if let (false, Some(state)) = (entry.is_held, self.slots.get_mut(&slot)) {
@@ -162,20 +178,15 @@ impl Hub {
         }
     }
 
-    /// Takes note of the stamps; a frame with one beyond the bound is refused whole.
-    fn admit(&mut self, connection: Connection, keys: &[(Key, KeyDelta)], now: TimestampMs) -> bool {
-        for latest in keys.iter().filter_map(|(_, delta)| delta.latest_hlc()) {
-            if self.clock.observe(latest, now).is_err() {
-                // The daemon refuses such stamps itself; one that does not is no origin to listen to.
-                self.origin = self.origin.take().filter(|origin| origin.connection != connection);
-                return false;
-            }
-        }
-        true
+    /// Takes note of the stamps; a frame with one beyond the bound is refused whole. The cursor stays, so what it held comes
+    /// again with the next frame of the slot, when this clock may have been set right.
+    fn admit(&mut self, keys: &[(Key, KeyDelta)], now: TimestampMs) -> bool {
+        keys.iter().filter_map(|(_, delta)| delta.latest_hlc()).all(|latest| self.clock.observe(latest, now).is_ok())
     }
 
     fn join(&mut self, key: &Key, delta: &KeyDelta) {
         let entry = self.keys.entry(key.clone()).or_default();
+        entry.note_origin_end(delta.header.deadline.at());
         let touched = entry.state.join(delta);
         if !touched.is_empty() {
             // The clock's latest time is in the meta row.
@@ -185,9 +196,14 @@ impl Hub {
     }
 
     pub(super) fn origin_closed(&mut self, connection: Connection, now: TimestampMs) {
+        self.spare_origins.retain(|spare| *spare != connection);
         self.origin = self.origin.take().filter(|origin| origin.connection != connection);
-        if self.origin.is_none() {
-            self.answer_all(now);
+        if self.origin.is_some() {
+            return;
+        }
+        match self.spare_origins.pop() {
+            Some(spare) => self.greet_origin(spare, now),
+            None => self.answer_all(now),
         }
     }
 

@@ -1,8 +1,9 @@
 //! A key in a hub: its state, and per element when this hub last changed it.
 
 use crate::{
-    id::{Dot, No},
-    state::{ElementId, KeyState, Touched},
+    id::{Dot, No, TimestampMs},
+    limits::EXPIRY_GRACE_MS,
+    state::{Deadline, ElementId, KeyState, Touched},
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -27,9 +28,47 @@ pub(super) struct Entry {
     pub(super) changes: BTreeMap<ElementId, Change>,
     /// Whether the origin keeps this hub up to date on the key.
     pub(super) is_held: bool,
+    /// The deadline by which the origin goes, as far as this hub knows: some time after it the origin has forgotten the key,
+    /// however long it was kept alive here meanwhile.
+    origin_end: Option<TimestampMs>,
+    /// The deadline in what is on its way.
+    told_end: Option<TimestampMs>,
 }
 
 impl Entry {
+    /// The origin showed the key with this deadline.
+    pub(super) fn note_origin_end(&mut self, end: Option<TimestampMs>) {
+        self.origin_end = end;
+    }
+
+    /// The key goes to the origin as it is.
+    pub(super) fn note_sent(&mut self) {
+        self.told_end = self.state.header().deadline.at();
+    }
+
+    /// What was on its way has arrived.
+    pub(super) fn note_told(&mut self) {
+        self.origin_end = self.told_end;
+    }
+
+    /// The origin went back, or this hub forgot what it told: by which deadline the origin goes is not known.
+    pub(super) fn doubt_origin_end(&mut self) {
+        self.origin_end = self.state.header().deadline.at().map(|_| TimestampMs(0));
+    }
+
+    /// Whether the origin may have forgotten what it had of the key, so that changes alone would not restore it. Early
+    /// enough that what is sent before arrives in time.
+    pub(super) fn may_be_forgotten(&self, now: TimestampMs) -> bool {
+        self.origin_end.is_some_and(|end| end.plus_ms(EXPIRY_GRACE_MS / 2) <= now)
+    }
+
+    /// Whether the key here is the rest of one that the origin has forgotten: long expired, under a deadline that the
+    /// origin does not know any more.
+    pub(super) fn is_left_over(&self, at_origin: Deadline, now: TimestampMs) -> bool {
+        let own = self.state.header().deadline;
+        own.at().is_some_and(|at| at.plus_ms(EXPIRY_GRACE_MS) <= now) && at_origin < own
+    }
+
     /// Takes note of what an own operation touched.
     pub(super) fn note(&mut self, no: No, touched: &Touched) {
         self.header_no = no;

@@ -23,6 +23,11 @@ pub(super) struct LeafSocket {
 }
 
 impl LeafSocket {
+    /// The keys that the leaf follows.
+    pub(super) fn subscriptions(&self) -> impl Iterator<Item = &Key> + '_ {
+        self.subscriptions.iter()
+    }
+
     /// The next push to this leaf.
     fn push(&mut self, key: &Key, delta: KeyDelta, held: bool, sessions: &BTreeMap<SessionId, Session>) -> HubToLeaf {
         self.pushes = self.pushes.saturating_add(1);
@@ -286,8 +291,8 @@ impl Hub {
         for connection in leaves {
             self.effects.push(HubEffect::ToLeaf(*connection, HubToLeaf::Again));
         }
-        if let Some(connection) = origins.last() {
-            self.greet_origin(*connection, now);
+        for connection in origins {
+            self.greet_origin(connection, now);
         }
     }
 }

@@ -43,6 +43,9 @@ impl Hub {
     ) -> Result<(No, Vec<MintedAdd>), CommandError> {
         let empty = KeyState::default();
         let state = self.keys.get(&operation.key).map_or(&empty, |entry| &entry.state);
+        if operation.effects.iter().any(|effect| sees_ahead(effect, self.id, self.last_no)) {
+            return Err(CommandError::SeenAhead);
+        }
         check(operation, state, now)?;
         let mut adds = Vec::new();
         let oldest = now.plus_ms(OPERATION_AGE_MS_MAX.saturating_neg());
@@ -79,7 +82,7 @@ impl Hub {
         let touched = entry.state.apply(effect, Mint { dot: Dot { replica: self.id, no }, hlc });
         entry.note(no, &touched);
         if let Effect::Wipe { .. } = effect {
-            entry.forget_wiped();
+            self.dirty.extend(entry.forget_wiped().into_iter().map(|id| RowId::Element(key.clone(), id)));
         }
         slot.latest = no;
         slot.unstable.insert(key.clone());
@@ -95,6 +98,25 @@ fn is_own_and_unseen(effect: &Effect, state: &KeyState, own: crate::id::ReplicaI
     let mut dots = element.base.dots();
     let only = dots.next().filter(|_| dots.next().is_none());
     only.is_some_and(|dot| dot.replica == own && dot.no > offered)
+}
+
+/// Whether the effect claims to have seen numbers that this hub has not used: whoever comes to use them would find them
+/// removed already.
+fn sees_ahead(effect: &Effect, own: crate::id::ReplicaId, last: No) -> bool {
+    let cuts_ahead = |cuts: &SeenCuts| match cuts {
+        SeenCuts::Int(cuts) => cuts.iter().any(|seen| seen.replica == own && seen.cut.m > last),
+        SeenCuts::Float(cuts) => cuts.iter().any(|seen| seen.replica == own && seen.cut.m > last),
+    };
+    match effect {
+        Effect::Write { seen, cuts, .. } => {
+            seen.iter().any(|dot| dot.replica == own && dot.no > last) || cuts_ahead(cuts)
+        }
+        Effect::Wipe { seen, cuts } => {
+            let latest = seen.of(own).and_then(crate::state::Intervals::last);
+            latest.is_some_and(|no| no > last) || cuts.iter().any(|(_, cuts)| cuts_ahead(cuts))
+        }
+        Effect::Add { .. } | Effect::Deadline(_) => false,
+    }
 }
 
 /// Whether the operation fits what the hub shows, judged for all effects before any is applied.

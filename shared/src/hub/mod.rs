@@ -53,6 +53,8 @@ pub struct Hub {
     answers: BTreeMap<Bytes, Answer>,
     leaves: BTreeMap<Connection, LeafSocket>,
     origin: Option<OriginSocket>,
+    /// Daemons that greeted before the present one and are still there, the latest last.
+    spare_origins: Vec<Connection>,
     waiting: Vec<Waiting>,
     /// Rows to persist and keys to show before the present input is done with.
     dirty: BTreeSet<RowId>,
@@ -148,6 +150,7 @@ impl Hub {
             answers: BTreeMap::new(),
             leaves: BTreeMap::new(),
             origin: None,
+            spare_origins: Vec::new(),
             waiting: Vec::new(),
             dirty: BTreeSet::new(),
             shown: BTreeMap::new(),
@@ -160,7 +163,7 @@ impl Hub {
     fn conclude(&mut self, now: TimestampMs) -> Vec<HubEffect> {
         self.answer_ready(now);
         self.show_changes();
-        self.send_pending();
+        self.send_pending(now);
         self.note_offered();
         self.ask_to_wake(now);
         let mut effects = std::mem::take(&mut self.effects);

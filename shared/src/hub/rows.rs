@@ -110,6 +110,12 @@ impl Hub {
         for (key, entry) in &mut self.keys {
             let stable = self.slots.get(&key.slot()).map_or(No::ZERO, |slot| slot.stable);
             entry.settle(stable);
+            let committed = self.slots.get(&key.slot()).map_or(No::ZERO, |slot| slot.committed);
+            if entry.header_no > committed {
+                entry.doubt_origin_end();
+            } else {
+                entry.note_origin_end(entry.state.header().deadline.at());
+            }
             let changed = entry.changes.values().map(|change| change.no).max();
             if entry.is_held {
                 let slot = self.slots.entry(key.slot()).or_default();

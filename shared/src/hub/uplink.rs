@@ -2,7 +2,7 @@
 
 use super::{Hub, HubEffect, OriginSocket, keyspace::Entry};
 use crate::{
-    id::{Key, No, ReplicaId},
+    id::{Key, No, ReplicaId, TimestampMs},
     limits::FRAME_BYTES_TARGET,
     message::{HubToOrigin, SlotDelta},
     slot::Slot,
@@ -12,7 +12,7 @@ use crate::{
 impl Hub {
     /// Spends credit on what is pending. A slot goes out whole, and not again before it is acknowledged; large ones in
     /// several frames, of which only the last moves the slot's number.
-    pub(super) fn send_pending(&mut self) {
+    pub(super) fn send_pending(&mut self, now: TimestampMs) {
         let Some(OriginSocket { connection, credit }) = &mut self.origin else { return };
         if *credit == 0 {
             return;
@@ -28,20 +28,22 @@ impl Hub {
             }
             let from = state.committed;
             frames.begin(*slot, from);
-            let keys: Vec<&Key> = if state.is_lost {
-                self.keys.keys().filter(|key| key.slot() == *slot).collect()
+            let keys: Vec<Key> = if state.is_lost() {
+                self.keys.keys().filter(|key| key.slot() == *slot).cloned().collect()
             } else {
-                state.unstable.iter().collect()
+                state.unstable.iter().cloned().collect()
             };
-            for key in keys {
-                let Some(entry) = self.keys.get(key) else { continue };
-                if state.is_lost {
+            for key in &keys {
+                let Some(entry) = self.keys.get_mut(key) else { continue };
+                let is_changed = entry.latest() > from || entry.rows_changed_after(from) > 0;
+                if state.is_lost() || (is_changed && entry.may_be_forgotten(now)) {
                     frames.push(key, entry.state.to_complete_delta());
-                } else if entry.latest() > from || entry.rows_changed_after(from) > 0 {
+                } else if is_changed {
                     for delta in deltas_since(entry, self.id, from, state.latest) {
                         frames.push(key, delta);
                     }
                 }
+                entry.note_sent();
             }
             state.sent = state.latest.max(state.stable);
             frames.end(state.sent);

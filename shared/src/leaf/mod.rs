@@ -17,7 +17,7 @@ use crate::{
     exec::{self, View},
     hlc::Hlc,
     id::{ClientId, Dot, Key, No, ReplicaId, Seq, SessionId, TimestampMs},
-    limits::{BATCH_OPERATIONS_MAX, PENDING_OPERATIONS_MAX},
+    limits::{BATCH_OPERATIONS_MAX, EXPIRY_GRACE_MS, PENDING_OPERATIONS_MAX},
     message::{HubToLeaf, LeafToHub, Lifetime},
     state::{KeyDelta, KeyState, Mint},
 };
@@ -208,21 +208,29 @@ impl Leaf {
                 }
             }
             HubToLeaf::Verdicts { session, through, accepted, refused } => {
-                self.verdicts(session, through, &accepted, &refused);
+                self.verdicts(session, through, &accepted, &refused, now);
             }
             HubToLeaf::Expired(session) => {
                 if self.session.is_some_and(|(own, _)| own == session) {
                     self.session = None;
+                    if self.is_connected {
+                        // The ticket ended on an open socket: ask for another.
+                        self.hello();
+                    }
                 }
                 self.settled.remove(&session);
                 self.refuse(|pending| {
                     let is_of_it = pending.sent.is_some_and(|(own, _)| own == session) && !pending.is_settled();
                     is_of_it.then_some(CommandError::SessionEnded)
                 });
-                self.show_deferred();
+                self.show_deferred(now);
+                if self.is_connected && self.session.is_none() {
+                    // The ticket ended on an open socket: what comes next needs another.
+                    self.hello();
+                }
             }
             HubToLeaf::State { push, key, delta, held, session, watermark } => {
-                self.state(push, key, Push { delta, is_held: held, session, watermark });
+                self.state(push, key, Push { delta, is_held: held, session, watermark }, now);
             }
             HubToLeaf::Again => self.hello(),
             HubToLeaf::Refused(_) => {
@@ -238,6 +246,7 @@ impl Leaf {
         through: Seq,
         accepted: &[(Seq, No, No)],
         refused: &[(Seq, CommandError)],
+        now: TimestampMs,
     ) {
         let known = self.settled.entry(session).or_default();
         *known = (*known).max(through);
@@ -258,7 +267,7 @@ impl Leaf {
             cause.map(|(_, cause)| cause.clone())
         });
         self.drop_shown();
-        self.show_deferred();
+        self.show_deferred(now);
         let mut keys = settled_keys;
         keys.retain(|key| self.overlay.contains_key(key));
         for key in &keys {
@@ -290,7 +299,11 @@ impl Leaf {
         }
     }
 
-    fn state(&mut self, number: u64, key: Key, push: Push) {
+    fn state(&mut self, number: u64, key: Key, push: Push, now: TimestampMs) {
+        if !self.is_connected {
+            // From before the hello; whole keys follow the welcome.
+            return;
+        }
         if number != self.pushes.saturating_add(1) {
             // One was lost: a delta that lists only what changed cannot be joined on top.
             self.is_connected = false;
@@ -300,13 +313,14 @@ impl Leaf {
         self.pushes = number;
         if self.subscriptions.contains(&key) {
             self.deferred.entry(key).or_default().push(push);
-            self.show_deferred();
+            self.show_deferred(now);
         }
     }
 
     /// Joins the pushes that wait for no verdict any more. One that already shows an operation whose verdict is still on
     /// its way would show it twice.
-    fn show_deferred(&mut self) {
+    fn show_deferred(&mut self, now: TimestampMs) {
+        let hub_now = now.plus_ms(self.offset_ms);
         let mut changed = Vec::new();
         for (key, pushes) in &mut self.deferred {
             while let Some(push) = pushes.first() {
@@ -319,6 +333,9 @@ impl Leaf {
                 }
                 let push = pushes.remove(0);
                 let base = self.base.entry(key.clone()).or_default();
+                if push.delta.complete && is_left_over(&base.state, &push.delta, hub_now) {
+                    *base = Base::default();
+                }
                 let _ = base.state.join(&push.delta);
                 base.is_held = push.is_held;
                 changed.push(key.clone());
@@ -442,6 +459,13 @@ impl Leaf {
     fn send(&mut self, message: LeafToHub) {
         self.effects.push(LeafEffect::Send(message));
     }
+}
+
+/// Whether the key is the rest of one that the hub has forgotten: long expired, under a deadline that the hub does not know
+/// any more.
+fn is_left_over(state: &KeyState, delta: &KeyDelta, now: TimestampMs) -> bool {
+    let own = state.header().deadline;
+    own.at().is_some_and(|at| at.plus_ms(EXPIRY_GRACE_MS) <= now) && delta.header.deadline < own
 }
 
 /// Applies an operation to a view under its provisional dots.

@@ -38,24 +38,24 @@ struct Draft {
 }
 
 impl Origin {
-    /// Opens a fresh incarnation of a slot's history, in a commit of its own: the server is not the one that it was.
+    /// Opens a fresh incarnation of a slot's history, in a commit of its own: the server is not the one that it was, or all
+    /// of the slot is gone.
     pub(super) fn open_incarnation(&mut self, slot: Slot) {
         let incarnation = self.fresh_incarnation();
         let run_id = self.config.run_id.clone();
         let Some(work) = self.slots.get_mut(&slot) else { return };
-        let Some(marker) = &work.marker else { return };
-        let previous = Some((marker.incarnation, marker.seq));
+        let previous = work.marker.as_ref().map(|marker| (marker.incarnation, marker.seq));
         let change = MarkerChange {
             open: Some((incarnation, run_id, previous)),
-            seq: marker.seq.saturating_add(1),
-            no: marker.no,
+            seq: work.seq().saturating_add(1),
+            no: work.marker.as_ref().map_or(No::ZERO, |marker| marker.no),
             hubs: Vec::new(),
         };
         work.cache.clear();
         let commit = Commit {
             slot,
-            fence: Some(marker.incarnation),
-            expected_seq: marker.seq,
+            fence: previous.map(|(incarnation, _)| incarnation),
+            expected_seq: work.seq(),
             marker: change.clone(),
             keys: Vec::new(),
         };
@@ -267,7 +267,8 @@ fn join(
 fn is_written_after_expiry(state: &KeyState, delta: &KeyDelta, now: TimestampMs) -> bool {
     let deadline = state.header().deadline;
     let Some(ended) = deadline.at().filter(|at| *at <= now) else { return false };
-    let knew = delta.header.deadline.epoch() > deadline.epoch();
+    // Also one that moved the deadline out while the key lived there.
+    let knew = delta.header.deadline > deadline;
     let is_new = |stamp: crate::id::Stamp| !state.header().ctx.contains(stamp.dot) && stamp.hlc.time() >= ended;
     !knew && delta.header.claims.iter().any(|(_, stamp)| is_new(stamp))
 }

@@ -87,13 +87,22 @@ impl Origin {
         for (link, keys) in by_link {
             let Some(state) = self.links.get_mut(&link) else { continue };
             let held = state.held.entry(slot).or_insert_with(|| HeldSlot { cursor: at, ..HeldSlot::default() });
-            let whole = keys.into_iter().map(|key| {
+            let send = |keys| OriginEffect::ToHub(link, OriginToHub::Whole { slot, at, keys });
+            let mut whole = Vec::new();
+            let mut bytes = 0_usize;
+            for key in keys {
                 held.keys.insert(key.clone());
                 let delta = work.delta_after(&key, 0);
-                (key, delta)
-            });
-            let whole = OriginToHub::Whole { slot, at, keys: whole.collect() };
-            self.effects.push(OriginEffect::ToHub(link, whole));
+                bytes = bytes.saturating_add(approximate_bytes(&delta));
+                whole.push((key, delta));
+                if bytes > FRAME_BYTES_TARGET {
+                    bytes = 0;
+                    self.effects.push(send(std::mem::take(&mut whole)));
+                }
+            }
+            if !whole.is_empty() {
+                self.effects.push(send(whole));
+            }
         }
     }
 }

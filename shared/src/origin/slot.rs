@@ -112,7 +112,11 @@ impl Origin {
     /// Goes on with a slot: reads what is missing, answers what can be answered, commits what waits.
     pub(super) fn step(&mut self, slot: Slot, now: TimestampMs) {
         let Some(work) = self.slots.get_mut(&slot) else { return };
-        if work.busy != Busy::Idle || work.is_damaged || !work.has_work() {
+        if work.busy != Busy::Idle || !work.has_work() {
+            return;
+        }
+        if work.is_damaged {
+            self.put_off(slot, now);
             return;
         }
         if !work.is_known {
@@ -120,7 +124,10 @@ impl Origin {
             return;
         }
         let is_foreign_run = work.marker.as_ref().is_some_and(|marker| marker.run_id != self.config.run_id);
-        if is_foreign_run {
+        // Hubs know a history of the slot, the store has none any more.
+        let links = work.attaches.iter().filter_map(|link| self.links.get(link)?.held.get(&slot));
+        let is_lost = work.marker.is_none() && links.map(|held| held.cursor).any(|cursor| cursor.incarnation.is_some());
+        if is_foreign_run || is_lost {
             self.open_incarnation(slot);
             return;
         }
@@ -131,6 +138,23 @@ impl Origin {
         self.answer_attaches(slot);
         self.answer_wants(slot);
         self.commit(slot, now);
+    }
+
+    /// Leaves what waits for a damaged slot undone and unacknowledged, so that the hubs' other slots go on: a hub sends it
+    /// again to the daemon's next machine.
+    fn put_off(&mut self, slot: Slot, now: TimestampMs) {
+        let Some(work) = self.slots.get_mut(&slot) else { return };
+        let mut links = std::mem::take(&mut work.resumes);
+        links.extend(std::mem::take(&mut work.inbox).into_iter().map(|(link, _)| link));
+        work.wants.clear();
+        work.attaches.clear();
+        work.expired.clear();
+        for link in links {
+            if let Some(state) = self.links.get_mut(&link) {
+                state.resuming.remove(&slot);
+            }
+            self.settle_link(link, slot, now);
+        }
     }
 
     /// Asks for the companions and the feed that the waiting work needs; says whether there were any.
@@ -232,7 +256,16 @@ impl Origin {
         let changed = work.feed.take().map(|(_, changed)| changed).unwrap_or_default();
         let marker = work.marker.clone();
         for link in links {
-            if let Some(held) = self.links.get_mut(&link).and_then(|state| state.held.get_mut(&slot)) {
+            let Some(state) = self.links.get_mut(&link) else { continue };
+            if let Some(held) = state.held.get_mut(&slot) {
+                let cursor = held.cursor.incarnation;
+                if let (Some(marker), Some(hub)) = (&marker, state.hub)
+                    && cursor.is_some_and(|cursor| cursor != marker.incarnation)
+                {
+                    // What the hub takes for stable may be gone with the history that it knows.
+                    let no = marker.hubs.get(&hub).copied().unwrap_or_default();
+                    self.effects.push(OriginEffect::ToHub(link, OriginToHub::Resume(vec![(slot, no)])));
+                }
                 held.owed.extend(changed.iter().filter(|key| held.keys.contains(*key)).cloned());
                 if super::push::known_seq(marker.as_ref(), held.cursor) == 0 {
                     held.owed.extend(held.keys.iter().cloned());

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 /// How a subject is revoked.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 pub struct Revocation {
-    /// Everything of the subject issued under a lower generation is revoked.
+    /// Everything of the subject issued under this generation or a lower one is revoked.
     pub generation: u64,
     /// Until when: the latest deadline that anything revoked could have.
     pub until: TimestampMs,

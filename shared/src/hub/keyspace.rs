@@ -83,11 +83,19 @@ impl Entry {
         }
     }
 
-    /// After a whole-key removal the header's wipe speaks for all that is gone, so its elements need no rows.
-    pub(super) fn forget_wiped(&mut self) {
+    /// After a whole-key removal the header's wipe speaks for all that is gone; returns the elements that need no row any
+    /// more.
+    pub(super) fn forget_wiped(&mut self) -> Vec<ElementId> {
         let (state, wipe) = (&self.state, &self.state.header().wipe);
-        self.changes
-            .retain(|id, change| state.element(id).is_some() || !change.dead.iter().all(|dot| wipe.contains(*dot)));
+        let mut gone = Vec::new();
+        self.changes.retain(|id, change| {
+            let is_needed = state.element(id).is_some() || !change.dead.iter().all(|dot| wipe.contains(*dot));
+            if !is_needed {
+                gone.push(id.clone());
+            }
+            is_needed
+        });
+        gone
     }
 
     /// How many of the key's rows this hub changed after `no`.

@@ -291,8 +291,9 @@ impl Hub {
         for connection in leaves {
             self.effects.push(HubEffect::ToLeaf(*connection, HubToLeaf::Again));
         }
-        for connection in origins {
-            self.greet_origin(connection, now);
+        if let Some((last, others)) = origins.split_last() {
+            self.spare_origins = others.to_vec();
+            self.greet_origin(*last, now);
         }
     }
 }

@@ -275,6 +275,7 @@ pub fn errors() -> Vec<CommandError> {
         CommandError::SessionEnded,
         CommandError::TooManyPending,
         CommandError::Behind,
+        CommandError::SeenAhead,
     ];
     errors.extend(CommandName::ALL.iter().map(|name| CommandError::WrongArity(*name)));
     errors

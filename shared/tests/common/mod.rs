@@ -14,7 +14,7 @@ use headwater::{
     hub::{Connection, Hub, HubEffect, HubInput, Request, RowId},
     id::{ClientId, Key, TimestampMs},
     leaf::{Leaf, LeafEffect, LeafInput},
-    message::Lifetime,
+    message::{Lifetime, OriginToHub},
     origin::{Link, Origin, OriginConfig, OriginEffect, OriginInput, key_state},
     state::KeyState,
     wire,
@@ -43,6 +43,7 @@ pub struct World {
     queue: VecDeque<Event>,
     replies: BTreeMap<Request, Answered>,
     relays: BTreeMap<Request, (usize, Connection)>,
+    foreign: Vec<Key>,
     next: u64,
 }
 
@@ -88,6 +89,7 @@ impl World {
             queue: VecDeque::new(),
             replies: BTreeMap::new(),
             relays: BTreeMap::new(),
+            foreign: Vec::new(),
             next: 0,
         };
         for at in 0..hubs {
@@ -274,6 +276,7 @@ impl World {
 
     /// Demands that hubs, companion, plain value and the leaves with sockets show the same key.
     pub fn assert_agreement(&self, name: &str) {
+        assert_eq!(self.foreign, [], "no foreign value stands anywhere");
         let key = key(name);
         let companion = self.store.companion(&key, self.now);
         let origin = companion.map(|c| key_state(c).expect("a companion that the origin wrote decodes"));
@@ -316,6 +319,17 @@ impl World {
         refused.iter().map(|(key, cause)| format!("{key}: {cause}")).collect()
     }
 
+    /// At which keys the daemon found what it does not touch, since the last time it was asked.
+    pub fn foreign(&mut self) -> Vec<Key> {
+        std::mem::take(&mut self.foreign)
+    }
+
+    /// Gives a hub a message on its present socket to the daemon.
+    pub fn tell(&mut self, hub: usize, message: &OriginToHub) {
+        let link = self.hubs[hub].link.expect("the hub has a daemon");
+        self.give_hub(hub, HubInput::Origin(Connection(link), carried(message)));
+    }
+
     fn fresh(&mut self) -> u64 {
         self.next += 1;
         self.next
@@ -350,7 +364,7 @@ impl World {
                     let outcome = self.store.commit(&commit, self.now);
                     self.queue.push_back(Event::Origin(OriginInput::Committed(commit.slot, outcome)));
                 }
-                OriginEffect::Foreign(key) => panic!("no foreign value stands at {key}"),
+                OriginEffect::Foreign(key) => self.foreign.push(key),
                 OriginEffect::WakeAt(at) => self.origin_wake_at = Some(at),
             }
         }

@@ -74,13 +74,14 @@ impl Store {
                 (_, Some(_)) => foreign.push(key.key.clone()),
             }
         }
+        foreign.extend(self.not_integers(commit));
         if !foreign.is_empty() {
             return Outcome::Foreign(foreign);
         }
         if !missing.is_empty() {
             return Outcome::Missing(missing);
         }
-        slot.apply(commit, now);
+        self.slots.entry(commit.slot).or_default().apply(commit, now);
         for command in commit.keys.iter().flat_map(|key| &key.plain.commands) {
             self.execute(command);
         }
@@ -90,6 +91,32 @@ impl Store {
 
     pub fn companion(&self, key: &Key, now: TimestampMs) -> Option<&Companion> {
         self.slots.get(&key.slot()).and_then(|slot| slot.companion(key, now))
+    }
+
+    /// Keys that are incremented though no integer stands there.
+    fn not_integers(&self, commit: &Commit) -> Vec<Key> {
+        let is_incremented = |key: &&KeyCommit| key.plain.commands.iter().any(|words| words[0] == "INCRBY");
+        let text = |key: &Key| self.plain.get(key).and_then(|value| value.elements.get(&Bytes::new()));
+        let is_text = |key: &Key| text(key).is_some_and(|text| headwater::command::parse_integer(text).is_none());
+        commit.keys.iter().filter(is_incremented).map(|key| key.key.clone()).filter(is_text).collect()
+    }
+
+    /// A plain client's SET.
+    pub fn set(&mut self, key: &Key, text: &str) {
+        let elements = BTreeMap::from([(Bytes::new(), Bytes::from(text.to_owned()))]);
+        self.plain.insert(key.clone(), PlainValue { kind: Kind::String, elements, deadline: None });
+    }
+
+    /// A plain client's GET.
+    pub fn get(&self, key: &Key) -> Option<&Bytes> {
+        self.plain.get(key).and_then(|value| value.elements.get(&Bytes::new()))
+    }
+
+    /// Damages every field of a key's companion.
+    pub fn damage(&mut self, key: &Key) {
+        let slot = self.slots.get_mut(&key.slot()).expect("the slot has a commit");
+        let (companion, _) = slot.companions.get_mut(key).expect("the key has a companion");
+        companion.fields.values_mut().for_each(|body| *body = Bytes::from_static(b"damage"));
     }
 
     pub fn marker(&self, key: &Key) -> Option<&Marker> {

@@ -1,0 +1,303 @@
+//! What must come through though something was forgotten, lost, damaged or ended meanwhile.
+
+mod common;
+
+use common::{DAY, MINUTE, SECOND, START, World, key};
+use headwater::{
+    command::CommandError,
+    hub::{Connection, Hub, HubEffect, HubInput, RowId},
+    id::{ClientId, Dot, No, ReplicaId, Seq},
+    message::{HubToLeaf, HubToOrigin, LeafToHub, Lifetime, OriginToHub},
+    state::{Ctx, Cut, Effect, ElementId, NewBase, Operation, SeenCut, SeenCuts},
+};
+
+const A: usize = 0;
+const B: usize = 1;
+const C: usize = 2;
+
+fn world(key: &str, before: &[&str]) -> World {
+    let mut world = World::new(2);
+    world.hold(&[key]);
+    for line in before {
+        world.run(A, line);
+    }
+    world.advance(2 * SECOND);
+    world
+}
+
+mod expiry {
+    use super::*;
+
+    #[test]
+    fn a_key_kept_alive_by_touches_outlives_the_origins_copy() {
+        let mut world = world("k", &["HSET k user u", "PEXPIRE k 60000"]);
+        world.part(A);
+        world.advance(30 * SECOND);
+        world.run(A, "PEXPIRE k 600000");
+        // The origin's companion is long gone when it hears of the touch.
+        world.advance(5 * MINUTE);
+        world.run(A, "HINCRBY k visits 1");
+        world.join(A);
+        assert_eq!(world.agreed("HGET k user"), "$u");
+        assert_eq!(world.agreed("HGET k visits"), "$1");
+    }
+
+    #[test]
+    fn so_it_does_after_the_hub_restarted() {
+        let mut world = world("k", &["HSET k user u", "PEXPIRE k 60000"]);
+        world.part(A);
+        world.advance(30 * SECOND);
+        world.run(A, "PEXPIRE k 600000");
+        world.advance(5 * MINUTE);
+        world.restart_hub(A);
+        world.join(A);
+        assert_eq!(world.agreed("HGET k user"), "$u");
+    }
+
+    #[test]
+    fn a_write_in_a_lengthened_life_wipes_nothing() {
+        let mut world = world("k", &["HSET k user u", "PEXPIRE k 60000"]);
+        world.part(A);
+        world.advance(30 * SECOND);
+        world.run(A, "PEXPIRE k 600000");
+        world.advance(40 * SECOND);
+        world.run(A, "HSET k late 1");
+        world.join(A);
+        assert_eq!(world.agreed("HGET k user"), "$u");
+        assert_eq!(world.agreed("HGET k late"), "$1");
+    }
+
+    #[test]
+    fn a_leaf_sees_what_comes_back_under_an_expired_key() {
+        let mut world = world("k", &["SADD k x", "PEXPIRE k 60000"]);
+        let leaf = world.leaf_at(A, &["k"]);
+        world.advance(5 * MINUTE);
+        world.run(B, "SADD k y");
+        world.settle();
+        assert_eq!(world.run_leaf(leaf, "SMEMBERS k"), "[$y]");
+        assert_eq!(world.agreed("SMEMBERS k"), "[$y]");
+    }
+
+    #[test]
+    fn what_another_began_after_the_origin_forgot_is_not_taken_for_expired() {
+        let mut world = World::new(3);
+        for hub in [A, B] {
+            world.run(hub, "EXISTS k");
+        }
+        world.run(A, "INCRBY k 5");
+        world.run(A, "PEXPIRE k 1000");
+        let leaf = world.leaf_at(B, &["k"]);
+        // The origin has forgotten the key, the hubs have not.
+        world.advance(80 * SECOND);
+        assert!(world.hub(A).key(&key("k")).is_some());
+        world.run(C, "INCR k");
+        world.settle();
+        assert_eq!(world.run_leaf(leaf, "GET k"), "$1");
+        assert_eq!(world.run(A, "INCR k"), ":2");
+        assert_eq!(world.agreed("GET k"), "$2");
+    }
+}
+
+mod losses {
+    use super::*;
+
+    #[test]
+    fn a_hub_that_restarts_before_it_made_good_a_loss_still_does() {
+        let mut world = world("{k}", &[]);
+        let before = world.store.clone();
+        world.run(A, "SET {k} v");
+        world.advance(10 * SECOND);
+        // More is lost than was promised, and the hub goes down between the news and its answer.
+        world.store = before;
+        let slot = key("{k}").slot();
+        world.tell(A, &OriginToHub::Resume(vec![(slot, No::ZERO)]));
+        world.part(A);
+        world.restart_hub(A);
+        world.restart_origin(2);
+        world.join(A);
+        world.advance(10 * SECOND);
+        assert_eq!(world.agreed("GET {k}"), "$v");
+    }
+
+    #[test]
+    fn a_slot_that_lost_its_marker_comes_to_rest() {
+        let mut world = world("{k}", &["SET {k} v"]);
+        world.store = Default::default();
+        world.restart_origin(2);
+        world.settle();
+        assert_eq!(world.run(B, "GET {k}other"), "nil");
+        assert_eq!(world.run(A, "SET {k} w"), "+OK");
+        assert_eq!(world.agreed("GET {k}"), "$w");
+    }
+}
+
+mod origin {
+    use super::*;
+
+    #[test]
+    fn a_damaged_companion_holds_up_only_its_slot() {
+        let mut world = world("k", &["SET k 1"]);
+        world.store.damage(&key("k"));
+        world.restart_origin(1);
+        world.settle();
+        world.run(A, "INCR k");
+        world.run(A, "INCR other");
+        world.advance(10 * SECOND);
+        assert_eq!(world.run(B, "GET other"), "$1");
+        world.run(A, "INCR other");
+        world.advance(10 * SECOND);
+        assert_eq!(world.run(B, "GET other"), "$2");
+        assert_eq!(world.hub(A).status().pending, 1);
+        assert_eq!(world.foreign(), [key("k")]);
+    }
+
+    #[test]
+    fn a_text_under_a_counter_is_left_to_the_operator_and_the_slot_goes_on() {
+        let mut world = world("{k}", &["SET {k} 5"]);
+        world.store.set(&key("{k}"), "text");
+        world.run(A, "INCR {k}");
+        world.run(A, "INCR {k}other");
+        world.advance(2 * SECOND);
+        assert_eq!(world.foreign(), [key("{k}")]);
+        assert_eq!(world.run(B, "GET {k}"), "$6");
+        assert_eq!(world.agreed("GET {k}other"), "$1");
+        assert_eq!(world.store.get(&key("{k}")).map(|text| &text[..]), Some(&b"text"[..]));
+        assert_eq!(world.hub(A).status().unstable, 0);
+    }
+
+    #[test]
+    fn many_large_keys_asked_for_at_once_come_in_several_frames() {
+        let mut world = World::new(2);
+        let names: Vec<String> = (0..26).map(|n| format!("{{k}}{n}")).collect();
+        let value = "x".repeat(1 << 20);
+        for name in &names {
+            world.run(A, &format!("SET {name} {value}"));
+        }
+        world.advance(2 * SECOND);
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let leaf = world.leaf_at(B, &names);
+        for name in names {
+            assert_eq!(world.run_leaf(leaf, &format!("GET {name}")).len(), value.len() + 1);
+        }
+    }
+}
+
+mod hub {
+    use super::*;
+
+    #[test]
+    fn rows_of_removed_elements_go_when_a_removal_of_all_follows() {
+        let mut world = world("k", &[]);
+        world.part(A);
+        for line in ["SADD k a b", "SREM k a", "DEL k"] {
+            world.run(A, line);
+        }
+        world.join(A);
+        world.advance(10 * SECOND);
+        assert_eq!(world.hub(A).status().unstable, 0);
+        let rows = world.rows(A).keys().filter_map(|id| RowId::from_bytes(id));
+        let left: Vec<RowId> = rows.filter(|row| matches!(row, RowId::Element(..))).collect();
+        assert_eq!(left, []);
+    }
+
+    #[test]
+    fn a_key_that_nobody_has_and_nobody_follows_is_forgotten() {
+        let mut world = World::new(1);
+        assert_eq!(world.run(A, "GET nothing"), "nil");
+        world.leaf_at(A, &["followed"]);
+        world.advance(3 * MINUTE);
+        assert_eq!(world.hub(A).keys().cloned().collect::<Vec<_>>(), [key("followed")]);
+        assert_eq!(world.run(A, "GET nothing"), "nil");
+    }
+
+    #[test]
+    fn what_was_refused_for_the_origins_absence_is_tried_again() {
+        let mut world = World::new(1);
+        world.part(A);
+        let refused = world.pipeline(A, &["SREM k m"], Some("once"));
+        assert_eq!(refused.replies, [Err(CommandError::NotHeld)]);
+        world.join(A);
+        world.settle();
+        assert!(world.pipeline(A, &["SREM k m"], Some("once")).replies[0].is_ok());
+    }
+
+    #[test]
+    fn of_two_daemons_the_one_that_is_left_speaks_for_the_origin() {
+        let (mut hub, _) = Hub::create("hub".to_owned(), 1 << 32, START);
+        for daemon in [1, 2] {
+            hub.handle(HubInput::Origin(Connection(daemon), OriginToHub::Welcome { now: START }), START);
+        }
+        let effects = hub.handle(HubInput::OriginClosed(Connection(2)), START);
+        assert!(
+            effects.iter().any(|effect| matches!(
+                effect,
+                HubEffect::ToOrigin(Connection(1), HubToOrigin::Hello { .. })
+            )),
+            "{effects:?}"
+        );
+        assert!(hub.status().is_origin_connected);
+        hub.handle(HubInput::OriginClosed(Connection(1)), START);
+        assert!(!hub.status().is_origin_connected);
+    }
+
+    #[test]
+    fn a_leaf_cannot_have_seen_what_the_hub_has_yet_to_do() {
+        let (mut hub, _) = Hub::create("hub".to_owned(), 1 << 32, START);
+        let own = hub.id();
+        let ahead = Dot { replica: own, no: No(1000) };
+        let none = || SeenCuts::Int(Vec::new());
+        let cuts = || SeenCuts::Int(vec![SeenCut { replica: own, cut: Cut { m: ahead.no, acc: 1 } }]);
+        let write = |seen, cuts| {
+            let base = Some(NewBase::Bytes("v".into()));
+            Effect::Write { element: ElementId::String, base, seen, cuts }
+        };
+        let wipe = |seen, cuts| Effect::Wipe { seen, cuts };
+        let effects = [
+            write(vec![ahead], none()),
+            write(vec![], cuts()),
+            wipe(Ctx::from_iter([ahead]), vec![]),
+            wipe(Ctx::new(), vec![(ElementId::String, cuts())]),
+        ];
+        let leaf = Connection(1);
+        let hello = LeafToHub::Hello { client: ClientId(1), lifetime: Lifetime::Tab, resume: None };
+        let welcome = hub.handle(HubInput::Leaf(leaf, hello), START);
+        let session = welcome.iter().find_map(|effect| match effect {
+            HubEffect::ToLeaf(_, HubToLeaf::Welcome { session, .. }) => Some(*session),
+            _ => None,
+        });
+        let session = session.expect("a leaf is welcomed");
+        for (at, effect) in effects.into_iter().enumerate() {
+            let first = Seq(at as u64 + 1);
+            let operations = vec![Operation { key: key("k"), at: START, effects: vec![effect] }];
+            let message = LeafToHub::Operations { session, settled: Seq(at as u64), first, operations };
+            let effects = hub.handle(HubInput::Leaf(leaf, message), START);
+            let is_refusal = |effect: &HubEffect| {
+                matches!(effect, HubEffect::ToLeaf(_, HubToLeaf::Verdicts { refused, .. })
+                    if refused.as_slice() == [(first, CommandError::SeenAhead)])
+            };
+            assert!(effects.iter().any(is_refusal), "{effects:?}");
+        }
+        assert_eq!(hub.status().last_no, 0);
+        assert_ne!(own, ReplicaId::LEAF);
+    }
+}
+
+mod leaves {
+    use super::*;
+
+    #[test]
+    fn a_leaf_whose_ticket_ends_on_an_open_socket_goes_on_in_a_new_session() {
+        let mut world = world("k", &["SADD k x"]);
+        let leaf = world.leaf_at(A, &["k"]);
+        world.skip(31 * DAY);
+        world.run_leaf(leaf, "SADD k lost");
+        world.settle();
+        assert_eq!(world.refused(leaf).len(), 1);
+        world.run_leaf(leaf, "SADD k y");
+        world.settle();
+        assert_eq!(world.refused(leaf), [""; 0]);
+        assert_eq!(world.run(A, "SISMEMBER k y"), ":1");
+        assert_eq!(world.run_leaf(leaf, "SISMEMBER k lost"), ":0");
+        assert_eq!(world.leaf(leaf).status().pending, 0);
+    }
+}

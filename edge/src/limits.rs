@@ -16,6 +16,10 @@ pub(crate) const REQUEST_ARGUMENTS_MAX: usize = 256 * 1024;
 /// How long a request waits for keys from the origin, in milliseconds. Beyond it a client has long given up.
 pub(crate) const REPLY_TIMEOUT_MS: u32 = 30_000;
 
+/// How long the Worker waits for its hub, in milliseconds: a little longer than the hub itself waits, so that this tells of a
+/// hub that is gone.
+pub(crate) const HUB_TIMEOUT_MS: u32 = REPLY_TIMEOUT_MS + 5_000;
+
 /// How long a hub waits for another one to answer what it hands on, in milliseconds. The leaf sends again after it.
 pub(crate) const FORWARD_TIMEOUT_MS: u32 = 10_000;
 

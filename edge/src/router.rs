@@ -6,11 +6,12 @@ use crate::{
     cors,
     directory::HubsQuery,
     hub::call::{self, Commands, Status},
-    limits::{BODY_BYTES_MAX, RELAY_BYTES_MAX},
+    limits::{BODY_BYTES_MAX, HUB_TIMEOUT_MS, RELAY_BYTES_MAX},
     peers::{self, PeerError},
     respond, rest,
     rest::{Encoding, Shape},
     shard::Shard,
+    timeout,
 };
 use bytes::Bytes;
 use futures_util::{StreamExt, future::try_join_all};
@@ -50,6 +51,11 @@ enum Refusal {
              It is safe to retry with the same Idempotency-Key. ({0})"
     )]
     Runtime(#[from] worker::Error),
+    #[error(
+        "ERR Headwater: the hub does not answer, and whether the command was executed is unknown. \
+             It is safe to retry with the same Idempotency-Key."
+    )]
+    TimedOut,
 }
 
 impl Refusal {
@@ -63,6 +69,7 @@ impl Refusal {
             Self::NoUpgrade => 426,
             Self::Config(_) => 500,
             Self::Unreachable(_) | Self::Runtime(_) => 503,
+            Self::TimedOut => 504,
         }
     }
 }
@@ -105,7 +112,7 @@ async fn commands(mut request: Request, env: &Env, shape: Shape) -> Result<Respo
     let commands = Commands { shape, encoding, idempotency, commands };
     let request = call::post(call::COMMANDS, &headwater::wire::to_body(&commands))?;
     let hub = peers::hub(env, &shard.hub_name(&config::region(env)?))?;
-    Ok(hub.fetch_with_request(request).await?)
+    Ok(timeout::within(HUB_TIMEOUT_MS, hub.fetch_with_request(request)).await.ok_or(Refusal::TimedOut)??)
 }
 
 /// What an operator and the browser page see of a region. No secret is in it.

@@ -215,14 +215,20 @@ async fn what_is_too_long_is_refused_and_changes_nothing() {
 }
 
 #[tokio::test]
-async fn the_longest_key_and_value_are_kept() {
+async fn the_longest_keys_names_and_values_are_kept() {
     let mut region = Region::start().await;
     let (key, value) = ("k".repeat(1024), "v".repeat(1024 * 1024));
-    assert_eq!(region.http().command(json!(["SET", key, value])).await.reply(), Ok(json!("OK")));
-    assert_eq!(region.http().command(json!(["HSET", "h", value, value])).await.reply(), Ok(json!(1)));
+    // They differ in their last byte only.
+    let names = ["x", "y"].map(|last| "v".repeat(1024 * 1024 - 1) + last);
+    let http = region.http();
+    assert_eq!(http.command(json!(["SET", key, value])).await.reply(), Ok(json!("OK")));
+    assert_eq!(http.command(json!(["HSET", "h", names[0], value, names[1], 2])).await.reply(), Ok(json!(2)));
     region.kill_and_restart().await;
-    assert_eq!(region.http().command(json!(["GET", key])).await.reply(), Ok(json!(value)));
-    assert_eq!(region.http().command(json!(["HGET", "h", value])).await.reply(), Ok(json!(value)));
+    assert_eq!(http.command(json!(["GET", key])).await.reply(), Ok(json!(value)));
+    assert_eq!(http.command(json!(["HGET", "h", names[0]])).await.reply(), Ok(json!(value)));
+    assert_eq!(http.command(json!(["HDEL", "h", names[0]])).await.reply(), Ok(json!(1)));
+    region.kill_and_restart().await;
+    assert_eq!(http.command(json!(["HGETALL", "h"])).await.reply(), Ok(json!([names[1], "2"])));
 }
 
 #[tokio::test]

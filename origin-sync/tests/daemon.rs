@@ -154,35 +154,21 @@ async fn a_hub_that_falls_silent_is_noticed() {
     assert!(since.elapsed() < Duration::from_secs(15), "{:?}", since.elapsed());
 }
 
-/// What stands under a counter is a text: the slot waits for the operator, without a storm of tries.
+/// What stands under a counter is a text: it is left to the operator, and the rest of the slot goes on.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_value_that_does_not_fit_causes_no_storm_of_commits() {
+async fn a_value_that_does_not_fit_holds_nothing_else_up() {
     let setup = Setup::new().await;
     setup.edge.execute(&["INCR", "visits"]).unwrap();
     setup.plain_reads("visits", "1").await;
     settled(&setup.edge).await;
     Plain::connect(&setup.redis).await.ask::<()>(&["SET", "visits", "many"]).await;
     setup.edge.execute(&["INCR", "visits"]).unwrap();
-    let refusals = async || {
-        let status = setup.daemon.status().await?;
-        status["conflicts"].as_u64()
-    };
-    eventually("the commit is refused", async || refusals().await.filter(|count| *count >= 12)).await;
-    let since = Instant::now();
-    let before = refusals().await.unwrap();
-    let after =
-        eventually(
-            "time passes",
-            async || {
-                if since.elapsed() < Duration::from_secs(1) { None } else { refusals().await }
-            },
-        )
-        .await;
-    assert!(after - before < 10, "{before} to {after}");
-    // The operator mends it, and it goes on.
-    Plain::connect(&setup.redis).await.ask::<()>(&["SET", "visits", "1"]).await;
-    setup.plain_reads("visits", "2").await;
+    setup.edge.execute(&["INCR", "other:{visits}"]).unwrap();
+    setup.plain_reads("other:{visits}", "1").await;
     settled(&setup.edge).await;
+    setup.plain_reads("visits", "many").await;
+    let (_, metrics) = setup.daemon.get("/metrics").await.unwrap();
+    assert!(metrics.contains("headwater_foreign_keys_total 1"), "{metrics}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -149,6 +149,6 @@ pub enum Outcome {
     Conflict(Vec<Key>),
     /// These plain values are not there though they should be: write them whole.
     Missing(Vec<Key>),
-    /// Values of another type stand at these keys.
+    /// Values stand at these keys that the commands do not fit: of another type, or no number under an increment.
     Foreign(Vec<Key>),
 }

@@ -124,7 +124,7 @@ pub async fn an_overflow_undoes_all(bed: impl Bed) {
         part(&full, None, 1).put("f", "1").expecting(present).run(&["INCRBY", "1"]),
         part(&last, None, 1).put("f", "1").run(&["SET", "x"]),
     ];
-    refused(&bed, parts, Outcome::Conflict(vec![full.clone()])).await;
+    refused(&bed, parts, Outcome::Foreign(vec![full.clone()])).await;
     assert_eq!(plain.ask::<String>(&["GET", "{s}one"]).await, "1");
     assert_eq!(plain.ask::<String>(&["GET", "{s}full"]).await, "9223372036854775807");
     assert_eq!(plain.ask::<u32>(&["EXISTS", "{s}new", "{s}last"]).await, 0);
@@ -145,7 +145,7 @@ pub async fn a_text_under_an_increment_undoes_all(bed: impl Bed) {
         part(&sum, None, 1).expecting(present).run(&["INCRBY", "2"]),
         part(&text, None, 1).expecting(present).run(&["INCRBY", "2"]),
     ];
-    refused(&bed, parts, Outcome::Conflict(vec![text])).await;
+    refused(&bed, parts, Outcome::Foreign(vec![text])).await;
     assert_eq!(plain(&bed).ask::<String>(&["GET", "{s}sum"]).await, "40");
     assert_eq!(plain(&bed).ask::<String>(&["GET", "{s}text"]).await, "no number");
     assert!(load_all(bed.store(), &sum).await.keys[0].1.is_none());
@@ -166,7 +166,7 @@ pub async fn increments_of_every_size_are_undone(bed: impl Bed) {
             part(&sum, None, 1).expecting(present).run(&["INCRBY", by]).run(&["INCRBY", "1"]),
             part(&text, None, 1).expecting(present).run(&["INCRBY", "2"]),
         ];
-        refused(&bed, parts, Outcome::Conflict(vec![text.clone()])).await;
+        refused(&bed, parts, Outcome::Foreign(vec![text.clone()])).await;
         assert_eq!(plain(&bed).ask::<String>(&["GET", "{s}sum"]).await, before);
     }
 }
@@ -180,7 +180,7 @@ pub async fn undoing_keeps_the_time_to_live(bed: impl Bed) {
         part(&sum, None, 1).expecting(present).run(&["INCRBY", "2"]),
         part(&text, None, 1).expecting(present).run(&["INCRBY", "2"]),
     ];
-    refused(&bed, parts, Outcome::Conflict(vec![text])).await;
+    refused(&bed, parts, Outcome::Foreign(vec![text])).await;
     assert_eq!(plain(&bed).ask::<String>(&["GET", "{s}sum"]).await, "40");
     let at = plain(&bed).ask::<i64>(&["PEXPIRETIME", "{s}sum"]).await;
     assert!((at - 33_333_333_333_333).abs() <= 1, "{at}");
@@ -198,8 +198,8 @@ pub async fn failing_fields_and_scores_are_undone(bed: impl Bed) {
         on_board.run(&["ZINCRBY", "0.2", "old"]).run(&["ZINCRBY", "1", "new"]).run(&["ZINCRBY", "-inf", "endless"]),
         part(&last, None, 1).run(&["SET", "x"]),
     ];
-    refused(&bed, parts, Outcome::Conflict(vec![board])).await;
-    refused(&bed, vec![on_hash.run(&["HINCRBY", "text", "2"])], Outcome::Conflict(vec![hash])).await;
+    refused(&bed, parts, Outcome::Foreign(vec![board])).await;
+    refused(&bed, vec![on_hash.run(&["HINCRBY", "text", "2"])], Outcome::Foreign(vec![hash])).await;
     assert_eq!(plain.ask::<Vec<String>>(&["HGETALL", "{s}h"]).await, ["old", "40", "text", "no number"]);
     let scores = ["old", "0.30000000000000004", "endless", "inf"];
     assert_eq!(plain.ask::<Vec<String>>(&["ZRANGE", "{s}z", "0", "-1", "WITHSCORES"]).await, scores);

@@ -275,9 +275,11 @@ impl Origin {
         }
     }
 
-    /// Finds expired keys in the cache that no hub can revive any more.
+    /// Finds expired keys in the cache that no hub can revive any more. What was foreign is tried again when it next
+    /// changes: the operator may have made room.
     pub(super) fn sweep(&mut self, now: TimestampMs) {
         for (slot, work) in &mut self.slots {
+            work.foreign.clear();
             if work.busy != Busy::Idle {
                 continue;
             }

@@ -107,6 +107,11 @@ impl Store {
         self.plain.insert(key.clone(), PlainValue { kind: Kind::String, elements, deadline: None });
     }
 
+    /// A plain client's DEL.
+    pub fn delete(&mut self, key: &Key) {
+        self.plain.remove(key);
+    }
+
     /// A plain client's GET.
     pub fn get(&self, key: &Key) -> Option<&Bytes> {
         self.plain.get(key).and_then(|value| value.elements.get(&Bytes::new()))

@@ -2,7 +2,7 @@
 --
 -- It knows no CRDT rule. It compares what it is given as text (so that 64-bit numbers stay exact), and writes what it is
 -- given. Nothing is written before every comparison has held, except for commands that may fail on what a plain client
--- left there (INCRBY on a text): these run first, and are undone if one of them fails.
+-- left there (INCRBY on a text): these run first, and are undone if one of them fails; the value is foreign then.
 --
 -- keys: marker, feed, then for each key its companion and the plain key.
 -- args: fence, sequence, then in this order
@@ -112,7 +112,7 @@ local function commit(keys, args)
       local answer = redis.pcall(unpack(words))
       if type(answer) == 'table' and answer.err then
         for step = #undo, 1, -1 do undo[step]() end
-        if is_about_content(answer.err) then return { 'conflict', n } end
+        if is_about_content(answer.err) then return { 'foreign', n } end
         return answer
       end
       undo[#undo + 1] = back

@@ -55,6 +55,8 @@ impl Hub {
             let (effect, unseen) = observe_session(effect, state, &operation.key, session, self.id);
             // Later than all that it replaces, whatever the leaf's clock said.
             let hlc = latest_seen(&effect, state).map_or(at, |seen| at.max(seen.next()));
+            // What this hub does next is later still. The bound was kept when what it replaces came here.
+            let _ = self.clock.observe(hlc, now);
             self.apply_effect(&operation.key, &effect, hlc);
             if let Effect::Add { element, by } = &effect {
                 adds.push(MintedAdd {

@@ -224,10 +224,6 @@ impl Leaf {
                     is_of_it.then_some(CommandError::SessionEnded)
                 });
                 self.show_deferred(now);
-                if self.is_connected && self.session.is_none() {
-                    // The ticket ended on an open socket: what comes next needs another.
-                    self.hello();
-                }
             }
             HubToLeaf::State { push, key, delta, held, session, watermark } => {
                 self.state(push, key, Push { delta, is_held: held, session, watermark }, now);

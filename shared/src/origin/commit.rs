@@ -34,6 +34,8 @@ struct Draft {
     before: Before,
     touched: BTreeSet<ElementId>,
     is_changed: bool,
+    /// Whether a delta was complete: what it does not list is removed, and has no field to tell so.
+    is_whole: bool,
     by: BTreeSet<ReplicaId>,
 }
 
@@ -238,6 +240,7 @@ fn join(
         before: Before::of(state, now),
         touched: BTreeSet::new(),
         is_changed: false,
+        is_whole: false,
         by: BTreeSet::new(),
     });
     if is_written_after_expiry(state, delta, now) {
@@ -254,6 +257,7 @@ fn join(
     state.bridge(hub, part.from);
     let touched = state.join(delta);
     draft.is_changed |= !touched.is_empty();
+    draft.is_whole |= delta.complete;
     if !touched.is_empty() {
         draft.by.insert(hub);
         // Also what the hub lists and is not here: other hubs may have it, from a history that a failover undid.
@@ -304,6 +308,9 @@ fn key_commit(work: &mut SlotWork, key: &Key, draft: &Draft, seq: u64, now: Time
     let mut put: Vec<_> = draft.touched.iter().map(|id| cached.key.touch(id, seq)).collect();
     let delete = cached.key.prune(seq);
     put.retain(|(name, _)| !delete.contains(name));
+    if draft.is_whole {
+        cached.key.pruned_to = seq;
+    }
     put.push(cached.key.header_field());
     let state = &cached.key.state;
     let plain = if is_foreign {

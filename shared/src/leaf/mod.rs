@@ -68,6 +68,20 @@ struct Push {
     watermark: Seq,
 }
 
+impl Push {
+    /// Takes up the push that follows on the same session, so that what waits does not outgrow the key.
+    fn follow(&mut self, next: Self) {
+        let mut elements: BTreeMap<_, _> = if next.delta.complete {
+            BTreeMap::new()
+        } else {
+            std::mem::take(&mut self.delta.elements).into_iter().collect()
+        };
+        elements.extend(next.delta.elements);
+        let complete = self.delta.complete || next.delta.complete;
+        *self = Self { delta: KeyDelta { complete, elements: elements.into_iter().collect(), ..next.delta }, ..next };
+    }
+}
+
 impl Leaf {
     /// A leaf that knows nothing yet.
     pub fn new(client: ClientId, lifetime: Lifetime) -> Self {
@@ -308,7 +322,11 @@ impl Leaf {
         }
         self.pushes = number;
         if self.subscriptions.contains(&key) {
-            self.deferred.entry(key).or_default().push(push);
+            let pushes = self.deferred.entry(key).or_default();
+            match pushes.last_mut().filter(|last| last.session == push.session) {
+                Some(last) => last.follow(push),
+                None => pushes.push(push),
+            }
             self.show_deferred(now);
         }
     }
@@ -444,7 +462,9 @@ impl Leaf {
     /// Up to where the hub need not remember what a session did: settled, and known so to every operation still to settle.
     fn forgettable(&self, session: SessionId) -> Seq {
         let settled = self.settled.get(&session).copied().unwrap_or_default();
-        let open = self.pending.iter().filter(|pending| !pending.is_settled());
+        // What was sent in another session settles there, whatever this one remembers.
+        let is_elsewhere = |pending: &&Pending| pending.sent.is_some_and(|(other, _)| other != session);
+        let open = self.pending.iter().filter(|pending| !pending.is_settled() && !is_elsewhere(pending));
         let known = open.map(|pending| match pending.known {
             Some((id, seq)) if id == session => seq,
             _ => Seq::default(),
@@ -471,5 +491,41 @@ fn show(pending: &Pending, state: &mut KeyState) {
     for effect in &pending.view.effects {
         let _ = state.apply(effect, Mint { dot: Dot { replica: ReplicaId::LEAF, no }, hlc });
         no = no.next();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state::{Effect, ElementId, NewBase};
+
+    fn write(state: &mut KeyState, no: u64, member: &'static str, is_there: bool) -> KeyDelta {
+        let element = ElementId::Member(Bytes::from_static(member.as_bytes()));
+        let (seen, cuts) = state.seen(&element);
+        let base = is_there.then_some(NewBase::Member);
+        let effect = Effect::Write { element: element.clone(), base, seen, cuts };
+        let dot = Dot { replica: ReplicaId::from_bits(1 << 16), no: No(no) };
+        let _ = state.apply(&effect, Mint { dot, hlc: Hlc::from_bits(no) });
+        state.to_delta(state.header().ctx.clone(), [&element])
+    }
+
+    #[test]
+    fn pushes_that_wait_come_to_one_that_says_the_same() {
+        let mut hub = KeyState::default();
+        write(&mut hub, 1, "old", true);
+        let first = hub.to_complete_delta();
+        let changes = [write(&mut hub, 2, "a", true), write(&mut hub, 3, "b", true), write(&mut hub, 4, "a", false)];
+        let session = SessionId { hub: ReplicaId::from_bits(1 << 16), client: ClientId(1), no: 1 };
+        let push = |delta| Push { delta, is_held: true, session, watermark: Seq(1) };
+        let mut waiting = push(changes[0].clone());
+        changes[1..].iter().for_each(|delta| waiting.follow(push(delta.clone())));
+        assert_eq!(waiting.delta.elements.len(), 2);
+        let mut leaf = KeyState::default();
+        let _ = leaf.join(&first);
+        let _ = leaf.join(&waiting.delta);
+        assert_eq!(leaf, hub);
+        // A whole key says all there is to say of what came before it.
+        waiting.follow(push(hub.to_complete_delta()));
+        assert_eq!(waiting.delta, hub.to_complete_delta());
     }
 }

@@ -234,10 +234,9 @@ mod hub {
         }
         let effects = hub.handle(HubInput::OriginClosed(Connection(2)), START);
         assert!(
-            effects.iter().any(|effect| matches!(
-                effect,
-                HubEffect::ToOrigin(Connection(1), HubToOrigin::Hello { .. })
-            )),
+            effects
+                .iter()
+                .any(|effect| matches!(effect, HubEffect::ToOrigin(Connection(1), HubToOrigin::Hello { .. }))),
             "{effects:?}"
         );
         assert!(hub.status().is_origin_connected);

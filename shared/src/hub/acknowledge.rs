@@ -151,7 +151,8 @@ impl Hub {
             .iter()
             .filter(|(key, entry)| {
                 let is_expired = forget_at(entry).is_some_and(|at| at <= now);
-                let is_idle = entry.is_held && entry.state.is_empty() && !followed.contains(*key) && !is_waited_for(key);
+                let is_idle =
+                    entry.is_held && entry.state.is_empty() && !followed.contains(*key) && !is_waited_for(key);
                 (is_expired || is_idle) && !self.is_unstable(key)
             })
             .map(|(key, _)| key.clone())

@@ -148,6 +148,9 @@ impl Hub {
 
     /// Keys that the hub asked for, whole.
     fn whole(&mut self, connection: Connection, slot: Slot, at: Cursor, keys: &[(Key, KeyDelta)], now: TimestampMs) {
+        if !self.admit(keys, now) {
+            return;
+        }
         let state = self.slots.entry(slot).or_default();
         if state.cursor.incarnation.is_none() || state.held == 0 {
             state.cursor = at;
@@ -156,9 +159,6 @@ impl Hub {
             // Read before what this hub has already seen of the slot: deltas in between were not for these keys.
             let keys: Vec<Key> = keys.iter().map(|(key, _)| key.clone()).collect();
             self.ask_for(connection, &keys);
-            return;
-        }
-        if !self.admit(keys, now) {
             return;
         }
         for (key, delta) in keys {

@@ -184,7 +184,7 @@ impl Leaf {
             let key = operation.key.clone();
             let first_local = self.last_local.next();
             self.last_local = No(self.last_local.0.saturating_add(operation.effects.len() as u64));
-            let known = self.session.map(|(id, _)| (id, self.settled.get(&id).copied().unwrap_or_default()));
+            let known = self.session.map(|(id, _)| (id, self.shown(id)));
             self.pending.push(Pending::new(operation, first_local, known));
             if let Some(pending) = self.pending.last() {
                 let base = || self.base.get(&key).map(|base| base.state.clone()).unwrap_or_default();
@@ -457,6 +457,14 @@ impl Leaf {
             let settled = self.forgettable(session);
             self.send(LeafToHub::Operations { session, settled, first, operations });
         }
+    }
+
+    /// Up to where the base shows what a session did. What is settled and not shown yet is still seen under provisional dots.
+    fn shown(&self, session: SessionId) -> Seq {
+        let settled = self.settled.get(&session).copied().unwrap_or_default();
+        let hidden = self.pending.iter().filter(|pending| pending.is_settled()).filter_map(|pending| pending.sent);
+        let before = hidden.filter(|(id, _)| *id == session).map(|(_, seq)| Seq(seq.0.saturating_sub(1)));
+        before.fold(settled, Seq::min)
     }
 
     /// Up to where the hub need not remember what a session did: settled, and known so to every operation still to settle.

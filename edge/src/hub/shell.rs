@@ -43,6 +43,7 @@ pub(crate) enum ShellError {
 }
 
 /// What a waiting request gets.
+#[allow(clippy::large_enum_variant, reason = "each lives for one request")]
 pub(crate) enum Answer {
     /// The results of its commands.
     Replies(Vec<Result<Reply, CommandError>>, bool),

@@ -39,6 +39,12 @@ impl Intervals {
         true
     }
 
+    /// The set of these intervals `(start, end]`, ascending. `None` when they break the invariant; a decoder asks.
+    pub fn from_sorted(intervals: impl IntoIterator<Item = (u64, u64)>) -> Option<Self> {
+        let intervals = Self(intervals.into_iter().collect());
+        intervals.is_canonical().then_some(intervals)
+    }
+
     /// The intervals `(start, end]` in ascending order.
     pub fn iter(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
         self.0.iter().copied()
@@ -76,6 +82,12 @@ impl Ctx {
     /// Knows nothing.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// The context of these replicas, ascending. `None` when they break the invariant; a decoder asks.
+    pub fn from_sorted(replicas: impl IntoIterator<Item = (ReplicaId, Intervals)>) -> Option<Self> {
+        let ctx = Self(replicas.into_iter().collect());
+        ctx.is_canonical().then_some(ctx)
     }
 
     /// Whether `dot` is known.

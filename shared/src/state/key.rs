@@ -40,6 +40,12 @@ impl Claims {
     }
 }
 
+impl FromIterator<(Kind, Stamp)> for Claims {
+    fn from_iter<I: IntoIterator<Item = (Kind, Stamp)>>(claims: I) -> Self {
+        Self(claims.into_iter().collect())
+    }
+}
+
 /// The part of a key that is not per element.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 pub struct Header {

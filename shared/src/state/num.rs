@@ -195,6 +195,12 @@ impl<A: Amount> Num<A> {
         self.0.is_empty()
     }
 
+    /// The counter with these shares, ascending by replica. `None` when one breaks the invariant; a decoder asks.
+    pub fn from_parts(parts: impl IntoIterator<Item = (ReplicaId, Part<A>)>) -> Option<Self> {
+        let num = Self(parts.into_iter().collect());
+        num.is_canonical().then_some(num)
+    }
+
     /// One replica's share.
     pub fn part(&self, replica: ReplicaId) -> Option<&Part<A>> {
         self.0.get(&replica)

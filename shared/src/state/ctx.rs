@@ -132,6 +132,11 @@ impl Ctx {
         self.0.get(&replica)
     }
 
+    /// What is known of each replica, in replica order.
+    pub fn iter(&self) -> impl Iterator<Item = (ReplicaId, &Intervals)> + '_ {
+        self.0.iter().map(|(replica, intervals)| (*replica, intervals))
+    }
+
     /// The replicas of which anything is known.
     pub fn replicas(&self) -> impl Iterator<Item = ReplicaId> + '_ {
         self.0.keys().copied()

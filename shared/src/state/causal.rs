@@ -6,14 +6,16 @@
 use super::Ctx;
 use crate::id::Dot;
 use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
 
 /// A map from dots to payloads, sorted by dot; nearly always of length one.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
-pub struct Causal<P>(Vec<(Dot, P)>);
+#[serde(bound(serialize = "P: Serialize", deserialize = "P: Deserialize<'de>"))]
+pub struct Causal<P>(SmallVec<[(Dot, P); 1]>);
 
 impl<P> Default for Causal<P> {
     fn default() -> Self {
-        Self(Vec::new())
+        Self(SmallVec::new())
     }
 }
 
@@ -25,6 +27,11 @@ impl<P: Clone + PartialEq> Causal<P> {
             Ok(_) => {}
             Err(at) => self.0.insert(at, (dot, payload)),
         }
+    }
+
+    /// Adds a payload whose dot sorts after all others here; an unpacker builds maps so.
+    pub(super) fn push(&mut self, dot: Dot, payload: P) {
+        self.0.push((dot, payload));
     }
 
     /// Drops the payloads whose dots `dead` names; returns whether any went.

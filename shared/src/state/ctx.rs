@@ -5,11 +5,11 @@
 
 use crate::id::{Dot, No, ReplicaId};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use smallvec::SmallVec;
 
 /// A set of one replica's numbers as sorted, disjoint, non-adjacent intervals `(start, end]`.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
-pub struct Intervals(Vec<(u64, u64)>);
+pub struct Intervals(SmallVec<[(u64, u64); 1]>);
 
 impl Intervals {
     /// Whether `no` is in the set. Logarithmic in the number of intervals.
@@ -35,7 +35,13 @@ impl Intervals {
         }
         let merged_start = run.first().map_or(start, |&(s, _)| s.min(start));
         let merged_end = run.last().map_or(end, |&(_, e)| e.max(end));
-        self.0.splice(first..last, [(merged_start, merged_end)]);
+        let merged = (merged_start, merged_end);
+        if let Some(hit) = self.0.get_mut(first).filter(|_| first < last) {
+            *hit = merged;
+            self.0.drain(first.saturating_add(1)..last);
+        } else {
+            self.0.insert(first, merged);
+        }
         true
     }
 
@@ -72,11 +78,19 @@ impl Intervals {
     fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
+
+    /// Adds an interval behind all others; an unpacker builds sets so.
+    pub(super) fn push(&mut self, start: u64, end: u64) {
+        self.0.push((start, end));
+    }
 }
 
-/// The causal context: a set of dots.
+/// The causal context: a set of dots. Sorted by replica, each once.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
-pub struct Ctx(BTreeMap<ReplicaId, Intervals>);
+pub struct Ctx(SmallVec<[(ReplicaId, Intervals); REPLICAS_INLINE]>);
+
+/// A key is rarely written by more hubs than these and the origin; more go to the heap.
+const REPLICAS_INLINE: usize = 3;
 
 impl Ctx {
     /// Knows nothing.
@@ -92,7 +106,7 @@ impl Ctx {
 
     /// Whether `dot` is known.
     pub fn contains(&self, dot: Dot) -> bool {
-        self.0.get(&dot.replica).is_some_and(|intervals| intervals.contains(dot.no))
+        self.of(dot.replica).is_some_and(|intervals| intervals.contains(dot.no))
     }
 
     /// Adds one dot; returns whether it was new.
@@ -102,7 +116,7 @@ impl Ctx {
 
     /// Adds `(after, through]` of one replica; returns whether any of it was new.
     pub fn insert_interval(&mut self, replica: ReplicaId, after: No, through: No) -> bool {
-        after < through && self.0.entry(replica).or_default().insert(after.0, through.0)
+        after < through && self.entry(replica).insert(after.0, through.0)
     }
 
     /// Joins by union; returns whether this context grew.
@@ -112,7 +126,7 @@ impl Ctx {
             if intervals.is_empty() {
                 continue;
             }
-            let own = self.0.entry(*replica).or_default();
+            let own = self.entry(*replica);
             for (start, end) in intervals.iter() {
                 grew |= own.insert(start, end);
             }
@@ -123,13 +137,14 @@ impl Ctx {
     /// Whether every dot of `other` is known here.
     pub fn covers(&self, other: &Self) -> bool {
         other.0.iter().all(|(replica, theirs)| {
-            theirs.is_empty() || self.0.get(replica).is_some_and(|intervals| intervals.covers(theirs))
+            theirs.is_empty() || self.of(*replica).is_some_and(|intervals| intervals.covers(theirs))
         })
     }
 
     /// What is known of one replica.
     pub fn of(&self, replica: ReplicaId) -> Option<&Intervals> {
-        self.0.get(&replica)
+        let at = self.position(replica).ok()?;
+        self.0.get(at).map(|(_, intervals)| intervals)
     }
 
     /// What is known of each replica, in replica order.
@@ -139,12 +154,14 @@ impl Ctx {
 
     /// The replicas of which anything is known.
     pub fn replicas(&self) -> impl Iterator<Item = ReplicaId> + '_ {
-        self.0.keys().copied()
+        self.0.iter().map(|(replica, _)| *replica)
     }
 
     /// Forgets one replica; used to drop a leaf's provisional dots.
     pub fn remove(&mut self, replica: ReplicaId) {
-        self.0.remove(&replica);
+        if let Ok(at) = self.position(replica) {
+            self.0.remove(at);
+        }
     }
 
     /// Whether nothing is known.
@@ -154,12 +171,38 @@ impl Ctx {
 
     /// Whether the representation keeps the invariant; a decoder asks.
     pub fn is_canonical(&self) -> bool {
-        self.0.values().all(|intervals| !intervals.is_empty() && intervals.is_canonical())
+        self.0.iter().all(|(_, intervals)| !intervals.is_empty() && intervals.is_canonical())
+            && self.0.windows(2).all(|pair| matches!(pair, [(a, _), (b, _)] if a < b))
     }
 
     /// The numbers of intervals over all replicas: what the context costs.
     pub fn interval_count(&self) -> usize {
-        self.0.values().map(|intervals| intervals.0.len()).sum()
+        self.0.iter().map(|(_, intervals)| intervals.0.len()).sum()
+    }
+
+    /// Adds what is known of a replica that sorts after all others here; a decoder builds contexts so.
+    pub(super) fn push(&mut self, replica: ReplicaId, intervals: Intervals) {
+        self.0.push((replica, intervals));
+    }
+
+    fn position(&self, replica: ReplicaId) -> Result<usize, usize> {
+        // Nearly always three at most: a linear search beats a binary one there.
+        match self.0.iter().position(|(own, _)| *own >= replica) {
+            Some(at) if self.0.get(at).is_some_and(|(own, _)| *own == replica) => Ok(at),
+            Some(at) => Err(at),
+            None => Err(self.0.len()),
+        }
+    }
+
+    fn entry(&mut self, replica: ReplicaId) -> &mut Intervals {
+        let at = match self.position(replica) {
+            Ok(at) => at,
+            Err(at) => {
+                self.0.insert(at, (replica, Intervals::default()));
+                at
+            }
+        };
+        &mut self.0.get_mut(at).expect("the position was found or just filled").1
     }
 }
 

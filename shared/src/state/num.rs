@@ -11,7 +11,7 @@
 
 use crate::id::{No, ReplicaId};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use smallvec::SmallVec;
 
 /// What a counter adds up: exact integers, or finite floats.
 pub trait Amount: Copy + PartialEq {
@@ -121,13 +121,14 @@ impl<A: Amount> Part<A> {
     }
 }
 
-/// A counter: the sum over replicas of what resets have not seen.
+/// A counter: the sum over replicas of what resets have not seen. Sorted by replica, each once.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
-pub struct Num<A>(BTreeMap<ReplicaId, Part<A>>);
+#[serde(bound(serialize = "A: Serialize", deserialize = "A: Deserialize<'de>"))]
+pub struct Num<A>(SmallVec<[(ReplicaId, Part<A>); 1]>);
 
 impl<A> Default for Num<A> {
     fn default() -> Self {
-        Self(BTreeMap::new())
+        Self(SmallVec::new())
     }
 }
 
@@ -143,7 +144,7 @@ pub struct SeenCut<A> {
 impl<A: Amount> Num<A> {
     /// Adds `by` to the sum of `replica`, the caller's own, as its operation `no`.
     pub fn add(&mut self, replica: ReplicaId, no: No, by: A) {
-        let part = self.0.entry(replica).or_insert(Part::EMPTY);
+        let part = self.entry(replica);
         let cut_at = part.cut.map_or(No::ZERO, |cut| cut.m);
         let fresh = Entry { n: no, o: if fault!(EntryRestartsUnmarked) { No::ZERO } else { cut_at }, acc: by };
         part.ent = Some(match part.ent {
@@ -157,7 +158,7 @@ impl<A: Amount> Num<A> {
 
     /// Moves the reset of one replica's sum up to `seen`; returns whether that changed anything.
     pub fn cut(&mut self, seen: SeenCut<A>) -> bool {
-        self.0.entry(seen.replica).or_insert(Part::EMPTY).join(&Part { ent: None, cut: Some(seen.cut) })
+        self.entry(seen.replica).join(&Part { ent: None, cut: Some(seen.cut) })
     }
 
     /// The cuts that an operation makes which resets all that is visible here.
@@ -175,24 +176,29 @@ impl<A: Amount> Num<A> {
     pub fn join(&mut self, other: &Self) -> bool {
         let mut changed = false;
         for (replica, theirs) in &other.0 {
-            changed |= self.0.entry(*replica).or_insert(Part::EMPTY).join(theirs);
+            changed |= self.entry(*replica).join(theirs);
         }
         changed
     }
 
     /// The sum of what is visible, taken in replica order so that all replicas agree to the bit.
     pub fn value(&self) -> A {
-        self.0.values().fold(A::ZERO, |sum, part| sum.plus(part.visible()))
+        self.0.iter().fold(A::ZERO, |sum, (_, part)| sum.plus(part.visible()))
     }
 
     /// Whether any replica's sum goes beyond its cut.
     pub fn is_visible(&self) -> bool {
-        self.0.values().any(Part::is_visible)
+        self.0.iter().any(|(_, part)| part.is_visible())
     }
 
     /// Whether nothing at all is recorded.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// How many replicas have a share.
+    pub fn len(&self) -> usize {
+        self.0.len()
     }
 
     /// The counter with these shares, ascending by replica. `None` when one breaks the invariant; a decoder asks.
@@ -203,7 +209,7 @@ impl<A: Amount> Num<A> {
 
     /// One replica's share.
     pub fn part(&self, replica: ReplicaId) -> Option<&Part<A>> {
-        self.0.get(&replica)
+        self.position(replica).ok().and_then(|at| self.0.get(at)).map(|(_, part)| part)
     }
 
     /// Every replica's share, in replica order.
@@ -213,21 +219,49 @@ impl<A: Amount> Num<A> {
 
     /// Forgets one replica's share; used to drop a leaf's provisional sum.
     pub fn remove(&mut self, replica: ReplicaId) {
-        self.0.remove(&replica);
+        if let Ok(at) = self.position(replica) {
+            self.0.remove(at);
+        }
     }
 
     /// What one replica contributes to [`Num::value`].
     pub fn visible_of(&self, replica: ReplicaId) -> A {
-        self.0.get(&replica).map_or(A::ZERO, Part::visible)
+        self.part(replica).map_or(A::ZERO, Part::visible)
     }
 
     /// Whether the representation keeps the invariant; a decoder asks.
     pub fn is_canonical(&self) -> bool {
-        self.0.values().all(|part| {
+        let is_normal = |part: &Part<A>| {
             let mut normal = *part;
             normal.normalise();
             normal == *part && (part.ent.is_some() || part.cut.is_some())
-        })
+        };
+        self.0.iter().all(|(_, part)| is_normal(part))
+            && self.0.windows(2).all(|pair| matches!(pair, [(a, _), (b, _)] if a < b))
+    }
+
+    /// Adds the share of a replica that sorts after all others here; a decoder builds sums so.
+    pub(super) fn push(&mut self, replica: ReplicaId, part: Part<A>) {
+        self.0.push((replica, part));
+    }
+
+    fn position(&self, replica: ReplicaId) -> Result<usize, usize> {
+        match self.0.iter().position(|(own, _)| *own >= replica) {
+            Some(at) if self.0.get(at).is_some_and(|(own, _)| *own == replica) => Ok(at),
+            Some(at) => Err(at),
+            None => Err(self.0.len()),
+        }
+    }
+
+    fn entry(&mut self, replica: ReplicaId) -> &mut Part<A> {
+        let at = match self.position(replica) {
+            Ok(at) => at,
+            Err(at) => {
+                self.0.insert(at, (replica, Part::EMPTY));
+                at
+            }
+        };
+        &mut self.0.get_mut(at).expect("the position was found or just filled").1
     }
 }
 

@@ -24,6 +24,7 @@ pub mod leaf;
 pub mod limits;
 pub mod message;
 pub mod origin;
+pub mod rank_tree;
 pub mod slot;
 pub mod state;
 pub mod store;

@@ -1,0 +1,285 @@
+//! An inner node: for each child its first item, how many items lie below it, and the child itself.
+//!
+//! Invariant: the three vectors are equally long; scores, first handles and counts are exactly those of the child, so a
+//! handle that was removed from the tree is never asked to be compared. Children but for the root's are at least a
+//! quarter full.
+
+use super::{
+    Score,
+    leaf::{Item, Leaf},
+    search::{count_before, partition_ties, sum},
+};
+use std::cmp::Ordering;
+
+/// Children at most. At 64 a million items need three levels above the leaves, all of which stay in a core's cache.
+pub(super) const CHILDREN_MAX: usize = if cfg!(test) { 12 } else { 64 };
+pub(super) const CHILDREN_MIN: usize = CHILDREN_MAX / 4;
+
+/// A subtree.
+#[derive(Clone, Debug)]
+pub(super) enum Node {
+    Leaf(Leaf),
+    Branch(Box<Branch>),
+}
+
+/// What stands in a branch for one child.
+#[derive(Clone, Debug)]
+pub(super) struct Child {
+    pub(super) node: Node,
+    /// The handle of the child's first item.
+    pub(super) first_id: u32,
+}
+
+/// An inner node.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Branch {
+    /// The score of each child's first item.
+    pub(super) scores: Vec<Score>,
+    /// The items below each child.
+    pub(super) counts: Vec<u32>,
+    pub(super) children: Vec<Child>,
+}
+
+impl Branch {
+    /// A branch over these subtrees in order, none of which is empty.
+    pub(super) fn over(nodes: Vec<Node>) -> Self {
+        let mut branch = Self::default();
+        branch.reserve(nodes.len());
+        for (at, node) in nodes.into_iter().enumerate() {
+            branch.insert_child(at, node);
+        }
+        branch
+    }
+
+    /// The child under which the probe belongs, and whether the probe lies before everything here.
+    #[inline]
+    pub(super) fn choose(&self, score: Score, ties: &impl Fn(u32) -> Ordering) -> (usize, bool) {
+        let scores = self.scores.as_slice();
+        let high = count_before(scores, |first| first <= score);
+        let mut begun = high;
+        if high > 0 && scores[high - 1] == score {
+            let low = count_before(scores, |first| first < score);
+            begun = partition_ties(low, high, |at| ties(self.children[at].first_id));
+            // An equal first item is the probe itself, so its child has begun.
+            begun += usize::from(begun < high && ties(self.children[begun].first_id) == Ordering::Equal);
+        }
+        (begun.saturating_sub(1), begun == 0)
+    }
+
+    /// The first item below. No branch is without children.
+    pub(super) fn first(&self) -> Option<Item> {
+        let (score, child) = self.scores.first().zip(self.children.first())?;
+        Some(Item::new(*score, child.first_id))
+    }
+
+    /// Says that the first item of a child is now this one.
+    #[inline]
+    pub(super) fn name_first(&mut self, at: usize, first: Item) {
+        self.scores[at] = first.score();
+        self.children[at].first_id = first.id();
+    }
+
+    /// Cuts a full child in two, and tells what was allocated. O(n) in the two nodes.
+    pub(super) fn split_child(&mut self, at: usize, memory_bytes: &mut usize) {
+        let before = self.memory_bytes() + self.children[at].node.memory_bytes();
+        let upper = self.children[at].node.split();
+        self.counts[at] -= upper.count();
+        let after = self.children[at].node.memory_bytes() + upper.memory_bytes();
+        self.insert_child(at + 1, upper);
+        *memory_bytes = *memory_bytes - before + after + self.memory_bytes();
+    }
+
+    /// Joins an underfull child with a neighbour, or evens the two out, and tells what was freed. O(n) in the two nodes.
+    pub(super) fn mend_child(&mut self, at: usize, memory_bytes: &mut usize) {
+        let left = at.saturating_sub(1);
+        let right = left + 1;
+        if right >= self.children.len() {
+            return;
+        }
+        let before = self.memory_bytes() + self.node_bytes(left) + self.node_bytes(right);
+        let (lower, upper) = self.children.split_at_mut(right);
+        let (lower, upper) = (&mut lower[left].node, &mut upper[0].node);
+        // A join leaves room, so that the next inserts do not split the node again.
+        if lower.len() + upper.len() <= lower.capacity() * 3 / 4 {
+            self.join_children(left, right);
+            *memory_bytes = *memory_bytes - before + self.memory_bytes() + self.node_bytes(left);
+        } else {
+            let total = self.counts[left] + self.counts[right];
+            lower.balance(upper);
+            let (count, first) = (upper.count(), upper.first());
+            self.counts[right] = count;
+            self.counts[left] = total - count;
+            if let Some(first) = first {
+                self.name_first(right, first);
+            }
+            *memory_bytes =
+                *memory_bytes - before + self.memory_bytes() + self.node_bytes(left) + self.node_bytes(right);
+        }
+    }
+
+    /// What this node has allocated, without its children's own.
+    pub(super) fn memory_bytes(&self) -> usize {
+        size_of::<Self>()
+            + self.scores.capacity() * size_of::<Score>()
+            + self.counts.capacity() * size_of::<u32>()
+            + self.children.capacity() * size_of::<Child>()
+    }
+
+    fn node_bytes(&self, at: usize) -> usize {
+        self.children[at].node.memory_bytes()
+    }
+
+    fn join_children(&mut self, left: usize, right: usize) {
+        self.scores.remove(right);
+        self.counts[left] += self.counts.remove(right);
+        let upper = self.children.remove(right).node;
+        self.children[left].node.append(upper);
+        self.trim();
+    }
+
+    fn insert_child(&mut self, at: usize, node: Node) {
+        let Some(first) = node.first() else { return };
+        if self.children.len() == self.children.capacity() {
+            self.reserve((self.children.len() / 8).max(2));
+        }
+        self.scores.insert(at, first.score());
+        self.counts.insert(at, node.count());
+        self.children.insert(at, Child { node, first_id: first.id() });
+    }
+
+    fn reserve(&mut self, more: usize) {
+        self.scores.reserve_exact(more);
+        self.counts.reserve_exact(more);
+        self.children.reserve_exact(more);
+    }
+
+    fn trim(&mut self) {
+        let room = (self.children.len() / 8).max(2);
+        if self.children.capacity() - self.children.len() > 2 * room {
+            let capacity = self.children.len() + room;
+            self.scores.shrink_to(capacity);
+            self.counts.shrink_to(capacity);
+            self.children.shrink_to(capacity);
+        }
+    }
+
+    fn split(&mut self) -> Self {
+        let middle = self.children.len() / 2;
+        let upper = Self {
+            scores: self.scores.split_off(middle),
+            counts: self.counts.split_off(middle),
+            children: self.children.split_off(middle),
+        };
+        self.trim();
+        upper
+    }
+
+    fn append(&mut self, mut next: Self) {
+        self.reserve(next.children.len());
+        self.scores.append(&mut next.scores);
+        self.counts.append(&mut next.counts);
+        self.children.append(&mut next.children);
+    }
+
+    fn balance(&mut self, next: &mut Self) {
+        let half = self.children.len().midpoint(next.children.len());
+        if self.children.len() > half {
+            next.reserve(self.children.len() - half);
+            next.scores.splice(..0, self.scores.drain(half..));
+            next.counts.splice(..0, self.counts.drain(half..));
+            next.children.splice(..0, self.children.drain(half..));
+            self.trim();
+        } else {
+            let moved = half - self.children.len();
+            self.reserve(moved);
+            self.scores.extend(next.scores.drain(..moved));
+            self.counts.extend(next.counts.drain(..moved));
+            self.children.extend(next.children.drain(..moved));
+            next.trim();
+        }
+    }
+}
+
+impl Node {
+    /// Entries of this node: items of a leaf, children of a branch.
+    pub(super) fn len(&self) -> usize {
+        match self {
+            Self::Leaf(leaf) => leaf.len(),
+            Self::Branch(branch) => branch.children.len(),
+        }
+    }
+
+    /// Whether the next entry needs a split first.
+    #[inline]
+    pub(super) fn is_full(&self) -> bool {
+        self.len() >= self.capacity()
+    }
+
+    /// Whether the node has too few entries to stand beside others.
+    #[inline]
+    pub(super) fn is_underfull(&self) -> bool {
+        match self {
+            Self::Leaf(leaf) => leaf.len() < Leaf::ITEMS_MIN,
+            Self::Branch(branch) => branch.children.len() < CHILDREN_MIN,
+        }
+    }
+
+    /// What this node has allocated, without its children's own.
+    pub(super) fn memory_bytes(&self) -> usize {
+        match self {
+            Self::Leaf(leaf) => leaf.memory_bytes(),
+            Self::Branch(branch) => branch.memory_bytes(),
+        }
+    }
+
+    /// Items below. O(entries) for a branch.
+    pub(super) fn count(&self) -> u32 {
+        match self {
+            // A leaf holds at most its capacity.
+            Self::Leaf(leaf) => leaf.len() as u32,
+            Self::Branch(branch) => sum(&branch.counts),
+        }
+    }
+
+    /// The first item below.
+    pub(super) fn first(&self) -> Option<Item> {
+        match self {
+            Self::Leaf(leaf) => leaf.items().first().copied(),
+            Self::Branch(branch) => branch.first(),
+        }
+    }
+
+    fn capacity(&self) -> usize {
+        match self {
+            Self::Leaf(_) => Leaf::CAPACITY,
+            Self::Branch(_) => CHILDREN_MAX,
+        }
+    }
+
+    fn split(&mut self) -> Self {
+        match self {
+            Self::Leaf(leaf) => Self::Leaf(leaf.split()),
+            Self::Branch(branch) => Self::Branch(Box::new(branch.split())),
+        }
+    }
+
+    /// Appends the node that follows on the same level.
+    fn append(&mut self, next: Self) {
+        match (self, next) {
+            (Self::Leaf(leaf), Self::Leaf(next)) => leaf.append(next),
+            (Self::Branch(branch), Self::Branch(next)) => branch.append(*next),
+            // All leaves are equally deep.
+            _ => {}
+        }
+    }
+
+    /// Evens the node out with the one that follows on the same level.
+    fn balance(&mut self, next: &mut Self) {
+        match (self, next) {
+            (Self::Leaf(leaf), Self::Leaf(next)) => leaf.balance(next),
+            (Self::Branch(branch), Self::Branch(next)) => branch.balance(next),
+            // All leaves are equally deep.
+            _ => {}
+        }
+    }
+}

@@ -8,6 +8,7 @@
 //! - [`command`]: the Redis commands as values, and their replies.
 //! - [`exec`]: a command against a key's state becomes a reply and prepared effects; effects change the state.
 //! - [`wire`], [`message`]: the frame and what travels in it.
+//! - [`limit`]: rate limits as functions of window counters and time.
 //! - [`leaf`], [`hub`], [`origin`]: the machines, `handle(input, now) -> effects`.
 #![deny(clippy::unwrap_used, clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::panic)]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::panic))]
@@ -21,6 +22,7 @@ pub mod hlc;
 pub mod hub;
 pub mod id;
 pub mod leaf;
+pub mod limit;
 pub mod limits;
 pub mod message;
 pub mod origin;

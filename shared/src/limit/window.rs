@@ -1,0 +1,150 @@
+//! The windows of a limit: which to read, what their counters are called, how long they must live.
+//!
+//! Invariant: names are stable. A counter's field is a letter for what it counts, the window's width and its start, both
+//! in milliseconds and decimal: `w60000:1700000040000`. The width is part of the name, so that a limit which is given
+//! another window does not read counts of the old one. Fixed and sliding windows both count spends and share names.
+
+use super::{Algorithm, Limit, WINDOW_MS_MAX, bucket};
+use crate::{id::TimestampMs, limits::CLOCK_BOUND_MS};
+use bytes::Bytes;
+
+/// What a window's counter counts.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Counts {
+    /// What was spent within the window; `w` in its name.
+    Spends,
+    /// How much of the refills of this window is booked, by spends in it or earlier; `b` in its name.
+    Bookings,
+}
+
+/// One window of a limit.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Window {
+    /// What its counter counts.
+    pub counts: Counts,
+    /// Its length in milliseconds.
+    pub width_ms: i64,
+    /// Its first millisecond; a multiple of its width.
+    pub start: TimestampMs,
+}
+
+impl Window {
+    /// The window of this width in which `at` lies.
+    pub(super) fn at(counts: Counts, width_ms: i64, at: TimestampMs) -> Self {
+        let into_ms = at.0.checked_rem_euclid(width_ms).unwrap_or(0);
+        Self { counts, width_ms, start: at.plus_ms(into_ms.saturating_neg()) }
+    }
+
+    /// The window this many places later, or earlier where `places` is negative.
+    pub(super) fn shifted(self, places: i64) -> Self {
+        Self { start: self.start.plus_ms(self.width_ms.saturating_mul(places)), ..self }
+    }
+
+    /// The first millisecond after it.
+    pub fn end(self) -> TimestampMs {
+        self.start.plus_ms(self.width_ms)
+    }
+
+    /// The name of its counter's field.
+    pub fn field(self) -> Bytes {
+        let letter = match self.counts {
+            Counts::Spends => 'w',
+            Counts::Bookings => 'b',
+        };
+        format!("{letter}{}:{}", self.width_ms, self.start.0).into()
+    }
+
+    /// The window whose counter has this name, if it is one that [`Window::field`] makes.
+    pub fn from_field(field: &[u8]) -> Option<Self> {
+        let (letter, rest) = field.split_first()?;
+        let counts = match letter {
+            b'w' => Counts::Spends,
+            b'b' => Counts::Bookings,
+            _ => return None,
+        };
+        let (width_ms, start) = std::str::from_utf8(rest).ok()?.split_once(':')?;
+        let width_ms = width_ms.parse().ok().filter(|width_ms| (1..=i64::MAX).contains(width_ms))?;
+        let window = Self { counts, width_ms, start: TimestampMs(start.parse().ok()?) };
+        // One window has one name: no plus signs, no leading zeros, no start inside a window.
+        (window.field() == field && Self::at(counts, width_ms, window.start) == window).then_some(window)
+    }
+}
+
+impl Limit {
+    /// The windows whose counters a decision at `now` reads, earliest first: one, two, or up to 49 of a bucket.
+    pub fn windows(&self, now: TimestampMs) -> Vec<Window> {
+        let current = self.window_at(now);
+        let (before, after) = match self.algorithm {
+            Algorithm::FixedWindow => (0, 0),
+            Algorithm::SlidingWindow => (1, 0),
+            Algorithm::TokenBucket => bucket::Shape::of(self).reach(),
+        };
+        (before.saturating_neg()..=after).map(|places| current.shifted(places)).collect()
+    }
+
+    /// Until when the counter of `window` must live: no decision made at this time or later reads it, by the clock of
+    /// any node within the clock bound.
+    pub fn expires_at(&self, window: Window) -> TimestampMs {
+        let read_for = match self.algorithm {
+            Algorithm::FixedWindow => 0,
+            Algorithm::SlidingWindow => 1,
+            Algorithm::TokenBucket => bucket::Shape::of(self).reach().0,
+        };
+        window.shifted(read_for).end().plus_ms(CLOCK_BOUND_MS)
+    }
+
+    /// The window in which `now` lies.
+    pub(super) fn window_at(&self, now: TimestampMs) -> Window {
+        match self.algorithm {
+            Algorithm::FixedWindow | Algorithm::SlidingWindow => Window::at(Counts::Spends, self.width_ms(), now),
+            Algorithm::TokenBucket => Window::at(Counts::Bookings, bucket::Shape::of(self).slot_ms, now),
+        }
+    }
+
+    /// The length of a window, or of a bucket's interval, as a difference of times.
+    pub(super) fn width_ms(&self) -> i64 {
+        i64::try_from(self.window_ms.get()).unwrap_or(i64::MAX)
+    }
+}
+
+// A window's length is a difference of times, and so is the reach of a bucket's slots.
+const _: () = assert!(WINDOW_MS_MAX < (i64::MAX / 1000) as u64);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_these_bytes() {
+        let limit = Limit::fixed_window(5, 60_000).unwrap();
+        let names: Vec<_> = limit.windows(TimestampMs(1_700_000_000_000)).into_iter().map(Window::field).collect();
+        assert_eq!(names, ["w60000:1699999980000"]);
+        let limit = Limit::token_bucket(10, 1_000, 20).unwrap();
+        let names: Vec<_> = limit.windows(TimestampMs(3_500)).into_iter().map(Window::field).collect();
+        let starts = ["-1000", "0", "1000", "2000", "3000", "4000", "5000"];
+        assert_eq!(names, starts.map(|start| format!("b1000:{start}")));
+    }
+
+    #[test]
+    fn a_name_reads_back_as_its_window() {
+        for (counts, width_ms, at) in
+            [(Counts::Spends, 1, 0), (Counts::Bookings, 60_000, 99_999), (Counts::Spends, 7, -5)]
+        {
+            let window = Window::at(counts, width_ms, TimestampMs(at));
+            assert_eq!(Window::from_field(&window.field()), Some(window));
+        }
+    }
+
+    #[test]
+    fn other_fields_are_no_windows() {
+        for field in ["", "w", "w1", "w:0", "x1:0", "w0:0", "w-1:0", "w+1:0", "w01:0", "w10:5", "w10:+0", "w10:10 "] {
+            assert_eq!(Window::from_field(field.as_bytes()), None, "{field}");
+        }
+    }
+
+    #[test]
+    fn sixteen_slots_hold_the_largest_burst() {
+        let limit = Limit::token_bucket(1, 1_000, 1_000_000).unwrap();
+        assert_eq!(limit.windows(TimestampMs(0)).len(), 49);
+    }
+}

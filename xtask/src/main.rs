@@ -3,6 +3,7 @@
 //! Continuous integration and people run the same commands. Each subcommand brings about what it needs: `test` and
 //! `demo` set up and build first, and redo nothing that is up to date.
 
+mod bench;
 mod build;
 mod demo;
 mod lint;
@@ -47,6 +48,8 @@ enum Task {
     },
     /// Show Headwater at work on this machine.
     Demo(demo::Args),
+    /// Measure against peers, and show what was measured.
+    Bench(bench::Args),
     /// Run the seeded simulation; the arguments are its own.
     Sim {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
@@ -83,6 +86,7 @@ fn run() -> Result<()> {
             build::run(&workspace, &Artefact::ALL, Profile::Release)?;
             demo::run(arguments)
         }
+        Task::Bench(arguments) => bench::run(&workspace, arguments),
         Task::Sim { arguments } => process::run(test::simulation(&workspace).args(arguments)),
     }
 }

@@ -48,6 +48,11 @@ impl Workspace {
         self.target.join("xtask").join(name)
     }
 
+    /// What benches measured.
+    pub(crate) fn bench(&self, name: impl AsRef<Path>) -> PathBuf {
+        self.target.join("bench").join(name)
+    }
+
     /// The module that cargo made of a crate of this workspace, before wasm-bindgen.
     pub(crate) fn wasm_module(&self, package: &str, profile_directory: &str) -> PathBuf {
         let file = format!("{}.wasm", package.replace('-', "_"));

@@ -15,6 +15,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("origin-sync", &["headwater"]),
     // The simulation drives the core; the end-to-end tests reach the rest over sockets.
     ("headwater-tests", &["headwater"]),
+    // Runs the core beside its peers; xtask runs it as a program.
+    ("headwater-bench", &["headwater"]),
     ("xtask", &["headwater", "headwater-tests"]),
 ];
 

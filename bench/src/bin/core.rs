@@ -1,0 +1,51 @@
+//! `bench-core`: runs the benches natively and prints what it measured, one JSON object per line.
+
+use std::time::Instant;
+
+use clap::Parser;
+use headwater_bench::{
+    measure,
+    ours::{self, Bench},
+    peers,
+};
+use serde_json::json;
+
+/// Sizes beyond this are left out of a quick run.
+const QUICK_SIZE_MAX: usize = 1_000;
+
+#[derive(Parser)]
+#[command(about = "Measures the core against its peers; `cargo xtask bench core` judges and shows it.")]
+struct Arguments {
+    /// Small sizes and few rounds: shows that the benches run, not what they measure.
+    #[arg(long)]
+    quick: bool,
+    /// Only the benches whose name contains this.
+    #[arg(long, default_value = "")]
+    only: String,
+}
+
+fn main() {
+    let Arguments { quick, only } = Arguments::parse();
+    for bench in ours::BENCHES.iter().filter(|bench| bench.name.contains(&only)) {
+        for size in bench.sizes.iter().filter(|size| !quick || **size <= QUICK_SIZE_MAX) {
+            time(bench, *size, if quick { 1 } else { measure::ROUNDS });
+        }
+    }
+}
+
+fn time(bench: &Bench, size: usize, rounds: usize) {
+    let started = Instant::now();
+    let peers = peers::of(bench.name, size);
+    let (names, peers): (Vec<_>, Vec<_>) = peers.into_iter().unzip();
+    let mut contenders = vec![(bench.make)(size)];
+    contenders.extend(peers);
+    eprintln!("{} of {size} {}: set up in {:.1} s", bench.name, bench.of, started.elapsed().as_secs_f64());
+    let medians = measure::nanoseconds(&mut contenders, rounds);
+    for (contender, median) in ["headwater"].into_iter().chain(names).zip(medians) {
+        let of = bench.of;
+        println!(
+            "{}",
+            json!({ "name": bench.name, "size": size, "of": of, "contender": contender, "value": median, "unit": "ns" })
+        );
+    }
+}

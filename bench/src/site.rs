@@ -1,0 +1,181 @@
+//! A hub with a stand-in for the daemon at its side: it lets keys be held, hands deltas from one hub to others, and
+//! acknowledges.
+//!
+//! The stand-in stores nothing. It only says what a daemon would say, at once and always in favour.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use headwater::{
+    hub::{Connection, Hub, HubEffect, HubInput, Request},
+    id::{Key, ReplicaId, TimestampMs},
+    limits::PIPELINE_MAX,
+    message::{Cursor, HubToOrigin, OriginToHub, SlotDelta},
+    slot::Slot,
+    state::KeyDelta,
+};
+
+use crate::input::Argv;
+
+/// When everything happens. The clock stands still, so that no stamp lies ahead of any node.
+pub const NOW: TimestampMs = TimestampMs(1_700_000_000_000);
+
+const DAEMON: Connection = Connection(0);
+
+/// A hub and the daemon's end of its socket.
+#[derive(Debug)]
+pub struct Site {
+    hub: Hub,
+    requests: u64,
+    /// The origin's sequence in each slot.
+    sequences: BTreeMap<Slot, u64>,
+}
+
+impl Site {
+    /// A new hub; `entropy` tells it from other hubs. It has no credit, so it sends no deltas yet.
+    #[must_use]
+    pub fn new(entropy: u64) -> Self {
+        let (hub, _) = Hub::create(format!("bench-{entropy}"), entropy << 32, NOW);
+        let mut site = Self { hub, requests: 0, sequences: BTreeMap::new() };
+        drop(site.hear(OriginToHub::Welcome { now: NOW }));
+        site
+    }
+
+    /// The hub.
+    #[must_use]
+    pub fn hub(&self) -> &Hub {
+        &self.hub
+    }
+
+    /// Runs one pipeline, and returns all that the shell would have to do.
+    pub fn run(&mut self, commands: Vec<Argv>) -> Vec<HubEffect> {
+        self.requests += 1;
+        self.hub.handle(HubInput::Commands { request: Request(self.requests), commands, idempotency: None }, NOW)
+    }
+
+    /// Gives the hub a message of the daemon.
+    pub fn hear(&mut self, message: OriginToHub) -> Vec<HubEffect> {
+        self.hub.handle(HubInput::Origin(DAEMON, message), NOW)
+    }
+
+    /// From now on the hub sends its deltas, as many batches as it likes.
+    pub fn grant_credit(&mut self) {
+        drop(self.hear(OriginToHub::Credit(u32::MAX)));
+    }
+
+    /// Lets the hub hold these keys as the origin has them: with `states` where there is one, else empty.
+    pub fn hold(&mut self, keys: &[Bytes], states: Vec<(Key, KeyDelta)>) {
+        let mut states: BTreeMap<Key, KeyDelta> = states.into_iter().collect();
+        let mut slots: BTreeMap<Slot, Vec<Key>> = BTreeMap::new();
+        for key in keys {
+            let key = Key::new(key.clone()).expect("benches name short keys");
+            slots.entry(key.slot()).or_default().push(key);
+        }
+        for (slot, keys) in slots {
+            // One slot after the other, so that few requests wait at a time.
+            for chunk in keys.chunks(PIPELINE_MAX) {
+                let exists = |key: &Key| vec![Bytes::from_static(b"EXISTS"), Bytes::from(key.clone())];
+                drop(self.run(chunk.iter().map(exists).collect()));
+            }
+            let keys = keys.into_iter().map(|key| {
+                let state = states.remove(&key).unwrap_or_default();
+                (key, state)
+            });
+            let message = OriginToHub::Whole { slot, at: self.cursor(slot), keys: keys.collect() };
+            drop(self.hear(message));
+        }
+        assert!(states.is_empty(), "every state belongs to a key that is held");
+    }
+
+    /// Gives the hub what another one wrote, for keys that it holds.
+    pub fn join(&mut self, slot: Slot, keys: Vec<(Key, KeyDelta)>) {
+        let from = self.cursor(slot);
+        *self.sequences.entry(slot).or_insert(1) += 1;
+        let message = OriginToHub::Down { slot, from, to: self.cursor(slot), keys };
+        drop(self.hear(message));
+    }
+
+    /// Tells the hub that all it sent among these effects is in Redis and stays there. Returns what it sent, and what
+    /// the acknowledgement set free.
+    pub fn acknowledge(&mut self, effects: Vec<HubEffect>) -> Vec<SlotDelta> {
+        let mut sent = Vec::new();
+        let mut effects = effects;
+        loop {
+            let parts = deltas(effects);
+            if parts.is_empty() {
+                return sent;
+            }
+            effects = self.settle(&parts);
+            sent.extend(parts);
+        }
+    }
+
+    /// Both acknowledgements of what was sent.
+    pub fn settle(&mut self, sent: &[SlotDelta]) -> Vec<HubEffect> {
+        let slots: Vec<_> = sent.iter().map(|part| (part.slot, part.to)).collect();
+        let mut effects = self.hear(OriginToHub::Committed(slots.clone()));
+        effects.extend(self.hear(OriginToHub::Stable(slots)));
+        effects
+    }
+
+    fn cursor(&self, slot: Slot) -> Cursor {
+        let incarnation = Some(ReplicaId::from_entropy(u64::MAX / 3));
+        Cursor { incarnation, seq: self.sequences.get(&slot).copied().unwrap_or(1) }
+    }
+}
+
+/// What a fresh hub sends to the origin when it runs these commands on `keys`, which it holds empty.
+#[must_use]
+pub fn written(entropy: u64, keys: &[Bytes], commands: impl IntoIterator<Item = Argv>) -> Vec<SlotDelta> {
+    let mut site = Site::new(entropy);
+    site.hold(keys, Vec::new());
+    let mut commands = commands.into_iter();
+    loop {
+        let pipeline: Vec<_> = commands.by_ref().take(PIPELINE_MAX).collect();
+        if pipeline.is_empty() {
+            break;
+        }
+        assert_answers(&site.run(pipeline));
+    }
+    // All of it goes out at once, each key's delta in one piece where it fits a frame.
+    let effects = site.hear(OriginToHub::Credit(u32::MAX));
+    site.acknowledge(effects)
+}
+
+/// A hub that holds `keys` with what these commands wrote elsewhere, and has no change of its own.
+#[must_use]
+pub fn settled(keys: &[Bytes], commands: impl IntoIterator<Item = Argv>) -> Site {
+    let mut site = Site::new(1);
+    site.hold(keys, Vec::new());
+    for part in written(2, keys, commands) {
+        site.join(part.slot, part.keys);
+    }
+    site
+}
+
+/// The deltas for the origin among these effects.
+#[must_use]
+pub fn deltas(effects: Vec<HubEffect>) -> Vec<SlotDelta> {
+    let parts = effects.into_iter().filter_map(|effect| match effect {
+        HubEffect::ToOrigin(_, HubToOrigin::Delta(parts)) => Some(parts),
+        _ => None,
+    });
+    parts.flatten().collect()
+}
+
+/// What follows an input is a reply without errors that rests on held keys, and rows to persist.
+///
+/// # Panics
+/// When it is anything else: a bench would measure how fast errors are made.
+pub fn assert_answers(effects: &[HubEffect]) {
+    assert!(matches!(effects.first(), Some(HubEffect::Persist(_))), "a write persists first");
+    let mut replies = effects.iter().filter_map(|effect| match effect {
+        HubEffect::Reply { replies, provisional, .. } => Some((replies, provisional)),
+        _ => None,
+    });
+    let (replies, provisional) = replies.next().expect("a pipeline is answered at once");
+    assert!(!provisional, "the keys are held");
+    for reply in replies {
+        reply.as_ref().expect("no command fails");
+    }
+}

@@ -161,6 +161,17 @@ impl fmt::Display for Key {
     }
 }
 
+/// The secret under which clients' names are hashed, so that nobody can choose names whose hashes collide. Drawn by the
+/// host from its random source; never sent.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct HashSeed(pub u64, pub u64);
+
+impl fmt::Debug for HashSeed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("HashSeed(secret)")
+    }
+}
+
 /// A leaf process or tab, 128 random bits that it keeps for life.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Debug)]
 pub struct ClientId(pub u128);

@@ -16,6 +16,7 @@
 #[macro_use]
 pub mod fault;
 
+mod arena;
 pub mod command;
 pub mod exec;
 pub mod hlc;

@@ -3,12 +3,12 @@
 use crate::store::Value;
 use headwater::{
     id::{Key, TimestampMs},
-    state::{KeyState, Kind},
+    state::{KeyView, Kind},
 };
 
 /// Two replicas of a key that have seen the same must hold the same. Contexts may differ only in numbers that have nothing
 /// to do with the key.
-pub(crate) fn states(what: &str, a: &KeyState, b: &KeyState, now: TimestampMs, wrong: &mut Vec<String>) {
+pub(crate) fn states(what: &str, a: KeyView<'_>, b: KeyView<'_>, now: TimestampMs, wrong: &mut Vec<String>) {
     if a.header().deadline.is_past(now) && b.header().deadline.is_past(now) {
         return;
     }
@@ -16,10 +16,11 @@ pub(crate) fn states(what: &str, a: &KeyState, b: &KeyState, now: TimestampMs, w
         // The origin forgets an expired key before the hubs do.
         return;
     }
-    let bytes = |state: &KeyState| headwater::wire::to_body(&state.to_complete_delta().elements);
+    let bytes = |state: KeyView<'_>| headwater::wire::to_body(&state.to_complete_delta().elements);
     if bytes(a) != bytes(b) {
-        let differing = a.elements().filter(|(id, element)| b.element(id) != Some(*element)).map(|(id, _)| id);
-        let others = b.elements().filter(|(id, _)| a.element(id).is_none()).map(|(id, _)| id);
+        let differing =
+            a.elements().into_iter().filter(|(id, element)| b.element(id).as_ref() != Some(element)).map(|(id, _)| id);
+        let others = b.elements().into_iter().filter(|(id, _)| a.element(id).is_none()).map(|(id, _)| id);
         let ids: Vec<_> = differing.chain(others).take(3).collect();
         let shown: Vec<_> = ids.iter().map(|id| (a.element(id), b.element(id))).collect();
         wrong.push(format!("{what}: elements {ids:?} differ from the origin's: {shown:?}"));
@@ -33,13 +34,13 @@ pub(crate) fn states(what: &str, a: &KeyState, b: &KeyState, now: TimestampMs, w
 /// A plain client reads what the state says.
 pub(crate) fn plain(
     key: &Key,
-    state: &KeyState,
+    state: KeyView<'_>,
     plain: Option<(&Value, Option<TimestampMs>)>,
     now: TimestampMs,
     wrong: &mut Vec<String>,
 ) {
     let expected = state.shown(now).map(|kind| {
-        let present = || state.elements_of(kind).filter(|(_, element)| element.is_present());
+        let present = || state.elements_of(kind).into_iter().filter(|(_, element)| element.is_present());
         match kind {
             Kind::String => Value::String(present().next().and_then(|(_, e)| e.value()).unwrap_or_default()),
             Kind::Set => Value::Set(present().map(|(id, _)| id.name()).collect()),

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use headwater::{
     command::Reply,
     id::{Key, TimestampMs},
-    state::{ElementId, KeyState, Kind},
+    state::{ElementId, KeyView, Kind},
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -123,7 +123,7 @@ impl Ledger {
     }
 
     /// Compares a node's states with the accounts; gives each difference in words.
-    pub(crate) fn audit<'a>(&self, state: impl Fn(&Key) -> Option<&'a KeyState>) -> Vec<String> {
+    pub(crate) fn audit<'a>(&self, state: impl Fn(&Key) -> Option<KeyView<'a>>) -> Vec<String> {
         let mut wrong = Vec::new();
         let mut demand = |what: String, expected: String, found: String| {
             if expected != found {

@@ -63,7 +63,7 @@ pub(super) async fn execute(report: &Report, body: &[u8]) -> Result<serde_json::
             }
         }
     }
-    let view = |key: &Key| View { state: states.get(key), is_held: true };
+    let view = |key: &Key| View { state: states.get(key).map(KeyState::view), is_held: true };
     Ok(json(exec::prepare(&command, view, clock::now())?.reply))
 }
 

@@ -2,7 +2,7 @@
 
 use super::{Prepared, Subject};
 use crate::{
-    command::{CommandError, Condition, Reply, Selection},
+    command::{CommandError, Condition, Reply, ScoreBound, Selection},
     state::{Effect, Element, ElementId, Increment, Kind, NewBase, Sum},
 };
 use bytes::Bytes;
@@ -76,10 +76,11 @@ pub(super) fn rank(
     with_score: bool,
 ) -> Result<Prepared, CommandError> {
     let Some(score) = present_score(key, member)? else { return Ok(Reply::Nil.into()) };
-    let ranks = key.state.ranks();
-    let from_low = ranks.rank(score, member);
-    let rank = if reverse { ranks.len().saturating_sub(from_low).saturating_sub(1) } else { from_low };
-    Ok(if with_score { Reply::Array(vec![Reply::count(rank), Reply::score(score)]) } else { Reply::count(rank) }.into())
+    let board = key.state.board();
+    let from_low = board.rank(score, member);
+    let rank = if reverse { board.len().saturating_sub(from_low).saturating_sub(1) } else { from_low };
+    let rank = Reply::Int(rank.into());
+    Ok(if with_score { Reply::Array(vec![rank, Reply::score(score)]) } else { rank }.into())
 }
 
 pub(super) fn range(
@@ -92,32 +93,41 @@ pub(super) fn range(
     if key.shown.is_none() {
         return Ok(Reply::Array(Vec::new()).into());
     }
-    let ranks = key.state.ranks();
-    let found: Vec<(&Bytes, f64)> = match selection {
+    let board = key.state.board();
+    let found: Vec<(Bytes, f64)> = match selection {
         Selection::Ranks(range) => {
-            let range = range.within(ranks.len() as u64);
-            let start = usize::try_from(range.start).unwrap_or(usize::MAX);
-            let length = usize::try_from(range.end.saturating_sub(range.start)).unwrap_or(usize::MAX);
+            let range = range.within(board.len().into());
+            let at = |rank: u64| u32::try_from(rank).unwrap_or(u32::MAX);
+            let (start, end) = (at(range.start), at(range.end));
             if reverse {
-                ranks.iter().rev().skip(start).take(length).collect()
+                let from_high = |rank| board.len().saturating_sub(rank);
+                board.range(from_high(end), from_high(start)).rev().collect()
             } else {
-                ranks.iter().skip(start).take(length).collect()
+                board.range(start, end).collect()
             }
         }
         Selection::Scores { scores, limit } => {
-            let within = ranks.iter().filter(|(_, score)| scores.contains(*score));
+            let start = match scores.min {
+                ScoreBound::Inclusive(score) => board.below(score),
+                ScoreBound::Exclusive(score) => board.up_to(score),
+            };
+            let end = match scores.max {
+                ScoreBound::Inclusive(score) => board.up_to(score),
+                ScoreBound::Exclusive(score) => board.below(score),
+            };
+            let within = board.range(start, end);
             if reverse { limit.apply(within.rev()).collect() } else { limit.apply(within).collect() }
         }
     };
     let replies = found.into_iter().flat_map(|(member, score)| {
-        [Some(Reply::Bulk(member.clone())), with_scores.then(|| Reply::score(score))].into_iter().flatten()
+        [Some(Reply::Bulk(member)), with_scores.then(|| Reply::score(score))].into_iter().flatten()
     });
     Ok(replies.collect::<Reply>().into())
 }
 
 /// Whether no replica's sum leaves the range of floats by this increment, though the score stays within.
 fn sum_stays_finite(key: &Subject<'_>, element: &ElementId, increment: f64) -> bool {
-    match key.state.element(element).map(|element| &element.sum) {
+    match key.state.element(element).map(|element| element.sum) {
         Some(Sum::Float(sum)) => {
             let mut parts = sum.parts();
             parts.all(|(_, part)| part.ent.is_none_or(|ent| (ent.acc + increment).is_finite()))
@@ -127,7 +137,7 @@ fn sum_stays_finite(key: &Subject<'_>, element: &ElementId, increment: f64) -> b
 }
 
 fn present_score(key: &Subject<'_>, member: &Bytes) -> Result<Option<f64>, CommandError> {
-    Ok(key.element_present(&ElementId::Ranked(member.clone()))?.and_then(Element::score))
+    Ok(key.element_present(&ElementId::Ranked(member.clone()))?.as_ref().and_then(Element::score))
 }
 
 fn base(condition: Condition, score: f64) -> NewBase {

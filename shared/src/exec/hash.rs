@@ -24,12 +24,12 @@ pub(super) fn set(key: Subject<'_>, fields: &[(Bytes, Bytes)]) -> Result<Prepare
 
 pub(super) fn value(key: &Subject<'_>, field: &Bytes) -> Result<Prepared, CommandError> {
     let element = key.element_present(&ElementId::Field(field.clone()))?;
-    Ok(Reply::from(element.and_then(Element::value)).into())
+    Ok(Reply::from(element.as_ref().and_then(Element::value)).into())
 }
 
 pub(super) fn all(key: &Subject<'_>) -> Result<Prepared, CommandError> {
     key.expect(Kind::Hash)?;
-    let present = key.state.elements_of(Kind::Hash).filter(|_| key.shown.is_some());
+    let present = key.state.elements_of(Kind::Hash).into_iter().filter(|_| key.shown.is_some());
     let pairs = present.filter_map(|(id, element)| Some([Reply::Bulk(id.name()), Reply::Bulk(element.value()?)]));
     Ok(pairs.flatten().collect::<Reply>().into())
 }

@@ -12,7 +12,7 @@ mod string;
 use crate::{
     command::{Command, CommandError, Reply},
     id::{Key, TimestampMs},
-    state::{DeadlineChange, Effect, Element, ElementId, KeyState, Kind, NewBase, Operation},
+    state::{DeadlineChange, Effect, Element, ElementId, KeyState, KeyView, Kind, NewBase, Operation},
 };
 use std::sync::OnceLock;
 
@@ -20,7 +20,7 @@ use std::sync::OnceLock;
 #[derive(Clone, Copy)]
 pub struct View<'a> {
     /// What is known; `None` for nothing.
-    pub state: Option<&'a KeyState>,
+    pub state: Option<KeyView<'a>>,
     /// Whether the node holds the key as the origin has it, or knows only its own writes.
     pub is_held: bool,
 }
@@ -133,7 +133,7 @@ fn prepare_one(command: &Command, key: Subject<'_>) -> Result<Prepared, CommandE
 /// One key as a command meets it.
 struct Subject<'a> {
     key: &'a Key,
-    state: &'a KeyState,
+    state: KeyView<'a>,
     is_held: bool,
     now: TimestampMs,
     shown: Option<Kind>,
@@ -142,7 +142,7 @@ struct Subject<'a> {
 impl<'a> Subject<'a> {
     fn new(key: &'a Key, view: View<'a>, now: TimestampMs) -> Self {
         static NOTHING: OnceLock<KeyState> = OnceLock::new();
-        let state = view.state.unwrap_or_else(|| NOTHING.get_or_init(KeyState::default));
+        let state = view.state.unwrap_or_else(|| NOTHING.get_or_init(KeyState::default).view());
         Self { key, state, is_held: view.is_held, now, shown: state.shown(now) }
     }
 
@@ -152,9 +152,9 @@ impl<'a> Subject<'a> {
     }
 
     /// An element that a reader sees.
-    fn element_present(&self, id: &ElementId) -> Result<Option<&'a Element>, CommandError> {
+    fn element_present(&self, id: &ElementId) -> Result<Option<Element>, CommandError> {
         self.expect(id.kind())?;
-        Ok(self.shown.and_then(|_| self.state.element(id)).filter(|element| element.is_present()))
+        Ok(self.shown.and_then(|_| self.state.element(id)).filter(Element::is_present))
     }
 
     fn count(&self, kind: Kind) -> Result<Prepared, CommandError> {
@@ -168,7 +168,7 @@ impl<'a> Subject<'a> {
         let mut ids: Vec<ElementId> = names.iter().map(|name| ElementId::of(kind, name.clone())).collect();
         ids.sort();
         ids.dedup();
-        ids.retain(|id| self.shown.is_some() && self.state.element(id).is_some_and(Element::is_present));
+        ids.retain(|id| self.shown.is_some() && self.state.element(id).is_some_and(|element| element.is_present()));
         let reply = Reply::count(ids.len());
         let effects = ids.into_iter().map(|id| self.write(id, None)).collect();
         Ok(self.done(reply, effects))
@@ -186,7 +186,7 @@ impl<'a> Subject<'a> {
     }
 
     fn is_expired(&self) -> bool {
-        self.state.header().deadline.is_past(self.now)
+        self.state.deadline().is_past(self.now)
     }
 
     /// What goes before a write so that it starts afresh: a write at or after the deadline is an observed wipe of what the
@@ -196,7 +196,7 @@ impl<'a> Subject<'a> {
         if self.is_expired() {
             effects.push(self.state.seen_whole());
         }
-        if self.shown.is_none() && self.state.header().deadline.at().is_some() {
+        if self.shown.is_none() && self.state.deadline().at().is_some() {
             effects.push(Effect::Deadline(DeadlineChange::Open(None)));
         }
         effects
@@ -262,7 +262,7 @@ mod tests {
         }
 
         fn prepare_as(&self, line: &str, now: TimestampMs, is_held: bool) -> Result<Prepared, CommandError> {
-            prepare(&command(line), |_| View { state: Some(&self.state), is_held }, now)
+            prepare(&command(line), |_| View { state: Some(self.state.view()), is_held }, now)
         }
 
         fn prepare(&self, line: &str, now: TimestampMs) -> Result<Prepared, CommandError> {
@@ -298,7 +298,7 @@ mod tests {
         let node = Node::after(&["SET k 5"]);
         let empty = Node::default();
         for line in ["GET k", "DEL missing", "EXPIRE k 10 XX", "PERSIST k", "TTL k", "EXISTS k k", "PING", "ECHO m"] {
-            let view = |key: &Key| View { state: (key == &self::key()).then_some(&node.state), is_held: true };
+            let view = |key: &Key| View { state: (key == &self::key()).then_some(node.state.view()), is_held: true };
             assert_eq!(prepare(&command(line), view, NOW).unwrap().operations, [], "{line}");
         }
         for line in [
@@ -334,8 +334,10 @@ mod tests {
     #[test]
     fn del_wipes_each_key_once_and_counts_what_was_there() {
         let node = Node::after(&["SADD k m"]);
-        let view =
-            |key: &Key| View { state: (key != &Key::new("missing").unwrap()).then_some(&node.state), is_held: true };
+        let view = |key: &Key| View {
+            state: (key != &Key::new("missing").unwrap()).then_some(node.state.view()),
+            is_held: true,
+        };
         let prepared = prepare(&command("DEL k other k missing"), view, NOW).unwrap();
         assert_eq!(prepared.reply, Reply::Int(2));
         assert_eq!(

@@ -26,7 +26,7 @@ pub(super) fn set(key: Subject<'_>, value: &Bytes, expiry: Expiry) -> Result<Pre
     } else {
         key.write(ElementId::String, Some(NewBase::Bytes(value.clone())))
     });
-    let deadline = key.state.header().deadline.at();
+    let deadline = key.state.deadline().at();
     let keeps = matches!(expiry, Expiry::Keep) && !key.is_expired() && key.shown.is_some();
     if !keeps {
         // A deadline that this node cannot know of, or a later one that it does, gives way only to a new epoch.
@@ -43,7 +43,7 @@ pub(super) fn set(key: Subject<'_>, value: &Bytes, expiry: Expiry) -> Result<Pre
 
 pub(super) fn value(key: &Subject<'_>) -> Result<Prepared, CommandError> {
     let element = key.element_present(&ElementId::String)?;
-    Ok(Reply::from(element.and_then(crate::state::Element::value)).into())
+    Ok(Reply::from(element.as_ref().and_then(crate::state::Element::value)).into())
 }
 
 pub(super) fn increment(key: Subject<'_>, by: i64) -> Result<Prepared, CommandError> {

@@ -221,9 +221,9 @@ impl Hub {
 /// A hub keeps an expired key a little longer than the origin does, so that a blind write afterwards meets the same
 /// nothing at both.
 fn forget_at(entry: &super::Entry) -> Option<TimestampMs> {
-    entry.state.header().deadline.at().map(|at| at.plus_ms(EXPIRY_GRACE_MS.saturating_mul(2)))
+    entry.state.deadline().at().map(|at| at.plus_ms(EXPIRY_GRACE_MS.saturating_mul(2)))
 }
 
 fn element_ids(entry: &super::Entry) -> Vec<crate::state::ElementId> {
-    entry.state.elements().map(|(id, _)| id.clone()).collect()
+    entry.state.elements().into_iter().map(|(id, _)| id).collect()
 }

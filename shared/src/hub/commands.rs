@@ -121,7 +121,7 @@ impl Hub {
         }
         let view = |key: &Key| {
             let entry = self.keys.get(key);
-            View { state: entry.map(|entry| &entry.state), is_held: entry.is_some_and(|entry| entry.is_held) }
+            View { state: entry.map(|entry| entry.state.view()), is_held: entry.is_some_and(|entry| entry.is_held) }
         };
         let prepared = exec::prepare(command, view, now)?;
         for operation in &prepared.operations {

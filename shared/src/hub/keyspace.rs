@@ -43,7 +43,7 @@ impl Entry {
 
     /// The key goes to the origin as it is.
     pub(super) fn note_sent(&mut self) {
-        self.told_end = self.state.header().deadline.at();
+        self.told_end = self.state.deadline().at();
     }
 
     /// What was on its way has arrived.
@@ -53,7 +53,7 @@ impl Entry {
 
     /// The origin went back, or this hub forgot what it told: by which deadline the origin goes is not known.
     pub(super) fn doubt_origin_end(&mut self) {
-        self.origin_end = self.state.header().deadline.at().map(|_| TimestampMs(0));
+        self.origin_end = self.state.deadline().at().map(|_| TimestampMs(0));
     }
 
     /// Whether the origin may have forgotten what it had of the key, so that changes alone would not restore it. Early
@@ -65,7 +65,7 @@ impl Entry {
     /// Whether the key here is the rest of one that the origin has forgotten: long expired, under a deadline that the
     /// origin does not know any more.
     pub(super) fn is_left_over(&self, at_origin: Deadline, now: TimestampMs) -> bool {
-        let own = self.state.header().deadline;
+        let own = self.state.deadline();
         own.at().is_some_and(|at| at.plus_ms(EXPIRY_GRACE_MS) <= now) && at_origin < own
     }
 

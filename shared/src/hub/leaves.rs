@@ -262,7 +262,7 @@ impl Hub {
         if touched.header {
             self.dirty.insert(RowId::Key(key.clone()));
         }
-        for id in touched.elements.keys() {
+        for (id, _) in &touched.elements {
             self.dirty.insert(RowId::Element(key.clone(), id.clone()));
         }
         self.shown.entry(key.clone()).or_default().extend(touched);
@@ -278,8 +278,8 @@ impl Hub {
                 if !socket.subscriptions.contains(&key) {
                     continue;
                 }
-                let ctx = || entry.state.header().ctx.clone();
-                let delta = delta.get_or_insert_with(|| entry.state.to_delta(ctx(), touched.elements.keys()));
+                let ctx = || entry.state.ctx();
+                let delta = delta.get_or_insert_with(|| entry.state.to_delta(ctx(), touched.ids()));
                 let push = socket.push(&key, delta.clone(), entry.is_held, &self.sessions);
                 self.effects.push(HubEffect::ToLeaf(*connection, push));
             }

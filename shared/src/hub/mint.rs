@@ -186,13 +186,13 @@ fn observe_session(
     let mut anew = Vec::new();
     let mut extend_cuts = |id: &ElementId, cuts: SeenCuts| -> SeenCuts {
         let added = session.adds_of(key, id);
-        match (cuts, state.element(id).map(|element| &element.sum)) {
+        match (cuts, state.element(id).map(|element| element.sum)) {
             (SeenCuts::Int(cuts), Some(Sum::Int(num))) => {
                 let amounts = added.filter_map(|add| match add.by {
                     Increment::Int(by) => Some((add.no, by)),
                     Increment::Float(_) => None,
                 });
-                let (cuts, unseen) = extend_cut(cuts, num, own, amounts);
+                let (cuts, unseen) = extend_cut(cuts, &num, own, amounts);
                 anew.extend(unseen.map(|by| Effect::Add { element: id.clone(), by: Increment::Int(by) }));
                 SeenCuts::Int(cuts)
             }
@@ -201,7 +201,7 @@ fn observe_session(
                     Increment::Float(by) => Some((add.no, by)),
                     Increment::Int(_) => None,
                 });
-                let (cuts, unseen) = extend_cut(cuts, num, own, amounts);
+                let (cuts, unseen) = extend_cut(cuts, &num, own, amounts);
                 anew.extend(unseen.map(|by| Effect::Add { element: id.clone(), by: Increment::Float(by) }));
                 SeenCuts::Float(cuts)
             }
@@ -211,7 +211,8 @@ fn observe_session(
     let observed = match effect {
         Effect::Write { element, base, seen, cuts } => {
             let mut seen = seen.clone();
-            let dots = state.element(element).into_iter().flat_map(|element| element.base.dots());
+            let present = state.element(element);
+            let dots = present.iter().flat_map(|element| element.base.dots());
             seen.extend(dots.filter(|dot| dot.replica == own && session.minted(dot.no)));
             seen.sort();
             seen.dedup();

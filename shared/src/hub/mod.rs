@@ -30,7 +30,7 @@ use crate::{
     hlc::Clock,
     id::{Key, No, ReplicaId, SessionId, TimestampMs},
     slot::Slot,
-    state::Touched,
+    state::{KeyView, Touched},
 };
 use acknowledge::SlotState;
 use bytes::Bytes;
@@ -128,8 +128,8 @@ impl Hub {
     }
 
     /// A key's state as this hub has it.
-    pub fn key(&self, key: &Key) -> Option<&crate::state::KeyState> {
-        self.keys.get(key).map(|entry| &entry.state)
+    pub fn key(&self, key: &Key) -> Option<KeyView<'_>> {
+        self.keys.get(key).map(|entry| entry.state.view())
     }
 
     /// The keys that this hub has anything of.

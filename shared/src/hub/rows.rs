@@ -114,7 +114,7 @@ impl Hub {
             if entry.header_no > committed {
                 entry.doubt_origin_end();
             } else {
-                entry.note_origin_end(entry.state.header().deadline.at());
+                entry.note_origin_end(entry.state.deadline().at());
             }
             let changed = entry.changes.values().map(|change| change.no).max();
             if entry.is_held {
@@ -146,12 +146,12 @@ impl Hub {
             })),
             RowId::Slot(slot) => self.slots.get(slot).map(to_body),
             RowId::Key(key) => self.keys.get(key).map(|entry| {
-                let header = entry.state.header().clone();
+                let header = entry.state.header();
                 to_body(&KeyRow { header, header_no: entry.header_no, is_held: entry.is_held })
             }),
             RowId::Element(key, id) => {
                 let entry = self.keys.get(key)?;
-                let element = entry.state.element(id).cloned();
+                let element = entry.state.element(id);
                 let change = entry.changes.get(id).cloned();
                 (element.is_some() || change.is_some()).then(|| to_body(&ElementRow { element, change }))
             }

@@ -79,7 +79,8 @@ fn deltas_since(entry: &Entry, own: ReplicaId, from: No, to: No) -> Vec<KeyDelta
         .map(|(at, ids)| {
             let mut ctx = Ctx::new();
             for id in &ids {
-                let alive = entry.state.element(id).into_iter().flat_map(|element| element.base.dots());
+                let element = entry.state.element(id);
+                let alive = element.iter().flat_map(|element| element.base.dots());
                 let dead = entry.changes.get(*id).into_iter().flat_map(|change| change.dead.iter().copied());
                 for dot in alive.chain(dead) {
                     ctx.insert(dot);

@@ -176,8 +176,10 @@ impl Leaf {
         if command.is_write() && self.pending.len() >= PENDING_OPERATIONS_MAX {
             return Err(CommandError::TooManyPending);
         }
-        let view =
-            |key: &Key| View { state: self.key(key), is_held: self.base.get(key).is_some_and(|base| base.is_held) };
+        let view = |key: &Key| View {
+            state: self.key(key).map(KeyState::view),
+            is_held: self.base.get(key).is_some_and(|base| base.is_held),
+        };
         let hub_now = now.plus_ms(self.offset_ms);
         let prepared = exec::prepare(&command, view, hub_now)?;
         for operation in prepared.operations {
@@ -378,7 +380,7 @@ impl Leaf {
             let is_subscribed = self.subscriptions.contains(pending.key());
             let base = self.base.get(pending.key());
             let last = Dot { replica, no: through };
-            let is_shown = after == through || base.is_some_and(|base| base.state.header().ctx.contains(last));
+            let is_shown = after == through || base.is_some_and(|base| base.state.ctx().contains(last));
             if is_subscribed && !is_shown {
                 at = at.saturating_add(1);
                 continue;
@@ -488,7 +490,7 @@ impl Leaf {
 /// Whether the key is the rest of one that the hub has forgotten: long expired, under a deadline that the hub does not know
 /// any more.
 fn is_left_over(state: &KeyState, delta: &KeyDelta, now: TimestampMs) -> bool {
-    let own = state.header().deadline;
+    let own = state.deadline();
     own.at().is_some_and(|at| at.plus_ms(EXPIRY_GRACE_MS) <= now) && delta.header.deadline < own
 }
 
@@ -514,7 +516,7 @@ mod tests {
         let effect = Effect::Write { element: element.clone(), base, seen, cuts };
         let dot = Dot { replica: ReplicaId::from_bits(1 << 16), no: No(no) };
         let _ = state.apply(&effect, Mint { dot, hlc: Hlc::from_bits(no) });
-        state.to_delta(state.header().ctx.clone(), [&element])
+        state.to_delta(state.ctx(), [&element])
     }
 
     #[test]

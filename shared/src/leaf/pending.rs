@@ -109,7 +109,8 @@ impl Observed<'_> {
             match effect {
                 Effect::Write { element, seen, cuts, .. } => {
                     if seen.iter().any(|dot| self.earlier.is_local(dot)) {
-                        let dots = self.base.element(element).into_iter().flat_map(|element| element.base.dots());
+                        let element = self.base.element(element);
+                        let dots = element.iter().flat_map(|element| element.base.dots());
                         let is_its =
                             |dot: &Dot| dot.replica == self.hub && self.after < dot.no && dot.no <= self.through;
                         seen.extend(dots.filter(is_its));

@@ -250,7 +250,7 @@ fn join(
         draft.before.note(state, id);
     }
     if delta.complete || !state.header().wipe.covers(&delta.header.wipe) {
-        let ids: Vec<ElementId> = state.elements().map(|(id, _)| id.clone()).collect();
+        let ids: Vec<ElementId> = state.elements().into_iter().map(|(id, _)| id).collect();
         ids.iter().for_each(|id| draft.before.note(state, id));
     }
     // The marker vouches for all of the hub's numbers before: none of them concerns this key but those recorded.
@@ -263,13 +263,13 @@ fn join(
         // Also what the hub lists and is not here: other hubs may have it, from a history that a failover undid.
         draft.touched.extend(delta.elements.iter().map(|(id, _)| id.clone()));
     }
-    draft.touched.extend(touched.elements.into_keys());
+    draft.touched.extend(touched.elements.into_iter().map(|(id, _)| id));
     None
 }
 
 /// Whether the key had expired before the delta's hub wrote to it, which did not know of the deadline.
 fn is_written_after_expiry(state: &KeyState, delta: &KeyDelta, now: TimestampMs) -> bool {
-    let deadline = state.header().deadline;
+    let deadline = state.deadline();
     let Some(ended) = deadline.at().filter(|at| *at <= now) else { return false };
     // Also one that moved the deadline out while the key lived there.
     let knew = delta.header.deadline > deadline;
@@ -289,13 +289,13 @@ fn start_afresh(
 ) {
     let (Some(cached), Some(draft)) = (work.cache.get_mut(key), drafts.get_mut(key)) else { return };
     let state = &mut cached.key.state;
-    let ids: Vec<ElementId> = state.elements().map(|(id, _)| id.clone()).collect();
+    let ids: Vec<ElementId> = state.elements().into_iter().map(|(id, _)| id).collect();
     ids.iter().for_each(|id| draft.before.note(state, id));
     let effects = [state.seen_whole(), Effect::Deadline(DeadlineChange::Open(*deadline))];
     for effect in effects {
         *no = no.next();
         let mint = Mint { dot: Dot { replica: own, no: *no }, hlc: clock.tick(now) };
-        draft.touched.extend(state.apply(&effect, mint).elements.into_keys());
+        draft.touched.extend(state.apply(&effect, mint).elements.into_iter().map(|(id, _)| id));
     }
     draft.is_changed = true;
     draft.by.insert(own);
@@ -325,7 +325,7 @@ fn key_commit(work: &mut SlotWork, key: &Key, draft: &Draft, seq: u64, now: Time
         forget: false,
         put,
         delete,
-        expire_at: state.header().deadline.at().map(|at| at.plus_ms(EXPIRY_GRACE_MS)),
+        expire_at: state.deadline().at().map(|at| at.plus_ms(EXPIRY_GRACE_MS)),
         plain,
     }
 }

@@ -76,7 +76,7 @@ impl StoredKey {
 
     /// Notes that an element changed at `seq`, and gives its field.
     pub(super) fn touch(&mut self, id: &ElementId, seq: u64) -> (Bytes, Bytes) {
-        let element = self.state.element(id).cloned();
+        let element = self.state.element(id);
         self.tombstones.remove(id);
         if element.is_none() {
             self.tombstones.insert(id.clone());

@@ -34,7 +34,7 @@ impl Before {
         Self {
             shown: state.shown(now),
             stored: state.stored_kind(),
-            deadline: state.header().deadline.at(),
+            deadline: state.deadline().at(),
             elements: BTreeMap::new(),
         }
     }
@@ -66,7 +66,7 @@ impl Before {
             return Plain { expected: Expected::AbsentOr(before), commands: whole(&key, after, shown) };
         }
         let mut commands = self.changes(&key, after, shown);
-        let deadline = after.header().deadline.at();
+        let deadline = after.deadline().at();
         if deadline != self.deadline {
             commands.push(expiry(&key, deadline));
         }
@@ -95,7 +95,13 @@ impl Before {
 }
 
 fn seen(state: &KeyState, id: &ElementId) -> Seen {
-    let Some(element) = state.element(id).filter(|element| element.is_present()) else { return Seen::Absent };
+    state.element(id).map_or(Seen::Absent, |element| seen_of(id, &element))
+}
+
+fn seen_of(id: &ElementId, element: &Element) -> Seen {
+    if !element.is_present() {
+        return Seen::Absent;
+    }
     match id {
         ElementId::Member(_) => Seen::Member,
         ElementId::String | ElementId::Field(_) => element.value().map_or(Seen::Absent, Seen::Bytes),
@@ -107,14 +113,14 @@ fn seen(state: &KeyState, id: &ElementId) -> Seen {
 fn whole(key: &Bytes, state: &KeyState, kind: Kind) -> Vec<Vec<Bytes>> {
     let mut commands = vec![vec![Bytes::from_static(b"UNLINK"), key.clone()]];
     if kind == Kind::String {
-        let value = state.element(&ElementId::String).and_then(Element::value).unwrap_or_default();
+        let value = state.element(&ElementId::String).as_ref().and_then(Element::value).unwrap_or_default();
         commands.push(vec![Bytes::from_static(b"SET"), key.clone(), value]);
     } else {
-        let present = state.elements_of(kind).filter(|(_, element)| element.is_present());
-        let all: Vec<Bytes> = present.flat_map(|(id, _)| arguments(id, &seen(state, id))).collect();
+        let present = state.elements_of(kind).into_iter().filter(|(_, element)| element.is_present());
+        let all: Vec<Bytes> = present.flat_map(|(id, element)| arguments(&id, &seen_of(&id, &element))).collect();
         commands.extend(batches(add_name(kind), key, &all, arguments_per_element(kind)));
     }
-    if let Some(at) = state.header().deadline.at() {
+    if let Some(at) = state.deadline().at() {
         commands.push(expiry(key, Some(at)));
     }
     commands

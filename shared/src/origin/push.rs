@@ -39,7 +39,7 @@ impl SlotWork {
             return state.to_complete_delta();
         }
         let changed: BTreeSet<ElementId> = cached.key.changed_after(seq);
-        state.to_delta(state.header().ctx.clone(), &changed)
+        state.to_delta(state.ctx(), &changed)
     }
 }
 

@@ -284,7 +284,7 @@ impl Origin {
                 continue;
             }
             let gone = work.cache.iter().filter(|(_, cached)| {
-                let deadline = cached.key.state.header().deadline.at();
+                let deadline = cached.key.state.deadline().at();
                 deadline.is_some_and(|at| at.plus_ms(EXPIRY_GRACE_MS) <= now)
             });
             let gone: Vec<Key> = gone.map(|(key, _)| key.clone()).collect();

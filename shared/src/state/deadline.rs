@@ -29,6 +29,10 @@ impl Deadline {
         std::mem::replace(self, winner) != winner
     }
 
+    pub(super) fn of(epoch: Option<Stamp>, at: Option<TimestampMs>) -> Self {
+        Self { epoch, at }
+    }
+
     /// Whether the key has ended at `now`.
     pub fn is_past(&self, now: TimestampMs) -> bool {
         self.at.is_some_and(|at| at <= now)

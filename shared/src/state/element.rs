@@ -71,6 +71,14 @@ impl ElementId {
         }
     }
 
+    /// The bytes of the element's own name; empty for the string.
+    pub fn name_bytes(&self) -> &[u8] {
+        match self {
+            Self::String => &[],
+            Self::Member(name) | Self::Field(name) | Self::Ranked(name) => name,
+        }
+    }
+
     /// The element of `kind` with this name; a string ignores it.
     pub fn of(kind: Kind, name: Bytes) -> Self {
         match kind {

@@ -115,12 +115,16 @@ fn run(steps: &[Step]) -> [KeyState; 3] {
 
 fn assert_counts_agree(state: &KeyState) {
     for kind in Kind::ALL {
-        assert_eq!(state.count(kind), state.elements_of(kind).filter(|(_, e)| e.is_present()).count());
+        assert_eq!(state.count(kind), state.elements_of(kind).iter().filter(|(_, e)| e.is_present()).count());
     }
     let mut ranked: Vec<_> =
-        state.elements_of(Kind::Board).filter_map(|(id, e)| Some((e.score()?, id.name()))).collect();
+        state.elements_of(Kind::Board).into_iter().filter_map(|(id, e)| Some((e.score()?, id.name()))).collect();
     ranked.sort_by(|a, b| a.0.total_cmp(&b.0).then_with(|| a.1.cmp(&b.1)));
-    assert_eq!(state.ranks().iter().map(|(m, s)| (s, m.clone())).collect::<Vec<_>>(), ranked);
+    assert_eq!(state.board().len() as usize, ranked.len());
+    assert_eq!(state.board().range(0, u32::MAX).map(|(m, s)| (s, m)).collect::<Vec<_>>(), ranked);
+    for (rank, (score, member)) in ranked.iter().enumerate() {
+        assert_eq!(state.board().rank(*score, member) as usize, rank);
+    }
 }
 
 proptest! {

@@ -3,26 +3,35 @@
 //! A key is a small [`Header`] and [`Element`]s; its delta carries the touched elements only. The one merge is
 //! [`KeyState::join`]; storage, wire and views are elsewhere.
 
+mod board;
 mod causal;
+mod collection;
 mod crdts;
 mod ctx;
 mod deadline;
 mod effect;
 mod element;
 mod key;
+mod key_state;
 mod num;
-mod ranks;
+mod pack;
+mod packed;
 mod revocation;
+mod view;
 
+pub use board::Board;
 pub use causal::Causal;
 pub use ctx::{Ctx, Intervals};
 pub use deadline::Deadline;
 pub use effect::{DeadlineChange, Effect, NewBase, Operation};
 pub use element::{Base, Element, ElementId, Increment, Kind, NotAnInteger, SeenCuts, Sum, is_score, parse_integer};
-pub use key::{Claims, Header, KeyDelta, KeyState, Mint, Touched};
+pub use key::{Claims, Header, KeyDelta, Mint, Touched};
+pub use key_state::KeyState;
 pub use num::{Amount, Cut, Entry, Num, Part, SeenCut};
-pub use ranks::Ranks;
 pub use revocation::{Revocation, Revocations};
+pub use view::KeyView;
+
+pub(crate) use packed::{Open, PackedKey};
 
 #[cfg(test)]
 mod laws;

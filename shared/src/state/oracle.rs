@@ -56,12 +56,12 @@ impl Ours {
     }
 
     fn members(&self) -> BTreeSet<u8> {
-        let present = self.state.elements_of(Kind::Set).filter(|(_, element)| element.is_present());
+        let present = self.state.elements_of(Kind::Set).into_iter().filter(|(_, element)| element.is_present());
         present.map(|(id, _)| id.name()[0]).collect()
     }
 
     fn counter(&self) -> i128 {
-        let value = self.state.element(&ElementId::String).map_or(Ok(0), super::Element::integer);
+        let value = self.state.element(&ElementId::String).map_or(Ok(0), |element| element.integer());
         value.expect("a key that was only incremented is an integer").into()
     }
 }

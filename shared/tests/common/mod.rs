@@ -281,21 +281,21 @@ impl World {
         let companion = self.store.companion(&key, self.now);
         let origin = companion.map(|c| key_state(c).expect("a companion that the origin wrote decodes"));
         let origin = origin.unwrap_or_default();
-        let expected = text::view(&origin, self.now);
+        let expected = text::view(origin.view(), self.now);
         for (at, node) in self.hubs.iter().enumerate().filter(|(_, node)| node.link.is_some()) {
             let Some(state) = node.hub.key(&key) else { continue };
             assert_eq!(text::view(state, self.now), expected, "{name} at hub {at} against the origin");
         }
         for (at, node) in self.leaves.iter().enumerate().filter(|(_, node)| node.socket.is_some()) {
             let Some(state) = node.leaf.key(&key) else { continue };
-            assert_eq!(text::view(state, self.now), expected, "{name} at leaf {at} against the origin");
+            assert_eq!(text::view(state.view(), self.now), expected, "{name} at leaf {at} against the origin");
         }
         assert_eq!(self.store.plain_view(&key, self.now), expected, "{name} as a plain client sees it");
     }
 
     /// A key's state at a hub.
     pub fn state(&self, hub: usize, name: &str) -> KeyState {
-        self.hubs[hub].hub.key(&key(name)).cloned().unwrap_or_default()
+        self.hubs[hub].hub.key(&key(name)).map(KeyState::from).unwrap_or_default()
     }
 
     /// A hub's machine.

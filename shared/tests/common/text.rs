@@ -4,7 +4,7 @@ use bytes::Bytes;
 use headwater::{
     command::{CommandError, Reply, format_score},
     id::TimestampMs,
-    state::{Element, KeyState, Kind},
+    state::{Element, KeyView, Kind},
 };
 use std::{collections::BTreeMap, fmt};
 
@@ -72,15 +72,15 @@ impl fmt::Debug for PlainKind {
 }
 
 /// What a state shows at `now`.
-pub fn view(state: &KeyState, now: TimestampMs) -> Option<PlainView> {
+pub fn view(state: KeyView<'_>, now: TimestampMs) -> Option<PlainView> {
     let kind = state.shown(now)?;
-    let present = state.elements_of(kind).filter(|(_, element)| element.is_present());
+    let present = state.elements_of(kind).into_iter().filter(|(_, element)| element.is_present());
     let value = |element: &Element| match kind {
         Kind::Set => Some(Bytes::new()),
         Kind::String | Kind::Hash => element.value(),
         Kind::Board => element.score().map(format_score),
     };
-    let elements = present.filter_map(|(id, element)| Some((id.name(), value(element)?))).collect();
+    let elements = present.filter_map(|(id, element)| Some((id.name(), value(&element)?))).collect();
     Some(PlainView { kind: PlainKind(kind), deadline: state.header().deadline.at(), elements })
 }
 

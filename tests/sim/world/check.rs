@@ -1,6 +1,7 @@
 //! The end: every node against the accounts, against each other, and against its own rows.
 
 use super::*;
+use headwater::state::KeyState;
 
 impl World {
     pub(super) fn check(&mut self) {
@@ -15,7 +16,7 @@ impl World {
                 self.store.companion(&key, now).map(|c| headwater::origin::key_state(c).expect("companions decode"));
             origin.insert(key, state.unwrap_or_default());
         }
-        for difference in self.ledger.audit(|key| origin.get(key)) {
+        for difference in self.ledger.audit(|key| origin.get(key).map(KeyState::view)) {
             wrong.push(format!("origin: {difference}"));
         }
         for (index, node) in self.hubs.iter().enumerate() {
@@ -24,9 +25,9 @@ impl World {
                 wrong.push(format!("hub {index}: {difference}"));
             }
             for (key, at_origin) in &origin {
-                let empty = headwater::state::KeyState::default();
-                let at_hub = hub.key(key).unwrap_or(&empty);
-                crate::compare::states(&format!("hub {index} {key}"), at_hub, at_origin, now, &mut wrong);
+                let empty = KeyState::default();
+                let at_hub = hub.key(key).unwrap_or(empty.view());
+                crate::compare::states(&format!("hub {index} {key}"), at_hub, at_origin.view(), now, &mut wrong);
             }
             // What is persisted is what is in memory.
             let rows = node.rows.iter().map(|(id, body)| (RowId::from_bytes(id).expect("row ids parse"), body.clone()));
@@ -42,12 +43,12 @@ impl World {
             }
         }
         for (index, leaf) in self.leaves.iter().enumerate() {
-            for difference in self.ledger.audit(|key| leaf.machine.key(key)) {
+            for difference in self.ledger.audit(|key| leaf.machine.key(key).map(KeyState::view)) {
                 wrong.push(format!("leaf {index}: {difference}"));
             }
         }
         for (key, state) in &origin {
-            crate::compare::plain(key, state, self.store.plain(key, now), now, &mut wrong);
+            crate::compare::plain(key, state.view(), self.store.plain(key, now), now, &mut wrong);
         }
         self.violations = wrong;
     }

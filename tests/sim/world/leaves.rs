@@ -79,7 +79,7 @@ impl World {
             let open = |element: &headwater::state::Element| {
                 element.sum.dots().iter().any(|dot| dot.replica == ReplicaId::LEAF)
             };
-            if state.is_some_and(|state| state.elements().any(|(_, element)| open(element))) {
+            if state.is_some_and(|state| state.elements().iter().any(|(_, element)| open(element))) {
                 self.ledger.soften(key);
             }
         }

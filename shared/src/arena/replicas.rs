@@ -1,0 +1,47 @@
+//! Replicas by small numbers, so that a dot in memory costs a few bytes.
+//!
+//! Numbers are given in the order of first sight and never leave the process: order and bytes elsewhere go by the identity.
+
+use crate::id::ReplicaId;
+use std::collections::BTreeMap;
+
+/// The replicas seen so far.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Replicas {
+    ids: Vec<ReplicaId>,
+    numbers: BTreeMap<ReplicaId, u32>,
+}
+
+impl Replicas {
+    /// Few replicas are found sooner by looking at each.
+    const LINEAR_MAX: usize = 8;
+
+    /// The replica's number; its first sight gives it one.
+    pub(crate) fn intern(&mut self, id: ReplicaId) -> u32 {
+        if let Some(number) = self.number(id) {
+            return number;
+        }
+        let number = u32::try_from(self.ids.len()).expect("fewer than 2^32 replicas fit into memory");
+        self.ids.push(id);
+        self.numbers.insert(id, number);
+        number
+    }
+
+    /// The replica that has this number.
+    pub(crate) fn id(&self, number: u32) -> ReplicaId {
+        self.ids.get(number as usize).copied().expect("numbers in memory were given by intern")
+    }
+
+    /// The bytes that the table has allocated, a tree's node taken as twice its entries.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        let tree = self.numbers.len().saturating_mul(2 * size_of::<(ReplicaId, u32)>());
+        self.ids.capacity().saturating_mul(size_of::<ReplicaId>()).saturating_add(tree)
+    }
+
+    fn number(&self, id: ReplicaId) -> Option<u32> {
+        if self.ids.len() <= Self::LINEAR_MAX {
+            return self.ids.iter().position(|own| *own == id).and_then(|at| u32::try_from(at).ok());
+        }
+        self.numbers.get(&id).copied()
+    }
+}

@@ -1,0 +1,55 @@
+//! A board's members in score order, ties by member bytes, as Redis orders a sorted set.
+
+use super::pack;
+use crate::{
+    arena::{Arena, Block},
+    rank_tree::{RankTree, Score},
+};
+use bytes::Bytes;
+
+/// The order of a board's members, for a reader.
+#[derive(Clone, Copy)]
+pub struct Board<'a> {
+    arena: &'a Arena,
+    ranks: Option<&'a RankTree>,
+}
+
+impl<'a> Board<'a> {
+    pub(super) fn new(arena: &'a Arena, ranks: Option<&'a RankTree>) -> Self {
+        Self { arena, ranks }
+    }
+
+    /// How many members there are.
+    pub fn len(&self) -> u32 {
+        self.ranks.map_or(0, RankTree::len)
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// How many members come before this one. Logarithmic.
+    pub fn rank(&self, score: f64, member: &[u8]) -> u32 {
+        let ties = |id| pack::name(self.arena, Block(id)).cmp(member);
+        self.ranks.map_or(0, |ranks| ranks.rank(Score::new(score), ties))
+    }
+
+    /// How many members have a score below this. Logarithmic.
+    pub fn below(&self, score: f64) -> u32 {
+        self.ranks.map_or(0, |ranks| ranks.lower_bound(Score::new(score)))
+    }
+
+    /// How many members have this score or one below. Logarithmic.
+    pub fn up_to(&self, score: f64) -> u32 {
+        self.ranks.map_or(0, |ranks| ranks.upper_bound(Score::new(score)))
+    }
+
+    /// The members from the rank `from` up to, not including, `until`, the lowest score first. Logarithmic, and linear in
+    /// what is taken.
+    pub fn range(&self, from: u32, until: u32) -> impl DoubleEndedIterator<Item = (Bytes, f64)> + 'a {
+        let arena = self.arena;
+        let members = self.ranks.into_iter().flat_map(move |ranks| ranks.range(from..until));
+        members.map(move |(score, id)| (Bytes::copy_from_slice(pack::name(arena, Block(id))), score.value()))
+    }
+}

@@ -1,0 +1,140 @@
+//! Headers and elements as packed bytes in an arena.
+//!
+//! A representation in memory only: replicas are the arena's small numbers, and large values stand beside. What is stored
+//! or sent has a form of its own. Packing what was unpacked gives the same bytes, so states compare by what they unpack to.
+
+mod read;
+mod write;
+
+pub(super) use read::{Reader, skip_values};
+pub(super) use write::Writer;
+
+use super::{Element, Header, Kind};
+use crate::arena::{Arena, Block};
+
+/// Values longer than this stand beside the block that names them.
+const INLINE_BYTES_MAX: usize = 256;
+
+/// Times are counted from here, so that present ones take six bytes: the middle of November 2023.
+const EPOCH_MS: i64 = 1_700_000_000_000;
+
+/// The part of a key that is one block: what stands before it there, its header, and its string.
+#[derive(Clone, Debug)]
+pub(super) struct Scalar {
+    pub(super) header: Header,
+    pub(super) string: Element,
+}
+
+impl Default for Scalar {
+    fn default() -> Self {
+        Self { header: Header::default(), string: Element::empty(Kind::String) }
+    }
+}
+
+impl Scalar {
+    /// Unpacks what [`Scalar::store`] packed.
+    pub(super) fn load(arena: &Arena, block: Option<Block>) -> Self {
+        let Some(block) = block else { return Self::default() };
+        let mut reader = Reader::new(arena, arena.heap.read(block));
+        reader.name();
+        let (deadline, claims) = reader.front();
+        let string = reader.element(Kind::String);
+        let (ctx, wipe) = reader.contexts();
+        Self { header: Header { ctx, wipe, claims, deadline }, string }
+    }
+
+    /// Packs this in place of what `block` holds, behind the same name.
+    pub(super) fn store(&self, arena: &mut Arena, block: Option<Block>) -> Block {
+        let mut bytes = arena.take_scratch();
+        match block {
+            Some(block) => {
+                let old = arena.heap.read(block);
+                let name_length = Reader::new(arena, old).name_length();
+                bytes.extend_from_slice(old.get(..name_length).unwrap_or_default());
+                release_scalar(arena, block);
+            }
+            None => bytes.push(0),
+        }
+        let mut writer = Writer::new(arena, bytes);
+        writer.front(&self.header);
+        writer.element(&self.string);
+        writer.contexts(&self.header);
+        let bytes = writer.finish();
+        let block = match block {
+            Some(block) => arena.heap.replace(block, &bytes),
+            None => arena.heap.insert(&bytes),
+        };
+        arena.put_scratch(bytes);
+        block
+    }
+}
+
+/// A block for a key of this name with nothing recorded.
+pub(super) fn named(arena: &mut Arena, name: &[u8]) -> Block {
+    let mut writer = Writer::new(arena, Vec::new());
+    writer.name(name);
+    let empty = Scalar::default();
+    writer.front(&empty.header);
+    writer.element(&empty.string);
+    writer.contexts(&empty.header);
+    let bytes = writer.finish();
+    arena.heap.insert(&bytes)
+}
+
+/// The name before a packed header or element.
+pub(super) fn name(arena: &Arena, block: Block) -> &[u8] {
+    Reader::new(arena, arena.heap.read(block)).name()
+}
+
+/// Unpacks an element of a collection.
+pub(super) fn load_element(arena: &Arena, block: Block, kind: Kind) -> Element {
+    let mut reader = Reader::new(arena, arena.heap.read(block));
+    reader.name();
+    reader.element(kind)
+}
+
+/// Packs an element of a collection, in place of what `block` holds. If it moves, the block left behind still bears the
+/// name, and is the caller's to remove.
+pub(super) fn store_element(arena: &mut Arena, block: Option<Block>, name: &[u8], element: &Element) -> Block {
+    if let Some(block) = block {
+        release_element(arena, block);
+    }
+    let bytes = arena.take_scratch();
+    let mut writer = Writer::new(arena, bytes);
+    writer.name(name);
+    writer.element(element);
+    let bytes = writer.finish();
+    let block = match block {
+        Some(block) if arena.heap.rewrite(block, &bytes) => block,
+        _ => arena.heap.insert(&bytes),
+    };
+    arena.put_scratch(bytes);
+    block
+}
+
+/// Frees an element's block and the values beside it.
+pub(super) fn drop_element(arena: &mut Arena, block: Block) {
+    release_element(arena, block);
+    arena.heap.remove(block);
+}
+
+/// Frees a key's block and the values beside it.
+pub(super) fn drop_scalar(arena: &mut Arena, block: Block) {
+    release_scalar(arena, block);
+    arena.heap.remove(block);
+}
+
+fn release_element(arena: &mut Arena, block: Block) {
+    let mut reader = Reader::new(arena, arena.heap.read(block));
+    reader.name();
+    let places = skip_values(reader, Kind::Hash);
+    places.into_iter().for_each(|place| arena.values.remove(place));
+}
+
+fn release_scalar(arena: &mut Arena, block: Block) {
+    let mut reader = Reader::new(arena, arena.heap.read(block));
+    reader.name();
+    reader.front();
+    let places = skip_values(reader, Kind::String);
+    places.into_iter().for_each(|place| arena.values.remove(place));
+}

@@ -1,0 +1,250 @@
+//! Unpacking what [`super::write`] packed. The bytes are our own and never leave memory, so there is no error to report;
+//! a reader at the end of its bytes reads zeros.
+
+use super::EPOCH_MS;
+use crate::{
+    arena::Arena,
+    hlc::Hlc,
+    id::{Dot, No, ReplicaId, Stamp, TimestampMs},
+    state::{Amount, Base, Claims, Ctx, Cut, Deadline, Element, Entry, Intervals, Kind, Num, Part, Sum},
+};
+use bytes::Bytes;
+use smallvec::SmallVec;
+
+/// Reads packed values one after the other.
+pub(in crate::state) struct Reader<'a> {
+    arena: &'a Arena,
+    bytes: &'a [u8],
+}
+
+impl<'a> Reader<'a> {
+    pub(in crate::state) fn new(arena: &'a Arena, bytes: &'a [u8]) -> Self {
+        Self { arena, bytes }
+    }
+
+    /// The name at the front.
+    pub(in crate::state) fn name(&mut self) -> &'a [u8] {
+        let length = self.count();
+        self.take(length)
+    }
+
+    /// The bytes that the name and its length take.
+    pub(super) fn name_length(&mut self) -> usize {
+        let before = self.bytes.len();
+        self.name();
+        before.saturating_sub(self.bytes.len())
+    }
+
+    /// The deadline and the claims.
+    pub(in crate::state) fn front(&mut self) -> (Deadline, Claims) {
+        let flags = self.byte();
+        let epoch = (flags & 1 != 0).then(|| self.stamp());
+        let at = (flags & 2 != 0).then(|| self.timestamp());
+        let mut claims = Claims::default();
+        for kind in Kind::ALL {
+            if flags & 8 << kind as u8 != 0 {
+                claims.push(kind, self.stamp());
+            }
+        }
+        (Deadline::of(epoch, at), claims)
+    }
+
+    /// The context and, unless the bytes end before it, the wipe.
+    pub(super) fn contexts(&mut self) -> (Ctx, Ctx) {
+        let ctx = self.context();
+        let wipe = if self.bytes.is_empty() { Ctx::new() } else { self.context() };
+        (ctx, wipe)
+    }
+
+    /// An element of a key of this type.
+    pub(in crate::state) fn element(&mut self, kind: Kind) -> Element {
+        let (bases, shares, mark) = self.element_counts();
+        let mut element = Element::empty(kind);
+        for _ in 0..bases {
+            let (dot, base) = self.base();
+            element.base.push(dot, base);
+        }
+        element.sum = if mark & 0x40 == 0 {
+            Sum::Int(self.shares(shares, Self::integer))
+        } else {
+            Sum::Float(self.shares(shares, Self::float))
+        };
+        element
+    }
+
+    fn element_counts(&mut self) -> (usize, usize, u8) {
+        let mark = self.byte();
+        let bases = match usize::from(mark & 3) {
+            3 => self.count(),
+            few => few,
+        };
+        let shares = match usize::from(mark >> 2 & 7) {
+            7 => self.count(),
+            few => few,
+        };
+        (bases, shares, mark)
+    }
+
+    fn base(&mut self) -> (Dot, Base) {
+        let (dot, tag) = self.dot();
+        let base = match tag {
+            0 => Base::Member,
+            1 => {
+                let hlc = self.time();
+                let word = self.number();
+                let value = if word & 1 == 0 {
+                    Bytes::copy_from_slice(self.take(usize::try_from(word >> 1).unwrap_or(usize::MAX)))
+                } else {
+                    self.arena.values.at(u32::try_from(word >> 1).unwrap_or(u32::MAX))
+                };
+                Base::Bytes { hlc, value }
+            }
+            2 => Base::Abs { hlc: self.time(), score: self.float() },
+            3 => Base::Max(self.float()),
+            _ => Base::Min(self.float()),
+        };
+        (dot, base)
+    }
+
+    fn shares<A: Amount>(&mut self, count: usize, amount: impl Fn(&mut Self) -> A) -> Num<A> {
+        let mut num = Num::default();
+        for _ in 0..count {
+            let word = self.number();
+            let replica = self.replica(word >> 2);
+            let ent = (word & 1 != 0).then(|| Entry { n: No(self.number()), o: No(self.number()), acc: amount(self) });
+            let cut = (word & 2 != 0).then(|| Cut { m: No(self.number()), acc: amount(self) });
+            num.push(replica, Part { ent, cut });
+        }
+        num
+    }
+
+    fn context(&mut self) -> Ctx {
+        let mut ctx = Ctx::new();
+        for _ in 0..self.number() {
+            let word = self.number();
+            let replica = self.replica(word >> 1);
+            let count = if word & 1 == 0 { 1 } else { self.number() };
+            let mut intervals = Intervals::default();
+            let mut before = 0_u64;
+            for _ in 0..count {
+                let start = before.saturating_add(self.number());
+                before = start.saturating_add(self.number());
+                intervals.push(start, before);
+            }
+            ctx.push(replica, intervals);
+        }
+        ctx
+    }
+
+    fn stamp(&mut self) -> Stamp {
+        let hlc = self.time();
+        Stamp { hlc, dot: self.dot().0 }
+    }
+
+    fn dot(&mut self) -> (Dot, u64) {
+        let word = self.number();
+        let replica = self.replica(word >> 3);
+        (Dot { replica, no: No(self.number()) }, word & 7)
+    }
+
+    fn replica(&self, number: u64) -> ReplicaId {
+        self.arena.replicas.id(u32::try_from(number).unwrap_or(u32::MAX))
+    }
+
+    fn time(&mut self) -> Hlc {
+        let word = self.number();
+        let ms = unzigzag(word >> 1).saturating_add(EPOCH_MS);
+        let counter = if word & 1 == 0 { 0 } else { self.number() };
+        Hlc::from_bits(ms.cast_unsigned() << 16 | counter)
+    }
+
+    fn timestamp(&mut self) -> TimestampMs {
+        TimestampMs(unzigzag(self.number()).wrapping_add(EPOCH_MS))
+    }
+
+    fn integer(&mut self) -> i128 {
+        let mut word = 0_u128;
+        let mut shift = 0_u32;
+        loop {
+            let byte = self.byte();
+            word |= u128::from(byte & 0x7f).checked_shl(shift).unwrap_or(0);
+            if byte < 0x80 {
+                break;
+            }
+            shift = shift.saturating_add(7);
+        }
+        (word >> 1).cast_signed() ^ (word & 1).cast_signed().wrapping_neg()
+    }
+
+    fn float(&mut self) -> f64 {
+        let Some((chunk, rest)) = self.bytes.split_first_chunk::<8>() else { return 0.0 };
+        self.bytes = rest;
+        f64::from_bits(u64::from_le_bytes(*chunk))
+    }
+
+    fn count(&mut self) -> usize {
+        usize::try_from(self.number()).unwrap_or(usize::MAX)
+    }
+
+    fn number(&mut self) -> u64 {
+        if let [byte, rest @ ..] = self.bytes
+            && *byte < 0x80
+        {
+            self.bytes = rest;
+            return (*byte).into();
+        }
+        let mut word = 0_u64;
+        let mut shift = 0_u32;
+        loop {
+            let byte = self.byte();
+            word |= u64::from(byte & 0x7f).checked_shl(shift).unwrap_or(0);
+            if byte < 0x80 {
+                return word;
+            }
+            shift = shift.saturating_add(7);
+        }
+    }
+
+    fn byte(&mut self) -> u8 {
+        let Some((byte, rest)) = self.bytes.split_first() else { return 0 };
+        self.bytes = rest;
+        *byte
+    }
+
+    fn take(&mut self, length: usize) -> &'a [u8] {
+        let (taken, rest) = self.bytes.split_at_checked(length).unwrap_or((self.bytes, &[]));
+        self.bytes = rest;
+        taken
+    }
+}
+
+/// The places of the large values that an element names; the reader stands before the element.
+pub(in crate::state) fn skip_values(mut reader: Reader<'_>, kind: Kind) -> SmallVec<[u32; 2]> {
+    let mut places = SmallVec::new();
+    if !matches!(kind, Kind::String | Kind::Hash) {
+        return places;
+    }
+    let (bases, _, mark) = reader.element_counts();
+    if mark & 0x20 == 0 {
+        return places;
+    }
+    for _ in 0..bases {
+        let (_, tag) = reader.dot();
+        if tag != 1 {
+            // A base of another type is never large, and its element holds none that is.
+            break;
+        }
+        reader.time();
+        let word = reader.number();
+        if word & 1 == 0 {
+            reader.take(usize::try_from(word >> 1).unwrap_or(usize::MAX));
+        } else {
+            places.push(u32::try_from(word >> 1).unwrap_or(u32::MAX));
+        }
+    }
+    places
+}
+
+fn unzigzag(word: u64) -> i64 {
+    (word >> 1).cast_signed() ^ (word & 1).cast_signed().wrapping_neg()
+}

@@ -1,0 +1,172 @@
+//! Reading a packed key.
+
+use super::{
+    Board, Claims, Ctx, Deadline, Effect, Element, ElementId, Header, KeyDelta, Kind, SeenCuts,
+    collection::Collection,
+    pack::{Reader, Scalar},
+    packed::PackedKey,
+};
+use crate::{
+    arena::Arena,
+    id::{Dot, TimestampMs},
+};
+
+/// A key as a reader meets it. Elements are unpacked one at a time, so what it answers is the caller's own.
+#[derive(Clone, Copy)]
+pub struct KeyView<'a> {
+    arena: &'a Arena,
+    key: &'a PackedKey,
+}
+
+impl<'a> KeyView<'a> {
+    pub(crate) fn new(arena: &'a Arena, key: &'a PackedKey) -> Self {
+        Self { arena, key }
+    }
+
+    /// The header.
+    pub fn header(&self) -> Header {
+        Scalar::load(self.arena, self.key.block).header
+    }
+
+    /// When the key ends.
+    pub fn deadline(&self) -> Deadline {
+        self.front().0
+    }
+
+    /// What is known of the key.
+    pub fn ctx(&self) -> Ctx {
+        self.header().ctx
+    }
+
+    /// One element, if anything is recorded of it. Constant time.
+    pub fn element(&self, id: &ElementId) -> Option<Element> {
+        match self.key.collection(id.kind()) {
+            Some(collection) => collection.element(self.arena, id.name_bytes()),
+            None if id.kind() == Kind::String => Some(self.string()).filter(|string| !string.is_empty()),
+            None => None,
+        }
+    }
+
+    /// Every element of one type, in name order, present or not. Linearithmic.
+    pub fn elements_of(&self, kind: Kind) -> Vec<(ElementId, Element)> {
+        match self.key.collection(kind) {
+            Some(collection) => collection.sorted(self.arena),
+            None => self
+                .element(&ElementId::String)
+                .filter(|_| kind == Kind::String)
+                .map_or_else(Vec::new, |string| vec![(ElementId::String, string)]),
+        }
+    }
+
+    /// Every element. Linearithmic.
+    pub fn elements(&self) -> Vec<(ElementId, Element)> {
+        Kind::ALL.into_iter().flat_map(|kind| self.elements_of(kind)).collect()
+    }
+
+    /// How many elements of `kind` a reader sees, were that the type shown.
+    pub fn count(&self, kind: Kind) -> usize {
+        match kind {
+            Kind::String => self.string().is_present().into(),
+            _ => self.key.collection(kind).map_or(0, Collection::present),
+        }
+    }
+
+    /// The members of a board in order.
+    pub fn board(&self) -> Board<'a> {
+        Board::new(self.arena, self.key.collection(Kind::Board).map(Collection::ranks))
+    }
+
+    /// The type that the key shows at `now`: of the types with anything in them, the one with the latest claim. `None`
+    /// when the key does not exist for a reader.
+    pub fn shown(&self, now: TimestampMs) -> Option<Kind> {
+        let (deadline, claims, string) = self.front_and_string();
+        if deadline.is_past(now) { None } else { self.kind_of(&claims, &string) }
+    }
+
+    /// The type that would show if the deadline had not passed.
+    pub fn stored_kind(&self) -> Option<Kind> {
+        let (_, claims, string) = self.front_and_string();
+        self.kind_of(&claims, &string)
+    }
+
+    /// Whether any type has anything in it, shown or not.
+    pub fn has_content(&self) -> bool {
+        Kind::ALL.into_iter().any(|kind| self.count(kind) > 0)
+    }
+
+    /// Whether nothing at all is recorded.
+    pub fn is_empty(&self) -> bool {
+        self.key.collections.is_none() && self.string().is_empty() && self.header() == Header::default()
+    }
+
+    /// The whole state as a delta. Linear in the key.
+    pub fn to_complete_delta(&self) -> KeyDelta {
+        KeyDelta { header: self.header(), complete: true, elements: self.elements() }
+    }
+
+    /// A delta of the listed elements (ascending) that speaks of `ctx`.
+    pub fn to_delta<'b>(&self, ctx: Ctx, ids: impl IntoIterator<Item = &'b ElementId>) -> KeyDelta {
+        let listed = |id: &ElementId| {
+            let element = self.element(id).unwrap_or_else(|| Element::empty(id.kind()));
+            (id.clone(), element)
+        };
+        let elements = ids.into_iter().map(listed).collect();
+        KeyDelta { header: Header { ctx, ..self.header() }, complete: false, elements }
+    }
+
+    /// What an operation that removes the whole key sees.
+    pub fn seen_whole(&self) -> Effect {
+        let cuts = self.elements().into_iter().filter(|(_, element)| element.sum.is_visible());
+        Effect::Wipe { seen: self.ctx(), cuts: cuts.map(|(id, element)| (id, element.sum.seen())).collect() }
+    }
+
+    /// The dots and sums that an operation on one element sees.
+    pub fn seen(&self, id: &ElementId) -> (Vec<Dot>, SeenCuts) {
+        match self.element(id) {
+            Some(element) => (element.base.dots().collect(), element.sum.seen()),
+            None => (Vec::new(), Element::empty(id.kind()).sum.seen()),
+        }
+    }
+
+    fn kind_of(&self, claims: &Claims, string: &Element) -> Option<Kind> {
+        let has_any = |kind: &Kind| match kind {
+            Kind::String => string.is_present(),
+            _ => self.count(*kind) > 0,
+        };
+        Kind::ALL.into_iter().filter(has_any).max_by_key(|kind| claims.of(*kind))
+    }
+
+    fn reader(&self) -> Option<Reader<'a>> {
+        let mut reader = Reader::new(self.arena, self.arena.heap.read(self.key.block?));
+        reader.name();
+        Some(reader)
+    }
+
+    fn front(&self) -> (Deadline, Claims) {
+        self.reader().map(|mut reader| reader.front()).unwrap_or_default()
+    }
+
+    fn front_and_string(&self) -> (Deadline, Claims, Element) {
+        let Some(mut reader) = self.reader() else {
+            return (Deadline::default(), Claims::default(), Element::empty(Kind::String));
+        };
+        let (deadline, claims) = reader.front();
+        (deadline, claims, reader.element(Kind::String))
+    }
+
+    fn string(&self) -> Element {
+        self.front_and_string().2
+    }
+}
+
+impl PartialEq for KeyView<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.to_complete_delta() == other.to_complete_delta()
+    }
+}
+
+impl std::fmt::Debug for KeyView<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.to_complete_delta().fmt(f)
+    }
+}

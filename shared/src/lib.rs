@@ -7,6 +7,7 @@
 //! - [`state`]: the join-semilattices of which every key is made, and their one merge.
 //! - [`command`]: the Redis commands as values, and their replies.
 //! - [`exec`]: a command against a key's state becomes a reply and prepared effects; effects change the state.
+//! - [`eviction`]: which keys to evict when memory runs short.
 //! - [`wire`], [`message`]: the frame and what travels in it.
 //! - [`limit`]: rate limits as functions of window counters and time.
 //! - [`leaf`], [`hub`], [`origin`]: the machines, `handle(input, now) -> effects`.
@@ -18,6 +19,7 @@ pub mod fault;
 
 mod arena;
 pub mod command;
+pub mod eviction;
 pub mod exec;
 pub mod hlc;
 pub mod hub;

@@ -57,10 +57,36 @@ pub const PENDING_OPERATIONS_MAX: usize = 100_000;
 /// Operations in one batch from a leaf.
 pub const BATCH_OPERATIONS_MAX: usize = 4096;
 
+/// Effects of one operation: a command has no more than its arguments.
+pub const EFFECTS_MAX: usize = ARGUMENTS_MAX;
+
 /// The elements of one key's delta in one frame.
 pub const DELTA_ELEMENTS_MAX: usize = 1 << 20;
+
+/// Keys that one message lists. An empty one takes a byte in a frame and some 48 decoded, so that a frame of the largest
+/// size full of them would take over a gigabyte; these take 12 MiB.
+pub const KEYS_LISTED_MAX: usize = 256 * 1024;
+
+/// The memory that the decoded form of one frame may take, in bytes. The runtime's copy of the frame and the machine's own
+/// stand beside it in an isolate of 128 MB. Taken from before each allocation, so that no bytes cost more.
+pub const DECODED_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// The least body of a frame that both ends must accept, in bytes: what a sender cannot split, which is a frame just below
+/// its target with one more operation or element, its name and its value.
+pub const FRAME_BYTES_MAX_LEAST: usize = 4 * 1024 * 1024;
+
+/// What an end says of itself in a greeting, in bytes; it takes a dozen, the rest is for later versions.
+pub const CAPABILITIES_BYTES_MAX: usize = 255;
+
+/// A hub's name: a region and a shard.
+pub const HUB_NAME_BYTES_MAX: usize = 255;
+
+/// The text of a refusal, in bytes: a sentence or two for a log.
+pub const REFUSAL_BYTES_MAX: usize = 1024;
 
 const _: () = assert!(VALUE_BYTES_MAX * 2 > ROW_BYTES_MAX / 2 && VALUE_BYTES_MAX < ROW_BYTES_MAX);
 const _: () = assert!(FRAME_BYTES_TARGET + 2 * VALUE_BYTES_MAX < FRAME_BYTES_MAX);
 const _: () = assert!(FRAME_BYTES_MAX < 32 * 1024 * 1024);
 const _: () = assert!(STAMP_AHEAD_MS_MAX > 2 * CLOCK_BOUND_MS);
+const _: () = assert!(FRAME_BYTES_TARGET + 2 * VALUE_BYTES_MAX + KEY_BYTES_MAX < FRAME_BYTES_MAX_LEAST);
+const _: () = assert!(2 * FRAME_BYTES_MAX + DECODED_BYTES_MAX < 128_000_000);

@@ -5,10 +5,10 @@
 use crate::{
     command::CommandError,
     id::{ClientId, Key, No, ReplicaId, Seq, SessionId, TimestampMs},
-    limits::{BATCH_OPERATIONS_MAX, VALUE_BYTES_MAX},
+    limits::REFUSAL_BYTES_MAX,
     slot::Slot,
-    state::{Effect, ElementId, Increment, KeyDelta, Kind, NewBase, Operation, SeenCuts},
-    wire::Message,
+    state::{KeyDelta, Operation},
+    wire::{Capabilities, WireError},
 };
 use serde::{Deserialize, Serialize};
 
@@ -22,7 +22,7 @@ pub enum Lifetime {
 }
 
 /// From a leaf to its hub.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug)]
 pub enum LeafToHub {
     /// Opens or resumes the connection.
     Hello {
@@ -32,6 +32,8 @@ pub enum LeafToHub {
         lifetime: Lifetime,
         /// The session with this hub that it goes on with.
         resume: Option<SessionId>,
+        /// What the leaf reads.
+        capabilities: Capabilities,
     },
     /// Operations, numbered from `first` without gaps.
     Operations {
@@ -52,7 +54,7 @@ pub enum LeafToHub {
 }
 
 /// From a hub to a leaf.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug)]
 pub enum HubToLeaf {
     /// Answers a hello.
     Welcome {
@@ -66,6 +68,8 @@ pub enum HubToLeaf {
         until: TimestampMs,
         /// All up to here are settled already.
         watermark: Seq,
+        /// What the hub reads.
+        capabilities: Capabilities,
     },
     /// The verdicts on a session's operations.
     Verdicts {
@@ -97,12 +101,12 @@ pub enum HubToLeaf {
     },
     /// The hub woke up without memory of this connection: say hello again.
     Again,
-    /// The last message was not understood or not allowed.
-    Refused(String),
+    /// The last message was not understood or not allowed; the hub closes the connection.
+    Refused(Refusal),
 }
 
 /// One slot's part of a hub's batch.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct SlotDelta {
     /// Which slot.
     pub slot: Slot,
@@ -124,7 +128,7 @@ pub struct Cursor {
 }
 
 /// From a hub to the daemon.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug)]
 pub enum HubToOrigin {
     /// Opens the connection, or begins it again after the hub woke up.
     Hello {
@@ -136,6 +140,8 @@ pub enum HubToOrigin {
         now: TimestampMs,
         /// The slots with operations that are not known stable.
         unstable: Vec<Slot>,
+        /// What the hub reads.
+        capabilities: Capabilities,
     },
     /// Keys that the hub holds, with its cursor in each slot. Sent after the hello, in as many messages as needed.
     Held(Vec<(Slot, Cursor, Vec<Key>)>),
@@ -150,12 +156,14 @@ pub enum HubToOrigin {
 }
 
 /// From the daemon to a hub.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug)]
 pub enum OriginToHub {
     /// Greets a hub; it answers with a hello.
     Welcome {
         /// The origin's time.
         now: TimestampMs,
+        /// What the origin reads.
+        capabilities: Capabilities,
     },
     /// The hub's contiguous number in each slot's marker, also when that is less than the hub was told before.
     Resume(Vec<(Slot, No)>),
@@ -186,114 +194,81 @@ pub enum OriginToHub {
         keys: Vec<(Key, KeyDelta)>,
     },
     /// The last message was refused; the daemon closes the connection.
-    Refused(String),
+    Refused(Refusal),
 }
 
-impl Message for LeafToHub {
-    const KIND: u8 = 1;
+/// Why a message was refused, for the peer to act on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum RefusalCause {
+    /// The frame did not decode. Sending it again cannot help: report it.
+    Malformed,
+    /// The two ends share no format version: one of them has to be upgraded.
+    Format,
+    /// The message does not belong here, as before a greeting: dial again.
+    Unexpected,
+    /// A stamp lies too far ahead of the receiver: mend the sender's clock.
+    Clock,
+    /// A limit of the receiver was passed: send less at once.
+    Limit,
+    /// The receiver could not go on, through no fault of the sender: dial again after a while.
+    Internal,
+    /// A cause that this build does not know: as [`RefusalCause::Internal`].
+    Other(u8),
+}
 
-    fn is_valid(&self) -> bool {
+impl RefusalCause {
+    /// Its number on the wire.
+    pub fn tag(self) -> u8 {
         match self {
-            Self::Operations { operations, .. } => {
-                operations.len() <= BATCH_OPERATIONS_MAX && operations.iter().all(is_valid_operation)
-            }
-            Self::Hello { .. } | Self::Subscribe(_) | Self::Unsubscribe(_) => true,
+            Self::Malformed => 0,
+            Self::Format => 1,
+            Self::Unexpected => 2,
+            Self::Clock => 3,
+            Self::Limit => 4,
+            Self::Internal => 5,
+            Self::Other(tag) => tag,
         }
+    }
+
+    /// The cause with this number.
+    pub fn from_tag(tag: u8) -> Self {
+        let known = [Self::Malformed, Self::Format, Self::Unexpected, Self::Clock, Self::Limit, Self::Internal];
+        known.into_iter().find(|cause| cause.tag() == tag).unwrap_or(Self::Other(tag))
     }
 }
 
-impl Message for HubToLeaf {
-    const KIND: u8 = 2;
+/// A refusal: its cause for the peer, and a text for people.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("{detail}")]
+pub struct Refusal {
+    /// What the peer is to do about it.
+    pub cause: RefusalCause,
+    /// What to tell people, of at most [`REFUSAL_BYTES_MAX`] bytes.
+    pub detail: String,
+}
 
-    fn is_valid(&self) -> bool {
-        match self {
-            Self::State { delta, .. } => is_valid_delta(delta),
-            _ => true,
-        }
+impl Refusal {
+    /// A refusal with this text, cut at the limit.
+    pub fn new(cause: RefusalCause, detail: impl Into<String>) -> Self {
+        let mut detail: String = detail.into();
+        detail.truncate(detail.floor_char_boundary(REFUSAL_BYTES_MAX));
+        Self { cause, detail }
     }
 }
 
-impl Message for HubToOrigin {
-    const KIND: u8 = 3;
-
-    fn is_valid(&self) -> bool {
-        match self {
-            Self::Delta(slots) => slots.iter().all(|part| {
-                part.from <= part.to
-                    && part.keys.iter().all(|(key, delta)| key.slot() == part.slot && is_valid_delta(delta))
-            }),
-            Self::Held(slots) => slots.iter().all(|(slot, _, keys)| keys.iter().all(|key| key.slot() == *slot)),
-            _ => true,
-        }
-    }
-}
-
-impl Message for OriginToHub {
-    const KIND: u8 = 4;
-
-    fn is_valid(&self) -> bool {
-        match self {
-            Self::Down { slot, keys, .. } | Self::Whole { slot, keys, .. } => {
-                keys.iter().all(|(key, delta)| key.slot() == *slot && is_valid_delta(delta))
-            }
-            _ => true,
-        }
-    }
-}
-
-/// No replica speaks for a leaf's provisional dots.
-fn is_valid_delta(delta: &KeyDelta) -> bool {
-    delta.is_canonical() && delta.header.ctx.of(ReplicaId::LEAF).is_none()
-}
-
-fn is_valid_operation(operation: &Operation) -> bool {
-    !operation.effects.is_empty() && operation.effects.iter().all(is_valid_effect)
-}
-
-fn is_valid_effect(effect: &Effect) -> bool {
-    match effect {
-        Effect::Write { element, base, seen, cuts } => {
-            let kind = element.kind();
-            let base_fits = match base {
-                None => true,
-                Some(NewBase::Member) => kind == Kind::Set,
-                Some(NewBase::Bytes(value)) => {
-                    matches!(kind, Kind::String | Kind::Hash) && value.len() <= VALUE_BYTES_MAX
-                }
-                Some(NewBase::Abs(score) | NewBase::Max(score) | NewBase::Min(score)) => {
-                    kind == Kind::Board && !score.is_nan()
-                }
-            };
-            base_fits
-                && is_valid_name(element)
-                && are_valid_cuts(kind, cuts)
-                && seen.iter().all(|dot| dot.replica != ReplicaId::LEAF)
-        }
-        Effect::Add { element, by } => {
-            is_valid_name(element)
-                && match by {
-                    Increment::Int(_) => matches!(element.kind(), Kind::String | Kind::Hash),
-                    Increment::Float(by) => element.kind() == Kind::Board && by.is_finite(),
-                }
-        }
-        Effect::Wipe { seen, cuts } => {
-            seen.is_canonical()
-                && seen.of(ReplicaId::LEAF).is_none()
-                && cuts.iter().all(|(id, cuts)| are_valid_cuts(id.kind(), cuts))
-        }
-        Effect::Deadline(_) => true,
-    }
-}
-
-fn is_valid_name(element: &ElementId) -> bool {
-    element.name().len() <= VALUE_BYTES_MAX
-}
-
-fn are_valid_cuts(kind: Kind, cuts: &SeenCuts) -> bool {
-    match cuts {
-        SeenCuts::Int(cuts) => kind != Kind::Board && cuts.iter().all(|seen| seen.replica != ReplicaId::LEAF),
-        SeenCuts::Float(cuts) => {
-            kind == Kind::Board && cuts.iter().all(|seen| seen.replica != ReplicaId::LEAF && seen.cut.acc.is_finite())
-        }
+impl From<&WireError> for Refusal {
+    fn from(error: &WireError) -> Self {
+        let cause = match error {
+            WireError::Version(_) | WireError::Incompatible { .. } => RefusalCause::Format,
+            WireError::Length(_) | WireError::PeerLimit { .. } => RefusalCause::Limit,
+            WireError::Kind(_) => RefusalCause::Unexpected,
+            WireError::Short { .. }
+            | WireError::Magic
+            | WireError::Flags(_)
+            | WireError::Checksum
+            | WireError::Body(_)
+            | WireError::Invalid(_) => RefusalCause::Malformed,
+        };
+        Self::new(cause, error.to_string())
     }
 }

@@ -232,7 +232,13 @@ mod hub {
     fn of_two_daemons_the_one_that_is_left_speaks_for_the_origin() {
         let (mut hub, _) = Hub::create("hub".to_owned(), 1 << 32, START);
         for daemon in [1, 2] {
-            hub.handle(HubInput::Origin(Connection(daemon), OriginToHub::Welcome { now: START }), START);
+            hub.handle(
+                HubInput::Origin(
+                    Connection(daemon),
+                    OriginToHub::Welcome { now: START, capabilities: Default::default() },
+                ),
+                START,
+            );
         }
         let effects = hub.handle(HubInput::OriginClosed(Connection(2)), START);
         assert!(
@@ -265,7 +271,12 @@ mod hub {
             wipe(Ctx::new(), vec![(ElementId::String, cuts())]),
         ];
         let leaf = Connection(1);
-        let hello = LeafToHub::Hello { client: ClientId(1), lifetime: Lifetime::Tab, resume: None };
+        let hello = LeafToHub::Hello {
+            client: ClientId(1),
+            lifetime: Lifetime::Tab,
+            resume: None,
+            capabilities: Default::default(),
+        };
         let welcome = hub.handle(HubInput::Leaf(leaf, hello), START);
         let session = welcome.iter().find_map(|effect| match effect {
             HubEffect::ToLeaf(_, HubToLeaf::Welcome { session, .. }) => Some(*session),

@@ -78,7 +78,14 @@ async fn a_session_of_another_client_is_not_resumed() {
     let one = Leaf::hello(&region, 1, None).await;
     let mut socket = Socket::leaf(&region).await;
     let lifetime = headwater::message::Lifetime::Tab;
-    socket.send(&LeafToHub::Hello { client: ClientId(2), lifetime, resume: Some(one.session) }).await;
+    socket
+        .send(&LeafToHub::Hello {
+            client: ClientId(2),
+            lifetime,
+            resume: Some(one.session),
+            capabilities: Default::default(),
+        })
+        .await;
     assert_eq!(socket.receive::<HubToLeaf>().await, HubToLeaf::Expired(one.session));
     assert!(matches!(socket.receive().await, HubToLeaf::Welcome { session, .. } if session != one.session));
 }
@@ -161,7 +168,7 @@ async fn what_is_no_frame_is_refused_and_the_socket_closed() {
         let mut leaf = Leaf::hello(&region, 1, None).await;
         leaf.socket.send_raw(message).await;
         match leaf.socket.receive().await {
-            HubToLeaf::Refused(said) => assert!(said.contains(reason), "{said}"),
+            HubToLeaf::Refused(said) => assert!(said.detail.contains(reason), "{said}"),
             other => panic!("{other:?}"),
         }
         assert_eq!(leaf.socket.closed().await.map(|(code, _)| code), Some(code));
@@ -199,7 +206,14 @@ async fn after_hibernation_the_open_sockets_are_asked_to_begin_again() {
     }
     assert_eq!(asked, Some(HubToLeaf::Again));
     let lifetime = headwater::message::Lifetime::Tab;
-    leaf.socket.send(&LeafToHub::Hello { client: ClientId(1), lifetime, resume: Some(leaf.session) }).await;
+    leaf.socket
+        .send(&LeafToHub::Hello {
+            client: ClientId(1),
+            lifetime,
+            resume: Some(leaf.session),
+            capabilities: Default::default(),
+        })
+        .await;
     assert!(matches!(leaf.socket.receive().await, HubToLeaf::Welcome { watermark: Seq(1), .. }));
     assert_eq!(leaf.increment("n", 1, 1).await, first);
     assert_eq!(region.http().run("GET n").await, Ok(json!("1")));

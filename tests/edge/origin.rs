@@ -14,7 +14,7 @@ use super::socket::{Socket, key, now};
 /// Dials the hub and greets it; returns its identity.
 async fn greeted(region: &Region) -> (Socket, ReplicaId) {
     let mut socket = Socket::origin(region, "eu/0").await;
-    socket.send(&OriginToHub::Welcome { now: now() }).await;
+    socket.send(&OriginToHub::Welcome { now: now(), capabilities: Default::default() }).await;
     match socket.receive().await {
         HubToOrigin::Hello { hub, name, .. } => {
             assert_eq!(name, "eu/0");

@@ -114,7 +114,12 @@ impl Leaf {
     /// Says hello on a new socket, going on with `resume`.
     pub(crate) async fn hello(region: &Region, client: u128, resume: Option<SessionId>) -> Self {
         let mut socket = Socket::leaf(region).await;
-        let hello = LeafToHub::Hello { client: ClientId(client), lifetime: Lifetime::Tab, resume };
+        let hello = LeafToHub::Hello {
+            client: ClientId(client),
+            lifetime: Lifetime::Tab,
+            resume,
+            capabilities: Default::default(),
+        };
         socket.send(&hello).await;
         match socket.receive().await {
             HubToLeaf::Welcome { session, watermark, .. } => Self { socket, session, watermark },

@@ -16,7 +16,7 @@ use headwater::{
     command::{CommandError, Reply},
     hub::{Connection, Hub, HubEffect, HubInput, HubStatus, Request, RestoreError},
     id::{ReplicaId, TimestampMs},
-    message::{HubToLeaf, LeafToHub},
+    message::{HubToLeaf, LeafToHub, Refusal, RefusalCause},
 };
 use std::{
     cell::{Cell, RefCell},
@@ -129,7 +129,7 @@ impl Shell {
     ) -> Result<(), ShellError> {
         self.with(|live, now| {
             if peer == Peer::Leaf {
-                live.sockets.send(connection, &HubToLeaf::Refused(reason.to_owned()));
+                live.sockets.send(connection, &HubToLeaf::Refused(Refusal::new(RefusalCause::Malformed, reason)));
             }
             ((), live.close(peer, connection, code, reason, now))
         })

@@ -215,9 +215,12 @@ fn reason(error: &WireError) -> &'static str {
         WireError::Magic => "magic",
         WireError::Version(_) => "version",
         WireError::Kind(_) => "kind",
+        WireError::Flags(_) => "flags",
+        WireError::Incompatible { .. } => "incompatible",
+        WireError::PeerLimit { .. } => "limit",
         WireError::Length(_) => "length",
         WireError::Checksum => "checksum",
         WireError::Body(_) => "body",
-        WireError::Invalid => "invalid",
+        WireError::Invalid(_) => "invalid",
     }
 }

@@ -6,6 +6,7 @@ use crate::{
     message::{Cursor, HubToOrigin, OriginToHub},
     slot::Slot,
     state::KeyDelta,
+    wire::Capabilities,
 };
 use std::collections::BTreeMap;
 
@@ -53,6 +54,7 @@ impl Hub {
             name: self.name.clone(),
             now,
             unstable: unstable.map(|(slot, _)| *slot).collect(),
+            capabilities: Capabilities::CURRENT,
         };
         self.effects.push(HubEffect::ToOrigin(connection, hello));
         let mut held: BTreeMap<Slot, Vec<Key>> = BTreeMap::new();

@@ -8,8 +8,9 @@ use crate::{
     command::CommandError,
     id::{ClientId, Key, No, Seq, SessionId, TimestampMs},
     limits::{TICKET_ISOLATE_MS, TICKET_TAB_MS},
-    message::{HubToLeaf, LeafToHub, Lifetime},
+    message::{HubToLeaf, LeafToHub, Lifetime, Refusal, RefusalCause},
     state::{ElementId, KeyDelta, Touched},
+    wire::Capabilities,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -114,7 +115,9 @@ impl Session {
 impl Hub {
     pub(super) fn leaf_message(&mut self, connection: Connection, message: LeafToHub, now: TimestampMs) {
         match message {
-            LeafToHub::Hello { client, lifetime, resume } => self.welcome(connection, client, lifetime, resume, now),
+            LeafToHub::Hello { client, lifetime, resume, .. } => {
+                self.welcome(connection, client, lifetime, resume, now)
+            }
             LeafToHub::Operations { session, .. } if session.hub != self.id => {
                 self.effects.push(HubEffect::Forward { connection, hub: session.hub, message });
             }
@@ -141,7 +144,7 @@ impl Hub {
                 self.settle(session, settled, first, &operations, now)
             }
             LeafToHub::Operations { session, .. } => HubToLeaf::Expired(session),
-            _ => HubToLeaf::Refused("only operations can be relayed".to_owned()),
+            _ => HubToLeaf::Refused(Refusal::new(RefusalCause::Unexpected, "only operations can be relayed")),
         };
         self.effects.push(HubEffect::Relayed(request, answer));
     }
@@ -164,8 +167,14 @@ impl Hub {
         let id = resumed.unwrap_or_else(|| self.open_session(client, lifetime, now));
         self.leaves.insert(connection, LeafSocket { session: id, subscriptions: BTreeSet::new(), pushes: 0 });
         let Some(session) = self.sessions.get(&id) else { return };
-        let welcome =
-            HubToLeaf::Welcome { hub: self.id, now, session: id, until: session.until, watermark: session.watermark };
+        let welcome = HubToLeaf::Welcome {
+            hub: self.id,
+            now,
+            session: id,
+            until: session.until,
+            watermark: session.watermark,
+            capabilities: Capabilities::CURRENT,
+        };
         self.effects.push(HubEffect::ToLeaf(connection, welcome));
     }
 

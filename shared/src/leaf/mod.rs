@@ -20,6 +20,7 @@ use crate::{
     limits::{BATCH_OPERATIONS_MAX, EXPIRY_GRACE_MS, PENDING_OPERATIONS_MAX},
     message::{HubToLeaf, LeafToHub, Lifetime},
     state::{KeyDelta, KeyState, Mint},
+    wire::Capabilities,
 };
 use bytes::Bytes;
 use pending::Pending;
@@ -202,7 +203,8 @@ impl Leaf {
         self.is_connected = false;
         self.pushes = 0;
         let resume = self.session.map(|(id, _)| id);
-        self.send(LeafToHub::Hello { client: self.client, lifetime: self.lifetime, resume });
+        let capabilities = Capabilities::CURRENT;
+        self.send(LeafToHub::Hello { client: self.client, lifetime: self.lifetime, resume, capabilities });
     }
 
     fn hub_message(&mut self, message: HubToLeaf, now: TimestampMs) {

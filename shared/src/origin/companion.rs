@@ -1,12 +1,14 @@
 //! A key's companion: its state as fields, so that a commit writes only what it touched.
 
 use crate::{
-    state::{Element, ElementId, Header, KeyState, Kind},
+    state::{ElementId, KeyState, Kind},
     store::Companion,
-    wire::{WireError, from_body, to_body},
+    wire::{
+        WireError,
+        stored::{from_stored, read_element, read_header, to_stored, write_element, write_header},
+    },
 };
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
 const HEADER: &[u8] = b"h";
@@ -25,18 +27,6 @@ pub(super) struct StoredKey {
     pub(super) pruned_to: u64,
 }
 
-#[derive(Serialize, Deserialize)]
-struct HeaderField {
-    header: Header,
-    pruned_to: u64,
-}
-
-#[derive(Serialize, Deserialize)]
-struct ElementField {
-    element: Option<Element>,
-    changed: u64,
-}
-
 /// The state that a companion's fields hold.
 ///
 /// # Errors
@@ -50,19 +40,19 @@ impl StoredKey {
         let mut stored = Self::default();
         for (name, body) in &companion.fields {
             if name.as_ref() == HEADER {
-                let field: HeaderField = from_body(body)?;
-                stored.state.restore_header(field.header);
-                stored.pruned_to = field.pruned_to;
+                let (header, pruned_to) = from_stored(body, |r| Ok((read_header(r)?, r.varint()?)))?;
+                stored.state.restore_header(header);
+                stored.pruned_to = pruned_to;
             } else if let Some(id) = element_id(name) {
-                let field: ElementField = from_body(body)?;
-                match field.element {
+                let (element, changed) = from_stored(body, |r| Ok((read_element(r, id.kind())?, r.varint()?)))?;
+                match element {
                     Some(element) => stored.state.restore_element(&id, element),
                     None => {
                         stored.tombstones.insert(id.clone());
                     }
                 }
-                stored.by_change.insert((field.changed, id.clone()));
-                stored.changed.insert(id, field.changed);
+                stored.by_change.insert((changed, id.clone()));
+                stored.changed.insert(id, changed);
             }
         }
         Ok(stored)
@@ -70,13 +60,20 @@ impl StoredKey {
 
     /// The header as a field.
     pub(super) fn header_field(&self) -> (Bytes, Bytes) {
-        let field = HeaderField { header: self.state.header().clone(), pruned_to: self.pruned_to };
-        (Bytes::from_static(HEADER), to_body(&field).into())
+        let body = to_stored(|w| {
+            write_header(w, &self.state.header());
+            w.varint(self.pruned_to);
+        });
+        (Bytes::from_static(HEADER), body.into())
     }
 
     /// Notes that an element changed at `seq`, and gives its field.
     pub(super) fn touch(&mut self, id: &ElementId, seq: u64) -> (Bytes, Bytes) {
         let element = self.state.element(id);
+        let body = to_stored(|w| {
+            write_element(w, id.kind(), element.as_ref());
+            w.varint(seq);
+        });
         self.tombstones.remove(id);
         if element.is_none() {
             self.tombstones.insert(id.clone());
@@ -85,7 +82,7 @@ impl StoredKey {
             self.by_change.remove(&(before, id.clone()));
         }
         self.by_change.insert((seq, id.clone()));
-        (element_name(id), to_body(&ElementField { element, changed: seq }).into())
+        (element_name(id), body.into())
     }
 
     /// Drops the fields of removed elements once they outnumber what lives; gives the fields' names.

@@ -26,9 +26,9 @@ pub use companion::key_state;
 use crate::{
     hlc::Clock,
     id::{Key, No, ReplicaId, TimestampMs},
-    limits::STAMP_AHEAD_MS_MAX,
-    message::{Cursor, HubToOrigin, OriginToHub, SlotDelta},
+    message::{Cursor, HubToOrigin, OriginToHub, Refusal, RefusalCause, SlotDelta},
     slot::Slot,
+    wire::Capabilities,
 };
 use slot::SlotWork;
 use std::collections::{BTreeMap, BTreeSet};
@@ -95,7 +95,8 @@ impl Origin {
         match input {
             OriginInput::Opened(link) => {
                 self.links.insert(link, LinkState::default());
-                self.effects.push(OriginEffect::ToHub(link, OriginToHub::Welcome { now }));
+                self.effects
+                    .push(OriginEffect::ToHub(link, OriginToHub::Welcome { now, capabilities: Capabilities::CURRENT }));
             }
             OriginInput::Hub(link, message) => self.hub_message(link, message, now),
             OriginInput::Closed(link) => self.forget_link(link),
@@ -137,7 +138,7 @@ impl Origin {
     fn hub_message(&mut self, link: Link, message: HubToOrigin, now: TimestampMs) {
         let Some(state) = self.links.get_mut(&link) else { return };
         match message {
-            HubToOrigin::Hello { hub, name, now: hub_now, unstable } => {
+            HubToOrigin::Hello { hub, name, now: hub_now, unstable, capabilities: _ } => {
                 // Also from a hub that woke up: whatever this daemon believed of it is void.
                 let offset = hub_now.since_ms(now);
                 *state = LinkState {
@@ -190,7 +191,8 @@ impl Origin {
                 }
             }
             HubToOrigin::Held(_) | HubToOrigin::Delta(_) | HubToOrigin::Subscribe(_) | HubToOrigin::Gap(..) => {
-                self.refuse(link, "the first message of a hub must be its hello".to_owned());
+                let reason = "the first message of a hub must be its hello";
+                self.refuse(link, Refusal::new(RefusalCause::Unexpected, reason));
             }
         }
     }
@@ -200,7 +202,7 @@ impl Origin {
         if let Some(latest) = latest
             && let Err(error) = self.clock.observe(latest, now)
         {
-            self.refuse(link, format!("{error} (bound {STAMP_AHEAD_MS_MAX} ms)"));
+            self.refuse(link, Refusal::new(RefusalCause::Clock, error.to_string()));
             return;
         }
         let Some(state) = self.links.get_mut(&link) else { return };
@@ -215,8 +217,9 @@ impl Origin {
     }
 
     /// A frame is refused whole: nothing of it counts, and the connection ends.
-    fn refuse(&mut self, link: Link, reason: String) {
-        self.effects.push(OriginEffect::ToHub(link, OriginToHub::Refused(reason.clone())));
+    fn refuse(&mut self, link: Link, refusal: Refusal) {
+        let reason = refusal.detail.clone();
+        self.effects.push(OriginEffect::ToHub(link, OriginToHub::Refused(refusal)));
         self.effects.push(OriginEffect::Close(link, reason));
         self.forget_link(link);
     }

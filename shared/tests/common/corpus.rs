@@ -7,17 +7,25 @@ use headwater::{
     hlc::Hlc,
     hub::RowId,
     id::{ClientId, Dot, Key, No, ReplicaId, Seq, SessionId, TimestampMs},
-    message::{Cursor, HubToLeaf, HubToOrigin, LeafToHub, Lifetime, OriginToHub, SlotDelta},
+    message::{Cursor, HubToLeaf, HubToOrigin, LeafToHub, Lifetime, OriginToHub, Refusal, RefusalCause, SlotDelta},
     slot::Slot,
     state::{
         Ctx, Cut, DeadlineChange, Effect, ElementId, Increment, KeyDelta, KeyState, Mint, NewBase, Operation, SeenCut,
         SeenCuts,
     },
-    wire::{Message, encode},
+    wire::{Capabilities, Features, Formats, Message, encode},
 };
 
 /// A name and its bytes.
 type Sample = (String, Vec<u8>);
+
+/// Those of some build, so that this one's may change.
+const CAPABILITIES: Capabilities = Capabilities {
+    formats: Formats { oldest: 0, newest: 3 },
+    features: Features::NONE,
+    frame_bytes_max: 1 << 24,
+    batch_operations_max: 500,
+};
 
 /// Every golden file: its name, and its lines as (name, bytes).
 pub fn files() -> Vec<(&'static str, Vec<Sample>)> {
@@ -38,7 +46,7 @@ fn frames<M: Message>(messages: Vec<(&'static str, M)>) -> Vec<Sample> {
 }
 
 pub fn leaf_to_hub() -> Vec<(&'static str, LeafToHub)> {
-    let hello = |lifetime, resume| LeafToHub::Hello { client: client(), lifetime, resume };
+    let hello = |lifetime, resume| LeafToHub::Hello { client: client(), lifetime, resume, capabilities: CAPABILITIES };
     let operations = LeafToHub::Operations {
         session: session(),
         settled: Seq(6),
@@ -63,8 +71,9 @@ pub fn leaf_to_hub() -> Vec<(&'static str, LeafToHub)> {
 
 pub fn hub_to_leaf() -> Vec<(&'static str, HubToLeaf)> {
     let (session, watermark) = (session(), Seq(5));
+    let until = START.plus_ms(3_600_000);
     let welcome =
-        HubToLeaf::Welcome { hub: replica(1), now: START, session, until: START.plus_ms(3_600_000), watermark };
+        HubToLeaf::Welcome { hub: replica(1), now: START, session, until, watermark, capabilities: CAPABILITIES };
     let verdicts = HubToLeaf::Verdicts {
         session,
         through: Seq(300),
@@ -80,7 +89,7 @@ pub fn hub_to_leaf() -> Vec<(&'static str, HubToLeaf)> {
         ("state_change", state(u64::MAX, change(), false)),
         ("state_empty", state(2, KeyState::default().to_complete_delta(), true)),
         ("again", HubToLeaf::Again),
-        ("refused", HubToLeaf::Refused("why \u{e9}".to_owned())),
+        ("refused", HubToLeaf::Refused(Refusal::new(RefusalCause::Malformed, "why \u{e9}"))),
     ]
 }
 
@@ -91,6 +100,7 @@ pub fn hub_to_origin() -> Vec<(&'static str, HubToOrigin)> {
         name: "eu/0".to_owned(),
         now: START,
         unstable: vec![Slot::of(b""), slot],
+        capabilities: CAPABILITIES,
     };
     let last = SlotDelta { slot, from: No(3), to: No(300), keys: vec![(key("k"), full_key().to_complete_delta())] };
     let part = SlotDelta { to: No(3), keys: vec![(key("k"), change())], ..last };
@@ -109,14 +119,14 @@ pub fn origin_to_hub() -> Vec<(&'static str, OriginToHub)> {
     let numbers = || vec![(slot, No(0)), (Slot::of(b""), No(u64::MAX))];
     let at = cursor();
     vec![
-        ("welcome", OriginToHub::Welcome { now: START }),
+        ("welcome", OriginToHub::Welcome { now: START, capabilities: CAPABILITIES }),
         ("resume", OriginToHub::Resume(numbers())),
         ("credit", OriginToHub::Credit(200)),
         ("committed", OriginToHub::Committed(numbers())),
         ("stable", OriginToHub::Stable(numbers())),
         ("down", OriginToHub::Down { slot, from: Cursor::default(), to: at, keys: vec![(key("k"), change())] }),
         ("whole", OriginToHub::Whole { slot, at, keys: vec![(key("k"), full_key().to_complete_delta())] }),
-        ("refused", OriginToHub::Refused("check the clock".to_owned())),
+        ("refused", OriginToHub::Refused(Refusal::new(RefusalCause::Clock, "check the clock"))),
     ]
 }
 

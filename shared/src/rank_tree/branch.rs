@@ -1,13 +1,13 @@
-//! An inner node: for each child its first item, how many items lie below it, and the child itself.
+//! An inner node: for each child its first item, how many items end with it, and the child itself.
 //!
-//! Invariant: the three vectors are equally long; scores, first handles and counts are exactly those of the child, so a
+//! Invariant: the three vectors are equally long; scores, first handles and ends are exactly those of the child, so a
 //! handle that was removed from the tree is never asked to be compared. Children but for the root's are at least a
 //! quarter full.
 
 use super::{
     Score,
     leaf::{Item, Leaf},
-    search::{count_before, partition_ties, sum},
+    search::{count_before, partition_ties},
 };
 use std::cmp::Ordering;
 
@@ -35,8 +35,9 @@ pub(super) struct Child {
 pub(super) struct Branch {
     /// The score of each child's first item.
     pub(super) scores: Vec<Score>,
-    /// The items below each child.
-    pub(super) counts: Vec<u32>,
+    /// The items below each child and all before it: a rank is looked up, at the price of an addition for each later
+    /// child on insert.
+    pub(super) ends: Vec<u32>,
     pub(super) children: Vec<Child>,
 }
 
@@ -79,12 +80,42 @@ impl Branch {
         self.children[at].first_id = first.id();
     }
 
+    /// How many items lie before this child. O(1).
+    #[inline]
+    pub(super) fn start(&self, at: usize) -> u32 {
+        if at == 0 { 0 } else { self.ends[at - 1] }
+    }
+
+    /// The child with the item at `rank`, and the item's rank in it.
+    #[inline]
+    pub(super) fn find(&self, rank: u32) -> Option<(usize, u32)> {
+        let at = self.ends.partition_point(|end| *end <= rank);
+        (at < self.ends.len()).then(|| (at, rank - self.start(at)))
+    }
+
+    /// Counts an item that was put in below this child. O(n) additions.
+    #[inline]
+    pub(super) fn count_in(&mut self, at: usize) {
+        for end in &mut self.ends[at..] {
+            *end += 1;
+        }
+    }
+
+    /// Counts an item that was taken out below this child. O(n) subtractions.
+    #[inline]
+    pub(super) fn count_out(&mut self, at: usize) {
+        for end in &mut self.ends[at..] {
+            *end -= 1;
+        }
+    }
+
     /// Cuts a full child in two, and tells what was allocated. O(n) in the two nodes.
     pub(super) fn split_child(&mut self, at: usize, memory_bytes: &mut usize) {
-        let before = self.memory_bytes() + self.children[at].node.memory_bytes();
-        let upper = self.children[at].node.split();
-        self.counts[at] -= upper.count();
-        let after = self.children[at].node.memory_bytes() + upper.memory_bytes();
+        let before = self.memory_bytes() + self.node_bytes(at);
+        let child = &mut self.children[at].node;
+        let upper = child.split_off(child.len() / 2);
+        let after = child.memory_bytes() + upper.memory_bytes();
+        self.ends[at] -= upper.count();
         self.insert_child(at + 1, upper);
         *memory_bytes = *memory_bytes - before + after + self.memory_bytes();
     }
@@ -97,31 +128,29 @@ impl Branch {
             return;
         }
         let before = self.memory_bytes() + self.node_bytes(left) + self.node_bytes(right);
-        let (lower, upper) = self.children.split_at_mut(right);
-        let (lower, upper) = (&mut lower[left].node, &mut upper[0].node);
-        // A join leaves room, so that the next inserts do not split the node again.
-        if lower.len() + upper.len() <= lower.capacity() * 3 / 4 {
-            self.join_children(left, right);
-            *memory_bytes = *memory_bytes - before + self.memory_bytes() + self.node_bytes(left);
-        } else {
-            let total = self.counts[left] + self.counts[right];
-            lower.balance(upper);
-            let (count, first) = (upper.count(), upper.first());
-            self.counts[right] = count;
-            self.counts[left] = total - count;
-            if let Some(first) = first {
-                self.name_first(right, first);
-            }
-            *memory_bytes =
-                *memory_bytes - before + self.memory_bytes() + self.node_bytes(left) + self.node_bytes(right);
+        self.scores.remove(right);
+        self.ends.remove(left);
+        let upper = self.children.remove(right).node;
+        let lower = &mut self.children[left].node;
+        lower.append(upper);
+        let mut after = 0;
+        // A node that stays whole has room, so that the next inserts do not split it again.
+        if lower.len() > lower.capacity() * 3 / 4 {
+            let upper = lower.split_off(lower.len() / 2);
+            after += upper.memory_bytes();
+            self.ends[left] -= upper.count();
+            self.insert_child(right, upper);
         }
+        self.trim();
+        after += self.memory_bytes() + self.node_bytes(left);
+        *memory_bytes = *memory_bytes - before + after;
     }
 
     /// What this node has allocated, without its children's own.
     pub(super) fn memory_bytes(&self) -> usize {
         size_of::<Self>()
             + self.scores.capacity() * size_of::<Score>()
-            + self.counts.capacity() * size_of::<u32>()
+            + self.ends.capacity() * size_of::<u32>()
             + self.children.capacity() * size_of::<Child>()
     }
 
@@ -129,74 +158,48 @@ impl Branch {
         self.children[at].node.memory_bytes()
     }
 
-    fn join_children(&mut self, left: usize, right: usize) {
-        self.scores.remove(right);
-        self.counts[left] += self.counts.remove(right);
-        let upper = self.children.remove(right).node;
-        self.children[left].node.append(upper);
-        self.trim();
-    }
-
+    /// Puts a node in whose items are counted in the ends of the children that follow, as a part of what was cut is.
     fn insert_child(&mut self, at: usize, node: Node) {
         let Some(first) = node.first() else { return };
         if self.children.len() == self.children.capacity() {
-            self.reserve((self.children.len() / 8).max(2));
+            self.reserve((self.children.len() / 4).max(2));
         }
         self.scores.insert(at, first.score());
-        self.counts.insert(at, node.count());
+        self.ends.insert(at, self.start(at) + node.count());
         self.children.insert(at, Child { node, first_id: first.id() });
     }
 
     fn reserve(&mut self, more: usize) {
         self.scores.reserve_exact(more);
-        self.counts.reserve_exact(more);
+        self.ends.reserve_exact(more);
         self.children.reserve_exact(more);
     }
 
     fn trim(&mut self) {
-        let room = (self.children.len() / 8).max(2);
+        let room = (self.children.len() / 4).max(2);
         if self.children.capacity() - self.children.len() > 2 * room {
             let capacity = self.children.len() + room;
             self.scores.shrink_to(capacity);
-            self.counts.shrink_to(capacity);
+            self.ends.shrink_to(capacity);
             self.children.shrink_to(capacity);
         }
     }
 
-    fn split(&mut self) -> Self {
-        let middle = self.children.len() / 2;
-        let upper = Self {
-            scores: self.scores.split_off(middle),
-            counts: self.counts.split_off(middle),
-            children: self.children.split_off(middle),
-        };
+    fn split_off(&mut self, at: usize) -> Self {
+        let start = self.start(at);
+        let mut ends = self.ends.split_off(at);
+        ends.iter_mut().for_each(|end| *end -= start);
+        let upper = Self { scores: self.scores.split_off(at), ends, children: self.children.split_off(at) };
         self.trim();
         upper
     }
 
     fn append(&mut self, mut next: Self) {
+        let start = self.start(self.ends.len());
         self.reserve(next.children.len());
         self.scores.append(&mut next.scores);
-        self.counts.append(&mut next.counts);
+        self.ends.extend(next.ends.iter().map(|end| start + end));
         self.children.append(&mut next.children);
-    }
-
-    fn balance(&mut self, next: &mut Self) {
-        let half = self.children.len().midpoint(next.children.len());
-        if self.children.len() > half {
-            next.reserve(self.children.len() - half);
-            next.scores.splice(..0, self.scores.drain(half..));
-            next.counts.splice(..0, self.counts.drain(half..));
-            next.children.splice(..0, self.children.drain(half..));
-            self.trim();
-        } else {
-            let moved = half - self.children.len();
-            self.reserve(moved);
-            self.scores.extend(next.scores.drain(..moved));
-            self.counts.extend(next.counts.drain(..moved));
-            self.children.extend(next.children.drain(..moved));
-            next.trim();
-        }
     }
 }
 
@@ -232,12 +235,12 @@ impl Node {
         }
     }
 
-    /// Items below. O(entries) for a branch.
+    /// Items below. O(1).
     pub(super) fn count(&self) -> u32 {
         match self {
             // A leaf holds at most its capacity.
             Self::Leaf(leaf) => leaf.len() as u32,
-            Self::Branch(branch) => sum(&branch.counts),
+            Self::Branch(branch) => branch.start(branch.ends.len()),
         }
     }
 
@@ -256,10 +259,11 @@ impl Node {
         }
     }
 
-    fn split(&mut self) -> Self {
+    /// Cuts off the entries from `at` on.
+    fn split_off(&mut self, at: usize) -> Self {
         match self {
-            Self::Leaf(leaf) => Self::Leaf(leaf.split()),
-            Self::Branch(branch) => Self::Branch(Box::new(branch.split())),
+            Self::Leaf(leaf) => Self::Leaf(leaf.split_off(at)),
+            Self::Branch(branch) => Self::Branch(Box::new(branch.split_off(at))),
         }
     }
 
@@ -268,16 +272,6 @@ impl Node {
         match (self, next) {
             (Self::Leaf(leaf), Self::Leaf(next)) => leaf.append(next),
             (Self::Branch(branch), Self::Branch(next)) => branch.append(*next),
-            // All leaves are equally deep.
-            _ => {}
-        }
-    }
-
-    /// Evens the node out with the one that follows on the same level.
-    fn balance(&mut self, next: &mut Self) {
-        match (self, next) {
-            (Self::Leaf(leaf), Self::Leaf(next)) => leaf.balance(next),
-            (Self::Branch(branch), Self::Branch(next)) => branch.balance(next),
             // All leaves are equally deep.
             _ => {}
         }

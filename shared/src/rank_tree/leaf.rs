@@ -114,9 +114,9 @@ impl Leaf {
         }
     }
 
-    /// Cuts the upper half off.
-    pub(super) fn split(&mut self) -> Self {
-        let upper = self.0.split_off(self.0.len() / 2);
+    /// Cuts off the items from `at` on.
+    pub(super) fn split_off(&mut self, at: usize) -> Self {
+        let upper = self.0.split_off(at);
         self.trim();
         Self(upper)
     }
@@ -127,25 +127,9 @@ impl Leaf {
         self.0.append(&mut next.0);
     }
 
-    /// Evens this leaf out with the one that follows it.
-    pub(super) fn balance(&mut self, next: &mut Self) {
-        let half = self.len().midpoint(next.len());
-        if self.len() > half {
-            let moved = self.0.drain(half..);
-            next.0.reserve_exact(moved.len());
-            next.0.splice(..0, moved);
-            self.trim();
-        } else {
-            let moved = next.0.drain(..half - self.0.len());
-            self.0.reserve_exact(moved.len());
-            self.0.extend(moved);
-            next.trim();
-        }
-    }
-
-    /// How far ahead of its items a leaf allocates: an eighth, so that little lies idle and growing stays rare.
+    /// How far ahead of its items a leaf allocates: a quarter, so that growing stays rare and an eighth lies idle.
     fn room(&self) -> usize {
-        (self.0.len() / 8).max(4)
+        (self.0.len() / 4).max(4)
     }
 
     /// Gives memory back when much lies idle; twice the room, so that it does not come and go with one item.

@@ -107,7 +107,7 @@ impl RankTree {
                     if is_first {
                         branch.name_first(at, item);
                     }
-                    branch.counts[at] += 1;
+                    branch.count_in(at);
                     node = &mut branch.children[at].node;
                 }
             }
@@ -176,7 +176,7 @@ impl RankTree {
                 Node::Leaf(leaf) => return rank + leaf.place(score, &ties).at as u32,
                 Node::Branch(branch) => {
                     let (at, _) = branch.choose(score, &ties);
-                    rank += search::sum(&branch.counts[..at]);
+                    rank += branch.start(at);
                     node = &branch.children[at].node;
                 }
             }
@@ -233,9 +233,8 @@ impl RankTree {
             match node {
                 Node::Leaf(leaf) => return (leaf.items(), rank as usize),
                 Node::Branch(branch) => {
-                    let (at, rest) = search::find_rank(&branch.counts, rank);
-                    let Some(child) = branch.children.get(at) else { return (&[], 0) };
-                    (node, rank) = (&child.node, rest);
+                    let Some((at, rest)) = branch.find(rank) else { return (&[], 0) };
+                    (node, rank) = (&branch.children[at].node, rest);
                 }
             }
         }
@@ -274,7 +273,7 @@ fn remove(node: &mut Node, score: Score, ties: &impl Fn(u32) -> Ordering, memory
                 return None;
             }
             let id = remove(&mut branch.children[at].node, score, ties, memory_bytes)?;
-            branch.counts[at] -= 1;
+            branch.count_out(at);
             if branch.children[at].first_id == id
                 && let Some(first) = branch.children[at].node.first()
             {

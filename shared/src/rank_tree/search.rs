@@ -37,34 +37,3 @@ pub(super) fn partition_ties(from: usize, to: usize, ties: impl Fn(usize) -> Ord
     }
     low
 }
-
-/// Sum of the leading `counts`. O(n), in vector registers where the target has them.
-#[inline]
-pub(super) fn sum(counts: &[u32]) -> u32 {
-    counts.iter().fold(0, |total, count| total.wrapping_add(*count))
-}
-
-/// The position of the entry that holds the item at `rank`, and the item's rank within that entry. O(n / 8 + 8).
-///
-/// A `rank` beyond the sum gives the position after the last entry.
-#[inline]
-pub(super) fn find_rank(counts: &[u32], rank: u32) -> (usize, u32) {
-    let (blocks, _) = counts.as_chunks::<BLOCK>();
-    let (mut at, mut rest) = (0, rank);
-    for block in blocks {
-        let held = sum(block);
-        if rest < held {
-            break;
-        }
-        rest -= held;
-        at += BLOCK;
-    }
-    for count in counts.get(at..).unwrap_or_default() {
-        if rest < *count {
-            break;
-        }
-        rest -= count;
-        at += 1;
-    }
-    (at, rest)
-}

@@ -107,7 +107,7 @@ fn depth_checked(node: &Node, is_root: bool, items: &mut Vec<Item>, bytes: &mut 
             assert!(leaf.len() <= Leaf::CAPACITY, "a leaf holds at most its capacity");
             assert!(is_root || leaf.len() >= Leaf::ITEMS_MIN, "a leaf beside others is a quarter full");
             let room = leaf.memory_bytes() / size_of::<Item>() - leaf.len();
-            assert!(room <= Leaf::CAPACITY / 4 + 8, "a leaf keeps little idle memory, not room for {room}");
+            assert!(room <= Leaf::CAPACITY / 2 + 8, "a leaf keeps little idle memory, not room for {room}");
             items.extend(leaf.items());
             0
         }
@@ -115,12 +115,12 @@ fn depth_checked(node: &Node, is_root: bool, items: &mut Vec<Item>, bytes: &mut 
             let len = branch.children.len();
             assert!(len <= CHILDREN_MAX, "a branch has at most its children");
             assert!(len >= if is_root { 2 } else { CHILDREN_MIN }, "a branch beside others is a quarter full");
-            assert_eq!((branch.scores.len(), branch.counts.len()), (len, len), "the vectors are equally long");
-            let mut depths = Vec::new();
+            assert_eq!((branch.scores.len(), branch.ends.len()), (len, len), "the vectors are equally long");
+            let (mut depths, begin) = (Vec::new(), items.len());
             for (at, child) in branch.children.iter().enumerate() {
                 let start = items.len();
                 depths.push(depth_checked(&child.node, false, items, bytes));
-                assert_eq!(branch.counts[at] as usize, items.len() - start, "a count is the number of items below");
+                assert_eq!(branch.ends[at] as usize, items.len() - begin, "an end is the number of items up to it");
                 let first = items[start];
                 assert_eq!((first.score(), first.id()), (branch.scores[at], child.first_id), "a first item is exact");
             }

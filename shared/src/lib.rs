@@ -33,4 +33,5 @@ pub mod rank_tree;
 pub mod slot;
 pub mod state;
 pub mod store;
+pub mod wheel;
 pub mod wire;

@@ -7,7 +7,7 @@
 use super::{
     Score,
     leaf::{Item, Leaf},
-    search::{count_before, partition_ties},
+    search::partition_ties,
 };
 use std::cmp::Ordering;
 
@@ -56,10 +56,10 @@ impl Branch {
     #[inline]
     pub(super) fn choose(&self, score: Score, ties: &impl Fn(u32) -> Ordering) -> (usize, bool) {
         let scores = self.scores.as_slice();
-        let high = count_before(scores, |first| first <= score);
+        let high = scores.partition_point(|first| *first <= score);
         let mut begun = high;
         if high > 0 && scores[high - 1] == score {
-            let low = count_before(scores, |first| first < score);
+            let low = scores.partition_point(|first| *first < score);
             begun = partition_ties(low, high, |at| ties(self.children[at].first_id));
             // An equal first item is the probe itself, so its child has begun.
             begun += usize::from(begun < high && ties(self.children[begun].first_id) == Ordering::Equal);

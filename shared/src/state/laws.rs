@@ -180,4 +180,10 @@ proptest! {
         };
         assert_lattice_laws(&revocations(&parts[0]), &revocations(&parts[1]), &revocations(&parts[2]), |x, y| { x.join(y); });
     }
+
+    #[test]
+    fn rights_are_a_lattice(steps in proptest::collection::vec(super::rights::tests::step(), 0..60)) {
+        let [a, b, c, _] = super::rights::tests::History::of(&steps).states;
+        assert_lattice_laws(&a, &b, &c, |x, y| { x.join(y); });
+    }
 }

@@ -17,6 +17,7 @@ mod num;
 mod pack;
 mod packed;
 mod revocation;
+mod rights;
 mod view;
 
 pub use board::Board;
@@ -29,6 +30,7 @@ pub use key::{Claims, Header, KeyDelta, Mint, Touched};
 pub use key_state::KeyState;
 pub use num::{Amount, Cut, Entry, Num, Part, SeenCut};
 pub use revocation::{Revocation, Revocations};
+pub use rights::{Rights, RightsError};
 pub use view::KeyView;
 
 pub(crate) use packed::{Open, PackedKey};

@@ -9,6 +9,7 @@
 //! - [`exec`]: a command against a key's state becomes a reply and prepared effects; effects change the state.
 //! - [`eviction`]: which keys to evict when memory runs short.
 //! - [`wire`], [`message`]: the frame and what travels in it.
+//! - [`lease`]: until when a node may use rights that it was handed.
 //! - [`limit`]: rate limits as functions of window counters and time.
 //! - [`leaf`], [`hub`], [`origin`]: the machines, `handle(input, now) -> effects`.
 #![deny(clippy::unwrap_used, clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::panic)]
@@ -25,6 +26,7 @@ pub mod hlc;
 pub mod hub;
 pub mod id;
 pub mod leaf;
+pub mod lease;
 pub mod limit;
 pub mod limits;
 pub mod message;

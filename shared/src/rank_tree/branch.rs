@@ -60,9 +60,9 @@ impl Branch {
         let mut begun = high;
         if high > 0 && scores[high - 1] == score {
             let low = scores.partition_point(|first| *first < score);
-            begun = partition_ties(low, high, |at| ties(self.children[at].first_id));
+            let (first, is_probe) = partition_ties(low, high, |at| ties(self.children[at].first_id));
             // An equal first item is the probe itself, so its child has begun.
-            begun += usize::from(begun < high && ties(self.children[begun].first_id) == Ordering::Equal);
+            begun = first + usize::from(is_probe);
         }
         (begun.saturating_sub(1), begun == 0)
     }
@@ -84,6 +84,14 @@ impl Branch {
     #[inline]
     pub(super) fn start(&self, at: usize) -> u32 {
         if at == 0 { 0 } else { self.ends[at - 1] }
+    }
+
+    /// A child, if it is there and a leaf.
+    pub(super) fn leaf(&self, at: usize) -> Option<&Leaf> {
+        match &self.children.get(at)?.node {
+            Node::Leaf(leaf) => Some(leaf),
+            Node::Branch(_) => None,
+        }
     }
 
     /// The child with the item at `rank`, and the item's rank in it.

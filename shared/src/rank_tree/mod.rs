@@ -28,6 +28,7 @@ pub use iter::Iter;
 pub use score::Score;
 
 use branch::{Branch, Node};
+use iter::Spot;
 use leaf::{Item, Leaf};
 use std::{
     cmp::Ordering,
@@ -76,7 +77,7 @@ impl RankTree {
         self.memory_bytes as u64
     }
 
-    /// Takes all items out and gives the memory back. O(n / 128).
+    /// Takes all items out and gives the memory back. O(n / 64).
     pub fn clear(&mut self) {
         *self = Self::new();
     }
@@ -199,17 +200,17 @@ impl RankTree {
         if rank >= self.len {
             return None;
         }
-        let (items, at) = self.leaf_of(rank);
-        items.get(at).map(|item| (item.score(), item.id()))
+        let spot = self.spot(rank);
+        spot.items.get(spot.at).map(|item| (item.score(), item.id()))
     }
 
-    /// All items, lowest first; from either end. O(1) and per item, O(log n) per leaf.
+    /// All items, lowest first; from either end. O(log n), then O(1) per item.
     pub fn iter(&self) -> Iter<'_> {
         self.range(..)
     }
 
     /// The items with ranks in this range, lowest first; from either end. What lies beyond the tree is left out.
-    /// O(log n), then O(1) per item and O(log n) per leaf.
+    /// O(log n), then amortised O(1) per item.
     pub fn range(&self, ranks: impl RangeBounds<u32>) -> Iter<'_> {
         let start = match ranks.start_bound() {
             Bound::Included(rank) => *rank,
@@ -225,16 +226,15 @@ impl RankTree {
         Iter::new(self, start.min(end)..end)
     }
 
-    /// The leaf with the item at `rank`, and the item's position there.
-    fn leaf_of(&self, rank: u32) -> (&[Item], usize) {
-        let mut node = &self.root;
-        let mut rank = rank;
+    /// Where the item at `rank` is, which must be less than the length.
+    fn spot(&self, rank: u32) -> Spot<'_> {
+        let (mut node, mut rank, mut parent) = (&self.root, rank, None);
         loop {
             match node {
-                Node::Leaf(leaf) => return (leaf.items(), rank as usize),
+                Node::Leaf(leaf) => return Spot { parent, items: leaf.items(), at: rank as usize },
                 Node::Branch(branch) => {
-                    let Some((at, rest)) = branch.find(rank) else { return (&[], 0) };
-                    (node, rank) = (&branch.children[at].node, rest);
+                    let Some((at, rest)) = branch.find(rank) else { return Spot { parent: None, items: &[], at: 0 } };
+                    (node, rank, parent) = (&branch.children[at].node, rest, Some((&**branch, at)));
                 }
             }
         }

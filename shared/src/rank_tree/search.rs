@@ -19,19 +19,20 @@ pub(super) fn count_before<T: Copy>(entries: &[T], is_before: impl Fn(T) -> bool
     whole + window.partition_point(|entry| is_before(*entry))
 }
 
-/// The first position in `from..to` whose stored member does not lie before the probe; `ties` tells how the member at a
-/// position compares to it. O(log n) calls of `ties`, each of which is likely to wait for memory.
+/// The first position in `from..to` whose stored member does not lie before the probe, and whether it is the probe's own;
+/// `ties` tells how the member at a position compares to it. O(log n) calls of `ties`, each of which is likely to wait for
+/// memory.
 #[inline]
-pub(super) fn partition_ties(from: usize, to: usize, ties: impl Fn(usize) -> Ordering) -> usize {
+pub(super) fn partition_ties(from: usize, to: usize, ties: impl Fn(usize) -> Ordering) -> (usize, bool) {
     let (mut low, mut high) = (from, to);
     while low < high {
         let middle = low.midpoint(high);
         match ties(middle) {
             Ordering::Less => low = middle + 1,
             // Members differ, so nothing before it is equal as well.
-            Ordering::Equal => return middle,
+            Ordering::Equal => return (middle, true),
             Ordering::Greater => high = middle,
         }
     }
-    low
+    (low, false)
 }

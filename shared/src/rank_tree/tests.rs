@@ -248,6 +248,14 @@ proptest! {
             board.sorted.get(from..to).unwrap_or_default().iter().map(|item| (Score::new(item.0), item.2)).collect();
         prop_assert!(board.tree.range(start..end).eq(expected.iter().copied()));
         prop_assert!(board.tree.range(start..end).rev().eq(expected.iter().rev().copied()));
+        let mut folded = board.tree.range(start..end);
+        let ends = (folded.next(), folded.next_back());
+        let mut all: Vec<_> = ends.0.into_iter().collect();
+        folded.clone().for_each(|item| all.push(item));
+        all.extend(ends.1);
+        prop_assert_eq!(&all, &expected);
+        let reversed = folded.rfold(ends.1.into_iter().collect::<Vec<_>>(), |mut items, item| { items.push(item); items });
+        prop_assert!(reversed.iter().chain(&ends.0).rev().eq(&expected));
         let mut range = board.tree.range(start..end);
         let mut rest = expected.as_slice();
         for is_front in turns {

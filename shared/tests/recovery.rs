@@ -213,7 +213,7 @@ mod hub {
         assert_eq!(world.run(A, "GET nothing"), "nil");
         world.leaf_at(A, &["followed"]);
         world.advance(3 * MINUTE);
-        assert_eq!(world.hub(A).keys().cloned().collect::<Vec<_>>(), [key("followed")]);
+        assert_eq!(world.hub(A).keys(), [key("followed")]);
         assert_eq!(world.run(A, "GET nothing"), "nil");
     }
 

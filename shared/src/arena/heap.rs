@@ -6,6 +6,8 @@
 //!
 //! Deliberately not here: moving blocks. Their addresses are kept in tables and trees.
 
+use std::num::NonZeroU32;
+
 const UNIT: usize = 8;
 const PAGE_UNITS: usize = 8192;
 const PAGE_BYTES: usize = PAGE_UNITS * UNIT;
@@ -16,19 +18,33 @@ const PAGE_BYTES_MIN: usize = 256;
 const EXACT_UNITS: usize = 64;
 /// Blocks above have a page of their own.
 const SHARED_UNITS_MAX: usize = PAGE_UNITS / 8;
-const END: u32 = u32::MAX;
+const END: u32 = 0;
 
-/// A block's address: its page and its first unit there.
+/// A block's address: one more than its page and its first unit there, so that none is zero.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub(crate) struct Block(pub(crate) u32);
+pub(crate) struct Block(NonZeroU32);
 
 impl Block {
+    /// The address as a number.
+    pub(crate) fn to_bits(self) -> u32 {
+        self.0.get()
+    }
+
+    /// The address that had this number.
+    pub(crate) fn from_bits(bits: u32) -> Self {
+        Self(NonZeroU32::new(bits).expect("the number of an address is not zero"))
+    }
+
+    fn at(self) -> u32 {
+        self.0.get().wrapping_sub(1)
+    }
+
     fn page(self) -> usize {
-        (self.0 >> PAGE_BITS) as usize
+        (self.at() >> PAGE_BITS) as usize
     }
 
     fn offset(self) -> usize {
-        (self.0 as usize & (PAGE_UNITS - 1)).saturating_mul(UNIT)
+        (self.at() as usize & (PAGE_UNITS - 1)).saturating_mul(UNIT)
     }
 }
 
@@ -102,7 +118,7 @@ impl Heap {
             if let Some(page) = self.pages.get_mut(block.page()) {
                 self.pages_bytes = self.pages_bytes.saturating_sub(page.capacity());
                 *page = Vec::new();
-                self.free_pages.push(block.0 >> PAGE_BITS);
+                self.free_pages.push(block.at() >> PAGE_BITS);
             }
             return;
         }
@@ -111,7 +127,7 @@ impl Heap {
             self.free.resize(class.saturating_add(1), END);
         }
         let Some(head) = self.free.get_mut(class) else { return };
-        let next = std::mem::replace(head, block.0);
+        let next = std::mem::replace(head, block.to_bits());
         if let Some(first) = self.pages.get_mut(block.page()).and_then(|page| page.get_mut(block.offset()..)) {
             first.iter_mut().zip(next.to_le_bytes()).for_each(|(byte, new)| *byte = new);
         }
@@ -127,7 +143,7 @@ impl Heap {
     fn shared(&mut self, units: usize) -> Block {
         let class = class_of(units);
         if let Some(head) = self.free.get_mut(class).filter(|head| **head != END) {
-            let block = Block(*head);
+            let block = Block::from_bits(*head);
             let page = self.pages.get(block.page()).map(Vec::as_slice).unwrap_or_default();
             let next = page.get(block.offset()..).and_then(|bytes| bytes.first_chunk::<4>()).copied();
             *head = next.map_or(END, u32::from_le_bytes);
@@ -139,7 +155,7 @@ impl Heap {
             None => self.add_page(),
         };
         self.open = Some(at);
-        let Some(page) = self.pages.get_mut(at) else { return Block(END) };
+        let page = self.pages.get_mut(at).expect("the open page is one of the pages");
         let from = page.len();
         let end = from.saturating_add(bytes);
         let before = page.capacity();
@@ -235,7 +251,8 @@ impl Heap {
 fn address(page: usize, offset: usize) -> Block {
     let unit = offset.checked_div(UNIT).unwrap_or(0);
     let bits = (page << PAGE_BITS) | (unit & (PAGE_UNITS - 1));
-    Block(u32::try_from(bits).expect("a heap has fewer than 2^19 pages: 32 GiB, more than any host gives"))
+    let bits = u32::try_from(bits).ok().and_then(|bits| NonZeroU32::new(bits.wrapping_add(1)));
+    Block(bits.expect("a heap has fewer than 2^19 pages: 32 GiB, more than any host gives"))
 }
 
 /// The length in one byte, two, or a mark and four.

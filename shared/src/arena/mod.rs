@@ -5,9 +5,11 @@
 
 mod heap;
 mod replicas;
+mod slab;
 mod values;
 
 pub(crate) use heap::Block;
+pub(crate) use slab::{Place, Slab};
 
 use crate::id::HashSeed;
 use heap::Heap;

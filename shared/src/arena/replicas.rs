@@ -34,7 +34,7 @@ impl Replicas {
 
     /// The bytes that the table has allocated, a tree's node taken as twice its entries.
     pub(crate) fn memory_bytes(&self) -> usize {
-        let tree = self.numbers.len().saturating_mul(2 * size_of::<(ReplicaId, u32)>());
+        let tree = self.numbers.len().saturating_mul(size_of::<[(ReplicaId, u32); 2]>());
         self.ids.capacity().saturating_mul(size_of::<ReplicaId>()).saturating_add(tree)
     }
 

@@ -1,54 +1,19 @@
 //! How far a slot's operations are acknowledged, where the hub stands in the origin's history, and what may be forgotten.
 
-use super::{Hub, HubEffect, RowId, downlink::KEYS_CHUNK, leaves::LeafSocket};
+use super::{Hub, HubEffect, RowId, downlink::KEYS_CHUNK, keyspace::KeyNo, leaves::LeafSocket};
 use crate::{
     id::{Key, No, TimestampMs},
     limits::{EXPIRY_GRACE_MS, IDEMPOTENCY_MS},
-    message::{Cursor, HubToLeaf, HubToOrigin},
+    message::{HubToLeaf, HubToOrigin},
     slot::Slot,
 };
-use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
-
-/// A slot as the hub knows it. Only what is serialised outlives the machine; the rest is rebuilt.
-#[derive(Debug, Default, Serialize, Deserialize)]
-pub(super) struct SlotState {
-    /// All of the hub's operations up to here are in Redis.
-    pub(super) committed: No,
-    /// All up to here survive the loss that Redis may suffer.
-    pub(super) stable: No,
-    /// Where the hub stands in the origin's history of the slot.
-    pub(super) cursor: Cursor,
-    /// The last number that the hub used in the slot.
-    #[serde(skip)]
-    pub(super) latest: No,
-    /// All up to here is on its way; never less than `committed`.
-    #[serde(skip)]
-    pub(super) sent: No,
-    /// Nobody else can have seen a number after this; unlike `sent` it never goes back. All that was stored counts as seen.
-    #[serde(skip)]
-    pub(super) offered: No,
-    /// The keys with changes that are not known stable.
-    #[serde(skip)]
-    pub(super) unstable: BTreeSet<Key>,
-    /// How many keys of the slot are held.
-    #[serde(skip)]
-    pub(super) held: usize,
-}
-
-impl SlotState {
-    /// Whether the origin lost what was stable: whole keys are sent then. It follows from what is stored, so that a hub
-    /// which restarts before it made good the loss still does.
-    pub(super) fn is_lost(&self) -> bool {
-        self.committed < self.stable
-    }
-}
 
 impl Hub {
     pub(super) fn committed(&mut self, slots: Vec<(Slot, No)>) {
         for (slot, no) in slots {
             self.note_told(slot, no);
-            let Some(state) = self.slots.get_mut(&slot) else { continue };
+            let Some(state) = self.slots.at_mut(slot) else { continue };
             if no > state.committed {
                 state.committed = no;
                 state.sent = state.sent.max(no);
@@ -56,6 +21,7 @@ impl Hub {
                 if fault!(DeadDotsForgottenAtCommit) {
                     self.forget_settled(slot, no);
                 }
+                self.slots.list(slot);
             }
         }
     }
@@ -63,7 +29,7 @@ impl Hub {
     pub(super) fn stable(&mut self, slots: Vec<(Slot, No)>) {
         for (slot, no) in slots {
             self.note_told(slot, no);
-            let Some(state) = self.slots.get_mut(&slot) else { continue };
+            let Some(state) = self.slots.at_mut(slot) else { continue };
             if no > state.stable {
                 // What is stable is committed, also where that message is still on its way.
                 state.committed = state.committed.max(no);
@@ -71,6 +37,7 @@ impl Hub {
                 state.stable = no;
                 self.dirty.insert(RowId::Slot(slot));
                 self.forget_settled(slot, no);
+                self.slots.list(slot);
             }
         }
     }
@@ -78,32 +45,30 @@ impl Hub {
     /// The origin's marker stands at `no`, whatever it was said to be before: resend from there.
     pub(super) fn resume(&mut self, slots: Vec<(Slot, No)>) {
         for (slot, no) in slots {
-            let Some(state) = self.slots.get_mut(&slot) else { continue };
+            let Some(state) = self.slots.at_mut(slot) else { continue };
             if no < state.committed && fault!(MarkerNotRewound) {
                 continue;
             }
             if no < state.committed {
                 for key in &state.unstable {
-                    if let Some(entry) = self.keys.get_mut(key) {
-                        entry.doubt_origin_end();
-                    }
+                    let deadline = self.keys.view(*key).deadline().at();
+                    self.keys.notes_of(*key).doubt_origin_end(deadline);
                 }
             }
             state.committed = no;
             state.sent = no;
             self.dirty.insert(RowId::Slot(slot));
+            self.slots.list(slot);
         }
     }
 
     /// Once all that is on its way is in Redis, the origin goes by the deadlines in it.
     fn note_told(&mut self, slot: Slot, no: No) {
-        let Some(state) = self.slots.get(&slot).filter(|state| state.committed < state.sent && state.sent <= no) else {
+        let Some(state) = self.slots.at(slot).filter(|state| state.committed < state.sent && state.sent <= no) else {
             return;
         };
         for key in &state.unstable {
-            if let Some(entry) = self.keys.get_mut(key) {
-                entry.note_told();
-            }
+            self.keys.notes_of(*key).note_told();
         }
     }
 
@@ -112,13 +77,13 @@ impl Hub {
         for effect in &self.effects {
             match effect {
                 HubEffect::ToLeaf(_, HubToLeaf::State { key, .. }) => {
-                    if let Some(state) = self.slots.get_mut(&key.slot()) {
+                    if let Some(state) = self.slots.at_mut(key.slot()) {
                         state.offered = state.latest;
                     }
                 }
                 HubEffect::ToOrigin(_, HubToOrigin::Delta(parts)) => {
                     for part in parts {
-                        if let Some(state) = self.slots.get_mut(&part.slot) {
+                        if let Some(state) = self.slots.at_mut(part.slot) {
                             state.offered = state.latest;
                         }
                     }
@@ -129,37 +94,46 @@ impl Hub {
     }
 
     fn forget_settled(&mut self, slot: Slot, stable: No) {
-        let Some(state) = self.slots.get_mut(&slot) else { return };
-        let settled: Vec<Key> = state.unstable.iter().cloned().collect();
-        for key in settled {
-            let Some(entry) = self.keys.get_mut(&key) else { continue };
-            for id in entry.settle(stable) {
-                self.dirty.insert(RowId::Element(key.clone(), id));
+        let Some(state) = self.slots.at_mut(slot) else { return };
+        let unstable = std::mem::take(&mut state.unstable);
+        let mut open = Vec::new();
+        for no in unstable {
+            let (gone, is_open) = self.keys.settle(no, stable);
+            for id in gone {
+                self.dirty.insert(RowId::Element(self.keys.key(no), id));
             }
-            if entry.changes.is_empty() && entry.header_no <= stable {
-                state.unstable.remove(&key);
+            if is_open {
+                open.push(no);
+            } else {
+                self.keys.entry_mut(no).is_unstable = false;
             }
+        }
+        if let Some(state) = self.slots.at_mut(slot) {
+            state.unstable = open;
         }
     }
 
     /// Forgets expired keys, keys that nobody has, ended sessions and old answers.
     pub(super) fn sweep(&mut self, now: TimestampMs) {
         let followed = self.followed();
-        let is_waited_for = |key: &Key| self.waiting.iter().any(|waiting| waiting.keys().any(|other| other == key));
-        let gone: Vec<Key> = self
-            .keys
-            .iter()
-            .filter(|(key, entry)| {
-                let is_expired = forget_at(entry).is_some_and(|at| at <= now);
-                let is_idle =
-                    entry.is_held && entry.state.is_empty() && !followed.contains(*key) && !is_waited_for(key);
-                (is_expired || is_idle) && !self.is_unstable(key)
-            })
-            .map(|(key, _)| key.clone())
-            .collect();
-        for key in &gone {
-            self.forget_key(key);
+        let waited_for: BTreeSet<&Key> = self.waiting.iter().flat_map(|waiting| waiting.keys()).collect();
+        let mut gone: Vec<(Key, KeyNo)> = Vec::new();
+        for (no, entry) in self.keys.iter().filter(|(_, entry)| !entry.is_unstable) {
+            let view = self.keys.view(no);
+            if view.deadline().at().is_some_and(|at| forget_at(at) <= now) {
+                gone.push((self.keys.key(no), no));
+            } else if entry.is_held && view.is_empty() {
+                let key = self.keys.key(no);
+                if !followed.contains(&key) && !waited_for.contains(&key) {
+                    gone.push((key, no));
+                }
+            }
         }
+        gone.sort_unstable();
+        for (_, no) in &gone {
+            self.forget_key(*no);
+        }
+        let gone: Vec<Key> = gone.into_iter().map(|(key, _)| key).collect();
         if let Some(origin) = &self.origin {
             for chunk in gone.chunks(KEYS_CHUNK) {
                 let message = HubToOrigin::Unsubscribe(chunk.to_vec());
@@ -192,26 +166,27 @@ impl Hub {
         self.leaves.values().flat_map(LeafSocket::subscriptions).cloned().collect()
     }
 
-    /// Whether the key has changes of this hub that are not known stable.
-    pub(super) fn is_unstable(&self, key: &Key) -> bool {
-        self.slots.get(&key.slot()).is_some_and(|slot| slot.unstable.contains(key))
-    }
-
-    /// Forgets a key whole, as if it had never been held.
-    pub(super) fn forget_key(&mut self, key: &Key) {
-        let Some(entry) = self.keys.remove(key) else { return };
-        if let (true, Some(slot)) = (entry.is_held, self.slots.get_mut(&key.slot())) {
+    /// Forgets a key whole, as if it had never been held. Nothing of it is unstable.
+    pub(super) fn forget_key(&mut self, no: KeyNo) {
+        let (key, entry) = (self.keys.key(no), *self.keys.entry(no));
+        if let (true, Some(slot)) = (entry.is_held, self.slots.at_mut(key.slot())) {
             slot.held = slot.held.saturating_sub(1);
         }
-        let ids = element_ids(&entry);
-        self.dirty.extend(ids.into_iter().map(|id| RowId::Element(key.clone(), id)));
-        self.dirty.insert(RowId::Key(key.clone()));
+        let ids = self.keys.view(no).elements().into_iter().map(|(id, _)| id);
+        self.dirty.extend(ids.map(|id| RowId::Element(key.clone(), id)));
+        self.dirty.insert(RowId::Key(key));
+        self.dirty_elements.retain(|(other, _)| *other != no);
+        if entry.is_dirty {
+            self.dirty_keys.retain(|other| *other != no);
+        }
+        self.shown.remove(&no);
+        self.keys.remove(no);
     }
 
     /// When there is next something to sweep, rounded up to whole minutes so that sweeps come in batches.
     pub(super) fn next_sweep(&self, now: TimestampMs) -> Option<TimestampMs> {
         const MINUTE_MS: i64 = 60_000;
-        if self.keys.is_empty() && self.sessions.is_empty() && self.answers.is_empty() {
+        if self.keys.len() == 0 && self.sessions.is_empty() && self.answers.is_empty() {
             return None;
         }
         Some(TimestampMs(now.0.div_euclid(MINUTE_MS).saturating_add(1).saturating_mul(MINUTE_MS)))
@@ -220,10 +195,6 @@ impl Hub {
 
 /// A hub keeps an expired key a little longer than the origin does, so that a blind write afterwards meets the same
 /// nothing at both.
-fn forget_at(entry: &super::Entry) -> Option<TimestampMs> {
-    entry.state.deadline().at().map(|at| at.plus_ms(EXPIRY_GRACE_MS.saturating_mul(2)))
-}
-
-fn element_ids(entry: &super::Entry) -> Vec<crate::state::ElementId> {
-    entry.state.elements().into_iter().map(|(id, _)| id).collect()
+fn forget_at(deadline: TimestampMs) -> TimestampMs {
+    deadline.plus_ms(EXPIRY_GRACE_MS.saturating_mul(2))
 }

@@ -2,12 +2,28 @@
 
 use crate::{
     command::{CommandError, Reply},
-    id::{Key, ReplicaId, SessionId, TimestampMs},
+    id::{HashSeed, Key, ReplicaId, SessionId, TimestampMs},
     message::{HubToLeaf, HubToOrigin, LeafToHub, OriginToHub},
     slot::Slot,
     state::{ElementId, Kind},
 };
 use bytes::Bytes;
+
+/// What a hub is given by its host.
+#[derive(Clone, Debug)]
+pub struct HubConfig {
+    /// Its name in the directory.
+    pub name: String,
+    /// The secret under which clients' names are hashed; drawn anew at each start.
+    pub seed: HashSeed,
+}
+
+impl From<String> for HubConfig {
+    /// For tests: names are hashed under a seed that everybody knows.
+    fn from(name: String) -> Self {
+        Self { name, seed: HashSeed::default() }
+    }
+}
 
 /// A connection, numbered by the shell; never reused while the shell lives.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]

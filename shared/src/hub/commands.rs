@@ -82,7 +82,7 @@ impl Hub {
     }
 
     fn is_held(&self, key: &Key) -> bool {
-        self.keys.get(key).is_some_and(|entry| entry.is_held)
+        self.keys.find(key).is_some_and(|no| self.keys.entry(no).is_held)
     }
 
     fn answer(&mut self, waiting: Waiting, now: TimestampMs) {
@@ -115,13 +115,15 @@ impl Hub {
     /// Executes one command on what this hub has, and makes its operations the hub's own.
     fn execute(&mut self, command: &Command, now: TimestampMs) -> Result<Reply, CommandError> {
         // Of a key that is not held this hub can only tell what it wrote itself; unknown is never empty.
-        let is_known = |key: &Key| self.keys.get(key).is_some_and(|entry| entry.is_held || !entry.state.is_empty());
+        let is_known = |key: &Key| {
+            self.keys.find(key).is_some_and(|no| self.keys.entry(no).is_held || !self.keys.view(no).is_empty())
+        };
         if exec::needs_key(command) && !command.keys().all(is_known) {
             return Err(CommandError::NotHeld);
         }
         let view = |key: &Key| {
-            let entry = self.keys.get(key);
-            View { state: entry.map(|entry| entry.state.view()), is_held: entry.is_some_and(|entry| entry.is_held) }
+            let no = self.keys.find(key);
+            View { state: no.map(|no| self.keys.view(no)), is_held: no.is_some_and(|no| self.keys.entry(no).is_held) }
         };
         let prepared = exec::prepare(command, view, now)?;
         for operation in &prepared.operations {

@@ -1,8 +1,8 @@
 //! What the origin sends: acknowledgements, whole keys, and deltas from the hub's cursor on.
 
-use super::{Connection, Hub, HubEffect, OriginSocket, RowId, keyspace::Entry, rows::slot_of};
+use super::{Connection, Hub, HubEffect, OriginSocket, RowId, keyspace::KeyNo};
 use crate::{
-    id::{Key, No, TimestampMs},
+    id::{Key, TimestampMs},
     message::{Cursor, HubToOrigin, OriginToHub},
     slot::Slot,
     state::KeyDelta,
@@ -44,33 +44,39 @@ impl Hub {
         self.spare_origins.retain(|spare| *spare != connection);
         let before = self.origin.replace(OriginSocket { connection, credit: 0 });
         self.spare_origins.extend(before.map(|origin| origin.connection).filter(|before| *before != connection));
-        for state in self.slots.values_mut() {
+        for (_, state) in self.slots.iter_mut() {
             state.sent = state.committed;
         }
         let unstable =
             self.slots.iter().filter(|(_, state)| state.latest.max(state.committed) > state.stable || state.is_lost());
+        let unstable: Vec<Slot> = unstable.map(|(slot, _)| slot).collect();
+        unstable.iter().for_each(|slot| self.slots.list(*slot));
         let hello = HubToOrigin::Hello {
             hub: self.id,
             name: self.name.clone(),
             now,
-            unstable: unstable.map(|(slot, _)| *slot).collect(),
+            unstable,
             capabilities: Capabilities::CURRENT,
         };
         self.effects.push(HubEffect::ToOrigin(connection, hello));
         let mut held: BTreeMap<Slot, Vec<Key>> = BTreeMap::new();
         let mut wanted = Vec::new();
-        for (key, entry) in &self.keys {
+        for (no, entry) in self.keys.iter() {
+            let key = self.keys.key(no);
             if entry.is_held {
-                held.entry(key.slot()).or_default().push(key.clone());
+                held.entry(key.slot()).or_default().push(key);
             } else {
-                wanted.push(key.clone());
+                wanted.push(key);
             }
         }
+        // In order, so that the same history says the same.
+        held.values_mut().for_each(|keys| keys.sort_unstable());
+        wanted.sort_unstable();
         let mut chunk = Vec::new();
         let mut in_chunk = 0_usize;
         for (slot, keys) in held {
             in_chunk = in_chunk.saturating_add(keys.len());
-            chunk.push((slot, self.slots.get(&slot).map(|state| state.cursor).unwrap_or_default(), keys));
+            chunk.push((slot, self.slots.at(slot).map(|state| state.cursor).unwrap_or_default(), keys));
             if in_chunk >= KEYS_CHUNK {
                 in_chunk = 0;
                 let message = HubToOrigin::Held(std::mem::take(&mut chunk));
@@ -87,15 +93,20 @@ impl Hub {
     pub(super) fn want(&mut self, keys: &[Key]) {
         let mut wanted = Vec::new();
         for key in keys {
-            if !self.keys.contains_key(key) {
-                self.keys.insert(key.clone(), Entry::default());
-                self.dirty.insert(RowId::Key(key.clone()));
+            let (no, is_new) = self.keys.resolve(key);
+            if is_new {
+                self.dirty_key(no);
                 wanted.push(key.clone());
             }
         }
-        // A key with an entry was asked for when the entry was made or when the daemon was greeted.
+        self.ask_origin(&wanted);
+    }
+
+    /// Asks the origin for keys that got an entry just now. One that has an entry was asked for when the entry was made or
+    /// when the daemon was greeted.
+    pub(super) fn ask_origin(&mut self, wanted: &[Key]) {
         if let Some(origin) = &self.origin {
-            self.ask_for(origin.connection, &wanted);
+            self.ask_for(origin.connection, wanted);
         }
     }
 
@@ -116,7 +127,7 @@ impl Hub {
         keys: &[(Key, KeyDelta)],
         now: TimestampMs,
     ) {
-        let cursor = self.slots.get(&slot).map(|state| state.cursor).unwrap_or_default();
+        let cursor = self.slots.at(slot).map(|state| state.cursor).unwrap_or_default();
         let joins_up = from == cursor || (from.incarnation == cursor.incarnation && from.seq <= cursor.seq);
         if !joins_up && !fault!(CursorJumpsGap) {
             self.effects.push(HubEffect::ToOrigin(connection, HubToOrigin::Gap(slot, cursor)));
@@ -128,20 +139,22 @@ impl Hub {
         let is_news = to.incarnation != cursor.incarnation || to.seq > cursor.seq;
         let mut left_over = Vec::new();
         for (key, delta) in keys {
-            let Some(entry) = self.keys.get(key) else { continue };
-            if is_news && entry.is_left_over(delta.header.deadline, now) && !self.is_unstable(key) {
-                left_over.push(key.clone());
+            let Some(no) = self.keys.find(key) else { continue };
+            let entry = self.keys.entry(no);
+            if is_news && !entry.is_unstable && self.keys.is_left_over(no, delta.header.deadline, now) {
+                left_over.push((key.clone(), no));
             } else if entry.is_held {
                 // A key that was forgotten meanwhile has no state that the delta could join.
-                self.join(key, delta);
+                self.join(no, delta);
             }
         }
         // What the origin has under these names now began after it had forgotten the key that expired.
-        for key in &left_over {
-            self.forget_key(key);
+        for (_, no) in &left_over {
+            self.forget_key(*no);
         }
+        let left_over: Vec<Key> = left_over.into_iter().map(|(key, _)| key).collect();
         self.want(&left_over);
-        let state = self.slots.entry(slot).or_default();
+        let state = self.slots.of(slot);
         if is_news {
             state.cursor = to;
             self.dirty.insert(RowId::Slot(slot));
@@ -153,7 +166,7 @@ impl Hub {
         if !self.admit(keys, now) {
             return;
         }
-        let state = self.slots.entry(slot).or_default();
+        let state = self.slots.of(slot);
         if state.cursor.incarnation.is_none() || state.held == 0 {
             state.cursor = at;
             self.dirty.insert(RowId::Slot(slot));
@@ -164,19 +177,18 @@ impl Hub {
             return;
         }
         for (key, delta) in keys {
-            let Some(entry) = self.keys.get(key) else { continue };
-            if entry.is_left_over(delta.header.deadline, now) && !self.is_unstable(key) {
-                self.forget_key(key);
+            let Some(mut no) = self.keys.find(key) else { continue };
+            if !self.keys.entry(no).is_unstable && self.keys.is_left_over(no, delta.header.deadline, now) {
+                self.forget_key(no);
+                (no, _) = self.keys.resolve(key);
             }
-            self.join(key, delta);
-            if let Some(entry) = self.keys.get_mut(key) {
-                if let (false, Some(state)) = (entry.is_held, self.slots.get_mut(&slot)) {
-                    state.held = state.held.saturating_add(1);
-                }
-                entry.is_held = true;
-                self.dirty.insert(RowId::Key(key.clone()));
-                self.push_whole_to_all(key);
+            self.join(no, delta);
+            let was_held = std::mem::replace(&mut self.keys.entry_mut(no).is_held, true);
+            if let (false, Some(state)) = (was_held, self.slots.at_mut(slot)) {
+                state.held = state.held.saturating_add(1);
             }
+            self.dirty_key(no);
+            self.push_whole_to_all(key, no);
         }
     }
 
@@ -186,14 +198,12 @@ impl Hub {
         keys.iter().filter_map(|(_, delta)| delta.latest_hlc()).all(|latest| self.clock.observe(latest, now).is_ok())
     }
 
-    fn join(&mut self, key: &Key, delta: &KeyDelta) {
-        let entry = self.keys.entry(key.clone()).or_default();
-        entry.note_origin_end(delta.header.deadline.at());
-        let touched = entry.state.join(delta);
+    fn join(&mut self, no: KeyNo, delta: &KeyDelta) {
+        let touched = self.keys.join(no, delta);
         if !touched.is_empty() {
             // The clock's latest time is in the meta row.
             self.dirty.insert(RowId::Meta);
-            self.show(key, touched);
+            self.show(no, touched);
         }
     }
 
@@ -206,16 +216,6 @@ impl Hub {
         match self.spare_origins.pop() {
             Some(spare) => self.greet_origin(spare, now),
             None => self.answer_all(now),
-        }
-    }
-
-    /// The hub's own numbers of a slot, for a restore.
-    pub(super) fn note_latest(&mut self, key: &Key, no: No) {
-        let state = slot_of(&mut self.slots, key);
-        state.latest = state.latest.max(no);
-        state.offered = state.latest;
-        if no > state.stable {
-            state.unstable.insert(key.clone());
         }
     }
 }

@@ -1,124 +1,261 @@
-//! A key in a hub: its state, and per element when this hub last changed it.
+//! The keys that a hub has anything of: packed states, found by a keyed hash of their names, and what the hub notes of its
+//! own changes to them.
+//!
+//! A key that is settled costs its packed state, an [`Entry`] of 20 bytes and its place in the index. Keys are named by
+//! [`KeyNo`] inside the hub; a number is used again once its key is forgotten, so nothing keeps one past that.
 
+use super::notes::{Change, Notes};
 use crate::{
-    id::{Dot, No, TimestampMs},
+    arena::{Place, Slab},
+    id::{HashSeed, Key, No, TimestampMs},
     limits::EXPIRY_GRACE_MS,
-    state::{Deadline, ElementId, KeyState, Touched},
+    slot::Slot,
+    state::{Deadline, Effect, Element, ElementId, Header, KeyDelta, KeyView, Mint, PackedKey, Space, Touched},
 };
-use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use bytes::Bytes;
+use hashbrown::HashTable;
 
-/// What an element's row bears beside its state, as long as the hub's changes to it are not stable.
-#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
-pub(super) struct Change {
-    /// The hub's number that last changed the element.
-    pub(super) no: No,
-    /// The dots that the hub's operations declared dead here; kept until stable, so that an origin which was rolled back
-    /// learns of them again.
-    pub(super) dead: Vec<Dot>,
-}
+/// A key's number within its hub.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub(super) struct KeyNo(Place);
 
 /// A key.
-#[derive(Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Entry {
-    pub(super) state: KeyState,
-    /// The hub's number that last changed the header; zero if it never did.
-    pub(super) header_no: No,
-    /// The elements with changes of this hub that are not known stable.
-    pub(super) changes: BTreeMap<ElementId, Change>,
+    packed: PackedKey,
+    /// What the hub notes of its own changes, as long as they are not stable.
+    notes: Option<Place>,
+    slot: Slot,
     /// Whether the origin keeps this hub up to date on the key.
     pub(super) is_held: bool,
-    /// The deadline by which the origin goes, as far as this hub knows: some time after it the origin has forgotten the key,
-    /// however long it was kept alive here meanwhile.
-    origin_end: Option<TimestampMs>,
-    /// The deadline in what is on its way.
-    told_end: Option<TimestampMs>,
+    /// Whether the key stands among the unstable ones of its slot.
+    pub(super) is_unstable: bool,
+    /// Whether the key's row is to be written before the present input is done with.
+    pub(super) is_dirty: bool,
 }
 
 impl Entry {
-    /// The origin showed the key with this deadline.
-    pub(super) fn note_origin_end(&mut self, end: Option<TimestampMs>) {
-        self.origin_end = end;
+    /// The key's slot.
+    pub(super) fn slot(&self) -> Slot {
+        self.slot
+    }
+}
+
+/// The keys.
+#[derive(Debug, Default)]
+pub(super) struct Keyspace {
+    space: Space,
+    index: HashTable<KeyNo>,
+    entries: Slab<Entry>,
+    notes: Slab<Notes>,
+    notes_bytes: usize,
+}
+
+impl Keyspace {
+    /// No keys; names are hashed under the host's secret seed.
+    pub(super) fn new(seed: HashSeed) -> Self {
+        Self { space: Space::new(seed), ..Self::default() }
     }
 
-    /// The key goes to the origin as it is.
-    pub(super) fn note_sent(&mut self) {
-        self.told_end = self.state.deadline().at();
+    /// How many keys there are.
+    pub(super) fn len(&self) -> usize {
+        self.index.len()
     }
 
-    /// What was on its way has arrived.
-    pub(super) fn note_told(&mut self) {
-        self.origin_end = self.told_end;
+    /// The bytes that the keys take. Constant time.
+    pub(super) fn memory_bytes(&self) -> usize {
+        let tables = self.index.allocation_size().saturating_add(self.entries.memory_bytes());
+        let notes = self.notes.memory_bytes().saturating_add(self.notes_bytes);
+        self.space.memory_bytes().saturating_add(tables).saturating_add(notes)
     }
 
-    /// The origin went back, or this hub forgot what it told: by which deadline the origin goes is not known.
-    pub(super) fn doubt_origin_end(&mut self) {
-        self.origin_end = self.state.deadline().at().map(|_| TimestampMs(0));
+    /// The number of a key. Constant time.
+    pub(super) fn find(&self, key: &Key) -> Option<KeyNo> {
+        let name = key.as_bytes();
+        self.index.find(self.space.hash(name), |no| self.name(*no) == name).copied()
     }
 
-    /// Whether the origin may have forgotten what it had of the key, so that changes alone would not restore it. Early
-    /// enough that what is sent before arrives in time.
-    pub(super) fn may_be_forgotten(&self, now: TimestampMs) -> bool {
-        self.origin_end.is_some_and(|end| end.plus_ms(EXPIRY_GRACE_MS / 2) <= now)
-    }
-
-    /// Whether the key here is the rest of one that the origin has forgotten: long expired, under a deadline that the
-    /// origin does not know any more.
-    pub(super) fn is_left_over(&self, at_origin: Deadline, now: TimestampMs) -> bool {
-        let own = self.state.deadline();
-        own.at().is_some_and(|at| at.plus_ms(EXPIRY_GRACE_MS) <= now) && at_origin < own
-    }
-
-    /// Takes note of what an own operation touched.
-    pub(super) fn note(&mut self, no: No, touched: &Touched) {
-        self.header_no = no;
-        for (id, dead) in &touched.elements {
-            let change = self.changes.entry(id.clone()).or_default();
-            change.no = no;
-            for dot in dead {
-                if !change.dead.contains(dot) {
-                    change.dead.push(*dot);
-                }
-            }
+    /// The number of a key, which it is given if it has none. The second part says whether it is new.
+    pub(super) fn resolve(&mut self, key: &Key) -> (KeyNo, bool) {
+        let name = key.as_bytes();
+        let hash = self.space.hash(name);
+        if let Some(no) = self.index.find(hash, |no| self.name(*no) == name) {
+            return (*no, false);
         }
+        let packed = PackedKey::named(&mut self.space, name);
+        let entry =
+            Entry { packed, notes: None, slot: key.slot(), is_held: false, is_unstable: false, is_dirty: false };
+        let no = KeyNo(self.entries.insert(entry));
+        let (space, entries) = (&self.space, &self.entries);
+        let rehash = |no: &KeyNo| space.hash(entries.at(no.0).map_or(&[][..], |entry| entry.packed.name(space)));
+        self.index.insert_unique(hash, no, rehash);
+        (no, true)
+    }
+
+    /// A key by its number.
+    pub(super) fn entry(&self, no: KeyNo) -> &Entry {
+        self.entries.at(no.0).expect("a key's number is not kept past the key")
+    }
+
+    /// A key by its number, to change.
+    pub(super) fn entry_mut(&mut self, no: KeyNo) -> &mut Entry {
+        self.entries.at_mut(no.0).expect("a key's number is not kept past the key")
+    }
+
+    /// A key's name.
+    pub(super) fn key(&self, no: KeyNo) -> Key {
+        Key::new(Bytes::copy_from_slice(self.name(no))).expect("the name was a key's before")
+    }
+
+    /// A key's state.
+    pub(super) fn view(&self, no: KeyNo) -> KeyView<'_> {
+        KeyView::new(&self.space, self.entry(no).packed)
+    }
+
+    /// A key's slot.
+    pub(super) fn slot(&self, no: KeyNo) -> Slot {
+        self.entry(no).slot
+    }
+
+    /// All keys, in no order that means anything.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (KeyNo, &Entry)> + '_ {
+        self.entries.iter().map(|(place, entry)| (KeyNo(place), entry))
+    }
+
+    /// Applies an own effect, and notes what it touched.
+    pub(super) fn apply(&mut self, no: KeyNo, effect: &Effect, mint: Mint) -> Touched {
+        // What the origin goes by is noted before the first change.
+        self.notes_of(no);
+        let touched = self.open(no, |open| open.apply(effect, mint));
+        let notes = self.notes_of(no);
+        let before = notes.memory_bytes();
+        notes.note(mint.dot.no, &touched);
+        let after = notes.memory_bytes();
+        self.notes_bytes = self.notes_bytes.saturating_add(after).saturating_sub(before);
+        touched
+    }
+
+    /// Joins a delta of the origin's.
+    pub(super) fn join(&mut self, no: KeyNo, delta: &KeyDelta) -> Touched {
+        if let Some(notes) = self.notes_mut(no) {
+            notes.note_origin_end(delta.header.deadline.at());
+        }
+        self.open(no, |open| open.join(delta))
+    }
+
+    /// Puts a key's stored header and string back.
+    pub(super) fn restore(&mut self, no: KeyNo, header: Header, string: Option<Element>) {
+        self.open(no, |open| open.restore(header, string));
+    }
+
+    /// Puts a stored element back.
+    pub(super) fn restore_element(&mut self, no: KeyNo, id: &ElementId, element: Element) {
+        self.open(no, |open| open.restore_element(id, element));
+    }
+
+    /// What the hub notes of its own changes to the key, if they are not all stable.
+    pub(super) fn notes(&self, no: KeyNo) -> Option<&Notes> {
+        self.notes.at(self.entry(no).notes?)
+    }
+
+    /// See [`Keyspace::notes`].
+    pub(super) fn notes_mut(&mut self, no: KeyNo) -> Option<&mut Notes> {
+        let place = self.entry(no).notes?;
+        self.notes.at_mut(place)
+    }
+
+    /// The key's notes, begun if there are none: then the origin goes by the deadline that is here.
+    pub(super) fn notes_of(&mut self, no: KeyNo) -> &mut Notes {
+        let place = match self.entry(no).notes {
+            Some(place) => place,
+            None => {
+                let place = self.notes.insert(Notes::new(self.view(no).deadline().at()));
+                self.entry_mut(no).notes = Some(place);
+                place
+            }
+        };
+        self.notes.at_mut(place).expect("a key's notes are there until they are dropped")
+    }
+
+    /// Forgets what is known stable; returns the elements that need no row any more, and whether anything is left to note.
+    pub(super) fn settle(&mut self, no: KeyNo, stable: No) -> (Vec<ElementId>, bool) {
+        let Some(place) = self.entry(no).notes else { return (Vec::new(), false) };
+        let Some(mut notes) = self.notes.lift(place) else { return (Vec::new(), false) };
+        let before = notes.memory_bytes();
+        let view = self.view(no);
+        let gone = notes.settle(stable, |id| view.element(id).is_some());
+        let is_open = notes.is_open(stable);
+        let after = notes.memory_bytes();
+        self.notes.put(place, notes);
+        self.notes_bytes = self.notes_bytes.saturating_add(after).saturating_sub(before);
+        if !is_open {
+            self.drop_notes(no);
+        }
+        (gone, is_open)
     }
 
     /// After a whole-key removal the header's wipe speaks for all that is gone; returns the elements that need no row any
     /// more.
-    pub(super) fn forget_wiped(&mut self) -> Vec<ElementId> {
-        let (state, wipe) = (&self.state, &self.state.header().wipe);
-        let mut gone = Vec::new();
-        self.changes.retain(|id, change| {
-            let is_needed = state.element(id).is_some() || !change.dead.iter().all(|dot| wipe.contains(*dot));
-            if !is_needed {
-                gone.push(id.clone());
-            }
-            is_needed
-        });
+    pub(super) fn forget_wiped(&mut self, no: KeyNo) -> Vec<ElementId> {
+        let Some(place) = self.entry(no).notes else { return Vec::new() };
+        let Some(mut notes) = self.notes.lift(place) else { return Vec::new() };
+        let before = notes.memory_bytes();
+        let view = self.view(no);
+        let gone = notes.forget_wiped(&view.header().wipe, |id| view.element(id).is_some());
+        let after = notes.memory_bytes();
+        self.notes.put(place, notes);
+        self.notes_bytes = self.notes_bytes.saturating_add(after).saturating_sub(before);
         gone
     }
 
-    /// How many of the key's rows this hub changed after `no`.
-    pub(super) fn rows_changed_after(&self, no: No) -> usize {
-        let elements = self.changes.values().filter(|change| change.no > no).count();
-        elements.saturating_add(usize::from(self.header_no > no))
+    /// Notes as they were stored.
+    pub(super) fn restore_change(&mut self, no: KeyNo, id: &ElementId, change: Change) {
+        let notes = self.notes_of(no);
+        let before = notes.memory_bytes();
+        notes.restore(id, change);
+        let after = notes.memory_bytes();
+        self.notes_bytes = self.notes_bytes.saturating_add(after).saturating_sub(before);
     }
 
-    /// The latest of this hub's changes.
-    pub(super) fn latest(&self) -> No {
-        self.header_no
+    /// Whether the origin may have forgotten what it had of the key, so that changes alone would not restore it.
+    pub(super) fn may_be_forgotten(&self, no: KeyNo, now: TimestampMs) -> bool {
+        self.notes(no).is_some_and(|notes| notes.may_be_forgotten(now))
     }
 
-    /// Forgets what is known stable; returns the elements that need no row any more.
-    pub(super) fn settle(&mut self, stable: No) -> Vec<ElementId> {
-        let mut gone = Vec::new();
-        self.changes.retain(|id, change| {
-            let is_open = change.no > stable;
-            if !is_open && self.state.element(id).is_none() {
-                gone.push(id.clone());
-            }
-            is_open
-        });
-        gone
+    /// Whether the key here is the rest of one that the origin has forgotten: long expired, under a deadline that the
+    /// origin does not know any more.
+    pub(super) fn is_left_over(&self, no: KeyNo, at_origin: Deadline, now: TimestampMs) -> bool {
+        let own = self.view(no).deadline();
+        own.at().is_some_and(|at| at.plus_ms(EXPIRY_GRACE_MS) <= now) && at_origin < own
+    }
+
+    /// Forgets a key whole. Linear in its elements.
+    pub(super) fn remove(&mut self, no: KeyNo) {
+        self.drop_notes(no);
+        let hash = self.space.hash(self.name(no));
+        if let Ok(found) = self.index.find_entry(hash, |other| *other == no) {
+            found.remove();
+        }
+        if let Some(entry) = self.entries.remove(no.0) {
+            entry.packed.drop_from(&mut self.space);
+        }
+    }
+
+    fn drop_notes(&mut self, no: KeyNo) {
+        let notes = self.entry_mut(no).notes.take().and_then(|place| self.notes.remove(place));
+        let bytes = notes.map_or(0, |notes| notes.memory_bytes());
+        self.notes_bytes = self.notes_bytes.saturating_sub(bytes);
+    }
+
+    fn name(&self, no: KeyNo) -> &[u8] {
+        self.entries.at(no.0).map_or(&[], |entry| entry.packed.name(&self.space))
+    }
+
+    fn open<R>(&mut self, no: KeyNo, change: impl FnOnce(&mut crate::state::Open<'_>) -> R) -> R {
+        let entry = self.entries.at_mut(no.0).expect("a key's number is not kept past the key");
+        let mut open = entry.packed.open(&mut self.space);
+        let result = change(&mut open);
+        open.close();
+        result
     }
 }

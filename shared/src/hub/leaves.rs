@@ -3,7 +3,7 @@
 //! A session's watermark is stored in the same transaction as the state that it changed. A repeated batch changes nothing
 //! and gets the same verdicts; only the hub that opened a session settles it.
 
-use super::{Connection, Hub, HubEffect, Request, RowId, mint::MintedAdd};
+use super::{Connection, Hub, HubEffect, Request, RowId, keyspace::KeyNo, mint::MintedAdd};
 use crate::{
     command::CommandError,
     id::{ClientId, Key, No, Seq, SessionId, TimestampMs},
@@ -241,19 +241,21 @@ impl Hub {
         }
         self.want(&keys);
         for key in keys {
-            self.push_whole(connection, &key);
+            let (no, _) = self.keys.resolve(&key);
+            self.push_whole(connection, &key, no);
         }
     }
 
     /// Shows a key whole to one leaf.
-    fn push_whole(&mut self, connection: Connection, key: &Key) {
-        let (Some(socket), Some(entry)) = (self.leaves.get_mut(&connection), self.keys.get(key)) else { return };
-        let push = socket.push(key, entry.state.to_complete_delta(), entry.is_held, &self.sessions);
+    fn push_whole(&mut self, connection: Connection, key: &Key, no: KeyNo) {
+        let Some(socket) = self.leaves.get_mut(&connection) else { return };
+        let (view, is_held) = (self.keys.view(no), self.keys.entry(no).is_held);
+        let push = socket.push(key, view.to_complete_delta(), is_held, &self.sessions);
         self.effects.push(HubEffect::ToLeaf(connection, push));
     }
 
     /// Shows a key whole to all of its leaves.
-    pub(super) fn push_whole_to_all(&mut self, key: &Key) {
+    pub(super) fn push_whole_to_all(&mut self, key: &Key, no: KeyNo) {
         let subscribed: Vec<Connection> = self
             .leaves
             .iter()
@@ -261,35 +263,43 @@ impl Hub {
             .map(|(connection, _)| *connection)
             .collect();
         for connection in subscribed {
-            self.push_whole(connection, key);
+            self.push_whole(connection, key, no);
         }
-        self.shown.remove(key);
+        self.shown.remove(&no);
     }
 
     /// Notes a change for storage and for the leaves that follow the key.
-    pub(super) fn show(&mut self, key: &Key, touched: Touched) {
-        if touched.header {
-            self.dirty.insert(RowId::Key(key.clone()));
+    pub(super) fn show(&mut self, no: KeyNo, touched: Touched) {
+        // The string's row is the key's.
+        if touched.header || touched.elements.iter().any(|(id, _)| *id == ElementId::String) {
+            self.dirty_key(no);
         }
-        for (id, _) in &touched.elements {
-            self.dirty.insert(RowId::Element(key.clone(), id.clone()));
+        let elements = touched.elements.iter().map(|(id, _)| id).filter(|id| **id != ElementId::String);
+        self.dirty_elements.extend(elements.map(|id| (no, id.clone())));
+        if !self.leaves.is_empty() {
+            self.shown.entry(no).or_default().extend(touched);
         }
-        self.shown.entry(key.clone()).or_default().extend(touched);
+    }
+
+    /// Notes that a key's row is to be written.
+    pub(super) fn dirty_key(&mut self, no: KeyNo) {
+        if !std::mem::replace(&mut self.keys.entry_mut(no).is_dirty, true) {
+            self.dirty_keys.push(no);
+        }
     }
 
     /// Sends what changed to the leaves that follow it. The delta speaks of the hub's whole context: on one socket pushes
     /// follow each other without a gap, which the leaf checks.
     pub(super) fn show_changes(&mut self) {
-        for (key, touched) in std::mem::take(&mut self.shown) {
-            let Some(entry) = self.keys.get(&key) else { continue };
+        for (no, touched) in std::mem::take(&mut self.shown) {
+            let (key, view, is_held) = (self.keys.key(no), self.keys.view(no), self.keys.entry(no).is_held);
             let mut delta = None;
             for (connection, socket) in &mut self.leaves {
                 if !socket.subscriptions.contains(&key) {
                     continue;
                 }
-                let ctx = || entry.state.ctx();
-                let delta = delta.get_or_insert_with(|| entry.state.to_delta(ctx(), touched.ids()));
-                let push = socket.push(&key, delta.clone(), entry.is_held, &self.sessions);
+                let delta = delta.get_or_insert_with(|| view.to_delta(view.ctx(), touched.ids()));
+                let push = socket.push(&key, delta.clone(), is_held, &self.sessions);
                 self.effects.push(HubEffect::ToLeaf(*connection, push));
             }
         }

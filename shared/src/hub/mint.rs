@@ -1,14 +1,14 @@
 //! Making an operation the hub's own: each effect takes a number and a stamp, once, and is applied.
 
-use super::{Hub, RowId, leaves::Session, rows::slot_of};
+use super::{Hub, RowId, keyspace::KeyNo, leaves::Session};
 use crate::{
     command::CommandError,
     hlc::Hlc,
     id::{Dot, Key, No, TimestampMs},
     limits::OPERATION_AGE_MS_MAX,
     state::{
-        Amount, Cut, Effect, Element, ElementId, Increment, KeyState, Kind, Mint, Num, Operation, Part, SeenCut,
-        SeenCuts, Sum,
+        Amount, Cut, Effect, Element, ElementId, Increment, KeyState, KeyView, Kind, Mint, Num, Operation, Part,
+        SeenCut, SeenCuts, Sum, Touched,
     },
 };
 
@@ -27,8 +27,9 @@ impl Hub {
     /// Applies an operation that this hub itself prepared at `now`.
     pub(super) fn apply_prepared(&mut self, operation: &Operation, now: TimestampMs) {
         let hlc = self.clock.tick(now);
+        let (no, _) = self.keys.resolve(&operation.key);
         for effect in &operation.effects {
-            self.apply_effect(&operation.key, effect, hlc);
+            self.apply_effect(no, effect, hlc);
         }
     }
 
@@ -41,23 +42,24 @@ impl Hub {
         session: &Session,
         now: TimestampMs,
     ) -> Result<(No, Vec<MintedAdd>), CommandError> {
-        let empty = KeyState::default();
-        let state = self.keys.get(&operation.key).map_or(&empty, |entry| &entry.state);
         if operation.effects.iter().any(|effect| sees_ahead(effect, self.id, self.last_no)) {
             return Err(CommandError::SeenAhead);
         }
-        check(operation, state, now)?;
+        let empty = KeyState::default();
+        let found = self.keys.find(&operation.key);
+        check(operation, found.map_or_else(|| empty.view(), |no| self.keys.view(no)), now)?;
+        let (no, _) = self.keys.resolve(&operation.key);
         let mut adds = Vec::new();
         let oldest = now.plus_ms(OPERATION_AGE_MS_MAX.saturating_neg());
         let at = Hlc::at(operation.at.max(oldest).min(now));
         for effect in &operation.effects {
-            let state = self.keys.get(&operation.key).map_or(&empty, |entry| &entry.state);
+            let state = self.keys.view(no);
             let (effect, unseen) = observe_session(effect, state, &operation.key, session, self.id);
             // Later than all that it replaces, whatever the leaf's clock said.
             let hlc = latest_seen(&effect, state).map_or(at, |seen| at.max(seen.next()));
             // What this hub does next is later still. The bound was kept when what it replaces came here.
             let _ = self.clock.observe(hlc, now);
-            self.apply_effect(&operation.key, &effect, hlc);
+            self.apply_effect(no, &effect, hlc);
             if let Effect::Add { element, by } = &effect {
                 adds.push(MintedAdd {
                     key: operation.key.clone(),
@@ -67,34 +69,43 @@ impl Hub {
                 });
             }
             for add in unseen {
-                self.apply_effect(&operation.key, &add, hlc);
+                self.apply_effect(no, &add, hlc);
             }
         }
         Ok((self.last_no, adds))
     }
 
-    fn apply_effect(&mut self, key: &Key, effect: &Effect, hlc: Hlc) {
-        let slot = slot_of(&mut self.slots, key);
-        let entry = self.keys.entry(key.clone()).or_default();
-        if is_own_and_unseen(effect, &entry.state, self.id, slot.offered) {
+    pub(super) fn apply_effect(&mut self, no: KeyNo, effect: &Effect, hlc: Hlc) {
+        let slot = self.slots.of(self.keys.slot(no));
+        if is_own_and_unseen(effect, self.keys.view(no), self.id, slot.offered) {
             return;
         }
         self.last_no = self.last_no.next();
-        let no = self.last_no;
-        let touched = entry.state.apply(effect, Mint { dot: Dot { replica: self.id, no }, hlc });
-        entry.note(no, &touched);
+        let dot = Dot { replica: self.id, no: self.last_no };
+        let touched = self.keys.apply(no, effect, Mint { dot, hlc });
         if let Effect::Wipe { .. } = effect {
-            self.dirty.extend(entry.forget_wiped().into_iter().map(|id| RowId::Element(key.clone(), id)));
+            let key = self.keys.key(no);
+            self.dirty.extend(self.keys.forget_wiped(no).into_iter().map(|id| RowId::Element(key.clone(), id)));
         }
-        slot.latest = no;
-        slot.unstable.insert(key.clone());
+        self.note_own(no, touched);
+    }
+
+    /// Notes that the hub's last number changed a key.
+    fn note_own(&mut self, no: KeyNo, touched: Touched) {
+        let slot = self.keys.slot(no);
+        let state = self.slots.of(slot);
+        state.latest = self.last_no;
+        if !std::mem::replace(&mut self.keys.entry_mut(no).is_unstable, true) {
+            state.unstable.push(no);
+        }
+        self.slots.list(slot);
         self.dirty.insert(RowId::Meta);
-        self.show(key, touched);
+        self.show(no, touched);
     }
 }
 
 /// SADD of a member whose only dot is this hub's, and which nobody else can have seen and so removed, changes nothing.
-fn is_own_and_unseen(effect: &Effect, state: &KeyState, own: crate::id::ReplicaId, offered: No) -> bool {
+fn is_own_and_unseen(effect: &Effect, state: KeyView<'_>, own: crate::id::ReplicaId, offered: No) -> bool {
     let Effect::Write { element: id @ ElementId::Member(_), base: Some(_), .. } = effect else { return false };
     let Some(element) = state.element(id) else { return false };
     let mut dots = element.base.dots();
@@ -122,7 +133,7 @@ fn sees_ahead(effect: &Effect, own: crate::id::ReplicaId, last: No) -> bool {
 }
 
 /// Whether the operation fits what the hub shows, judged for all effects before any is applied.
-fn check(operation: &Operation, state: &KeyState, now: TimestampMs) -> Result<(), CommandError> {
+fn check(operation: &Operation, state: KeyView<'_>, now: TimestampMs) -> Result<(), CommandError> {
     let mut shown = state.shown(now);
     let mut totals: BTreeMap<&ElementId, i128> = BTreeMap::new();
     let mut is_wiped = false;
@@ -159,14 +170,14 @@ fn check(operation: &Operation, state: &KeyState, now: TimestampMs) -> Result<()
 }
 
 /// The latest time of what the effect replaces.
-fn latest_seen(effect: &Effect, state: &KeyState) -> Option<Hlc> {
+fn latest_seen(effect: &Effect, state: KeyView<'_>) -> Option<Hlc> {
     let of = |id: &ElementId, is_seen: &dyn Fn(Dot) -> bool| {
         let element = state.element(id)?;
         element.base.iter().filter(|(dot, _)| is_seen(*dot)).filter_map(|(_, base)| base.hlc()).max()
     };
     match effect {
         Effect::Write { element, seen, .. } => of(element, &|dot| seen.contains(&dot)),
-        Effect::Deadline(_) => state.header().deadline.epoch().map(|epoch| epoch.hlc),
+        Effect::Deadline(_) => state.deadline().epoch().map(|epoch| epoch.hlc),
         Effect::Wipe { .. } | Effect::Add { .. } => None,
     }
 }
@@ -175,7 +186,7 @@ fn latest_seen(effect: &Effect, state: &KeyState) -> Option<Hlc> {
 /// increments to make anew: others' that stand in the hub's own sum between what the leaf saw.
 fn observe_session(
     effect: &Effect,
-    state: &KeyState,
+    state: KeyView<'_>,
     key: &Key,
     session: &Session,
     own: crate::id::ReplicaId,

@@ -20,23 +20,24 @@ mod downlink;
 mod keyspace;
 mod leaves;
 mod mint;
+mod notes;
 mod rows;
+mod slots;
 mod uplink;
 
-pub use api::{Connection, HubEffect, HubInput, HubStatus, Request, RowId, RowWrite};
+pub use api::{Connection, HubConfig, HubEffect, HubInput, HubStatus, Request, RowId, RowWrite};
 pub use rows::RestoreError;
 
 use crate::{
     hlc::Clock,
     id::{Key, No, ReplicaId, SessionId, TimestampMs},
-    slot::Slot,
-    state::{KeyView, Touched},
+    state::{ElementId, KeyView, Touched},
 };
-use acknowledge::SlotState;
 use bytes::Bytes;
 use commands::{Answer, Waiting};
-use keyspace::Entry;
+use keyspace::{KeyNo, Keyspace};
 use leaves::{LeafSocket, Session};
+use slots::Slots;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The hub's state machine.
@@ -47,8 +48,8 @@ pub struct Hub {
     last_no: No,
     clock: Clock,
     next_session: u64,
-    keys: BTreeMap<Key, Entry>,
-    slots: BTreeMap<Slot, SlotState>,
+    keys: Keyspace,
+    slots: Slots,
     sessions: BTreeMap<SessionId, Session>,
     answers: BTreeMap<Bytes, Answer>,
     leaves: BTreeMap<Connection, LeafSocket>,
@@ -56,9 +57,12 @@ pub struct Hub {
     /// Daemons that greeted before the present one and are still there, the latest last.
     spare_origins: Vec<Connection>,
     waiting: Vec<Waiting>,
-    /// Rows to persist and keys to show before the present input is done with.
+    /// Rows to persist before the present input is done with: those of keys, of their elements, and others.
+    dirty_keys: Vec<KeyNo>,
+    dirty_elements: Vec<(KeyNo, ElementId)>,
     dirty: BTreeSet<RowId>,
-    shown: BTreeMap<Key, Touched>,
+    /// Changes to show to leaves before the present input is done with.
+    shown: BTreeMap<KeyNo, Touched>,
     effects: Vec<HubEffect>,
     wake_at: Option<TimestampMs>,
 }
@@ -71,9 +75,9 @@ struct OriginSocket {
 }
 
 impl Hub {
-    /// A new hub, named in the directory by `name` and among replicas by 64 random bits.
-    pub fn create(name: String, entropy: u64, now: TimestampMs) -> (Self, Vec<HubEffect>) {
-        let mut hub = Self::empty(name, ReplicaId::from_entropy(entropy));
+    /// A new hub, named among replicas by 64 random bits.
+    pub fn create(config: impl Into<HubConfig>, entropy: u64, now: TimestampMs) -> (Self, Vec<HubEffect>) {
+        let mut hub = Self::empty(config.into(), ReplicaId::from_entropy(entropy));
         hub.dirty.insert(RowId::Meta);
         let effects = hub.conclude(now);
         (hub, effects)
@@ -104,12 +108,9 @@ impl Hub {
 
     /// What an operator sees.
     pub fn status(&self) -> HubStatus {
-        let count = |after: fn(&SlotState) -> No| {
-            let rows = self.keys.iter().map(|(key, entry)| {
-                let after = self.slots.get(&key.slot()).map_or(No::ZERO, after);
-                entry.rows_changed_after(after)
-            });
-            rows.sum()
+        let count = |after: fn(&slots::SlotState) -> No| {
+            let keys = self.slots.iter().flat_map(|(_, slot)| slot.unstable.iter().map(move |no| (*no, after(slot))));
+            keys.filter_map(|(no, after)| Some(self.keys.notes(no)?.rows_changed_after(after))).sum()
         };
         HubStatus {
             hub: self.id,
@@ -129,29 +130,38 @@ impl Hub {
 
     /// A key's state as this hub has it.
     pub fn key(&self, key: &Key) -> Option<KeyView<'_>> {
-        self.keys.get(key).map(|entry| entry.state.view())
+        self.keys.find(key).map(|no| self.keys.view(no))
     }
 
-    /// The keys that this hub has anything of.
-    pub fn keys(&self) -> impl Iterator<Item = &Key> + '_ {
-        self.keys.keys()
+    /// The keys that this hub has anything of, in order. Linearithmic.
+    pub fn keys(&self) -> Vec<Key> {
+        let mut keys: Vec<Key> = self.keys.iter().map(|(no, _)| self.keys.key(no)).collect();
+        keys.sort_unstable();
+        keys
     }
 
-    fn empty(name: String, id: ReplicaId) -> Self {
+    /// The bytes that the keys take: states, names, tables, and notes of what is not stable. Constant time.
+    pub fn memory_bytes(&self) -> usize {
+        self.keys.memory_bytes()
+    }
+
+    fn empty(config: HubConfig, id: ReplicaId) -> Self {
         Self {
             id,
-            name,
+            name: config.name,
             last_no: No::ZERO,
             clock: Clock::default(),
             next_session: 1,
-            keys: BTreeMap::new(),
-            slots: BTreeMap::new(),
+            keys: Keyspace::new(config.seed),
+            slots: Slots::default(),
             sessions: BTreeMap::new(),
             answers: BTreeMap::new(),
             leaves: BTreeMap::new(),
             origin: None,
             spare_origins: Vec::new(),
             waiting: Vec::new(),
+            dirty_keys: Vec::new(),
+            dirty_elements: Vec::new(),
             dirty: BTreeSet::new(),
             shown: BTreeMap::new(),
             effects: Vec::new(),

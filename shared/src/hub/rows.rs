@@ -1,15 +1,17 @@
 //! The hub's rows: what is persisted, and the machine rebuilt from it.
 
-use super::{Hub, RowId, RowWrite, acknowledge::SlotState, commands::Answer, keyspace::Change, leaves::Session};
+use super::{
+    Hub, HubConfig, RowId, RowWrite, commands::Answer, keyspace::KeyNo, leaves::Session, notes::Change,
+    slots::SlotState,
+};
 use crate::{
     hlc::{Clock, Hlc},
     id::{Key, No, ReplicaId},
     slot::Slot,
-    state::{Element, Header},
+    state::{Element, ElementId, Header},
     wire::{WireError, from_body, to_body},
 };
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
 
 /// Why stored rows make no hub.
 #[derive(Debug, thiserror::Error)]
@@ -39,6 +41,8 @@ struct Meta {
 #[derive(Serialize, Deserialize)]
 struct KeyRow {
     header: Header,
+    string: Option<Element>,
+    string_change: Option<Change>,
     header_no: No,
     is_held: bool,
 }
@@ -54,8 +58,11 @@ impl Hub {
     ///
     /// # Errors
     /// When a row is missing or does not decode: a hub that guessed would reuse numbers.
-    pub fn restore(name: String, rows: impl IntoIterator<Item = (RowId, Vec<u8>)>) -> Result<Self, RestoreError> {
-        let mut hub = Self::empty(name, ReplicaId::from_bits(0));
+    pub fn restore(
+        config: impl Into<HubConfig>,
+        rows: impl IntoIterator<Item = (RowId, Vec<u8>)>,
+    ) -> Result<Self, RestoreError> {
+        let mut hub = Self::empty(config.into(), ReplicaId::from_bits(0));
         let mut meta = None;
         for (row, body) in rows {
             let result = match &row {
@@ -63,12 +70,12 @@ impl Hub {
                 RowId::Slot(slot) => from_body::<SlotState>(&body).map(|stored| hub.restore_slot(*slot, &stored)),
                 RowId::Key(key) => from_body::<KeyRow>(&body).map(|stored| hub.restore_key(key, stored)),
                 RowId::Element(key, id) => from_body::<ElementRow>(&body).map(|stored| {
-                    let entry = hub.keys.entry(key.clone()).or_default();
+                    let (no, _) = hub.keys.resolve(key);
                     if let Some(element) = stored.element {
-                        entry.state.restore_element(id, element);
+                        hub.keys.restore_element(no, id, element);
                     }
                     if let Some(change) = stored.change {
-                        entry.changes.insert(id.clone(), change);
+                        hub.keys.restore_change(no, id, change);
                     }
                 }),
                 RowId::Session(id) => from_body::<Session>(&body).map(|stored| {
@@ -90,7 +97,7 @@ impl Hub {
     }
 
     fn restore_slot(&mut self, slot: Slot, stored: &SlotState) {
-        let state = self.slots.entry(slot).or_default();
+        let state = self.slots.of(slot);
         state.committed = stored.committed;
         state.stable = stored.stable;
         state.cursor = stored.cursor;
@@ -98,42 +105,61 @@ impl Hub {
     }
 
     fn restore_key(&mut self, key: &Key, stored: KeyRow) {
-        let entry = self.keys.entry(key.clone()).or_default();
-        entry.state.restore_header(stored.header);
-        entry.header_no = stored.header_no;
-        entry.is_held = stored.is_held;
+        let (no, _) = self.keys.resolve(key);
+        self.keys.restore(no, stored.header, stored.string);
+        self.keys.entry_mut(no).is_held = stored.is_held;
+        if let Some(change) = stored.string_change {
+            self.keys.restore_change(no, &ElementId::String, change);
+        }
+        if stored.header_no > No::ZERO {
+            self.keys.notes_of(no).restore_header(stored.header_no);
+        }
     }
 
     /// Finds again which keys have changes that are not stable; drops the notes of those that are.
     fn index_changes(&mut self) {
-        let mut latest = Vec::new();
-        for (key, entry) in &mut self.keys {
-            let stable = self.slots.get(&key.slot()).map_or(No::ZERO, |slot| slot.stable);
-            entry.settle(stable);
-            let committed = self.slots.get(&key.slot()).map_or(No::ZERO, |slot| slot.committed);
-            if entry.header_no > committed {
-                entry.doubt_origin_end();
+        let mut all: Vec<(Key, KeyNo)> = self.keys.iter().map(|(no, _)| (self.keys.key(no), no)).collect();
+        all.sort_unstable();
+        for (_, no) in all {
+            let state = self.slots.of(self.keys.slot(no));
+            let latest = self.keys.notes(no).map_or(No::ZERO, |notes| notes.latest());
+            state.latest = state.latest.max(latest);
+            state.offered = state.latest;
+            state.held = state.held.saturating_add(self.keys.entry(no).is_held.into());
+            let (_, is_open) = self.keys.settle(no, state.stable);
+            if !is_open {
+                continue;
+            }
+            let deadline = self.keys.view(no).deadline().at();
+            if latest > state.committed {
+                self.keys.notes_of(no).doubt_origin_end(deadline);
             } else {
-                entry.note_origin_end(entry.state.deadline().at());
+                self.keys.notes_of(no).note_origin_end(deadline);
             }
-            let changed = entry.changes.values().map(|change| change.no).max();
-            if entry.is_held {
-                let slot = self.slots.entry(key.slot()).or_default();
-                slot.held = slot.held.saturating_add(1);
-            }
-            latest.push((key.clone(), changed.unwrap_or_default().max(entry.header_no)));
-        }
-        for (key, no) in latest {
-            if no > No::ZERO {
-                self.note_latest(&key, no);
-            }
+            state.unstable.push(no);
+            self.keys.entry_mut(no).is_unstable = true;
         }
     }
 
     /// The rows that changed since the last time, as they are now.
     pub(super) fn take_rows(&mut self) -> Vec<RowWrite> {
-        let dirty = std::mem::take(&mut self.dirty);
-        dirty.into_iter().map(|id| RowWrite { body: self.row_body(&id), id }).collect()
+        let mut rows: Vec<RowWrite> = Vec::with_capacity(self.dirty_keys.len().saturating_add(2));
+        // A row that was dropped and is written again comes later.
+        for id in std::mem::take(&mut self.dirty) {
+            rows.push(RowWrite { body: self.row_body(&id), id });
+        }
+        for no in std::mem::take(&mut self.dirty_keys) {
+            self.keys.entry_mut(no).is_dirty = false;
+            rows.push(RowWrite { id: RowId::Key(self.keys.key(no)), body: Some(self.key_body(no)) });
+        }
+        let mut elements = std::mem::take(&mut self.dirty_elements);
+        elements.sort_unstable();
+        elements.dedup();
+        for (no, id) in elements {
+            let body = self.element_body(no, &id);
+            rows.push(RowWrite { id: RowId::Element(self.keys.key(no), id), body });
+        }
+        rows
     }
 
     fn row_body(&self, id: &RowId) -> Option<Vec<u8>> {
@@ -144,24 +170,30 @@ impl Hub {
                 latest: self.clock.latest(),
                 next_session: self.next_session,
             })),
-            RowId::Slot(slot) => self.slots.get(slot).map(to_body),
-            RowId::Key(key) => self.keys.get(key).map(|entry| {
-                let header = entry.state.header();
-                to_body(&KeyRow { header, header_no: entry.header_no, is_held: entry.is_held })
-            }),
-            RowId::Element(key, id) => {
-                let entry = self.keys.get(key)?;
-                let element = entry.state.element(id);
-                let change = entry.changes.get(id).cloned();
-                (element.is_some() || change.is_some()).then(|| to_body(&ElementRow { element, change }))
-            }
+            RowId::Slot(slot) => self.slots.at(*slot).map(to_body),
+            RowId::Key(key) => self.keys.find(key).map(|no| self.key_body(no)),
+            RowId::Element(key, id) => self.keys.find(key).and_then(|no| self.element_body(no, id)),
             RowId::Session(id) => self.sessions.get(id).map(to_body),
             RowId::Answer(key) => self.answers.get(key).map(to_body),
         }
     }
-}
 
-/// The slot of a key, from the map, so that other fields of the hub stay free to borrow.
-pub(super) fn slot_of<'a>(slots: &'a mut BTreeMap<Slot, SlotState>, key: &Key) -> &'a mut SlotState {
-    slots.entry(key.slot()).or_default()
+    /// A key's row: its header and its string.
+    fn key_body(&self, no: KeyNo) -> Vec<u8> {
+        let (view, notes) = (self.keys.view(no), self.keys.notes(no));
+        let (header, string) = view.header_and_string();
+        to_body(&KeyRow {
+            header,
+            string,
+            string_change: notes.and_then(|notes| notes.change(&ElementId::String)).cloned(),
+            header_no: notes.map_or(No::ZERO, |notes| notes.latest()),
+            is_held: self.keys.entry(no).is_held,
+        })
+    }
+
+    fn element_body(&self, no: KeyNo, id: &ElementId) -> Option<Vec<u8>> {
+        let element = self.keys.view(no).element(id);
+        let change = self.keys.notes(no).and_then(|notes| notes.change(id)).cloned();
+        (element.is_some() || change.is_some()).then(|| to_body(&ElementRow { element, change }))
+    }
 }

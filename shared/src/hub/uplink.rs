@@ -1,12 +1,12 @@
 //! What the hub sends to the origin: per slot all that it changed since the committed number.
 
-use super::{Hub, HubEffect, OriginSocket, keyspace::Entry};
+use super::{Hub, HubEffect, OriginSocket, keyspace::KeyNo, notes::Notes};
 use crate::{
     id::{Key, No, ReplicaId, TimestampMs},
     limits::FRAME_BYTES_TARGET,
     message::{HubToOrigin, SlotDelta},
     slot::Slot,
-    state::{Ctx, ElementId, KeyDelta},
+    state::{Ctx, Element, ElementId, Header, KeyDelta, KeyView},
 };
 
 impl Hub {
@@ -19,34 +19,39 @@ impl Hub {
         }
         let connection = *connection;
         let mut frames = Frames::default();
-        for (slot, state) in &mut self.slots {
-            if state.sent > state.committed || state.latest.max(state.stable) <= state.committed {
+        for slot in self.slots.take_pending() {
+            let Some(state) = self.slots.at_mut(slot).filter(|state| state.has_pending()) else { continue };
+            if frames.is_full() {
+                // Its turn comes with the next credit.
+                self.slots.list(slot);
                 continue;
             }
-            if frames.is_full() {
-                break;
-            }
-            let from = state.committed;
-            frames.begin(*slot, from);
-            let keys: Vec<Key> = if state.is_lost() {
-                self.keys.keys().filter(|key| key.slot() == *slot).cloned().collect()
+            let (from, latest, is_lost) = (state.committed, state.latest, state.is_lost());
+            state.sent = state.latest.max(state.stable);
+            let sent = state.sent;
+            frames.begin(slot, from);
+            let keys: Vec<KeyNo> = if is_lost {
+                self.keys.iter().filter(|(_, entry)| entry.slot() == slot).map(|(no, _)| no).collect()
             } else {
-                state.unstable.iter().cloned().collect()
+                state.unstable.clone()
             };
-            for key in &keys {
-                let Some(entry) = self.keys.get_mut(key) else { continue };
-                let is_changed = entry.latest() > from || entry.rows_changed_after(from) > 0;
-                if state.is_lost() || (is_changed && entry.may_be_forgotten(now)) {
-                    frames.push(key, entry.state.to_complete_delta());
-                } else if is_changed {
-                    for delta in deltas_since(entry, self.id, from, state.latest) {
+            let mut named: Vec<(Key, KeyNo)> = keys.into_iter().map(|no| (self.keys.key(no), no)).collect();
+            named.sort_unstable();
+            for (key, no) in &named {
+                let is_changed = self.keys.notes(*no).is_some_and(|notes| notes.latest() > from);
+                if is_lost || (is_changed && self.keys.may_be_forgotten(*no, now)) {
+                    frames.push(key, self.keys.view(*no).to_complete_delta());
+                } else if let Some(notes) = self.keys.notes(*no).filter(|_| is_changed) {
+                    for delta in deltas_since(self.keys.view(*no), notes, self.id, from, latest) {
                         frames.push(key, delta);
                     }
                 }
-                entry.note_sent();
+                let deadline = self.keys.view(*no).deadline().at();
+                if let Some(notes) = self.keys.notes_mut(*no) {
+                    notes.note_sent(deadline);
+                }
             }
-            state.sent = state.latest.max(state.stable);
-            frames.end(state.sent);
+            frames.end(sent);
         }
         let frames = frames.into_messages();
         if frames.is_empty() {
@@ -59,46 +64,37 @@ impl Hub {
 
 /// A key's changes after `from`. Each part but the last speaks only of the dots that it lists; the last also of all of the
 /// hub's numbers in `(from, to]`, since by then every own dot among these has been listed.
-fn deltas_since(entry: &Entry, own: ReplicaId, from: No, to: No) -> Vec<KeyDelta> {
-    let mut parts: Vec<Vec<&ElementId>> = vec![Vec::new()];
+fn deltas_since(view: KeyView<'_>, notes: &Notes, own: ReplicaId, from: No, to: No) -> Vec<KeyDelta> {
+    let header = view.header();
+    let mut parts = vec![KeyDelta { header: Header { ctx: Ctx::new(), ..header.clone() }, ..KeyDelta::default() }];
     let mut bytes = 0_usize;
-    for (id, _) in entry.changes.iter().filter(|(_, change)| change.no > from) {
+    for (id, change) in notes.changed_after(from) {
+        let element = view.element(id).unwrap_or_else(|| Element::empty(id.kind()));
         if bytes > FRAME_BYTES_TARGET {
-            parts.push(Vec::new());
+            parts.push(KeyDelta { header: Header { ctx: Ctx::new(), ..header.clone() }, ..KeyDelta::default() });
             bytes = 0;
         }
-        bytes = bytes.saturating_add(element_bytes(entry, id));
+        bytes = bytes.saturating_add(element_bytes(id, &element));
         if let Some(part) = parts.last_mut() {
-            part.push(id);
+            for dot in element.base.dots().chain(change.dead.iter().copied()) {
+                part.header.ctx.insert(dot);
+            }
+            part.elements.push((id.clone(), element));
         }
     }
-    let last = parts.len().saturating_sub(1);
+    for part in &mut parts {
+        part.header.ctx.union(&header.wipe);
+    }
+    if let Some(last) = parts.last_mut() {
+        last.header.ctx.insert_interval(own, from, to);
+    }
     parts
-        .into_iter()
-        .enumerate()
-        .map(|(at, ids)| {
-            let mut ctx = Ctx::new();
-            for id in &ids {
-                let element = entry.state.element(id);
-                let alive = element.iter().flat_map(|element| element.base.dots());
-                let dead = entry.changes.get(*id).into_iter().flat_map(|change| change.dead.iter().copied());
-                for dot in alive.chain(dead) {
-                    ctx.insert(dot);
-                }
-            }
-            ctx.union(&entry.state.header().wipe);
-            if at == last {
-                ctx.insert_interval(own, from, to);
-            }
-            entry.state.to_delta(ctx, ids)
-        })
-        .collect()
 }
 
-fn element_bytes(entry: &Entry, id: &ElementId) -> usize {
-    let value = entry.state.element(id).map_or(0, |element| element.latest_bytes().map_or(0, bytes::Bytes::len));
+fn element_bytes(id: &ElementId, element: &Element) -> usize {
+    let value = element.latest_bytes().map_or(0, bytes::Bytes::len);
     // A dot with its replica, number and time takes some 30 bytes, a sum's part some 40.
-    id.name().len().saturating_add(value).saturating_add(80)
+    id.name_bytes().len().saturating_add(value).saturating_add(80)
 }
 
 /// Fills messages up to the target size.
@@ -122,16 +118,11 @@ impl Frames {
     }
 
     fn push(&mut self, key: &Key, delta: KeyDelta) {
-        let size = key.as_bytes().len().saturating_add(100).saturating_add(
-            delta
-                .elements
-                .iter()
-                .map(|(id, element)| {
-                    let value = element.latest_bytes().map_or(0, bytes::Bytes::len);
-                    id.name().len().saturating_add(value).saturating_add(80)
-                })
-                .sum(),
-        );
+        let size = key
+            .as_bytes()
+            .len()
+            .saturating_add(100)
+            .saturating_add(delta.elements.iter().map(|(id, element)| element_bytes(id, element)).sum());
         self.total = self.total.saturating_add(size);
         if self.bytes > 0 && self.bytes.saturating_add(size) > FRAME_BYTES_TARGET {
             // The slot's keys so far go ahead without moving its number.

@@ -31,7 +31,7 @@ impl<'a> Board<'a> {
 
     /// How many members come before this one. Logarithmic.
     pub fn rank(&self, score: f64, member: &[u8]) -> u32 {
-        let ties = |id| pack::name(self.arena, Block(id)).cmp(member);
+        let ties = |id| pack::name(self.arena, Block::from_bits(id)).cmp(member);
         self.ranks.map_or(0, |ranks| ranks.rank(Score::new(score), ties))
     }
 
@@ -50,6 +50,6 @@ impl<'a> Board<'a> {
     pub fn range(&self, from: u32, until: u32) -> impl DoubleEndedIterator<Item = (Bytes, f64)> + 'a {
         let arena = self.arena;
         let members = self.ranks.into_iter().flat_map(move |ranks| ranks.range(from..until));
-        members.map(move |(score, id)| (Bytes::copy_from_slice(pack::name(arena, Block(id))), score.value()))
+        members.map(move |(score, id)| (Bytes::copy_from_slice(pack::name(arena, Block::from_bits(id))), score.value()))
     }
 }

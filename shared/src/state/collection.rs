@@ -102,7 +102,7 @@ impl Collection {
         if before.is_none() && after.is_none() {
             return;
         }
-        let ties = |id: u32| pack::name(arena, Block(id)).cmp(name);
+        let ties = |id: u32| pack::name(arena, Block::from_bits(id)).cmp(name);
         if let (Some(before), Some(after), true) = (before, after, old == new) {
             if before != after {
                 self.ranks.update(Score::new(before), Score::new(after), ties);
@@ -113,7 +113,7 @@ impl Collection {
             self.ranks.remove(Score::new(before), ties);
         }
         if let (Some(new), Some(after)) = (new, after) {
-            self.ranks.insert(Score::new(after), new.0, ties);
+            self.ranks.insert(Score::new(after), new.to_bits(), ties);
         }
     }
 

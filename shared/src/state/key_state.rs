@@ -1,18 +1,15 @@
-//! A key that stands alone, with an arena of its own: in a leaf, in the origin's cache, in tests.
+//! A key that stands alone, with a space of its own: in a leaf, in the origin's cache, in tests.
 
 use super::{
     Board, Ctx, Deadline, Effect, Element, ElementId, Header, KeyDelta, KeyView, Kind, Mint, SeenCuts, Touched,
-    packed::PackedKey,
+    packed::PackedKey, space::Space,
 };
-use crate::{
-    arena::Arena,
-    id::{Dot, HashSeed, No, ReplicaId, TimestampMs},
-};
+use crate::id::{Dot, HashSeed, No, ReplicaId, TimestampMs};
 
 /// A key's state.
 #[derive(Clone, Debug, Default)]
 pub struct KeyState {
-    arena: Arena,
+    space: Space,
     key: PackedKey,
 }
 
@@ -35,12 +32,12 @@ impl From<KeyView<'_>> for KeyState {
 impl KeyState {
     /// Nothing recorded; element names are hashed under the host's secret seed.
     pub fn seeded(seed: HashSeed) -> Self {
-        Self { arena: Arena::new(seed), key: PackedKey::default() }
+        Self { space: Space::new(seed), key: PackedKey::default() }
     }
 
     /// The key as a reader meets it.
     pub fn view(&self) -> KeyView<'_> {
-        KeyView::new(&self.arena, &self.key)
+        KeyView::new(&self.space, self.key)
     }
 
     /// See [`KeyView::header`].
@@ -125,7 +122,7 @@ impl KeyState {
 
     /// Applies one own effect under a fresh dot. Linear in what it touches; a wipe in the key.
     pub fn apply(&mut self, effect: &Effect, mint: Mint) -> Touched {
-        let mut open = self.key.open(&mut self.arena);
+        let mut open = self.key.open(&mut self.space);
         let touched = open.apply(effect, mint);
         open.close();
         touched
@@ -134,7 +131,7 @@ impl KeyState {
     /// Joins a delta: the one merge of all tiers. Linear in the delta; in the key where the delta is complete or brings a
     /// wipe that is new here.
     pub fn join(&mut self, delta: &KeyDelta) -> Touched {
-        let mut open = self.key.open(&mut self.arena);
+        let mut open = self.key.open(&mut self.space);
         let touched = open.join(delta);
         open.close();
         touched
@@ -142,7 +139,7 @@ impl KeyState {
 
     /// Learns that `(last known, through]` of a replica concerns this key no further than what is recorded.
     pub fn bridge(&mut self, replica: ReplicaId, through: No) -> bool {
-        let mut open = self.key.open(&mut self.arena);
+        let mut open = self.key.open(&mut self.space);
         let is_new = open.bridge(replica, through);
         open.close();
         is_new
@@ -150,20 +147,21 @@ impl KeyState {
 
     /// Puts a stored element back, as it was persisted.
     pub fn restore_element(&mut self, id: &ElementId, element: Element) {
-        let mut open = self.key.open(&mut self.arena);
-        open.change(id, |own| *own = element);
+        let mut open = self.key.open(&mut self.space);
+        open.restore_element(id, element);
         open.close();
     }
 
     /// Puts a stored header back, as it was persisted.
     pub fn restore_header(&mut self, header: Header) {
-        let mut open = self.key.open(&mut self.arena);
-        open.scalar.header = header;
+        let string = self.element(&ElementId::String);
+        let mut open = self.key.open(&mut self.space);
+        open.restore(header, string);
         open.close();
     }
 
     /// The bytes that the key has allocated.
     pub fn memory_bytes(&self) -> usize {
-        self.arena.memory_bytes().saturating_add(self.key.memory_bytes())
+        self.space.memory_bytes()
     }
 }

@@ -17,6 +17,7 @@ mod num;
 mod pack;
 mod packed;
 mod revocation;
+mod space;
 mod rights;
 mod view;
 
@@ -34,6 +35,7 @@ pub use rights::{Rights, RightsError};
 pub use view::KeyView;
 
 pub(crate) use packed::{Open, PackedKey};
+pub(crate) use space::Space;
 
 #[cfg(test)]
 mod laws;

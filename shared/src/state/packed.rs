@@ -5,62 +5,64 @@
 //! when it is closed; elements of collections are unpacked one at a time.
 
 use super::{
-    Base, Ctx, DeadlineChange, Effect, Element, ElementId, Intervals, KeyDelta, Kind, Mint, NewBase, Touched,
+    Base, Ctx, DeadlineChange, Effect, Element, ElementId, Header, Intervals, KeyDelta, Kind, Mint, NewBase, Touched,
     collection::Collection,
     pack::{self, Scalar},
+    space::{Collections, Space},
 };
 use crate::{
-    arena::{Arena, Block},
+    arena::{Block, Place},
     hlc::Hlc,
     id::{Dot, No, ReplicaId, Stamp},
 };
 use smallvec::SmallVec;
 
-/// A key's place in an arena: its block, and its collections if it has any.
-#[derive(Clone, Debug, Default)]
+/// A key's place in a space: its block, and its collections if it has any.
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct PackedKey {
     pub(super) block: Option<Block>,
-    pub(super) collections: Option<Box<[Option<Collection>; 3]>>,
+    pub(super) collections: Option<Place>,
 }
 
 impl PackedKey {
     /// A key with nothing recorded, whose block begins with its name.
-    pub(crate) fn named(arena: &mut Arena, name: &[u8]) -> Self {
-        Self { block: Some(pack::named(arena, name)), collections: None }
+    pub(crate) fn named(space: &mut Space, name: &[u8]) -> Self {
+        Self { block: Some(pack::named(&mut space.arena, name)), collections: None }
     }
 
     /// The name that the key was given.
-    pub(crate) fn name<'a>(&self, arena: &'a Arena) -> &'a [u8] {
-        self.block.map_or(&[], |block| pack::name(arena, block))
+    pub(crate) fn name<'a>(&self, space: &'a Space) -> &'a [u8] {
+        self.block.map_or(&[], |block| pack::name(&space.arena, block))
     }
 
     /// Unpacks the key for a change.
-    pub(crate) fn open<'a>(&'a mut self, arena: &'a mut Arena) -> Open<'a> {
-        let scalar = Scalar::load(arena, self.block);
-        Open { arena, scalar, collections: &mut self.collections, block: &mut self.block }
+    pub(crate) fn open<'a>(&'a mut self, space: &'a mut Space) -> Open<'a> {
+        let scalar = Scalar::load(&space.arena, self.block);
+        Open { space, scalar, key: self }
     }
 
-    /// Gives back all that the key has in the arena. Linear in its elements.
-    pub(crate) fn drop_from(mut self, arena: &mut Arena) {
-        for collection in self.collections.iter_mut().flat_map(|all| all.iter_mut()).flatten() {
-            collection.drop_all(arena);
+    /// Gives back all that the key has in the space. Linear in its elements.
+    pub(crate) fn drop_from(self, space: &mut Space) {
+        let collections = self.collections.and_then(|place| space.collections.remove(place));
+        for mut collection in collections.into_iter().flat_map(|all| *all).flatten() {
+            space.collections_bytes = space.collections_bytes.saturating_sub(collection.memory_bytes());
+            collection.drop_all(&mut space.arena);
+        }
+        if self.collections.is_some() {
+            space.collections_bytes = space.collections_bytes.saturating_sub(COLLECTIONS_BYTES);
         }
         if let Some(block) = self.block {
-            pack::drop_scalar(arena, block);
+            pack::drop_scalar(&mut space.arena, block);
         }
     }
 
-    pub(super) fn collection(&self, kind: Kind) -> Option<&Collection> {
-        self.collections.as_ref()?.get(place(kind)?)?.as_ref()
-    }
-
-    /// The bytes that the key has allocated outside its arena.
-    pub(crate) fn memory_bytes(&self) -> usize {
-        let Some(all) = &self.collections else { return 0 };
-        let inner: usize = all.iter().flatten().map(Collection::memory_bytes).sum();
-        inner.saturating_add(size_of_val(&**all))
+    pub(super) fn collection<'a>(&self, space: &'a Space, kind: Kind) -> Option<&'a Collection> {
+        space.collections.at(self.collections?)?.get(place(kind)?)?.as_ref()
     }
 }
+
+/// What a key's collections take beside what each has allocated.
+const COLLECTIONS_BYTES: usize = size_of::<[Option<Collection>; 3]>();
 
 /// Where a type's elements are; a string stands beside the header.
 fn place(kind: Kind) -> Option<usize> {
@@ -74,16 +76,15 @@ fn place(kind: Kind) -> Option<usize> {
 
 /// A key unpacked for a change. Nothing of the header or the string is kept unless it is closed.
 pub(crate) struct Open<'a> {
-    arena: &'a mut Arena,
-    pub(super) scalar: Scalar,
-    collections: &'a mut Option<Box<[Option<Collection>; 3]>>,
-    block: &'a mut Option<Block>,
+    space: &'a mut Space,
+    scalar: Scalar,
+    key: &'a mut PackedKey,
 }
 
 impl Open<'_> {
     /// Packs the header and the string again.
     pub(crate) fn close(self) {
-        *self.block = Some(self.scalar.store(self.arena, *self.block));
+        self.key.block = Some(self.scalar.store(&mut self.space.arena, self.key.block));
     }
 
     /// Applies one own effect under a fresh dot. Linear in what it touches; a wipe in the key.
@@ -172,24 +173,62 @@ impl Open<'_> {
         ctx.insert_interval(replica, last, through)
     }
 
+    /// Puts a stored header and string back, as they were persisted.
+    pub(crate) fn restore(&mut self, header: Header, string: Option<Element>) {
+        self.scalar.header = header;
+        self.scalar.string = string.unwrap_or_else(|| Element::empty(Kind::String));
+    }
+
+    /// Puts a stored element back, as it was persisted.
+    pub(crate) fn restore_element(&mut self, id: &ElementId, element: Element) {
+        self.change(id, |own| *own = element);
+    }
+
     /// The only door to an element.
-    pub(super) fn change<R>(&mut self, id: &ElementId, change: impl FnOnce(&mut Element) -> R) -> R {
+    fn change<R>(&mut self, id: &ElementId, change: impl FnOnce(&mut Element) -> R) -> R {
         match id {
             ElementId::String => change(&mut self.scalar.string),
             ElementId::Member(name) | ElementId::Field(name) | ElementId::Ranked(name) => {
                 let kind = id.kind();
-                let all = self.collections.get_or_insert_with(Default::default);
-                let place = place(kind).and_then(|place| all.get_mut(place));
-                let place = place.expect("every type but the string has a place among the collections");
-                let collection = place.get_or_insert_with(|| Collection::new(kind));
-                let result = collection.change(self.arena, name, change);
-                if collection.is_empty() {
-                    *place = None;
-                    if all.iter().all(Option::is_none) {
-                        *self.collections = None;
-                    }
-                }
+                let mut collections = self.lift_collections();
+                let of_kind = place(kind).and_then(|place| collections.get_mut(place));
+                let of_kind = of_kind.expect("every type but the string has a place among the collections");
+                let collection = of_kind.get_or_insert_with(|| Collection::new(kind));
+                let before = collection.memory_bytes();
+                let result = collection.change(&mut self.space.arena, name, change);
+                let after = if collection.is_empty() {
+                    *of_kind = None;
+                    0
+                } else {
+                    collection.memory_bytes()
+                };
+                self.space.collections_bytes =
+                    self.space.collections_bytes.saturating_add(after).saturating_sub(before);
+                self.put_collections(collections);
                 result
+            }
+        }
+    }
+
+    fn lift_collections(&mut self) -> Collections {
+        let found = self.key.collections.and_then(|place| self.space.collections.lift(place));
+        found.unwrap_or_else(|| {
+            self.space.collections_bytes = self.space.collections_bytes.saturating_add(COLLECTIONS_BYTES);
+            Collections::default()
+        })
+    }
+
+    fn put_collections(&mut self, collections: Collections) {
+        match (self.key.collections, collections.iter().all(Option::is_none)) {
+            (Some(place), false) => self.space.collections.put(place, collections),
+            (None, false) => self.key.collections = Some(self.space.collections.insert(collections)),
+            (place, true) => {
+                self.space.collections_bytes = self.space.collections_bytes.saturating_sub(COLLECTIONS_BYTES);
+                if let Some(place) = place {
+                    self.space.collections.put(place, collections);
+                    self.space.collections.remove(place);
+                }
+                self.key.collections = None;
             }
         }
     }
@@ -228,8 +267,10 @@ impl Open<'_> {
         if !self.scalar.string.is_empty() {
             elements.push((ElementId::String, self.scalar.string.clone()));
         }
-        for collection in self.collections.iter().flat_map(|all| all.iter()).flatten() {
-            elements.extend(collection.sorted(self.arena));
+        for kind in [Kind::Set, Kind::Hash, Kind::Board] {
+            if let Some(collection) = self.key.collection(self.space, kind) {
+                elements.extend(collection.sorted(&self.space.arena));
+            }
         }
         elements
     }

@@ -5,27 +5,31 @@ use super::{
     collection::Collection,
     pack::{Reader, Scalar},
     packed::PackedKey,
+    space::Space,
 };
-use crate::{
-    arena::Arena,
-    id::{Dot, TimestampMs},
-};
+use crate::id::{Dot, TimestampMs};
 
 /// A key as a reader meets it. Elements are unpacked one at a time, so what it answers is the caller's own.
 #[derive(Clone, Copy)]
 pub struct KeyView<'a> {
-    arena: &'a Arena,
-    key: &'a PackedKey,
+    space: &'a Space,
+    key: PackedKey,
 }
 
 impl<'a> KeyView<'a> {
-    pub(crate) fn new(arena: &'a Arena, key: &'a PackedKey) -> Self {
-        Self { arena, key }
+    pub(crate) fn new(space: &'a Space, key: PackedKey) -> Self {
+        Self { space, key }
     }
 
     /// The header.
     pub fn header(&self) -> Header {
-        Scalar::load(self.arena, self.key.block).header
+        Scalar::load(&self.space.arena, self.key.block).header
+    }
+
+    /// The header, and the string if anything is recorded of it.
+    pub(crate) fn header_and_string(&self) -> (Header, Option<Element>) {
+        let Scalar { header, string } = Scalar::load(&self.space.arena, self.key.block);
+        (header, Some(string).filter(|string| !string.is_empty()))
     }
 
     /// When the key ends.
@@ -40,8 +44,8 @@ impl<'a> KeyView<'a> {
 
     /// One element, if anything is recorded of it. Constant time.
     pub fn element(&self, id: &ElementId) -> Option<Element> {
-        match self.key.collection(id.kind()) {
-            Some(collection) => collection.element(self.arena, id.name_bytes()),
+        match self.key.collection(self.space, id.kind()) {
+            Some(collection) => collection.element(&self.space.arena, id.name_bytes()),
             None if id.kind() == Kind::String => Some(self.string()).filter(|string| !string.is_empty()),
             None => None,
         }
@@ -49,8 +53,8 @@ impl<'a> KeyView<'a> {
 
     /// Every element of one type, in name order, present or not. Linearithmic.
     pub fn elements_of(&self, kind: Kind) -> Vec<(ElementId, Element)> {
-        match self.key.collection(kind) {
-            Some(collection) => collection.sorted(self.arena),
+        match self.key.collection(self.space, kind) {
+            Some(collection) => collection.sorted(&self.space.arena),
             None => self
                 .element(&ElementId::String)
                 .filter(|_| kind == Kind::String)
@@ -67,13 +71,13 @@ impl<'a> KeyView<'a> {
     pub fn count(&self, kind: Kind) -> usize {
         match kind {
             Kind::String => self.string().is_present().into(),
-            _ => self.key.collection(kind).map_or(0, Collection::present),
+            _ => self.key.collection(self.space, kind).map_or(0, Collection::present),
         }
     }
 
     /// The members of a board in order.
     pub fn board(&self) -> Board<'a> {
-        Board::new(self.arena, self.key.collection(Kind::Board).map(Collection::ranks))
+        Board::new(&self.space.arena, self.key.collection(self.space, Kind::Board).map(Collection::ranks))
     }
 
     /// The type that the key shows at `now`: of the types with anything in them, the one with the latest claim. `None`
@@ -137,7 +141,7 @@ impl<'a> KeyView<'a> {
     }
 
     fn reader(&self) -> Option<Reader<'a>> {
-        let mut reader = Reader::new(self.arena, self.arena.heap.read(self.key.block?));
+        let mut reader = Reader::new(&self.space.arena, self.space.arena.heap.read(self.key.block?));
         reader.name();
         Some(reader)
     }

@@ -33,7 +33,7 @@ impl World {
             let rows = node.rows.iter().map(|(id, body)| (RowId::from_bytes(id).expect("row ids parse"), body.clone()));
             match Hub::restore(format!("hub/{index}"), rows.collect::<Vec<_>>()) {
                 Ok(restored) => {
-                    for key in hub.keys() {
+                    for key in &hub.keys() {
                         if hub.key(key) != restored.key(key) {
                             wrong.push(format!("hub {index}: {key} differs from its rows"));
                         }

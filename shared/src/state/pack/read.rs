@@ -3,7 +3,7 @@
 
 use super::EPOCH_MS;
 use crate::{
-    arena::Arena,
+    arena::{Arena, Place},
     hlc::Hlc,
     id::{Dot, No, ReplicaId, Stamp, TimestampMs},
     state::{Amount, Base, Claims, Ctx, Cut, Deadline, Element, Entry, Intervals, Kind, Num, Part, Sum},
@@ -95,7 +95,7 @@ impl<'a> Reader<'a> {
                 let value = if word & 1 == 0 {
                     Bytes::copy_from_slice(self.take(usize::try_from(word >> 1).unwrap_or(usize::MAX)))
                 } else {
-                    self.arena.values.at(u32::try_from(word >> 1).unwrap_or(u32::MAX))
+                    self.arena.values.at(large_place(word))
                 };
                 Base::Bytes { hlc, value }
             }
@@ -219,7 +219,7 @@ impl<'a> Reader<'a> {
 }
 
 /// The places of the large values that an element names; the reader stands before the element.
-pub(in crate::state) fn skip_values(mut reader: Reader<'_>, kind: Kind) -> SmallVec<[u32; 2]> {
+pub(in crate::state) fn skip_values(mut reader: Reader<'_>, kind: Kind) -> SmallVec<[Place; 2]> {
     let mut places = SmallVec::new();
     if !matches!(kind, Kind::String | Kind::Hash) {
         return places;
@@ -239,10 +239,14 @@ pub(in crate::state) fn skip_values(mut reader: Reader<'_>, kind: Kind) -> Small
         if word & 1 == 0 {
             reader.take(usize::try_from(word >> 1).unwrap_or(usize::MAX));
         } else {
-            places.push(u32::try_from(word >> 1).unwrap_or(u32::MAX));
+            places.push(large_place(word));
         }
     }
     places
+}
+
+fn large_place(word: u64) -> Place {
+    Place::from_bits(u32::try_from(word >> 1).unwrap_or(0))
 }
 
 fn unzigzag(word: u64) -> i64 {

@@ -92,7 +92,7 @@ impl<'a> Writer<'a> {
                 self.time(*hlc);
                 if is_large(base) {
                     let place = self.arena.values.insert(value.clone());
-                    self.number(u64::from(place) << 1 | 1);
+                    self.number(u64::from(place.to_bits()) << 1 | 1);
                 } else {
                     self.number((value.len() as u64) << 1);
                     self.bytes.extend_from_slice(value);

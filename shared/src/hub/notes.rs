@@ -1,0 +1,189 @@
+//! What a hub notes of its own changes to a key, as long as they are not known stable.
+
+use crate::{
+    id::{Dot, No, TimestampMs},
+    limits::EXPIRY_GRACE_MS,
+    state::{Ctx, ElementId, Touched},
+};
+use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
+use std::collections::BTreeMap;
+
+/// The hub's latest change of an element.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+pub(super) struct Change {
+    /// The hub's number that last changed the element.
+    pub(super) no: No,
+    /// The dots that the hub's operations declared dead here; kept until stable, so that an origin which was rolled back
+    /// learns of them again.
+    pub(super) dead: SmallVec<[Dot; 1]>,
+}
+
+impl Change {
+    fn note(&mut self, no: No, dead: &[Dot]) {
+        self.no = no;
+        for dot in dead {
+            if !self.dead.contains(dot) {
+                self.dead.push(*dot);
+            }
+        }
+    }
+}
+
+/// A key's notes.
+#[derive(Clone, Debug)]
+pub(super) struct Notes {
+    /// The hub's number that last changed the key; zero if it never did.
+    header_no: No,
+    /// The string's change; its number is zero if there is none.
+    string: Change,
+    /// The changed elements of collections.
+    elements: BTreeMap<ElementId, Change>,
+    /// What the elements' names and dots take.
+    bytes: usize,
+    /// The deadline by which the origin goes, as far as this hub knows: some time after it the origin has forgotten the key,
+    /// however long it was kept alive here meanwhile.
+    origin_end: Option<TimestampMs>,
+    /// The deadline in what is on its way.
+    told_end: Option<TimestampMs>,
+}
+
+impl Notes {
+    /// Nothing changed yet; the origin goes by this deadline.
+    pub(super) fn new(origin_end: Option<TimestampMs>) -> Self {
+        Self {
+            header_no: No::ZERO,
+            string: Change::default(),
+            elements: BTreeMap::new(),
+            bytes: 0,
+            origin_end,
+            told_end: None,
+        }
+    }
+
+    /// Takes note of what an own operation touched.
+    pub(super) fn note(&mut self, no: No, touched: &Touched) {
+        self.header_no = no;
+        for (id, dead) in &touched.elements {
+            self.change_mut(id).note(no, dead);
+        }
+    }
+
+    /// Puts a stored change back.
+    pub(super) fn restore(&mut self, id: &ElementId, change: Change) {
+        *self.change_mut(id) = change;
+    }
+
+    /// Puts the stored number of the latest change back.
+    pub(super) fn restore_header(&mut self, no: No) {
+        self.header_no = no;
+    }
+
+    /// The hub's number that last changed the key.
+    pub(super) fn latest(&self) -> No {
+        self.header_no
+    }
+
+    /// The hub's change of an element, if it is not known stable.
+    pub(super) fn change(&self, id: &ElementId) -> Option<&Change> {
+        match id {
+            ElementId::String => Some(&self.string).filter(|change| change.no > No::ZERO),
+            _ => self.elements.get(id),
+        }
+    }
+
+    /// The elements that the hub changed after `no`, ascending.
+    pub(super) fn changed_after(&self, no: No) -> impl Iterator<Item = (&ElementId, &Change)> + '_ {
+        let string = Some((&ElementId::String, &self.string));
+        string.into_iter().chain(&self.elements).filter(move |(_, change)| change.no > no)
+    }
+
+    /// How many of the key's rows this hub changed after `no`.
+    pub(super) fn rows_changed_after(&self, no: No) -> usize {
+        self.changed_after(no).count().saturating_add(usize::from(self.header_no > no))
+    }
+
+    /// Whether anything is not known stable.
+    pub(super) fn is_open(&self, stable: No) -> bool {
+        self.header_no > stable || self.string.no > No::ZERO || !self.elements.is_empty()
+    }
+
+    /// Forgets what is known stable; returns the elements that need no row any more.
+    pub(super) fn settle(&mut self, stable: No, is_there: impl Fn(&ElementId) -> bool) -> Vec<ElementId> {
+        if self.string.no <= stable {
+            self.string = Change::default();
+        }
+        self.retain(|id, change| (change.no > stable, !is_there(id)))
+    }
+
+    /// Forgets the dead dots that the wipe speaks for; returns the elements that need no row any more.
+    pub(super) fn forget_wiped(&mut self, wipe: &Ctx, is_there: impl Fn(&ElementId) -> bool) -> Vec<ElementId> {
+        self.retain(|id, change| {
+            let is_needed = is_there(id) || !change.dead.iter().all(|dot| wipe.contains(*dot));
+            (is_needed, true)
+        })
+    }
+
+    /// The origin showed the key with this deadline.
+    pub(super) fn note_origin_end(&mut self, end: Option<TimestampMs>) {
+        self.origin_end = end;
+    }
+
+    /// The key goes to the origin with this deadline.
+    pub(super) fn note_sent(&mut self, deadline: Option<TimestampMs>) {
+        self.told_end = deadline;
+    }
+
+    /// What was on its way has arrived.
+    pub(super) fn note_told(&mut self) {
+        self.origin_end = self.told_end;
+    }
+
+    /// The origin went back, or this hub forgot what it told: by which deadline the origin goes is not known.
+    pub(super) fn doubt_origin_end(&mut self, deadline: Option<TimestampMs>) {
+        self.origin_end = deadline.map(|_| TimestampMs(0));
+    }
+
+    /// Whether the origin may have forgotten what it had of the key, so that changes alone would not restore it. Early
+    /// enough that what is sent before arrives in time.
+    pub(super) fn may_be_forgotten(&self, now: TimestampMs) -> bool {
+        self.origin_end.is_some_and(|end| end.plus_ms(EXPIRY_GRACE_MS / 2) <= now)
+    }
+
+    /// The bytes that the notes have allocated, a tree's node taken as twice its entries.
+    pub(super) fn memory_bytes(&self) -> usize {
+        self.bytes
+    }
+
+    fn change_mut(&mut self, id: &ElementId) -> &mut Change {
+        if *id == ElementId::String {
+            return &mut self.string;
+        }
+        let bytes = &mut self.bytes;
+        self.elements.entry(id.clone()).or_insert_with(|| {
+            *bytes = bytes.saturating_add(note_bytes(id));
+            Change::default()
+        })
+    }
+
+    /// Keeps what `judge` says is needed; returns of the rest those that it says to return.
+    fn retain(&mut self, judge: impl Fn(&ElementId, &Change) -> (bool, bool)) -> Vec<ElementId> {
+        let mut gone = Vec::new();
+        let bytes = &mut self.bytes;
+        self.elements.retain(|id, change| {
+            let (is_needed, is_gone) = judge(id, change);
+            if !is_needed {
+                *bytes = bytes.saturating_sub(note_bytes(id));
+                if is_gone {
+                    gone.push(id.clone());
+                }
+            }
+            is_needed
+        });
+        gone
+    }
+}
+
+fn note_bytes(id: &ElementId) -> usize {
+    size_of::<[(ElementId, Change); 2]>().saturating_add(id.name_bytes().len())
+}

@@ -1,0 +1,107 @@
+//! What a hub knows of each slot: how far its operations there are acknowledged, and where it stands in the origin's history.
+
+use super::keyspace::KeyNo;
+use crate::{id::No, message::Cursor, slot::Slot};
+use serde::{Deserialize, Serialize};
+
+/// A slot as the hub knows it. Only what is serialised outlives the machine; the rest is rebuilt.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(super) struct SlotState {
+    /// All of the hub's operations up to here are in Redis.
+    pub(super) committed: No,
+    /// All up to here survive the loss that Redis may suffer.
+    pub(super) stable: No,
+    /// Where the hub stands in the origin's history of the slot.
+    pub(super) cursor: Cursor,
+    /// The last number that the hub used in the slot.
+    #[serde(skip)]
+    pub(super) latest: No,
+    /// All up to here is on its way; never less than `committed`.
+    #[serde(skip)]
+    pub(super) sent: No,
+    /// Nobody else can have seen a number after this; unlike `sent` it never goes back. All that was stored counts as seen.
+    #[serde(skip)]
+    pub(super) offered: No,
+    /// The keys with changes that are not known stable, each once, in the order in which they became so.
+    #[serde(skip)]
+    pub(super) unstable: Vec<KeyNo>,
+    /// How many keys of the slot are held.
+    #[serde(skip)]
+    pub(super) held: usize,
+    /// Whether the slot stands in the list of those with something to send.
+    #[serde(skip)]
+    is_listed: bool,
+}
+
+impl SlotState {
+    /// Whether the origin lost what was stable: whole keys are sent then. It follows from what is stored, so that a hub
+    /// which restarts before it made good the loss still does.
+    pub(super) fn is_lost(&self) -> bool {
+        self.committed < self.stable
+    }
+
+    /// Whether there is something to send that is not on its way.
+    pub(super) fn has_pending(&self) -> bool {
+        self.sent <= self.committed && self.latest.max(self.stable) > self.committed
+    }
+}
+
+/// The slots by number, and the list of those with something to send.
+#[derive(Debug, Default)]
+pub(super) struct Slots {
+    states: Vec<Option<Box<SlotState>>>,
+    pending: Vec<Slot>,
+}
+
+impl Slots {
+    /// A slot that the hub has anything of. Constant time, as are the next two.
+    pub(super) fn at(&self, slot: Slot) -> Option<&SlotState> {
+        self.states.get(usize::from(slot.get()))?.as_deref()
+    }
+
+    /// See [`Slots::at`].
+    pub(super) fn at_mut(&mut self, slot: Slot) -> Option<&mut SlotState> {
+        self.states.get_mut(usize::from(slot.get()))?.as_deref_mut()
+    }
+
+    /// A slot, which is begun if the hub has nothing of it.
+    pub(super) fn of(&mut self, slot: Slot) -> &mut SlotState {
+        if self.states.is_empty() {
+            self.states.resize_with(usize::from(Slot::COUNT), || None);
+        }
+        let state = self.states.get_mut(usize::from(slot.get())).expect("there is a place for every slot");
+        state.get_or_insert_default()
+    }
+
+    /// The slots that the hub has anything of, in order.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (Slot, &SlotState)> + '_ {
+        Slot::all().zip(&self.states).filter_map(|(slot, state)| Some((slot, state.as_deref()?)))
+    }
+
+    /// See [`Slots::iter`].
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (Slot, &mut SlotState)> + '_ {
+        Slot::all().zip(&mut self.states).filter_map(|(slot, state)| Some((slot, state.as_deref_mut()?)))
+    }
+
+    /// Puts a slot on the list of those with something to send, if it has and is not there.
+    pub(super) fn list(&mut self, slot: Slot) {
+        if let Some(state) = self.at_mut(slot)
+            && state.has_pending()
+            && !std::mem::replace(&mut state.is_listed, true)
+        {
+            self.pending.push(slot);
+        }
+    }
+
+    /// Takes the list of slots with something to send, in order.
+    pub(super) fn take_pending(&mut self) -> Vec<Slot> {
+        let mut pending = std::mem::take(&mut self.pending);
+        for slot in &pending {
+            if let Some(state) = self.at_mut(*slot) {
+                state.is_listed = false;
+            }
+        }
+        pending.sort_unstable();
+        pending
+    }
+}

@@ -14,8 +14,8 @@
 //! than [`SLOTS`] intervals has slots of `m` intervals, so that it stays at few counters; within a slot the refills since
 //! the slot's start count as come, also for bookings made after them. Both are `max over s of (spends since s - refills
 //! since s)`, here with s at starts of slots only, so `q - (m - 1) * refill <= backlog <= q`. A bucket refilled without
-//! steps has a backlog within `refill` of `q`, hence within `m * refill` of the one here. Since `m < burst / (16 * refill)
-//! + 1`, the error stays below a sixteenth of the burst and one refill.
+//! steps has a backlog within `refill` of `q`, hence within `m * refill` of the one here. Since `m` is the number of
+//! intervals in which the bucket fills over 16, rounded up, `(m - 1) * refill` is below a sixteenth of `burst + refill`.
 //!
 //! A surplus is carried for twice the time in which the bucket fills and then forgiven. What hubs overbooked at one time is
 //! paid back in full unless together they took more than twice the burst; where they keep on overbooking for longer than

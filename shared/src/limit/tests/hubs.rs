@@ -139,6 +139,10 @@ proptest! {
             let backlog = backlog_of(&limit, now, |window| counters.0.get(&window).map_or(0, |(count, _)| *count));
             prop_assert_eq!(backlog, log.backlog(&limit, now, 640));
             prop_assert_eq!(decision.is_allowed(), backlog + cost <= burst);
+            if let Some(wait) = decision.retry_after_ms.filter(|wait| *wait > 0) {
+                prop_assert!(counters.decide(&limit, cost, now + wait as i64).is_allowed());
+                prop_assert!(!counters.decide(&limit, cost, now + wait as i64 - 1).is_allowed());
+            }
             counters.apply(&decision.adds);
             if decision.is_allowed() {
                 log.0.push((now, cost));

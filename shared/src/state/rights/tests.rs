@@ -241,6 +241,18 @@ fn an_heir_that_ends_passes_on_what_it_did_not_absorb() {
 }
 
 #[test]
+fn a_row_absorbed_twice_over_does_not_come_back() {
+    let mut rights = six_of_ten_at_a_hub();
+    let stale = rights.clone();
+    let _ = rights.close(hub(1), ORIGIN).unwrap();
+    let _ = rights.absorb(ORIGIN).unwrap();
+    let _ = rights.close(ORIGIN, hub(2)).unwrap();
+    let _ = rights.absorb(hub(2)).unwrap();
+    assert!(!rights.join(&stale));
+    assert_eq!([ORIGIN, hub(1), hub(2)].map(|replica| rights.rights_of(replica)), [0, 0, 8]);
+}
+
+#[test]
 fn an_ended_replica_neither_uses_nor_receives_rights() {
     let mut rights = six_of_ten_at_a_hub();
     let _ = rights.close(hub(1), ORIGIN).unwrap();

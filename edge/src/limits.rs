@@ -6,6 +6,9 @@ use headwater::{limits::FRAME_BYTES_MAX, wire::HEADER_BYTES};
 /// once: four times this, in an isolate of 128 MB that serves others too.
 pub(crate) const BODY_BYTES_MAX: usize = 8 * 1024 * 1024;
 
+/// The reason in a socket's close frame, in bytes: what a control frame holds beside the code (RFC 6455, 5.5).
+pub(crate) const CLOSE_REASON_BYTES_MAX: usize = 123;
+
 /// A relayed frame.
 pub(crate) const RELAY_BYTES_MAX: usize = FRAME_BYTES_MAX + HEADER_BYTES;
 

@@ -71,9 +71,20 @@ pub const KEYS_LISTED_MAX: usize = 256 * 1024;
 /// stand beside it in an isolate of 128 MB. Taken from before each allocation, so that no bytes cost more.
 pub const DECODED_BYTES_MAX: usize = 64 * 1024 * 1024;
 
+/// The body from which compression is tried, in bytes. Below it LZ4 saves a few dozen bytes at most, which a socket's
+/// packet holds anyway, and its table costs more than the body.
+pub const COMPRESS_BYTES_MIN: usize = 1024;
+
+/// How many times its length a compressed body may unpack to. LZ4 allows 255; states seldom reach 10, so that what claims
+/// more is a bomb or is sent as it is: a frame of the largest size takes at least 768 KiB to send.
+pub const EXPANSION_MAX: usize = 32;
+
+/// Keys in one message that lists keys, where a sender splits: 4 MiB of the longest.
+pub const KEYS_CHUNK: usize = 4096;
+
 /// The least body of a frame that both ends must accept, in bytes: what a sender cannot split, which is a frame just below
-/// its target with one more operation or element, its name and its value.
-pub const FRAME_BYTES_MAX_LEAST: usize = 4 * 1024 * 1024;
+/// its target with one more operation or element, its name and its value, or a chunk of keys.
+pub const FRAME_BYTES_MAX_LEAST: usize = 8 * 1024 * 1024;
 
 /// What an end says of itself in a greeting, in bytes; it takes a dozen, the rest is for later versions.
 pub const CAPABILITIES_BYTES_MAX: usize = 255;
@@ -89,4 +100,5 @@ const _: () = assert!(FRAME_BYTES_TARGET + 2 * VALUE_BYTES_MAX < FRAME_BYTES_MAX
 const _: () = assert!(FRAME_BYTES_MAX < 32 * 1024 * 1024);
 const _: () = assert!(STAMP_AHEAD_MS_MAX > 2 * CLOCK_BOUND_MS);
 const _: () = assert!(FRAME_BYTES_TARGET + 2 * VALUE_BYTES_MAX + KEY_BYTES_MAX < FRAME_BYTES_MAX_LEAST);
+const _: () = assert!(KEYS_CHUNK * (KEY_BYTES_MAX + 2) < FRAME_BYTES_MAX_LEAST && KEYS_CHUNK < KEYS_LISTED_MAX);
 const _: () = assert!(2 * FRAME_BYTES_MAX + DECODED_BYTES_MAX < 128_000_000);

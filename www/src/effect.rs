@@ -2,7 +2,7 @@
 
 use headwater::{
     leaf::LeafEffect,
-    wire::{self, WireError},
+    wire::{Terms, WireError},
 };
 use wasm_bindgen::prelude::*;
 
@@ -46,13 +46,13 @@ extern "C" {
 /// The effect's JavaScript form.
 ///
 /// # Errors
-/// [`WireError::Length`] when the message to send is longer than a frame may be.
-pub(crate) fn to_js(effect: LeafEffect) -> Result<JsEffect, WireError> {
+/// As [`Terms::encode`]: when the message to send is longer than the hub accepts.
+pub(crate) fn to_js(effect: LeafEffect, terms: &Terms) -> Result<JsEffect, WireError> {
     let object = JsEffect::new();
     match effect {
         LeafEffect::Send(message) => {
             object.set_kind("send");
-            object.set_frame(wire::encode(&message)?);
+            object.set_frame(terms.encode(&message)?);
         }
         LeafEffect::Changed(keys) => {
             object.set_kind("changed");

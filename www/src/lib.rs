@@ -14,7 +14,7 @@ use headwater::{
     id::{ClientId, Key, TimestampMs},
     leaf::{Leaf, LeafEffect, LeafInput},
     message::Lifetime,
-    wire,
+    wire::{self, Terms},
 };
 use wasm_bindgen::prelude::*;
 
@@ -73,6 +73,8 @@ extern "C" {
 #[wasm_bindgen]
 pub struct WasmLeaf {
     leaf: Leaf,
+    /// What the hub accepts, as its welcome said.
+    terms: Terms,
 }
 
 #[wasm_bindgen]
@@ -81,11 +83,12 @@ impl WasmLeaf {
     #[wasm_bindgen(constructor)]
     pub fn new(entropy_high: u64, entropy_low: u64) -> Self {
         let client = ClientId(u128::from(entropy_high) << 64 | u128::from(entropy_low));
-        Self { leaf: Leaf::new(client, Lifetime::Tab) }
+        Self { leaf: Leaf::new(client, Lifetime::Tab), terms: Terms::default() }
     }
 
     /// A socket to a hub opened.
     pub fn opened(&mut self, now: f64) -> Result<Vec<JsEffect>, JsError> {
+        self.terms = Terms::default();
         self.handle(LeafInput::Opened, now)
     }
 
@@ -97,6 +100,7 @@ impl WasmLeaf {
     /// One binary message from the hub; throws when it is no frame of this protocol.
     pub fn receive(&mut self, frame: &[u8], now: f64) -> Result<Vec<JsEffect>, JsError> {
         let message = wire::decode(frame)?;
+        self.terms.learn(&message)?;
         self.handle(LeafInput::Hub(message), now)
     }
 
@@ -124,7 +128,7 @@ impl WasmLeaf {
             Ok(reply) => outcome.set_result(reply::to_js(reply)),
             Err(error) => outcome.set_error(&error.to_string()),
         }
-        outcome.set_effects(to_js(effects)?);
+        outcome.set_effects(to_js(effects, &self.terms)?);
         Ok(outcome)
     }
 
@@ -141,7 +145,7 @@ impl WasmLeaf {
     }
 
     fn handle(&mut self, input: LeafInput, now: f64) -> Result<Vec<JsEffect>, JsError> {
-        to_js(self.leaf.handle(input, timestamp(now)))
+        to_js(self.leaf.handle(input, timestamp(now)), &self.terms)
     }
 }
 
@@ -154,6 +158,6 @@ fn parsed(keys: Vec<String>) -> Result<Vec<Key>, JsError> {
     Ok(keys.into_iter().map(|key| Key::new(key).map_err(CommandError::from)).collect::<Result<_, _>>()?)
 }
 
-fn to_js(effects: Vec<LeafEffect>) -> Result<Vec<JsEffect>, JsError> {
-    Ok(effects.into_iter().map(effect::to_js).collect::<Result<_, _>>()?)
+fn to_js(effects: Vec<LeafEffect>, terms: &Terms) -> Result<Vec<JsEffect>, JsError> {
+    Ok(effects.into_iter().map(|effect| effect::to_js(effect, terms)).collect::<Result<_, _>>()?)
 }

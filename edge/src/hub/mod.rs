@@ -13,8 +13,8 @@ use call::{Commands, Status};
 use futures_channel::oneshot;
 use headwater::{
     hub::{Connection, HubInput},
-    message::{LeafToHub, OriginToHub},
-    wire::{self, WireError},
+    message::{LeafToHub, OriginToHub, Refusal, RefusalCause},
+    wire::{self, Terms, WireError},
 };
 use shell::{Answer, Shell, ShellError};
 use sockets::{Attachment, CLOSE_PROTOCOL, CLOSE_UNSUPPORTED, Peer};
@@ -79,11 +79,14 @@ impl DurableObject for Hub {
         self.shell.turn().await;
         let handled = match message {
             WebSocketIncomingMessage::String(_) => {
-                self.shell.refuse(peer, connection, CLOSE_UNSUPPORTED, "messages are binary frames")
+                let refusal = Refusal::new(RefusalCause::Malformed, "messages are binary frames");
+                self.shell.refuse(peer, connection, CLOSE_UNSUPPORTED, refusal)
             }
             WebSocketIncomingMessage::Binary(frame) => match input(peer, connection, &frame) {
-                Ok(input) => self.shell.receive(connection, input),
-                Err(error) => self.shell.refuse(peer, connection, CLOSE_PROTOCOL, &error.to_string()),
+                Ok((input, terms)) => terms
+                    .map_or(Ok(()), |terms| self.shell.agree(connection, terms))
+                    .and_then(|()| self.shell.receive(connection, input)),
+                Err(error) => self.shell.refuse(peer, connection, CLOSE_PROTOCOL, Refusal::from(&error)),
             },
         };
         handled.map_err(thrown)
@@ -174,10 +177,19 @@ impl Hub {
     }
 }
 
-fn input(peer: Peer, connection: Connection, frame: &[u8]) -> Result<HubInput, WireError> {
+/// What the machine is to be told, and what to send to this peer from now on where it said so.
+fn input(peer: Peer, connection: Connection, frame: &[u8]) -> Result<(HubInput, Option<Terms>), WireError> {
     Ok(match peer {
-        Peer::Leaf => HubInput::Leaf(connection, wire::decode::<LeafToHub>(frame)?),
-        Peer::Origin => HubInput::Origin(connection, wire::decode::<OriginToHub>(frame)?),
+        Peer::Leaf => {
+            let message = wire::decode::<LeafToHub>(frame)?;
+            let terms = Terms::said_by(&message)?;
+            (HubInput::Leaf(connection, message), terms)
+        }
+        Peer::Origin => {
+            let message = wire::decode::<OriginToHub>(frame)?;
+            let terms = Terms::said_by(&message)?;
+            (HubInput::Origin(connection, message), terms)
+        }
     })
 }
 

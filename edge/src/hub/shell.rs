@@ -10,13 +10,14 @@ use super::{
     sockets::{Peer, Sockets},
     turn::Turn,
 };
-use crate::peers;
+use crate::{limits::CLOSE_REASON_BYTES_MAX, peers};
 use futures_channel::oneshot;
 use headwater::{
     command::{CommandError, Reply},
     hub::{Connection, Hub, HubEffect, HubInput, HubStatus, Request, RestoreError},
     id::{ReplicaId, TimestampMs},
-    message::{HubToLeaf, LeafToHub, Refusal, RefusalCause},
+    message::{HubToLeaf, LeafToHub, Refusal},
+    wire::Terms,
 };
 use std::{
     cell::{Cell, RefCell},
@@ -125,19 +126,29 @@ impl Shell {
         peer: Peer,
         connection: Connection,
         code: u16,
-        reason: &str,
+        refusal: Refusal,
     ) -> Result<(), ShellError> {
         self.with(|live, now| {
+            // The reason of a close holds 123 bytes (RFC 6455, 5.5).
+            let reason = refusal.detail[..refusal.detail.floor_char_boundary(CLOSE_REASON_BYTES_MAX)].to_owned();
             if peer == Peer::Leaf {
-                live.sockets.send(connection, &HubToLeaf::Refused(Refusal::new(RefusalCause::Malformed, reason)));
+                live.sockets.send(connection, &HubToLeaf::Refused(refusal));
             }
-            ((), live.close(peer, connection, code, reason, now))
+            ((), live.close(peer, connection, code, &reason, now))
         })
     }
 
     /// A socket is gone.
     pub(crate) fn closed(self: &Rc<Self>, peer: Peer, connection: Connection) -> Result<(), ShellError> {
         self.with(|live, now| ((), live.close(peer, connection, 1000, "", now)))
+    }
+
+    /// Takes note of what the other end of a socket accepts.
+    pub(crate) fn agree(self: &Rc<Self>, connection: Connection, terms: Terms) -> Result<(), ShellError> {
+        self.with(|live, _| {
+            live.sockets.agree(connection, terms);
+            ((), vec![])
+        })
     }
 
     /// Gives the machine a socket's message, unless the socket has been refused meanwhile.

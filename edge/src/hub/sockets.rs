@@ -3,7 +3,10 @@
 //! What a socket is, and its number, lie in its attachment, which the runtime keeps while the object sleeps; so the set here
 //! is rebuilt from the runtime's whenever the object starts.
 
-use headwater::{hub::Connection, wire};
+use headwater::{
+    hub::Connection,
+    wire::{self, Terms},
+};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use worker::{Response, Result, State, WebSocket, WebSocketPair, console_error};
@@ -40,6 +43,9 @@ pub(crate) struct Attachment {
     pub(crate) peer: Peer,
     /// The connection's number.
     pub(crate) connection: u64,
+    /// What the other end accepts, as its greeting said.
+    #[serde(default)]
+    pub(crate) terms: Terms,
 }
 
 impl Attachment {
@@ -52,19 +58,19 @@ impl Attachment {
 /// The open sockets by their connections' numbers.
 #[derive(Default)]
 pub(crate) struct Sockets {
-    open: BTreeMap<u64, (Peer, WebSocket)>,
+    open: BTreeMap<u64, (Attachment, WebSocket)>,
 }
 
 impl Sockets {
     /// Those that the runtime has kept open.
     pub(crate) fn kept(state: &State) -> Self {
-        let attached = |socket: WebSocket| Attachment::of(&socket).map(|a| (a.connection, (a.peer, socket)));
+        let attached = |socket: WebSocket| Attachment::of(&socket).map(|a| (a.connection, (a, socket)));
         Self { open: state.get_websockets().into_iter().filter_map(attached).collect() }
     }
 
     /// The connections to such peers.
     pub(crate) fn to(&self, peer: Peer) -> Vec<Connection> {
-        let of_peer = self.open.iter().filter(|(_, (of, _))| *of == peer);
+        let of_peer = self.open.iter().filter(|(_, (attached, _))| attached.peer == peer);
         of_peer.map(|(connection, _)| Connection(*connection)).collect()
     }
 
@@ -77,8 +83,9 @@ impl Sockets {
     pub(crate) fn accept(&mut self, state: &State, peer: Peer, connection: u64) -> Result<Response> {
         let pair = WebSocketPair::new()?;
         state.accept_websocket_with_tags(&pair.server, &[peer.tag()]);
-        pair.server.serialize_attachment(Attachment { peer, connection })?;
-        self.open.insert(connection, (peer, pair.server));
+        let attachment = Attachment { peer, connection, terms: Terms::default() };
+        pair.server.serialize_attachment(attachment)?;
+        self.open.insert(connection, (attachment, pair.server));
         Response::from_websocket(pair.client)
     }
 
@@ -87,10 +94,18 @@ impl Sockets {
         self.open.contains_key(&connection.0)
     }
 
+    /// Takes note of what the other end said that it accepts, also for when the object has slept.
+    pub(crate) fn agree(&mut self, connection: Connection, terms: Terms) {
+        let Some((attachment, socket)) = self.open.get_mut(&connection.0) else { return };
+        attachment.terms = terms;
+        // Without it the object sends after its sleep what every build accepts.
+        let _best_effort = socket.serialize_attachment(*attachment);
+    }
+
     /// Sends a message, if its connection is still open. A failure shows as the close of the socket.
     pub(crate) fn send<M: wire::Message>(&self, connection: Connection, message: &M) {
-        let Some((_, socket)) = self.open.get(&connection.0) else { return };
-        match wire::encode(message) {
+        let Some((attachment, socket)) = self.open.get(&connection.0) else { return };
+        match attachment.terms.encode(message) {
             Ok(frame) => {
                 let _closing = socket.send_with_bytes(frame);
             }

@@ -13,12 +13,15 @@ use futures_util::{
 };
 use headwater::{
     limits::FRAME_BYTES_MAX,
-    message::OriginToHub,
+    message::{HubToOrigin, OriginToHub, Refusal},
     origin::Link,
-    wire::{self, HEADER_BYTES, WireError},
+    wire::{self, HEADER_BYTES, Terms, WireError},
 };
 use hyper::header::AUTHORIZATION;
-use std::{sync::atomic::Ordering, time::Duration};
+use std::{
+    sync::{Mutex, PoisonError, atomic::Ordering},
+    time::Duration,
+};
 use tokio::{
     net::TcpStream,
     sync::{mpsc, oneshot},
@@ -114,10 +117,37 @@ async fn connection(dialler: &Dialler, address: &HubAddress, backoff: &mut Backo
     if dialler.inputs.send(Input::Opened(link, address.clone(), outbox)).await.is_err() {
         return LinkError::ClosedHere;
     }
-    let (sink, stream) = socket.split();
-    tokio::select! {
-        error = read(stream, link, &dialler.inputs, backoff) => error,
-        error = write(sink, messages) => error,
+    let (mut sink, stream) = socket.split();
+    let terms = Agreed::default();
+    let error = tokio::select! {
+        error = read(stream, link, &dialler.inputs, backoff, &terms) => error,
+        error = write(&mut sink, messages, &terms) => error,
+    };
+    if let LinkError::Refused(cause) = &error {
+        tell(&mut sink, cause).await;
+    }
+    error
+}
+
+/// What the hub accepts, as its hello said.
+#[derive(Default)]
+struct Agreed(Mutex<Terms>);
+
+impl Agreed {
+    fn now(&self) -> Terms {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn learn(&self, message: &HubToOrigin) -> Result<(), WireError> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).learn(message)
+    }
+}
+
+/// Says why the connection ends. Whether that arrives does not matter to this end.
+async fn tell(sink: &mut SplitSink<Socket, Message>, cause: &WireError) {
+    if let Ok(frame) = wire::encode(&OriginToHub::Refused(Refusal::from(cause))) {
+        let _ = timeout(SEND_TIMEOUT, sink.send(Message::Binary(frame.into()))).await;
+        let _ = timeout(SEND_TIMEOUT, sink.close()).await;
     }
 }
 
@@ -151,6 +181,7 @@ async fn read(
     link: Link,
     inputs: &mpsc::Sender<Input>,
     backoff: &mut Backoff,
+    terms: &Agreed,
 ) -> LinkError {
     loop {
         // Only waiting for the socket counts as silence, not waiting for the actor.
@@ -166,7 +197,8 @@ async fn read(
             Message::Close(_) => return LinkError::Closed,
             Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => continue,
         };
-        match wire::decode(&frame) {
+        let decoded = wire::decode(&frame).and_then(|message| terms.learn(&message).map(|()| message));
+        match decoded {
             Ok(message) => {
                 backoff.reset();
                 if inputs.send(Input::Hub(link, message)).await.is_err() {
@@ -183,13 +215,17 @@ async fn read(
     }
 }
 
-async fn write(mut sink: SplitSink<Socket, Message>, mut messages: mpsc::Receiver<OriginToHub>) -> LinkError {
+async fn write(
+    sink: &mut SplitSink<Socket, Message>,
+    mut messages: mpsc::Receiver<OriginToHub>,
+    terms: &Agreed,
+) -> LinkError {
     let mut ping = interval(PING_INTERVAL);
     ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         let message = tokio::select! {
             message = messages.recv() => match message {
-                Some(message) => match wire::encode(&message) {
+                Some(message) => match terms.now().encode(&message) {
                     Ok(frame) => Message::Binary(frame.into()),
                     Err(error) => return LinkError::Unsendable(error),
                 },

@@ -17,13 +17,13 @@ use crate::{
     exec::{self, View},
     hlc::Hlc,
     id::{ClientId, Dot, Key, No, ReplicaId, Seq, SessionId, TimestampMs},
-    limits::{BATCH_OPERATIONS_MAX, EXPIRY_GRACE_MS, PENDING_OPERATIONS_MAX},
-    message::{HubToLeaf, LeafToHub, Lifetime},
+    limits::{BATCH_OPERATIONS_MAX, EXPIRY_GRACE_MS, FRAME_BYTES_TARGET, KEYS_CHUNK, PENDING_OPERATIONS_MAX},
+    message::{HubToLeaf, LeafToHub, Lifetime, RefusalCause},
     state::{KeyDelta, KeyState, Mint},
     wire::Capabilities,
 };
 use bytes::Bytes;
-use pending::Pending;
+use pending::{Pending, approximate_bytes};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// How long the leaf waits for a verdict before it sends an operation again, in milliseconds: a hub that could not reach
@@ -40,6 +40,8 @@ pub struct Leaf {
     /// Up to where each session with open operations is settled.
     settled: BTreeMap<SessionId, Seq>,
     is_connected: bool,
+    /// The most operations that the hub accepts in one batch.
+    batch_max: usize,
     offset_ms: i64,
     base: BTreeMap<Key, Base>,
     /// The view of keys with open operations.
@@ -92,6 +94,7 @@ impl Leaf {
             session: None,
             settled: BTreeMap::new(),
             is_connected: false,
+            batch_max: BATCH_OPERATIONS_MAX,
             offset_ms: 0,
             base: BTreeMap::new(),
             overlay: BTreeMap::new(),
@@ -113,7 +116,7 @@ impl Leaf {
             LeafInput::Subscribe(keys) => {
                 let fresh: Vec<Key> = keys.into_iter().filter(|key| self.subscriptions.insert(key.clone())).collect();
                 if self.is_connected && !fresh.is_empty() {
-                    self.send(LeafToHub::Subscribe(fresh));
+                    fresh.chunks(KEYS_CHUNK).for_each(|keys| self.send(LeafToHub::Subscribe(keys.to_vec())));
                 }
             }
             LeafInput::Unsubscribe(keys) => {
@@ -127,7 +130,7 @@ impl Leaf {
                     self.rebuild(key);
                 }
                 if self.is_connected {
-                    self.send(LeafToHub::Unsubscribe(keys));
+                    keys.chunks(KEYS_CHUNK).for_each(|keys| self.send(LeafToHub::Unsubscribe(keys.to_vec())));
                 }
             }
             LeafInput::Tick => {
@@ -209,7 +212,8 @@ impl Leaf {
 
     fn hub_message(&mut self, message: HubToLeaf, now: TimestampMs) {
         match message {
-            HubToLeaf::Welcome { now: hub_now, session, watermark, .. } => {
+            HubToLeaf::Welcome { now: hub_now, session, watermark, capabilities, .. } => {
+                self.batch_max = BATCH_OPERATIONS_MAX.min(capabilities.batch_operations_max as usize);
                 self.offset_ms = hub_now.since_ms(now);
                 self.is_connected = true;
                 if self.session.is_none_or(|(own, _)| own != session) {
@@ -222,7 +226,8 @@ impl Leaf {
                     }
                 }
                 if !self.subscriptions.is_empty() {
-                    self.send(LeafToHub::Subscribe(self.subscriptions.iter().cloned().collect()));
+                    let keys: Vec<Key> = self.subscriptions.iter().cloned().collect();
+                    keys.chunks(KEYS_CHUNK).for_each(|keys| self.send(LeafToHub::Subscribe(keys.to_vec())));
                 }
             }
             HubToLeaf::Verdicts { session, through, accepted, refused } => {
@@ -247,7 +252,10 @@ impl Leaf {
                 self.state(push, key, Push { delta, is_held: held, session, watermark }, now);
             }
             HubToLeaf::Again => self.hello(),
-            HubToLeaf::Refused(_) => {
+            HubToLeaf::Refused(refusal) => {
+                if refusal.cause == RefusalCause::Limit {
+                    self.batch_max = self.batch_max.div_ceil(2);
+                }
                 self.is_connected = false;
                 self.effects.push(LeafEffect::Redial);
             }
@@ -418,7 +426,7 @@ impl Leaf {
         }
         let Some((current, mut next)) = self.session else { return };
         let mut blocked: BTreeSet<Key> = BTreeSet::new();
-        let mut batches: Vec<(SessionId, Seq, Vec<crate::state::Operation>)> = Vec::new();
+        let mut batches: Vec<(SessionId, Seq, Vec<crate::state::Operation>, usize)> = Vec::new();
         for pending in &mut self.pending {
             if pending.sent.is_some_and(|(session, _)| session != current) {
                 // Also once it is settled, until the base shows it: only then can a later operation tell what it saw.
@@ -442,22 +450,25 @@ impl Leaf {
             }
             pending.in_flight_since = Some(now);
             let operation = pending.for_hub();
+            let size = approximate_bytes(&operation);
             match batches.last_mut() {
-                Some((open, first, operations))
+                Some((open, first, operations, bytes))
                     if *open == session
                         && first.0.saturating_add(operations.len() as u64) == seq.0
-                        && operations.len() < BATCH_OPERATIONS_MAX =>
+                        && operations.len() < self.batch_max.max(1)
+                        && *bytes < FRAME_BYTES_TARGET =>
                 {
                     operations.push(operation);
+                    *bytes = bytes.saturating_add(size);
                 }
-                _ => batches.push((session, seq, vec![operation])),
+                _ => batches.push((session, seq, vec![operation], size)),
             }
         }
         self.session = Some((current, next));
         if !batches.is_empty() {
             self.effects.push(LeafEffect::WakeAt(now.plus_ms(VERDICT_MS_MAX)));
         }
-        for (session, first, operations) in batches {
+        for (session, first, operations, _) in batches {
             let settled = self.forgettable(session);
             self.send(LeafToHub::Operations { session, settled, first, operations });
         }

@@ -2,8 +2,11 @@
 
 use crate::{
     id::{Dot, Key, No, ReplicaId, Seq, SessionId, TimestampMs},
-    state::{Amount, Effect, ElementId, Increment, KeyState, Operation, SeenCut, SeenCuts},
+    state::{Amount, Effect, ElementId, Increment, KeyState, NewBase, Operation, SeenCut, SeenCuts},
 };
+
+/// A dot with its replica and number, or a sum's part, at most.
+const DOT_BYTES: usize = 40;
 
 /// One operation of the queue.
 #[derive(Debug)]
@@ -169,4 +172,21 @@ fn extend_cut<A: Amount>(
         cuts.retain(|seen| seen.replica != hub);
         cuts.push(*now);
     }
+}
+
+/// Some bytes more than the operation takes in a frame, so that a batch can be closed in time.
+pub(super) fn approximate_bytes(operation: &Operation) -> usize {
+    let effects = operation.effects.iter().map(|effect| match effect {
+        Effect::Write { element, base, seen, .. } => {
+            let value = if let Some(NewBase::Bytes(value)) = base { value.len() } else { 9 };
+            let dots = seen.len().saturating_mul(DOT_BYTES);
+            element.name().len().saturating_add(value).saturating_add(dots).saturating_add(DOT_BYTES)
+        }
+        Effect::Add { element, .. } => element.name().len().saturating_add(DOT_BYTES),
+        Effect::Wipe { seen, cuts } => {
+            seen.interval_count().saturating_add(cuts.len()).saturating_add(1).saturating_mul(DOT_BYTES)
+        }
+        Effect::Deadline(_) => DOT_BYTES,
+    });
+    effects.fold(operation.key.as_bytes().len().saturating_add(DOT_BYTES), usize::saturating_add)
 }

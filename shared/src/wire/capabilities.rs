@@ -53,6 +53,9 @@ impl Features {
     /// None.
     pub const NONE: Self = Self(0);
 
+    /// Reads frames whose body is compressed.
+    pub const LZ4: Self = Self(1);
+
     /// The set with these bits.
     pub fn from_bits(bits: u64) -> Self {
         Self(bits)
@@ -91,7 +94,7 @@ impl Capabilities {
     /// Those of this build.
     pub const CURRENT: Self = Self {
         formats: Formats::CURRENT,
-        features: Features::NONE,
+        features: Features::LZ4,
         frame_bytes_max: FRAME_BYTES_MAX as u32,
         batch_operations_max: BATCH_OPERATIONS_MAX as u32,
     };

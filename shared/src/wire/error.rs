@@ -127,6 +127,12 @@ pub enum Invalid {
     /// A range that ends before it begins.
     #[error("a range ends before it begins")]
     Range,
+    /// A compressed body says that it is longer than the limit or out of proportion to what came.
+    #[error("a compressed body would unpack to more than the limit or its proportion allows")]
+    Expansion,
+    /// A compressed body does not unpack to its length.
+    #[error("a compressed body does not unpack to the length that it says")]
+    Compression,
     /// A plain value inside does not decode.
     #[error("a value inside is malformed")]
     Value,

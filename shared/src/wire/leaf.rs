@@ -31,6 +31,10 @@ impl Message for LeafToHub {
         }
     }
 
+    fn is_lasting(&self) -> bool {
+        matches!(self, Self::Hello { .. })
+    }
+
     fn write(&self, w: &mut Writer) {
         match self {
             Self::Hello { client, lifetime, resume, capabilities } => {
@@ -98,6 +102,10 @@ impl Message for HubToLeaf {
             Self::Welcome { capabilities, .. } => Some(capabilities),
             Self::Verdicts { .. } | Self::Expired(_) | Self::State { .. } | Self::Again | Self::Refused(_) => None,
         }
+    }
+
+    fn is_lasting(&self) -> bool {
+        matches!(self, Self::Welcome { .. } | Self::Refused(_))
     }
 
     fn write(&self, w: &mut Writer) {

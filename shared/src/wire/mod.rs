@@ -1,14 +1,15 @@
 //! The frame around every message, and the one way into and out of bytes.
 //!
 //! ```text
-//! "HW" | version u8 | kind u8 | flags u8 | length u32 le | crc32 u32 le | body
+//! "HW" | version u8 | kind u8 | flags u8 | length u32 le | crc32 u32 le of all before and after | body
 //! ```
 //! Decoding is total: it checks magic, version, kind, flags, length and checksum before it reads the body, allocates no more
-//! than a budget, accepts no trailing bytes, and hands out only values that keep their invariants. Bodies are written by
+//! than a budget (also what a compressed body unpacks to), accepts no trailing bytes, and hands out only values that keep their invariants. Bodies are written by
 //! hand rather than derived, so that a replica is named once, numbers and times are differences, and every list is bounded
 //! before it is allocated. Version 0 is not yet frozen.
 
 mod capabilities;
+mod compress;
 mod element;
 mod error;
 mod leaf;
@@ -37,6 +38,12 @@ pub const HEADER_BYTES: usize = 13;
 
 const MAGIC: [u8; 2] = *b"HW";
 
+/// The format of greetings and refusals, for ever.
+const FORMAT_LASTING: u8 = 0;
+
+/// The flag of a body that is compressed.
+const COMPRESSED: u8 = 1;
+
 /// A message that travels in a frame of its own kind.
 pub trait Message: Sized {
     /// The frame kind.
@@ -44,6 +51,9 @@ pub trait Message: Sized {
 
     /// What a greeting says of its sender.
     fn capabilities(&self) -> Option<&Capabilities>;
+
+    /// Whether this is a greeting or a refusal, which every version of the format can read.
+    fn is_lasting(&self) -> bool;
 
     /// Writes the body.
     #[doc(hidden)]
@@ -69,29 +79,47 @@ impl Terms {
     /// # Errors
     /// As [`encode`].
     pub fn encode<M: Message>(&self, message: &M) -> Result<Vec<u8>, WireError> {
+        let format = if message.is_lasting() { FORMAT_LASTING } else { self.format };
         let mut w = Writer::after(vec![0; HEADER_BYTES]);
         message.write(&mut w);
         let mut frame = w.finish()?;
-        let Some((header, body)) = frame.split_first_chunk_mut::<HEADER_BYTES>() else {
-            return Err(WireError::Length(frame.len()));
-        };
+        let body = frame.get(HEADER_BYTES..).unwrap_or_default();
         if body.len() > self.frame_bytes_max as usize {
             return Err(WireError::Length(body.len()));
         }
+        let is_allowed = self.features.contains(Features::LZ4) && !message.is_lasting();
+        let compressed = if is_allowed { compress::compressed(body) } else { None };
+        let flags = if compressed.is_some() { COMPRESSED } else { 0 };
+        if let Some(compressed) = compressed {
+            frame.truncate(HEADER_BYTES);
+            frame.extend(compressed);
+        }
+        let Some((header, body)) = frame.split_first_chunk_mut::<HEADER_BYTES>() else {
+            return Err(WireError::Length(frame.len()));
+        };
         let [m0, m1] = MAGIC;
         let [l0, l1, l2, l3] = u32::try_from(body.len()).unwrap_or(u32::MAX).to_le_bytes();
-        let [c0, c1, c2, c3] = crc32fast::hash(body).to_le_bytes();
-        *header = [m0, m1, self.format, M::KIND, 0, l0, l1, l2, l3, c0, c1, c2, c3];
+        let head = [m0, m1, format, M::KIND, flags, l0, l1, l2, l3];
+        let [c0, c1, c2, c3] = checksum(&head, body).to_le_bytes();
+        *header = [m0, m1, format, M::KIND, flags, l0, l1, l2, l3, c0, c1, c2, c3];
         Ok(frame)
     }
 
-    /// Takes note of what the other end said of itself, if this message says anything.
+    /// The terms that follow from what the other end says of itself, if this message says anything.
     ///
     /// # Errors
     /// As [`Terms::between`]; the message is then to be refused, and the connection with it.
+    pub fn said_by<M: Message>(message: &M) -> Result<Option<Self>, WireError> {
+        message.capabilities().map(|theirs| Self::between(&Capabilities::CURRENT, theirs)).transpose()
+    }
+
+    /// As [`Terms::said_by`], and takes these terms from now on.
+    ///
+    /// # Errors
+    /// As [`Terms::between`].
     pub fn learn<M: Message>(&mut self, message: &M) -> Result<(), WireError> {
-        if let Some(theirs) = message.capabilities() {
-            *self = Self::between(&Capabilities::CURRENT, theirs)?;
+        if let Some(terms) = Self::said_by(message)? {
+            *self = terms;
         }
         Ok(())
     }
@@ -114,7 +142,7 @@ pub fn decode<M: Message>(frame: &[u8]) -> Result<M, WireError> {
     if kind != M::KIND {
         return Err(WireError::Kind(kind));
     }
-    if flags != 0 {
+    if flags & !COMPRESSED != 0 {
         return Err(WireError::Flags(flags));
     }
     let length = u32::from_le_bytes([l0, l1, l2, l3]) as usize;
@@ -125,13 +153,23 @@ pub fn decode<M: Message>(frame: &[u8]) -> Result<M, WireError> {
         let need = HEADER_BYTES.saturating_add(length);
         return Err(WireError::Short { have: frame.len(), need });
     }
-    if crc32fast::hash(body) != u32::from_le_bytes([c0, c1, c2, c3]) {
+    let head = [m0, m1, version, kind, flags, l0, l1, l2, l3];
+    if checksum(&head, body) != u32::from_le_bytes([c0, c1, c2, c3]) {
         return Err(WireError::Checksum);
     }
-    let mut r = Reader::new(body);
+    let body = if flags & COMPRESSED == 0 { body.into() } else { compress::unpacked(body)? };
+    let mut r = Reader::new(&body);
     let message = M::read(&mut r)?;
     r.finish()?;
     Ok(message)
+}
+
+/// Over all that travels, so that a damaged flag shows too.
+fn checksum(head: &[u8], body: &[u8]) -> u32 {
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(head);
+    hasher.update(body);
+    hasher.finalize()
 }
 
 /// A plain value's stored form: bare postcard, since the storage frames and checks it.

@@ -34,6 +34,10 @@ impl Message for HubToOrigin {
         }
     }
 
+    fn is_lasting(&self) -> bool {
+        matches!(self, Self::Hello { .. })
+    }
+
     fn write(&self, w: &mut Writer) {
         match self {
             Self::Hello { hub, name, now, unstable, capabilities } => {
@@ -122,6 +126,10 @@ impl Message for OriginToHub {
             | Self::Whole { .. }
             | Self::Refused(_) => None,
         }
+    }
+
+    fn is_lasting(&self) -> bool {
+        matches!(self, Self::Welcome { .. } | Self::Refused(_))
     }
 
     fn write(&self, w: &mut Writer) {

@@ -17,6 +17,10 @@ impl Message for Note {
         None
     }
 
+    fn is_lasting(&self) -> bool {
+        false
+    }
+
     fn write(&self, w: &mut Writer) {
         w.u8(self.is_valid.into());
         w.bytes(&self.text);
@@ -42,7 +46,7 @@ fn body_of(note: &Note) -> Vec<u8> {
 fn a_frame_is_the_documented_bytes() {
     let frame = encode(&note(2)).unwrap();
     assert_eq!(frame[..9], [b'H', b'W', VERSION, 200, 0, 4, 0, 0, 0]);
-    assert_eq!(frame[9..13], crc32fast::hash(&frame[13..]).to_le_bytes());
+    assert_eq!(frame[9..13], checksum(&frame[..9], &frame[13..]).to_le_bytes());
     assert_eq!(frame[13..], [1, 2, 7, 7]);
     assert_eq!(decode(&frame), Ok(note(2)));
 }
@@ -58,9 +62,8 @@ fn a_body_up_to_the_limit_travels_and_a_longer_one_is_not_sent() {
 #[test]
 fn a_frame_beyond_the_limit_is_refused_though_it_is_whole() {
     let body = body_of(&note(FRAME_BYTES_MAX - 4));
-    let length = u32::try_from(body.len()).unwrap().to_le_bytes();
-    let frame =
-        [&b"HW"[..], &[VERSION, 200, 0], &length[..], &crc32fast::hash(&body).to_le_bytes()[..], &body].concat();
+    let head = [&b"HW"[..], &[VERSION, 200, 0], &u32::try_from(body.len()).unwrap().to_le_bytes()].concat();
+    let frame = [&head[..], &checksum(&head, &body).to_le_bytes(), &body].concat();
     assert_eq!(decode::<Note>(&frame), Err(WireError::Length(FRAME_BYTES_MAX + 1)));
 }
 

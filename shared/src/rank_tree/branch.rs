@@ -94,11 +94,13 @@ impl Branch {
         }
     }
 
-    /// The child with the item at `rank`, and the item's rank in it.
+    /// The child with the item at `rank`, which must lie below, and the item's rank in it. `None` without children.
     #[inline]
     pub(super) fn find(&self, rank: u32) -> Option<(usize, u32)> {
-        let at = self.ends.partition_point(|end| *end <= rank);
-        (at < self.ends.len()).then(|| (at, rank - self.start(at)))
+        let last = self.ends.len().checked_sub(1)?;
+        // Boards are read from their ends most, and there no search is needed.
+        let at = if rank >= self.start(last) { last } else { self.ends.partition_point(|end| *end <= rank) };
+        Some((at, rank - self.start(at)))
     }
 
     /// Counts an item that was put in below this child. O(n) additions.

@@ -77,7 +77,7 @@ impl RankTree {
         self.memory_bytes as u64
     }
 
-    /// Takes all items out and gives the memory back. O(n / 64).
+    /// Takes all items out and gives the memory back. O(n / 128).
     pub fn clear(&mut self) {
         *self = Self::new();
     }

@@ -7,12 +7,14 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use headwater::{
+    command::{CommandError, Reply},
     hub::{Connection, Hub, HubEffect, HubInput, Request},
     id::{Key, ReplicaId, TimestampMs},
     limits::PIPELINE_MAX,
     message::{Cursor, HubToOrigin, OriginToHub, SlotDelta},
     slot::Slot,
     state::KeyDelta,
+    wire,
 };
 
 use crate::input::Argv;
@@ -21,6 +23,9 @@ use crate::input::Argv;
 pub const NOW: TimestampMs = TimestampMs(1_700_000_000_000);
 
 const DAEMON: Connection = Connection(0);
+
+/// States in one message, so that it fits a frame.
+const STATES: usize = 1_024;
 
 /// A hub and the daemon's end of its socket.
 #[derive(Debug)]
@@ -50,12 +55,17 @@ impl Site {
     /// Runs one pipeline, and returns all that the shell would have to do.
     pub fn run(&mut self, commands: Vec<Argv>) -> Vec<HubEffect> {
         self.requests += 1;
-        self.hub.handle(HubInput::Commands { request: Request(self.requests), commands, idempotency: None }, NOW)
+        self.give(HubInput::Commands { request: Request(self.requests), commands, idempotency: None })
+    }
+
+    /// Gives the hub any input.
+    pub fn give(&mut self, input: HubInput) -> Vec<HubEffect> {
+        self.hub.handle(input, NOW)
     }
 
     /// Gives the hub a message of the daemon.
     pub fn hear(&mut self, message: OriginToHub) -> Vec<HubEffect> {
-        self.hub.handle(HubInput::Origin(DAEMON, message), NOW)
+        self.give(HubInput::Origin(DAEMON, message))
     }
 
     /// From now on the hub sends its deltas, as many batches as it likes.
@@ -63,9 +73,8 @@ impl Site {
         drop(self.hear(OriginToHub::Credit(u32::MAX)));
     }
 
-    /// Lets the hub hold these keys as the origin has them: with `states` where there is one, else empty.
-    pub fn hold(&mut self, keys: &[Bytes], states: Vec<(Key, KeyDelta)>) {
-        let mut states: BTreeMap<Key, KeyDelta> = states.into_iter().collect();
+    /// Lets the hub hold these keys, empty as the origin has them.
+    pub fn hold(&mut self, keys: &[Bytes]) {
         let mut slots: BTreeMap<Slot, Vec<Key>> = BTreeMap::new();
         for key in keys {
             let key = Key::new(key.clone()).expect("benches name short keys");
@@ -77,14 +86,12 @@ impl Site {
                 let exists = |key: &Key| vec![Bytes::from_static(b"EXISTS"), Bytes::from(key.clone())];
                 drop(self.run(chunk.iter().map(exists).collect()));
             }
-            let keys = keys.into_iter().map(|key| {
-                let state = states.remove(&key).unwrap_or_default();
-                (key, state)
-            });
-            let message = OriginToHub::Whole { slot, at: self.cursor(slot), keys: keys.collect() };
-            drop(self.hear(message));
+            for chunk in keys.chunks(STATES) {
+                let keys = chunk.iter().map(|key| (key.clone(), KeyDelta::default())).collect();
+                let message = OriginToHub::Whole { slot, at: self.cursor(slot), keys };
+                drop(self.hear(carried(&message)));
+            }
         }
-        assert!(states.is_empty(), "every state belongs to a key that is held");
     }
 
     /// Gives the hub what another one wrote, for keys that it holds.
@@ -92,7 +99,7 @@ impl Site {
         let from = self.cursor(slot);
         *self.sequences.entry(slot).or_insert(1) += 1;
         let message = OriginToHub::Down { slot, from, to: self.cursor(slot), keys };
-        drop(self.hear(message));
+        drop(self.hear(carried(&message)));
     }
 
     /// Tells the hub that all it sent among these effects is in Redis and stays there. Returns what it sent, and what
@@ -111,8 +118,8 @@ impl Site {
     }
 
     /// Both acknowledgements of what was sent.
-    pub fn settle(&mut self, sent: &[SlotDelta]) -> Vec<HubEffect> {
-        let slots: Vec<_> = sent.iter().map(|part| (part.slot, part.to)).collect();
+    pub fn settle<'a>(&mut self, sent: impl IntoIterator<Item = &'a SlotDelta>) -> Vec<HubEffect> {
+        let slots: Vec<_> = sent.into_iter().map(|part| (part.slot, part.to)).collect();
         let mut effects = self.hear(OriginToHub::Committed(slots.clone()));
         effects.extend(self.hear(OriginToHub::Stable(slots)));
         effects
@@ -128,7 +135,7 @@ impl Site {
 #[must_use]
 pub fn written(entropy: u64, keys: &[Bytes], commands: impl IntoIterator<Item = Argv>) -> Vec<SlotDelta> {
     let mut site = Site::new(entropy);
-    site.hold(keys, Vec::new());
+    site.hold(keys);
     let mut commands = commands.into_iter();
     loop {
         let pipeline: Vec<_> = commands.by_ref().take(PIPELINE_MAX).collect();
@@ -146,7 +153,7 @@ pub fn written(entropy: u64, keys: &[Bytes], commands: impl IntoIterator<Item = 
 #[must_use]
 pub fn settled(keys: &[Bytes], commands: impl IntoIterator<Item = Argv>) -> Site {
     let mut site = Site::new(1);
-    site.hold(keys, Vec::new());
+    site.hold(keys);
     for part in written(2, keys, commands) {
         site.join(part.slot, part.keys);
     }
@@ -163,19 +170,28 @@ pub fn deltas(effects: Vec<HubEffect>) -> Vec<SlotDelta> {
     parts.flatten().collect()
 }
 
-/// What follows an input is a reply without errors that rests on held keys, and rows to persist.
+/// The replies to a pipeline, if it was answered and rests on held keys.
+#[must_use]
+pub fn replies(effects: &[HubEffect]) -> Option<&[Result<Reply, CommandError>]> {
+    effects.iter().find_map(|effect| match effect {
+        HubEffect::Reply { replies, provisional: false, .. } => Some(replies.as_slice()),
+        _ => None,
+    })
+}
+
+/// What follows a pipeline of writes is rows to persist, and a reply without errors that rests on held keys.
 ///
 /// # Panics
 /// When it is anything else: a bench would measure how fast errors are made.
 pub fn assert_answers(effects: &[HubEffect]) {
     assert!(matches!(effects.first(), Some(HubEffect::Persist(_))), "a write persists first");
-    let mut replies = effects.iter().filter_map(|effect| match effect {
-        HubEffect::Reply { replies, provisional, .. } => Some((replies, provisional)),
-        _ => None,
-    });
-    let (replies, provisional) = replies.next().expect("a pipeline is answered at once");
-    assert!(!provisional, "the keys are held");
-    for reply in replies {
+    for reply in replies(effects).expect("a pipeline on held keys is answered at once") {
         reply.as_ref().expect("no command fails");
     }
+}
+
+/// The message as the other end decodes it, so that no memory is shared between hubs.
+fn carried(message: &OriginToHub) -> OriginToHub {
+    let frame = wire::encode(message).expect("a daemon's message fits a frame");
+    wire::decode(&frame).expect("a daemon's message is valid")
 }

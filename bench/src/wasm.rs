@@ -37,3 +37,21 @@ pub fn benches() -> Vec<String> {
 pub fn sizes(name: &str) -> Vec<usize> {
     ours::named(name).map_or_else(Vec::new, |bench| bench.sizes.to_vec())
 }
+
+/// What the size of a bench counts.
+#[wasm_bindgen]
+pub fn counted(name: &str) -> Option<String> {
+    ours::named(name).map(|bench| bench.of.to_owned())
+}
+
+/// The bytes of all frames that so many clients send, each of which set one field of a map.
+#[wasm_bindgen]
+pub fn client_bytes(clients: usize) -> usize {
+    ours::clients::frames(clients).iter().map(Vec::len).sum()
+}
+
+/// The bytes of that map afterwards.
+#[wasm_bindgen]
+pub fn whole_bytes(clients: usize) -> usize {
+    ours::clients::whole_bytes(clients)
+}

@@ -1,4 +1,4 @@
-//! The area `core`: what the benches of `bench/` measured, put beside each other and judged.
+//! The area `core`: what the benches of `bench/`, Redis and Node measured, put beside each other and judged.
 
 use std::process::Command;
 
@@ -6,30 +6,144 @@ use anyhow::{Context, Result};
 use serde::Deserialize;
 
 use crate::process::{cargo, output, run};
+use crate::setup::{self, Part};
 use crate::workspace::Workspace;
 
-use super::Options;
 use super::row::{Bar, Row, Unit};
+use super::{Options, redis, wasm};
 
 /// The name of our own contender.
 const OURS: &str = "headwater";
 
-/// One line that a bench printed.
+/// The bench whose cost must not grow with the size.
+const JOIN: &str = "join one element into a set";
+
+/// One figure of one contender, as the programs print it.
 #[derive(Clone, PartialEq, Debug, Deserialize)]
-struct Measured {
-    name: String,
-    size: u64,
-    of: String,
-    contender: String,
-    value: f64,
-    unit: String,
+pub(super) struct Measured {
+    pub(super) name: String,
+    pub(super) size: u64,
+    /// What the size counts.
+    pub(super) of: String,
+    pub(super) contender: String,
+    pub(super) value: f64,
+    pub(super) unit: String,
 }
 
 pub(super) fn rows(workspace: &Workspace, options: &Options) -> Result<Vec<Row>> {
-    let native = native(workspace, options)?;
-    let mut rows = compared(&native)?;
-    rows.extend(absent());
+    setup::ensure(workspace, [Part::Redis])?;
+    let mut native = programs(workspace, options)?;
+    native.extend(redis::measured(workspace, options)?);
+    let wasm = wasm::measured(workspace, options)?;
+    let mut rows = compared(&native, "")?;
+    rows.extend(flatness(&native));
+    rows.extend(compared(&wasm, " (wasm)")?);
+    rows.extend(against_native(&wasm, &native));
+    rows.extend(absent().into_iter().filter(|row| row.name.contains(&options.only)));
     Ok(rows)
+}
+
+/// Builds the native benches with all peers and runs them.
+fn programs(workspace: &Workspace, options: &Options) -> Result<Vec<Measured>> {
+    let mut build = cargo(workspace);
+    build.args(["build", "--release", "--package", "headwater-bench", "--features", "peers", "--bins"]);
+    run(&mut build)?;
+    let mut measured = Vec::new();
+    for program in ["bench-core", "bench-memory"] {
+        let program = Command::new(workspace.target.join("release").join(program));
+        measured.extend(measurements(&mut with(program, options))?);
+    }
+    Ok(measured)
+}
+
+/// The command, told what to measure.
+pub(super) fn with(mut command: Command, options: &Options) -> Command {
+    if options.quick {
+        command.arg("--quick");
+    }
+    command.args(["--only", &options.only]);
+    command
+}
+
+/// What a program measured.
+pub(super) fn measurements(command: &mut Command) -> Result<Vec<Measured>> {
+    let printed = output(command)?;
+    let parse = |line: &str| serde_json::from_str(line).with_context(|| line.to_owned());
+    printed.lines().map(parse).collect()
+}
+
+/// A row for each peer; one without a peer where ours stands alone.
+fn compared(measured: &[Measured], suffix: &str) -> Result<Vec<Row>> {
+    let mut rows = Vec::new();
+    for ours in measured.iter().filter(|one| one.contender == OURS) {
+        let unit = Unit::named(&ours.unit).with_context(|| format!("no unit is called {}", ours.unit))?;
+        let name = format!("{}{suffix}", ours.name);
+        let is_peer =
+            |other: &&Measured| (&other.name, other.size) == (&ours.name, ours.size) && other.contender != OURS;
+        let mut peers = measured.iter().filter(is_peer).peekable();
+        if peers.peek().is_none() {
+            rows.push(Row::alone(&name, ours.value, unit).at(ours.size, &ours.of));
+        }
+        for peer in peers {
+            let row = Row::against(&name, ours.value, &peer.contender, peer.value, unit).at(ours.size, &ours.of);
+            rows.push(row.judged(bar(&ours.name, ours.size, &peer.contender)));
+        }
+    }
+    Ok(rows)
+}
+
+/// What a comparison is to reach. Where growth is shown, only the size that was asked for has a bar.
+fn bar(name: &str, size: u64, peer: &str) -> Option<Bar> {
+    match (name, size, peer) {
+        // At most four times the time of a bare map's get-and-add, under the keyspace's own hash.
+        ("INCR, pipelines of 64" | "INCR, pipelines of 1024", 100_000, "hashbrown, SipHash-1-3") => {
+            Some(Bar::Ratio(0.25))
+        }
+        (_, 100_000, "yrs" | "loro" | "automerge" | "Orswot::merge") => Some(Bar::Ratio(10.0)),
+        (_, 100_000, "crdts GCounter" | "crdts PNCounter" | "crdts Orswot" | "crdts Map" | "Orswot::apply") => {
+            Some(Bar::Above(1.0))
+        }
+        (_, 1_000_000, "redis-benchmark -P 64") => Some(Bar::Ratio(3.0)),
+        (_, _, "indexset" | "wabi_tree" | "Yjs" | "Yjs, format 2")
+            if name.starts_with("rank tree") || name.starts_with("B3.1") =>
+        {
+            Some(Bar::Above(1.0))
+        }
+        (_, _, "Redis MEMORY USAGE") => Some(Bar::Ratio(1.0)),
+        _ => None,
+    }
+}
+
+/// A join of one element takes the same time in the smallest and the greatest set, and at most two microseconds.
+fn flatness(native: &[Measured]) -> Vec<Row> {
+    let mut joins: Vec<_> = native.iter().filter(|one| one.name == JOIN && one.contender == OURS).collect();
+    joins.sort_by_key(|one| one.size);
+    let mut rows = Vec::new();
+    if let [smallest, .., greatest] = joins.as_slice() {
+        let name = format!("{JOIN}: growth from {} to {}", smallest.size, greatest.size);
+        let row = Row::against(&name, greatest.value, "itself, smallest", smallest.value, Unit::Nanoseconds);
+        rows.push(row.at(greatest.size, &greatest.of).judged(Some(Bar::Ratio(0.5))));
+    }
+    if let Some(greatest) = joins.last() {
+        let row = Row::alone(&format!("{JOIN}: time"), greatest.value, Unit::Nanoseconds);
+        rows.push(row.at(greatest.size, &greatest.of).judged(Some(Bar::AtMost(2_000.0))));
+    }
+    rows
+}
+
+/// Each bench of ours in wasm beside itself natively: at most two and a half times the time.
+fn against_native(wasm: &[Measured], native: &[Measured]) -> Vec<Row> {
+    let pairs = wasm.iter().filter(|one| one.contender == OURS && one.unit == "ns").filter_map(|inside| {
+        let same =
+            |one: &&Measured| (&one.name, one.size, &one.contender) == (&inside.name, inside.size, &inside.contender);
+        native.iter().find(same).map(|outside| (inside, outside))
+    });
+    let row = |(inside, outside): (&Measured, &Measured)| {
+        let name = format!("{} in wasm", inside.name);
+        let row = Row::against(&name, inside.value, "native", outside.value, Unit::Nanoseconds);
+        row.at(inside.size, &inside.of).judged(Some(Bar::Ratio(0.4)))
+    };
+    pairs.map(row).collect()
 }
 
 /// What is to be measured here and is not built yet.
@@ -40,52 +154,37 @@ fn absent() -> [Row; 1] {
     [Row::absent(healing, note, Unit::Bytes).judged(Some(Bar::Ratio(100.0 / 3.0)))]
 }
 
-/// Builds the native benches with all peers and runs them.
-fn native(workspace: &Workspace, options: &Options) -> Result<Vec<Measured>> {
-    let mut build = cargo(workspace);
-    build.args(["build", "--release", "--package", "headwater-bench", "--features", "peers", "--bin", "bench-core"]);
-    run(&mut build)?;
-    measurements(&mut with(Command::new(workspace.target.join("release/bench-core")), options))
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-fn with(mut command: Command, options: &Options) -> Command {
-    if options.quick {
-        command.arg("--quick");
+    fn measured(name: &str, size: u64, contender: &str, value: f64) -> Measured {
+        let [name, of, contender, unit] = [name, "members", contender, "ns"].map(str::to_owned);
+        Measured { name, size, of, contender, value, unit }
     }
-    command.args(["--only", &options.only]);
-    command
-}
 
-fn measurements(command: &mut Command) -> Result<Vec<Measured>> {
-    let printed = output(command)?;
-    let parse = |line: &str| serde_json::from_str(line).with_context(|| line.to_owned());
-    printed.lines().map(parse).collect()
-}
-
-/// A row for each peer; one without a peer where ours stands alone.
-fn compared(measured: &[Measured]) -> Result<Vec<Row>> {
-    let mut rows = Vec::new();
-    for ours in measured.iter().filter(|one| one.contender == OURS) {
-        let unit = Unit::named(&ours.unit).with_context(|| format!("no unit is called {}", ours.unit))?;
-        let is_peer =
-            |other: &&Measured| (&other.name, other.size) == (&ours.name, ours.size) && other.contender != OURS;
-        let mut peers = measured.iter().filter(is_peer).peekable();
-        if peers.peek().is_none() {
-            rows.push(Row::alone(&ours.name, ours.value, unit).at(ours.size, &ours.of));
-        }
-        for peer in peers {
-            let row = Row::against(&ours.name, ours.value, &peer.contender, peer.value, unit);
-            rows.push(row.at(ours.size, &ours.of).judged(bar(&ours.name, ours.size, &peer.contender)));
-        }
+    #[test]
+    fn ours_is_put_beside_the_peers_of_the_same_size_only() {
+        let all = [
+            measured("rank tree: nth", 10, OURS, 2.0),
+            measured("rank tree: nth", 10, "indexset", 4.0),
+            measured("rank tree: nth", 20, "indexset", 8.0),
+        ];
+        let rows = compared(&all, "").expect("a known unit");
+        assert_eq!(rows.iter().map(|row| (row.ratio, row.met)).collect::<Vec<_>>(), [(Some(2.0), Some(true))]);
     }
-    Ok(rows)
-}
 
-/// What a comparison is to reach; only some sizes have a bar, the others show growth.
-fn bar(name: &str, size: u64, peer: &str) -> Option<Bar> {
-    match (name, size, peer) {
-        // At most four times the time of a bare map's get-and-add.
-        ("INCR, pipelines of 64" | "INCR, pipelines of 1024", 100_000, "hashbrown") => Some(Bar::Ratio(0.25)),
-        _ => None,
+    #[test]
+    fn a_join_that_grows_more_than_twofold_is_not_flat() {
+        let grown = |last| flatness(&[measured(JOIN, 10, OURS, 100.0), measured(JOIN, 1000, OURS, last)]);
+        assert_eq!(grown(190.0).iter().map(|row| row.met).collect::<Vec<_>>(), [Some(true), Some(true)]);
+        assert_eq!(grown(210.0).iter().map(|row| row.met).collect::<Vec<_>>(), [Some(false), Some(true)]);
+        assert_eq!(grown(2_100.0).iter().map(|row| row.met).collect::<Vec<_>>(), [Some(false), Some(false)]);
+    }
+
+    #[test]
+    fn wasm_is_put_beside_the_same_bench_natively() {
+        let rows = against_native(&[measured("x", 10, OURS, 25.0)], &[measured("x", 10, OURS, 10.0)]);
+        assert_eq!(rows.iter().map(|row| row.met).collect::<Vec<_>>(), [Some(true)]);
     }
 }

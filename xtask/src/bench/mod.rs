@@ -8,8 +8,10 @@ mod core;
 mod machine;
 mod page;
 mod plot;
+mod redis;
 mod row;
 mod table;
+mod wasm;
 
 use std::fs;
 

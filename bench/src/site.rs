@@ -14,7 +14,7 @@ use headwater::{
     message::{Cursor, HubToOrigin, OriginToHub, SlotDelta},
     slot::Slot,
     state::KeyDelta,
-    wire,
+    wire::{self, Capabilities},
 };
 
 use crate::input::Argv;
@@ -42,7 +42,7 @@ impl Site {
     pub fn new(entropy: u64) -> Self {
         let (hub, _) = Hub::create(format!("bench-{entropy}"), entropy << 32, NOW);
         let mut site = Self { hub, requests: 0, sequences: BTreeMap::new() };
-        drop(site.hear(OriginToHub::Welcome { now: NOW }));
+        drop(site.hear(OriginToHub::Welcome { now: NOW, capabilities: Capabilities::CURRENT }));
         site
     }
 

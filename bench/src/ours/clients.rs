@@ -10,7 +10,7 @@ use headwater::{
     hub::{Connection, Hub, HubEffect, HubInput},
     id::{ClientId, Key},
     leaf::{Leaf, LeafEffect, LeafInput},
-    message::{HubToLeaf, LeafToHub, Lifetime},
+    message::{Cursor, HubToLeaf, LeafToHub, Lifetime, OriginToHub},
     state::Kind,
     wire,
 };
@@ -40,8 +40,10 @@ pub fn whole_bytes(clients: usize) -> usize {
     let mut meeting = Meeting::new(clients);
     meeting.settle();
     let key = Key::new(key()).expect("the key is short");
-    let delta = meeting.site.hub().key(&key).map(|view| view.to_complete_delta());
-    wire::to_body(&delta.expect("the map is there")).len()
+    let view = meeting.site.hub().key(&key).expect("the map is there");
+    let keys = vec![(key.clone(), view.to_complete_delta())];
+    let message = OriginToHub::Whole { slot: key.slot(), at: Cursor::default(), keys };
+    wire::encode(&message).expect("the map fits a frame").len()
 }
 
 /// A hub to which clients are connected, and what each is about to send.

@@ -97,3 +97,20 @@ pub const BENCHES: &[Bench] = &[
 pub fn named(name: &str) -> Option<&'static Bench> {
     BENCHES.iter().find(|bench| bench.name == name)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Each contender asserts by itself that it does what its name says.
+    #[test]
+    fn each_bench_works_through_two_rounds() {
+        for bench in BENCHES {
+            let mut contender = (bench.make)(10);
+            for _ in 0..2 {
+                contender.prepare();
+                assert!(contender.run() > 0, "{}", bench.name);
+            }
+        }
+    }
+}

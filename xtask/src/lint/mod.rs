@@ -70,8 +70,9 @@ fn clippy(workspace: &Workspace) -> Result<Outcome> {
 /// What is under `cfg(target_arch = "wasm32")` is seen only here.
 fn clippy_for_wasm(workspace: &Workspace) -> Result<Outcome> {
     let mut clippy = cargo(workspace);
-    clippy.args(["clippy", "--target", WASM_TARGET]);
+    clippy.args(["clippy", "--lib", "--target", WASM_TARGET]);
     clippy.args(["--package", "headwater", "--package", "headwater-edge", "--package", "headwater-www"]);
+    clippy.args(["--package", "headwater-bench"]);
     holds(clippy.args(["--", "--deny", "warnings"]))
 }
 

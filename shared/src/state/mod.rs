@@ -17,8 +17,8 @@ mod num;
 mod pack;
 mod packed;
 mod revocation;
-mod space;
 mod rights;
+mod space;
 mod view;
 
 pub use board::Board;

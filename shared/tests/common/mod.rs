@@ -7,6 +7,7 @@
 pub mod corpus;
 pub mod history;
 mod store;
+pub mod targets;
 pub mod text;
 
 use headwater::{

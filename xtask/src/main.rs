@@ -6,6 +6,7 @@
 mod bench;
 mod build;
 mod demo;
+mod fuzz;
 mod lint;
 mod process;
 mod setup;
@@ -50,6 +51,8 @@ enum Task {
     Demo(demo::Args),
     /// Measure against peers, and show what was measured.
     Bench(bench::Args),
+    /// Look for inputs that crash a decoder or a machine.
+    Fuzz(fuzz::Args),
     /// Run the seeded simulation; the arguments are its own.
     Sim {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
@@ -87,6 +90,7 @@ fn run() -> Result<()> {
             demo::run(arguments)
         }
         Task::Bench(arguments) => bench::run(&workspace, arguments),
+        Task::Fuzz(arguments) => fuzz::run(&workspace, &arguments),
         Task::Sim { arguments } => process::run(test::simulation(&workspace).args(arguments)),
     }
 }

@@ -55,6 +55,7 @@ pub enum LeafToHub {
 
 /// From a hub to a leaf.
 #[derive(Clone, PartialEq, Debug)]
+#[allow(clippy::large_enum_variant, reason = "lives from one end of a connection to the other")]
 pub enum HubToLeaf {
     /// Answers a hello.
     Welcome {

@@ -75,9 +75,19 @@ fn row_keys_with_bytes_missing_or_to_spare_are_none() {
             assert_ne!(RowId::from_bytes(&bytes[..end]), Some(row.clone()), "{name} cut to {end}");
         }
     }
-    for bytes in
-        [&b""[..], b"x", b"mm", b"s\x40\0", b"s\0", b"k\0\x02a", b"k\0\x01ab", b"e\0\x01k", b"e\0\x01k\x04m", b"l"]
-    {
+    for bytes in [
+        &b""[..],
+        b"x",
+        b"mm",
+        b"s\x40\0",
+        b"s\0",
+        b"k\0\x02a",
+        b"k\0\x01ab",
+        b"e\0\x01k",
+        b"e\0\x01k\x04m",
+        b"e\0\x01k\0m",
+        b"l",
+    ] {
         assert_eq!(RowId::from_bytes(bytes), None, "{bytes:?}");
     }
 }

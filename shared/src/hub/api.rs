@@ -173,7 +173,9 @@ impl RowId {
             b'e' => {
                 let (key, rest) = key(rest)?;
                 let (kind, name) = rest.split_first()?;
-                let kind = Kind::ALL.into_iter().find(|k| *k as u8 == *kind)?;
+                // A string has no name, so that each element has one row.
+                let fits = |kind: &Kind| *kind != Kind::String || name.is_empty();
+                let kind = Kind::ALL.into_iter().find(|k| *k as u8 == *kind).filter(fits)?;
                 Some(Self::Element(key, ElementId::of(kind, Bytes::copy_from_slice(name))))
             }
             b'l' => {

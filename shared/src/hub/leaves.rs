@@ -116,7 +116,7 @@ impl Hub {
     pub(super) fn leaf_message(&mut self, connection: Connection, message: LeafToHub, now: TimestampMs) {
         match message {
             LeafToHub::Hello { client, lifetime, resume, .. } => {
-                self.welcome(connection, client, lifetime, resume, now)
+                self.welcome(connection, client, lifetime, resume, now);
             }
             LeafToHub::Operations { session, .. } if session.hub != self.id => {
                 self.effects.push(HubEffect::Forward { connection, hub: session.hub, message });

@@ -184,4 +184,5 @@ impl Default for Terms {
 }
 
 const _: () = assert!(FRAME_BYTES_MAX_LEAST > FRAME_BYTES_TARGET && FRAME_BYTES_MAX_LEAST <= FRAME_BYTES_MAX);
-const _: () = assert!(FRAME_BYTES_MAX <= u32::MAX as usize && BATCH_OPERATIONS_MAX <= u32::MAX as usize);
+const _: () = assert!(FRAME_BYTES_MAX <= u32::MAX as usize);
+const _: () = assert!(BATCH_OPERATIONS_MAX <= u32::MAX as usize);

@@ -296,6 +296,41 @@ fn deltas_that_break_an_invariant_are_refused_as_invalid() {
     assert_eq!(decode::<OriginToHub>(&frame), Err(Invalid::Slot.into()), "a key of another slot");
 }
 
+#[test]
+fn more_keys_than_the_limit_are_refused_before_they_are_allocated() {
+    use headwater::limits::KEYS_LISTED_MAX;
+    let listed = |count: u32| {
+        let mut body =
+            vec![2, 0x80 | (count & 0x7f) as u8, 0x80 | (count >> 7 & 0x7f) as u8, 0x80 | (count >> 14) as u8];
+        body.push((count >> 21) as u8);
+        body.extend(vec![0; count as usize]);
+        framed(LeafToHub::KIND, &body)
+    };
+    let too_many = listed(FRAME_BYTES_MAX as u32 - 5);
+    assert_eq!(decode::<LeafToHub>(&too_many), Err(Invalid::TooMany("keys").into()));
+    let keys = vec![common::key(""); KEYS_LISTED_MAX];
+    assert!(decode::<LeafToHub>(&encode(&LeafToHub::Subscribe(keys.clone())).unwrap()).is_ok());
+    let one_more = LeafToHub::Subscribe([keys, vec![common::key("")]].concat());
+    assert_eq!(encode(&one_more), Err(Invalid::TooMany("keys").into()));
+}
+
+#[test]
+fn names_that_share_their_beginning_take_no_more_memory_than_a_frame_may() {
+    use headwater::state::{Element, ElementId, KeyDelta, Kind};
+    let slot = common::key("k").slot();
+    let whole = |names: u32| {
+        let name = |n: u32| [&vec![b'x'; (1 << 20) - 4][..], &n.to_be_bytes()].concat();
+        let names = (0..names).map(|n| ElementId::Member(name(n).into()));
+        let elements = names.map(|id| (id, Element::empty(Kind::Set))).collect();
+        let delta = KeyDelta { elements, ..KeyDelta::default() };
+        encode(&OriginToHub::Whole { slot, at: Default::default(), keys: vec![(common::key("k"), delta)] }).unwrap()
+    };
+    let frame = whole(70);
+    assert!(frame.len() < 2 << 20, "each name but the first is a few bytes");
+    assert_eq!(decode::<OriginToHub>(&frame), Err(Invalid::Memory.into()));
+    assert!(decode::<OriginToHub>(&whole(50)).is_ok());
+}
+
 proptest! {
     #[test]
     fn no_bytes_panic(kind in 0_u8..6, body in prop::collection::vec(any::<u8>(), 0..300)) {

@@ -237,7 +237,7 @@ pub fn change() -> KeyDelta {
         ElementId::Field(Bytes::from_static(b"f")),
         ElementId::Ranked(Bytes::from_static(b"r")),
     ];
-    state.to_delta(state.header().ctx.clone(), &ids)
+    state.to_delta(state.header().ctx, &ids)
 }
 
 /// Every cause of a refusal.

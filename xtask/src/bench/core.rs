@@ -75,11 +75,15 @@ pub(super) fn measurements(command: &mut Command) -> Result<Vec<Measured>> {
 /// A row for each peer; one without a peer where ours stands alone.
 fn compared(measured: &[Measured], suffix: &str) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
-    for ours in measured.iter().filter(|one| one.contender == OURS) {
+    for ours in measured {
+        // What follows our name says in what other way the same was counted.
+        let Some(way) = ours.contender.strip_prefix(OURS) else { continue };
         let unit = Unit::named(&ours.unit).with_context(|| format!("no unit is called {}", ours.unit))?;
-        let name = format!("{}{suffix}", ours.name);
-        let is_peer =
-            |other: &&Measured| (&other.name, other.size) == (&ours.name, ours.size) && other.contender != OURS;
+        let name = format!("{}{way}{suffix}", ours.name);
+        let is_peer = |other: &&Measured| {
+            let is_same = (&other.name, other.size) == (&ours.name, ours.size);
+            is_same && way.is_empty() && !other.contender.starts_with(OURS)
+        };
         let mut peers = measured.iter().filter(is_peer).peekable();
         if peers.peek().is_none() {
             rows.push(Row::alone(&name, ours.value, unit).at(ours.size, &ours.of));
@@ -172,6 +176,14 @@ mod tests {
         ];
         let rows = compared(&all, "").expect("a known unit");
         assert_eq!(rows.iter().map(|row| (row.ratio, row.met)).collect::<Vec<_>>(), [(Some(2.0), Some(true))]);
+    }
+
+    #[test]
+    fn another_way_to_count_ours_is_no_peer() {
+        let all = [measured("memory", 10, OURS, 2.0), measured("memory", 10, "headwater, as requested", 1.0)];
+        let rows = compared(&all, "").expect("a known unit");
+        assert_eq!(rows.iter().map(|row| row.name.as_str()).collect::<Vec<_>>(), ["memory", "memory, as requested"]);
+        assert!(rows.iter().all(|row| row.peer.is_none()));
     }
 
     #[test]

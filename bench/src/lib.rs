@@ -19,6 +19,6 @@ pub mod measure;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod peers;
 #[cfg(target_arch = "wasm32")]
-mod wasm;
+pub mod wasm;
 
 pub use contender::Contender;

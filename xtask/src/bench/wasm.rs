@@ -4,6 +4,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
+use crate::build::WASM_FEATURES;
 use crate::process::{cargo, run, run_quietly};
 use crate::setup::{self, Part};
 use crate::workspace::{WASM_TARGET, Workspace};
@@ -37,7 +38,8 @@ fn build(workspace: &Workspace) -> Result<std::path::PathBuf> {
     run(bindgen.arg(workspace.wasm_module(PACKAGE, "release")))?;
     let module = folder.join("bench_bg.wasm");
     let mut optimise = Command::new(workspace.npm_tool("wasm-opt"));
-    optimise.args(["-O", "--all-features", "--output"]).arg(&module).arg(&module);
+    optimise.args(["-O", "--output"]).arg(&module).arg(&module);
+    optimise.args(WASM_FEATURES.map(|feature| format!("--enable-{feature}")));
     run(&mut optimise)?;
     // Node takes a `.js` file for a script where no package.json says otherwise.
     Ok(folder.join("bench.js"))

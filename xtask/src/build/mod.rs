@@ -13,6 +13,8 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
+pub(crate) use www::WASM_FEATURES;
+
 use crate::process::{cargo, run as run_command};
 use crate::setup::Part;
 use crate::workspace::{WASM_TARGET, Workspace};

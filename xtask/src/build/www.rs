@@ -18,7 +18,7 @@ const PACKAGE: &str = "headwater-www";
 const BINDINGS: &str = "headwater";
 
 /// What rustc assumes of every host, and no more: a browser may lack what wasm-opt knows besides.
-const WASM_FEATURES: [&str; 6] =
+pub(crate) const WASM_FEATURES: [&str; 6] =
     ["mutable-globals", "sign-ext", "nontrapping-float-to-int", "bulk-memory", "multivalue", "reference-types"];
 
 /// Builds the module as cargo leaves it.

@@ -38,6 +38,8 @@ pub enum OriginInput {
     Loaded(Loaded),
     /// The store answered a [`OriginEffect::Commit`]. A store that failed gives no answer: the machine is made anew.
     Committed(Slot, Outcome),
+    /// A daemon, perhaps this one, says that it brought the slot to this sequence. A hint: none need come.
+    Changed(Slot, u64),
     /// The time asked for by [`OriginEffect::WakeAt`] has come.
     Tick,
 }

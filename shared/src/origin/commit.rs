@@ -71,6 +71,10 @@ impl Origin {
         let incarnation = self.fresh_incarnation();
         let run_id = self.config.run_id.clone();
         let Some(work) = self.slots.get_mut(&slot) else { return };
+        if work.marker.is_none() {
+            // Nothing was ever committed here, so there is nothing to forget.
+            work.expired.clear();
+        }
         if work.inbox.is_empty() && work.expired.is_empty() {
             return;
         }
@@ -118,10 +122,13 @@ impl Origin {
         }
         let change = MarkerChange { open, seq, no, hubs: hubs.into_iter().collect() };
         if keys.is_empty() && change.hubs.is_empty() {
-            // All of it was known: acknowledge again.
-            let known: Vec<(Link, No)> =
-                committing.links.iter().map(|(link, hub)| (*link, work.number_of(*hub))).collect();
-            for (link, no) in known {
+            // All of it was known: acknowledge again. Another daemon may have committed it, and this one answers for it now.
+            let known: Vec<_> =
+                committing.links.iter().map(|(link, hub)| (*link, *hub, work.number_of(*hub))).collect();
+            for (link, hub, no) in known {
+                if !fault!(StableOfOthersForgotten) {
+                    self.note_committed(slot, hub, no);
+                }
                 self.effects.push(OriginEffect::ToHub(link, OriginToHub::Committed(vec![(slot, no)])));
                 settled.push(link);
             }
@@ -150,13 +157,16 @@ impl Origin {
         let Some(committing) = work.committing.take() else { return };
         match outcome {
             Outcome::Committed => {}
+            Outcome::Stale if fault!(StaleTakenForCommitted) => {}
             refused => {
                 // The cache was changed ahead of the store; the deltas still wait and are joined anew.
                 for key in committing.keys.keys() {
                     work.cache.remove(key);
                 }
                 work.expired.extend(committing.forgotten);
-                work.inbox.splice(0..0, committing.taken);
+                if !fault!(RefusedCommitForgotten) {
+                    work.inbox.splice(0..0, committing.taken);
+                }
                 match refused {
                     Outcome::Committed | Outcome::Stale => work.doubt(),
                     Outcome::Conflict(keys) => keys.iter().for_each(|key| {
@@ -190,7 +200,7 @@ impl Origin {
         }
         let told: Vec<_> = committing.links.iter().map(|(link, hub)| (*link, *hub, work.number_of(*hub))).collect();
         for (link, hub, no) in told {
-            self.note_committed(slot, hub, no, now);
+            self.note_committed(slot, hub, no);
             self.effects.push(OriginEffect::ToHub(link, OriginToHub::Committed(vec![(slot, no)])));
             self.settle_link(link, slot, now);
         }
@@ -201,7 +211,8 @@ impl Origin {
     fn owe(&mut self, slot: Slot, keys: &BTreeMap<Key, BTreeSet<ReplicaId>>) {
         let Some(work) = self.slots.get(&slot) else { return };
         let mut links = Vec::new();
-        for (link, state) in self.links.iter_mut().filter(|(link, _)| !work.is_attaching(**link)) {
+        let may_hear = |link: &Link| fault!(AttachingHubPushed) || !work.is_attaching(*link);
+        for (link, state) in self.links.iter_mut().filter(|(link, _)| may_hear(link)) {
             let Some(held) = state.held.get_mut(&slot) else { continue };
             let others = keys
                 .iter()
@@ -254,7 +265,9 @@ fn join(
         ids.iter().for_each(|id| draft.before.note(state, id));
     }
     // The marker vouches for all of the hub's numbers before: none of them concerns this key but those recorded.
-    state.bridge(hub, part.from);
+    if !fault!(ContextNotBridged) {
+        state.bridge(hub, part.from);
+    }
     let touched = state.join(delta);
     draft.is_changed |= !touched.is_empty();
     draft.is_whole |= delta.complete;
@@ -325,7 +338,7 @@ fn key_commit(work: &mut SlotWork, key: &Key, draft: &Draft, seq: u64, now: Time
         forget: false,
         put,
         delete,
-        expire_at: state.deadline().at().map(|at| at.plus_ms(EXPIRY_GRACE_MS)),
+        expire_at: state.deadline().at().map(|at| at.plus_ms(if fault!(GraceIgnored) { 0 } else { EXPIRY_GRACE_MS })),
         plain,
     }
 }

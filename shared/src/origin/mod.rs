@@ -8,7 +8,9 @@
 //! only where a delta joins up with it, and rolls back with the data under a failover. A changed run id opens a fresh
 //! incarnation, on which every commit fences; hubs resend above the marker.
 //!
-//! **Downlink.** To each hub goes what others changed in the keys that it holds, from the cursor at which it stands.
+//! **Downlink.** To each hub goes what others changed in the keys that it holds, from the cursor at which it stands. What
+//! other daemons committed is found by reading markers again: of a slot when somebody says that it changed, and of all that
+//! hubs hold keys in by turns, since such hints may be lost.
 //!
 //! The machine holds nothing that the store and the hubs do not have: when the store's connection breaks, the daemon
 //! makes a new one.
@@ -16,6 +18,7 @@
 mod api;
 mod commit;
 mod companion;
+mod elapsed;
 mod plain;
 mod push;
 mod slot;
@@ -30,8 +33,14 @@ use crate::{
     slot::Slot,
     wire::Capabilities,
 };
+use elapsed::Elapsed;
 use slot::SlotWork;
 use std::collections::{BTreeMap, BTreeSet};
+
+/// How often markers are read again, in milliseconds, and of how many slots: all of a small keyspace each second, and at
+/// most so many reads a second of a large one.
+const REVIEW_MS: i64 = 1_000;
+const REVIEW_SLOTS: usize = 16;
 
 /// The origin's state machine: one daemon's view of the store and its hubs.
 #[derive(Debug)]
@@ -40,8 +49,12 @@ pub struct Origin {
     clock: Clock,
     links: BTreeMap<Link, LinkState>,
     slots: BTreeMap<Slot, SlotWork>,
-    /// Commits in order of the time at which they become stable.
-    unstable: BTreeMap<TimestampMs, Vec<(Slot, ReplicaId, No)>>,
+    elapsed: Elapsed,
+    /// Commits in order of the elapsed time, in milliseconds, at which they become stable.
+    unstable: BTreeMap<i64, Vec<(Slot, ReplicaId, No)>>,
+    /// The slot whose marker was last read again for no other reason than to see whether it moved, and when.
+    last_review: Option<Slot>,
+    reviewed_at: Option<TimestampMs>,
     /// Slots with something to do in this input.
     ready: BTreeSet<Slot>,
     effects: Vec<OriginEffect>,
@@ -79,11 +92,14 @@ impl Origin {
     /// A machine for one connection to the store.
     pub fn new(config: OriginConfig) -> Self {
         Self {
+            elapsed: Elapsed::for_window(config.loss_window_ms),
             config,
             clock: Clock::default(),
             links: BTreeMap::new(),
             slots: BTreeMap::new(),
             unstable: BTreeMap::new(),
+            last_review: None,
+            reviewed_at: None,
             ready: BTreeSet::new(),
             effects: Vec::new(),
             wake_at: None,
@@ -92,6 +108,7 @@ impl Origin {
 
     /// The machine's one door: every cause of change, in one match. Effects are to be performed in order.
     pub fn handle(&mut self, input: OriginInput, now: TimestampMs) -> Vec<OriginEffect> {
+        self.elapsed.pass(now);
         match input {
             OriginInput::Opened(link) => {
                 self.links.insert(link, LinkState::default());
@@ -102,12 +119,14 @@ impl Origin {
             OriginInput::Closed(link) => self.forget_link(link),
             OriginInput::Loaded(loaded) => self.loaded(loaded),
             OriginInput::Committed(slot, outcome) => self.committed(slot, outcome, now),
+            OriginInput::Changed(slot, seq) => self.changed(slot, seq),
             OriginInput::Tick => {
                 self.wake_at = None;
+                self.review(now);
                 self.sweep(now);
             }
         }
-        self.announce_stable(now);
+        self.announce_stable();
         while let Some(slot) = self.ready.pop_first() {
             self.step(slot, now);
         }
@@ -181,6 +200,13 @@ impl Origin {
                         held.keys.remove(&key);
                         held.owed.remove(&key);
                     }
+                    let work = self.slots.entry(key.slot()).or_default();
+                    if !work.cache.contains_key(&key) {
+                        // Its companion may have vanished by itself while no daemon knew it: then its place in the change
+                        // feed is left. A companion that is still there refuses this.
+                        self.ready.insert(key.slot());
+                        work.expired.insert(key);
+                    }
                 }
             }
             HubToOrigin::Gap(slot, cursor) if state.hub.is_some() => {
@@ -201,6 +227,7 @@ impl Origin {
         let latest = slots.iter().flat_map(|part| &part.keys).filter_map(|(_, delta)| delta.latest_hlc()).max();
         if let Some(latest) = latest
             && let Err(error) = self.clock.observe(latest, now)
+            && !fault!(StampsUnbounded)
         {
             self.refuse(link, Refusal::new(RefusalCause::Clock, error.to_string()));
             return;
@@ -213,6 +240,35 @@ impl Origin {
             state.outstanding.insert(part.slot);
             self.ready.insert(part.slot);
             self.slots.entry(part.slot).or_default().inbox.push((link, part));
+        }
+    }
+
+    /// Another daemon moved the slot's marker: whoever holds keys there must hear.
+    fn changed(&mut self, slot: Slot, seq: u64) {
+        if let Some(work) = self.slots.get_mut(&slot)
+            && work.seq() < seq
+        {
+            work.is_doubted = true;
+            self.ready.insert(slot);
+        }
+    }
+
+    /// Reads the markers of some of the slots in which hubs hold keys, by turns.
+    fn review(&mut self, now: TimestampMs) {
+        if self.reviewed_at.is_some_and(|at| now.since_ms(at).abs() < REVIEW_MS) || fault!(OthersNotHeard) {
+            return;
+        }
+        self.reviewed_at = Some(now);
+        let held: BTreeSet<Slot> = self.links.values().flat_map(|state| state.held.keys().copied()).collect();
+        let after = held.iter().filter(|slot| self.last_review.is_none_or(|last| **slot > last));
+        let mut next: Vec<Slot> = after.chain(&held).copied().take(REVIEW_SLOTS.min(held.len())).collect();
+        next.dedup();
+        for slot in next {
+            self.last_review = Some(slot);
+            if let Some(work) = self.slots.get_mut(&slot) {
+                work.is_doubted = true;
+                self.ready.insert(slot);
+            }
         }
     }
 
@@ -235,7 +291,7 @@ impl Origin {
     fn settle_link(&mut self, link: Link, slot: Slot, now: TimestampMs) {
         let window_ms = self.config.window_ms;
         let Some(state) = self.links.get_mut(&link) else { return };
-        if state.outstanding.remove(&slot) && state.outstanding.is_empty() {
+        if state.outstanding.remove(&slot) && state.outstanding.is_empty() && !fault!(CreditKept) {
             let begun = state.batch_at.unwrap_or(now);
             state.credit_at = Some(begun.plus_ms(window_ms).max(now));
         }
@@ -252,15 +308,16 @@ impl Origin {
     }
 
     /// Notes that a hub's numbers in a slot are in the store, to be called stable after the loss window.
-    fn note_committed(&mut self, slot: Slot, hub: ReplicaId, no: No, now: TimestampMs) {
-        let window_ms = if fault!(StableAtCommit) { 0 } else { self.config.loss_window_ms };
-        self.unstable.entry(now.plus_ms(window_ms)).or_default().push((slot, hub, no));
+    fn note_committed(&mut self, slot: Slot, hub: ReplicaId, no: No) {
+        let window_ms = self.config.loss_window_ms;
+        let end_ms = if fault!(StableAtCommit) { self.elapsed.total_ms() } else { self.elapsed.end_ms(window_ms) };
+        self.unstable.entry(end_ms).or_default().push((slot, hub, no));
     }
 
-    fn announce_stable(&mut self, now: TimestampMs) {
+    fn announce_stable(&mut self) {
         let mut due: BTreeMap<ReplicaId, BTreeMap<Slot, No>> = BTreeMap::new();
         while let Some(entry) = self.unstable.first_entry() {
-            if *entry.key() > now {
+            if *entry.key() > self.elapsed.total_ms() {
                 break;
             }
             for (slot, hub, no) in entry.remove() {
@@ -280,9 +337,10 @@ impl Origin {
         /// Expired keys are forgotten at leisure.
         const SWEEP_MS: i64 = 10_000;
         let credit = self.links.values().filter_map(|state| state.credit_at);
-        let stable = self.unstable.keys().next().copied();
+        let stable = self.unstable.keys().next().map(|end_ms| self.elapsed.look_at(*end_ms, now));
         let sweep = (!self.slots.is_empty()).then(|| now.plus_ms(SWEEP_MS));
-        let Some(earliest) = credit.chain(stable).chain(sweep).min() else { return };
+        let review = self.links.values().any(|state| !state.held.is_empty()).then(|| now.plus_ms(REVIEW_MS));
+        let Some(earliest) = credit.chain(stable).chain(sweep).chain(review).min() else { return };
         let at = earliest.max(now.plus_ms(1));
         if self.wake_at.is_none_or(|asked| at < asked || asked <= now) {
             self.wake_at = Some(at);

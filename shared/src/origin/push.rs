@@ -87,6 +87,9 @@ impl Origin {
         for (link, keys) in by_link {
             let Some(state) = self.links.get_mut(&link) else { continue };
             let held = state.held.entry(slot).or_insert_with(|| HeldSlot { cursor: at, ..HeldSlot::default() });
+            if fault!(WantMovesCursor) {
+                held.cursor = at;
+            }
             let send = |keys| OriginEffect::ToHub(link, OriginToHub::Whole { slot, at, keys });
             let mut whole = Vec::new();
             let mut bytes = 0_usize;

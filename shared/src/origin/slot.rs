@@ -54,6 +54,8 @@ pub(super) struct SlotWork {
     pub(super) foreign: BTreeSet<Key>,
     /// Expired keys to forget.
     pub(super) expired: BTreeSet<Key>,
+    /// The marker is to be read again: another daemon may have moved it.
+    pub(super) is_doubted: bool,
     /// A companion does not decode: the slot is left as it is, unacknowledged.
     is_damaged: bool,
 }
@@ -96,7 +98,8 @@ impl SlotWork {
             && self.wants.is_empty()
             && self.resumes.is_empty()
             && self.attaches.is_empty()
-            && self.expired.is_empty())
+            && self.expired.is_empty()
+            && !self.is_doubted)
     }
 
     pub(super) fn number_of(&self, hub: ReplicaId) -> No {
@@ -119,7 +122,7 @@ impl Origin {
             self.put_off(slot, now);
             return;
         }
-        if !work.is_known {
+        if !work.is_known || work.is_doubted {
             self.load(slot, BTreeSet::new(), None);
             return;
         }
@@ -127,11 +130,11 @@ impl Origin {
         // Hubs know a history of the slot, the store has none any more.
         let links = work.attaches.iter().filter_map(|link| self.links.get(link)?.held.get(&slot));
         let is_lost = work.marker.is_none() && links.map(|held| held.cursor).any(|cursor| cursor.incarnation.is_some());
-        if is_foreign_run || is_lost {
+        if (is_foreign_run || is_lost) && !fault!(IncarnationKept) {
             self.open_incarnation(slot);
             return;
         }
-        self.answer_resumes(slot, now);
+        self.answer_resumes(slot);
         if self.load_missing(slot) {
             return;
         }
@@ -193,6 +196,7 @@ impl Origin {
     fn load(&mut self, slot: Slot, keys: BTreeSet<Key>, changed_after: Option<u64>) {
         let Some(work) = self.slots.get_mut(&slot) else { return };
         work.busy = Busy::Loading;
+        work.is_doubted = false;
         work.reading_feed_after = changed_after;
         let load = Load { slot, keys: keys.into_iter().collect(), changed_after };
         self.effects.push(OriginEffect::Load(load));
@@ -207,7 +211,9 @@ impl Origin {
         let place = |marker: &Option<Marker>| marker.as_ref().map(|marker| (marker.incarnation, marker.seq));
         if place(&work.marker) != place(&loaded.marker) {
             // Another daemon's commits, or another history: nothing read before holds, and who holds keys must hear.
-            work.cache.clear();
+            if !fault!(StaleCacheKept) {
+                work.cache.clear();
+            }
             work.feed = None;
             work.marker = loaded.marker;
             for (link, state) in &self.links {
@@ -233,7 +239,7 @@ impl Origin {
         }
     }
 
-    fn answer_resumes(&mut self, slot: Slot, now: TimestampMs) {
+    fn answer_resumes(&mut self, slot: Slot) {
         let Some(work) = self.slots.get_mut(&slot) else { return };
         let links = std::mem::take(&mut work.resumes);
         let mut told = Vec::new();
@@ -246,14 +252,14 @@ impl Origin {
             told.push((hub, no));
         }
         for (hub, no) in told {
-            self.note_committed(slot, hub, no, now);
+            self.note_committed(slot, hub, no);
         }
     }
 
     fn answer_attaches(&mut self, slot: Slot) {
         let Some(work) = self.slots.get_mut(&slot) else { return };
         let links = std::mem::take(&mut work.attaches);
-        let changed = work.feed.take().map(|(_, changed)| changed).unwrap_or_default();
+        let changed = work.feed.take().map(|(_, changed)| changed).filter(|_| !fault!(FeedIgnored)).unwrap_or_default();
         let marker = work.marker.clone();
         for link in links {
             let Some(state) = self.links.get_mut(&link) else { continue };
@@ -285,7 +291,8 @@ impl Origin {
             }
             let gone = work.cache.iter().filter(|(_, cached)| {
                 let deadline = cached.key.state.deadline().at();
-                deadline.is_some_and(|at| at.plus_ms(EXPIRY_GRACE_MS) <= now)
+                let grace_ms = if fault!(GraceIgnored) { 0 } else { EXPIRY_GRACE_MS };
+                deadline.is_some_and(|at| at.plus_ms(grace_ms) <= now) && !fault!(ExpiredKept)
             });
             let gone: Vec<Key> = gone.map(|(key, _)| key.clone()).collect();
             if !gone.is_empty() {

@@ -19,7 +19,7 @@ use crate::{
     id::{ClientId, Dot, Key, No, ReplicaId, Seq, SessionId, TimestampMs},
     limits::{BATCH_OPERATIONS_MAX, EXPIRY_GRACE_MS, FRAME_BYTES_TARGET, KEYS_CHUNK, PENDING_OPERATIONS_MAX},
     message::{HubToLeaf, LeafToHub, Lifetime, RefusalCause},
-    state::{KeyDelta, KeyState, Mint},
+    state::{ElementId, KeyDelta, KeyState, Mint},
     wire::Capabilities,
 };
 use bytes::Bytes;
@@ -29,6 +29,10 @@ use std::collections::{BTreeMap, BTreeSet};
 /// How long the leaf waits for a verdict before it sends an operation again, in milliseconds: a hub that could not reach
 /// another one says nothing.
 const VERDICT_MS_MAX: i64 = 5_000;
+
+/// How long a settled operation of another session may stay unseen before the leaf asks whether its hub still knows of it, in
+/// milliseconds: a hub that lost its storage has lost the operation too, and nobody would ever show it.
+const UNSEEN_MS_MAX: i64 = 30_000;
 
 /// The leaf's state machine.
 #[derive(Debug)]
@@ -52,6 +56,10 @@ pub struct Leaf {
     subscriptions: BTreeSet<Key>,
     pushes: u64,
     last_local: No,
+    /// When to ask next after settled operations that no base shows.
+    ask_at: Option<TimestampMs>,
+    /// The sessions of which it has asked.
+    asked: BTreeSet<SessionId>,
     effects: Vec<LeafEffect>,
 }
 
@@ -60,6 +68,40 @@ pub struct Leaf {
 struct Base {
     state: KeyState,
     is_held: bool,
+    /// Dots from another hub, of which the present one had not heard when it showed the key whole. It lists their elements
+    /// when it hears of them alive; when it hears of them dead it has nothing to list.
+    ahead: BTreeMap<ElementId, Vec<Dot>>,
+}
+
+impl Base {
+    /// Joins what the hub showed.
+    fn join(&mut self, mut delta: KeyDelta) {
+        let ctx = &delta.header.ctx;
+        if delta.complete {
+            self.ahead.clear();
+            for (id, element) in self.state.elements() {
+                let unheard: Vec<Dot> = element.base.dots().filter(|dot| !ctx.contains(*dot)).collect();
+                if !unheard.is_empty() {
+                    self.ahead.insert(id, unheard);
+                }
+            }
+        } else if !fault!(UnheardKept) {
+            let mut dead = Vec::new();
+            for (id, dots) in &mut self.ahead {
+                let (heard, unheard): (Vec<Dot>, Vec<Dot>) = dots.iter().partition(|dot| ctx.contains(**dot));
+                *dots = unheard;
+                let is_listed = delta.elements.iter().any(|(other, _)| other == id);
+                if let Some(mut element) = self.state.element(id).filter(|_| !heard.is_empty() && !is_listed) {
+                    element.base.remove_if(|dot| heard.contains(&dot));
+                    dead.push((id.clone(), element));
+                }
+            }
+            self.ahead.retain(|_, dots| !dots.is_empty());
+            delta.elements.extend(dead);
+            delta.elements.sort_by(|(a, _), (b, _)| a.cmp(b));
+        }
+        let _ = self.state.join(&delta);
+    }
 }
 
 /// What a hub showed of a key.
@@ -103,6 +145,8 @@ impl Leaf {
             subscriptions: BTreeSet::new(),
             pushes: 0,
             last_local: No::ZERO,
+            ask_at: None,
+            asked: BTreeSet::new(),
             effects: Vec::new(),
         }
     }
@@ -135,7 +179,8 @@ impl Leaf {
             }
             LeafInput::Tick => {
                 let late = |sent_at: TimestampMs| now.since_ms(sent_at) >= VERDICT_MS_MAX;
-                for pending in self.pending.iter_mut().filter(|pending| pending.in_flight_since.is_some_and(late)) {
+                let is_late = |pending: &&mut Pending| pending.in_flight_since.is_some_and(late);
+                for pending in self.pending.iter_mut().filter(is_late).filter(|_| !fault!(VerdictNotAwaited)) {
                     pending.in_flight_since = None;
                 }
             }
@@ -205,6 +250,7 @@ impl Leaf {
     fn hello(&mut self) {
         self.is_connected = false;
         self.pushes = 0;
+        self.ask_at = None;
         let resume = self.session.map(|(id, _)| id);
         let capabilities = Capabilities::CURRENT;
         self.send(LeafToHub::Hello { client: self.client, lifetime: self.lifetime, resume, capabilities });
@@ -224,6 +270,9 @@ impl Leaf {
                     if fault!(SessionFollowsRoamer) && !pending.is_settled() {
                         pending.sent = None;
                     }
+                    if fault!(ResentUnderNewNumbers) && pending.sent.is_some_and(|(own, _)| own == session) {
+                        pending.sent = pending.sent.filter(|_| pending.is_settled());
+                    }
                 }
                 if !self.subscriptions.is_empty() {
                     let keys: Vec<Key> = self.subscriptions.iter().cloned().collect();
@@ -242,6 +291,13 @@ impl Leaf {
                     }
                 }
                 self.settled.remove(&session);
+                if self.asked.remove(&session) {
+                    self.forget_settled_in(session);
+                }
+                if fault!(ExpiryGuessed) {
+                    let is_of_it = |pending: &&mut Pending| pending.sent.is_some_and(|(own, _)| own == session);
+                    self.pending.iter_mut().filter(is_of_it).for_each(|pending| pending.sent = None);
+                }
                 self.refuse(|pending| {
                     let is_of_it = pending.sent.is_some_and(|(own, _)| own == session) && !pending.is_settled();
                     is_of_it.then_some(CommandError::SessionEnded)
@@ -301,6 +357,44 @@ impl Leaf {
         self.settled.retain(|id, _| live.contains(id) || current == Some(*id));
     }
 
+    /// Drops what a hub settled and knows no more of. If the origin has it, the base will show it.
+    fn forget_settled_in(&mut self, session: SessionId) {
+        let mut keys = BTreeSet::new();
+        self.pending.retain(|pending| {
+            let is_of_it = pending.is_settled() && pending.sent.is_some_and(|(own, _)| own == session);
+            if is_of_it {
+                keys.insert(pending.key().clone());
+            }
+            !is_of_it
+        });
+        for key in &keys {
+            self.rebuild(key);
+        }
+        if !keys.is_empty() {
+            self.effects.push(LeafEffect::Changed(keys.into_iter().collect()));
+        }
+    }
+
+    /// Asks the hubs of other sessions about operations that they settled and that no base shows yet: by a batch of none.
+    fn ask_after_unseen(&mut self, current: SessionId, now: TimestampMs) {
+        let unseen = self.pending.iter().filter(|pending| pending.is_settled()).filter_map(|pending| pending.sent);
+        let sessions: BTreeSet<SessionId> = unseen.map(|(session, _)| session).filter(|id| *id != current).collect();
+        self.asked.retain(|session| sessions.contains(session));
+        if sessions.is_empty() || fault!(UnseenAwaitedForever) {
+            self.ask_at = None;
+            return;
+        }
+        let due = *self.ask_at.get_or_insert(now.plus_ms(UNSEEN_MS_MAX));
+        if due <= now {
+            self.ask_at = Some(now.plus_ms(UNSEEN_MS_MAX));
+            for session in sessions {
+                let settled = self.forgettable(session);
+                self.send(LeafToHub::Operations { session, settled, first: settled.next(), operations: Vec::new() });
+                self.asked.insert(session);
+            }
+        }
+    }
+
     /// Rolls back the operations for which `verdict` gives a cause, and reports them.
     fn refuse(&mut self, verdict: impl Fn(&Pending) -> Option<CommandError>) {
         let mut keys = BTreeSet::new();
@@ -326,7 +420,7 @@ impl Leaf {
             // From before the hello; whole keys follow the welcome.
             return;
         }
-        if number != self.pushes.saturating_add(1) {
+        if number != self.pushes.saturating_add(1) && !fault!(PushGapIgnored) {
             // One was lost: a delta that lists only what changed cannot be joined on top.
             self.is_connected = false;
             self.effects.push(LeafEffect::Redial);
@@ -354,7 +448,7 @@ impl Leaf {
                     let may_show = |(session, seq)| session != push.session || seq <= push.watermark;
                     pending.key() == key && !pending.is_settled() && pending.sent.is_some_and(may_show)
                 });
-                if is_early {
+                if is_early && !fault!(ShownTwice) {
                     break;
                 }
                 let push = pushes.remove(0);
@@ -362,7 +456,7 @@ impl Leaf {
                 if push.delta.complete && is_left_over(&base.state, &push.delta, hub_now) {
                     *base = Base::default();
                 }
-                let _ = base.state.join(&push.delta);
+                base.join(push.delta);
                 base.is_held = push.is_held;
                 changed.push(key.clone());
             }
@@ -391,7 +485,7 @@ impl Leaf {
             let base = self.base.get(pending.key());
             let last = Dot { replica, no: through };
             let is_shown = after == through || base.is_some_and(|base| base.state.ctx().contains(last));
-            if is_subscribed && !is_shown {
+            if is_subscribed && !is_shown && !fault!(DroppedBeforeShown) {
                 at = at.saturating_add(1);
                 continue;
             }
@@ -430,12 +524,15 @@ impl Leaf {
         for pending in &mut self.pending {
             if pending.sent.is_some_and(|(session, _)| session != current) {
                 // Also once it is settled, until the base shows it: only then can a later operation tell what it saw.
-                blocked.insert(pending.key().clone());
+                if !fault!(DependentSentAhead) {
+                    blocked.insert(pending.key().clone());
+                }
             }
             if pending.is_settled() {
                 continue;
             }
             let (session, seq) = match pending.sent {
+                Some((_, seq)) if fault!(RoamerSettlesHere) => (current, seq),
                 Some(sent) => sent,
                 None if blocked.contains(pending.key()) => continue,
                 None => {
@@ -465,11 +562,13 @@ impl Leaf {
             }
         }
         self.session = Some((current, next));
-        if !batches.is_empty() {
-            self.effects.push(LeafEffect::WakeAt(now.plus_ms(VERDICT_MS_MAX)));
+        self.ask_after_unseen(current, now);
+        let verdict = (!batches.is_empty()).then(|| now.plus_ms(VERDICT_MS_MAX));
+        if let Some(at) = verdict.into_iter().chain(self.ask_at).min() {
+            self.effects.push(LeafEffect::WakeAt(at));
         }
         for (session, first, operations, _) in batches {
-            let settled = self.forgettable(session);
+            let settled = if fault!(SettledNeverTold) { Seq::default() } else { self.forgettable(session) };
             self.send(LeafToHub::Operations { session, settled, first, operations });
         }
     }

@@ -29,7 +29,7 @@ pub(super) fn expire(
     command: CommandName,
 ) -> Result<Prepared, CommandError> {
     let at = deadline_after(key.now, after_ms, command)?;
-    let deadline = key.state.deadline();
+    let deadline = key.deadline;
     if key.shown.is_none() || !condition.admits_deadline(deadline.at(), at) {
         return Ok(Reply::from(false).into());
     }
@@ -45,7 +45,7 @@ pub(super) fn expire(
 }
 
 pub(super) fn persist(key: Subject<'_>) -> Prepared {
-    if key.shown.is_none() || key.state.deadline().at().is_none() {
+    if key.shown.is_none() || key.deadline.at().is_none() {
         return Reply::from(false).into();
     }
     key.done(Reply::from(true), vec![Effect::Deadline(DeadlineChange::Open(None))])
@@ -59,7 +59,7 @@ pub(super) enum Unit {
 }
 
 pub(super) fn time_to_live(key: &Subject<'_>, unit: Unit) -> Prepared {
-    let left_ms = match (key.shown, key.state.deadline().at()) {
+    let left_ms = match (key.shown, key.deadline.at()) {
         (None, _) => return Reply::Int(-2).into(),
         (Some(_), None) => return Reply::Int(-1).into(),
         (Some(_), Some(at)) => at.since_ms(key.now),

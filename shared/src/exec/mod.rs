@@ -12,7 +12,7 @@ mod string;
 use crate::{
     command::{Command, CommandError, Reply},
     id::{Key, TimestampMs},
-    state::{DeadlineChange, Effect, Element, ElementId, KeyState, KeyView, Kind, NewBase, Operation},
+    state::{Deadline, DeadlineChange, Effect, Element, ElementId, KeyState, KeyView, Kind, NewBase, Operation},
 };
 use std::sync::OnceLock;
 
@@ -137,13 +137,16 @@ struct Subject<'a> {
     is_held: bool,
     now: TimestampMs,
     shown: Option<Kind>,
+    deadline: Deadline,
+    string: Element,
 }
 
 impl<'a> Subject<'a> {
     fn new(key: &'a Key, view: View<'a>, now: TimestampMs) -> Self {
         static NOTHING: OnceLock<KeyState> = OnceLock::new();
         let state = view.state.unwrap_or_else(|| NOTHING.get_or_init(KeyState::default).view());
-        Self { key, state, is_held: view.is_held, now, shown: state.shown(now) }
+        let (deadline, shown, string) = state.front(now);
+        Self { key, state, is_held: view.is_held, now, shown, deadline, string }
     }
 
     /// Refuses a key that shows another type.
@@ -154,7 +157,14 @@ impl<'a> Subject<'a> {
     /// An element that a reader sees.
     fn element_present(&self, id: &ElementId) -> Result<Option<Element>, CommandError> {
         self.expect(id.kind())?;
-        Ok(self.shown.and_then(|_| self.state.element(id)).filter(Element::is_present))
+        Ok(self.shown.and_then(|_| self.element(id)).filter(Element::is_present))
+    }
+
+    fn element(&self, id: &ElementId) -> Option<Element> {
+        match id {
+            ElementId::String => Some(self.string.clone()).filter(|string| !string.is_empty()),
+            _ => self.state.element(id),
+        }
     }
 
     fn count(&self, kind: Kind) -> Result<Prepared, CommandError> {
@@ -186,7 +196,7 @@ impl<'a> Subject<'a> {
     }
 
     fn is_expired(&self) -> bool {
-        self.state.deadline().is_past(self.now)
+        self.deadline.is_past(self.now)
     }
 
     /// What goes before a write so that it starts afresh: a write at or after the deadline is an observed wipe of what the
@@ -196,7 +206,7 @@ impl<'a> Subject<'a> {
         if self.is_expired() {
             effects.push(self.state.seen_whole());
         }
-        if self.shown.is_none() && self.state.deadline().at().is_some() {
+        if self.shown.is_none() && self.deadline.at().is_some() {
             effects.push(Effect::Deadline(DeadlineChange::Open(None)));
         }
         effects

@@ -26,7 +26,7 @@ pub(super) fn set(key: Subject<'_>, value: &Bytes, expiry: Expiry) -> Result<Pre
     } else {
         key.write(ElementId::String, Some(NewBase::Bytes(value.clone())))
     });
-    let deadline = key.state.deadline().at();
+    let deadline = key.deadline.at();
     let keeps = matches!(expiry, Expiry::Keep) && !key.is_expired() && key.shown.is_some();
     if !keeps {
         // A deadline that this node cannot know of, or a later one that it does, gives way only to a new epoch.

@@ -1,10 +1,11 @@
 //! Commands over HTTP: executed at once, or when the keys that they need have come from the origin.
 
-use super::{Hub, HubEffect, Request, RowId};
+use super::{Hub, HubEffect, Request, RowId, keyspace::KeyNo};
 use crate::{
     command::{self, Command, CommandError, Reply},
     exec::{self, View},
-    id::{Key, TimestampMs},
+    id::{Dot, Key, TimestampMs},
+    state::Mint,
 };
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -45,16 +46,40 @@ impl Hub {
         now: TimestampMs,
     ) {
         let commands: Vec<_> = commands.iter().map(|argv| command::parse(argv)).collect();
-        let touched: Vec<Key> = commands.iter().flatten().flat_map(Command::keys).cloned().collect();
-        if self.origin.is_some() {
-            self.want(&touched);
-        }
         let waiting = Waiting { request, commands, idempotency, until: now.plus_ms(FETCH_MS_MAX) };
-        if self.origin.is_some() && self.is_missing_keys(&waiting) {
+        let mut firsts = Vec::with_capacity(waiting.commands.len());
+        let mut is_missing = false;
+        let mut wanted = Vec::new();
+        for command in waiting.commands.iter().map(Result::as_ref) {
+            let mut keys = command.map(|command| command.keys()).unwrap_or_default().enumerate();
+            let needs_key = command.is_ok_and(exec::needs_key);
+            let mut first = None;
+            for (at, key) in &mut keys {
+                let no = self.touch(key, &mut wanted);
+                is_missing |= needs_key && !no.is_some_and(|no| self.keys.entry(no).is_held);
+                first = first.or(no.filter(|_| at == 0));
+            }
+            firsts.push(first);
+        }
+        self.ask_origin(&wanted);
+        if self.origin.is_some() && is_missing {
             self.waiting.push(waiting);
         } else {
-            self.answer(waiting, now);
+            self.answer(waiting, &firsts, now);
         }
+    }
+
+    /// The number of a key that a command names; with an origin to ask, every such key gets one.
+    fn touch(&mut self, key: &Key, wanted: &mut Vec<Key>) -> Option<KeyNo> {
+        if self.origin.is_none() {
+            return self.keys.find(key);
+        }
+        let (no, is_new) = self.keys.resolve(key);
+        if is_new {
+            self.dirty_key(no);
+            wanted.push(key.clone());
+        }
+        Some(no)
     }
 
     /// Answers the requests whose keys have come, or whose time is up.
@@ -64,7 +89,7 @@ impl Hub {
             if now < waiting.until && self.is_missing_keys(&waiting) {
                 self.waiting.push(waiting);
             } else {
-                self.answer(waiting, now);
+                self.answer(waiting, &[], now);
             }
         }
     }
@@ -72,7 +97,7 @@ impl Hub {
     /// Answers every request with what there is: the origin is away.
     pub(super) fn answer_all(&mut self, now: TimestampMs) {
         for waiting in std::mem::take(&mut self.waiting) {
-            self.answer(waiting, now);
+            self.answer(waiting, &[], now);
         }
     }
 
@@ -85,7 +110,8 @@ impl Hub {
         self.keys.find(key).is_some_and(|no| self.keys.entry(no).is_held)
     }
 
-    fn answer(&mut self, waiting: Waiting, now: TimestampMs) {
+    /// Answers a request. `firsts` has the number of each command's first key, where it was looked up already.
+    fn answer(&mut self, waiting: Waiting, firsts: &[Option<KeyNo>], now: TimestampMs) {
         let Waiting { request, commands, idempotency, .. } = waiting;
         if let Some(answer) = idempotency.as_ref().and_then(|key| self.answers.get(key)) {
             let Answer { replies, provisional, .. } = answer.clone();
@@ -94,16 +120,20 @@ impl Hub {
         }
         let mut is_written = false;
         let mut provisional = false;
-        let replies: Vec<_> = commands
-            .into_iter()
-            .map(|command| {
-                let command = command?;
-                provisional |= command.keys().any(|key| !self.is_held(key));
-                let reply = self.execute(&command, now);
+        let mut replies = Vec::with_capacity(commands.len());
+        for (at, command) in commands.into_iter().enumerate() {
+            let reply = command.and_then(|command| {
+                let first = firsts.get(at).copied().flatten();
+                let first = first.or_else(|| command.keys().next().and_then(|key| self.keys.find(key)));
+                let mut others = command.keys().skip(1);
+                provisional |= command.keys().len() > 0 && !first.is_some_and(|no| self.keys.entry(no).is_held);
+                provisional |= others.any(|key| !self.is_held(key));
+                let reply = self.execute(&command, first, now);
                 is_written |= command.is_write() && reply.is_ok();
                 reply
-            })
-            .collect();
+            });
+            replies.push(reply);
+        }
         // What changed nothing may be tried again: the origin may be there by then.
         if let Some(key) = idempotency.filter(|_| is_written && !fault!(IdempotencyForgotten)) {
             self.answers.insert(key.clone(), Answer { at: now, replies: replies.clone(), provisional });
@@ -112,17 +142,27 @@ impl Hub {
         self.effects.push(HubEffect::Reply { request, replies, provisional });
     }
 
-    /// Executes one command on what this hub has, and makes its operations the hub's own.
-    fn execute(&mut self, command: &Command, now: TimestampMs) -> Result<Reply, CommandError> {
+    /// Executes one command on what this hub has, and makes its operations the hub's own. `first` is the number of its
+    /// first key.
+    fn execute(&mut self, command: &Command, first: Option<KeyNo>, now: TimestampMs) -> Result<Reply, CommandError> {
+        if let Command::Incr { by, .. }
+        | Command::IncrBy { by, .. }
+        | Command::Decr { by, .. }
+        | Command::DecrBy { by, .. } = command
+            && let Some(reply) = first.and_then(|no| self.increment(no, *by, now))
+        {
+            return reply;
+        }
+        let first_key = command.keys().next();
+        let find = |key: &Key| if Some(key) == first_key { first } else { self.keys.find(key) };
         // Of a key that is not held this hub can only tell what it wrote itself; unknown is never empty.
-        let is_known = |key: &Key| {
-            self.keys.find(key).is_some_and(|no| self.keys.entry(no).is_held || !self.keys.view(no).is_empty())
-        };
+        let is_known =
+            |key: &Key| find(key).is_some_and(|no| self.keys.entry(no).is_held || !self.keys.view(no).is_empty());
         if exec::needs_key(command) && !command.keys().all(is_known) {
             return Err(CommandError::NotHeld);
         }
         let view = |key: &Key| {
-            let no = self.keys.find(key);
+            let no = find(key);
             View { state: no.map(|no| self.keys.view(no)), is_held: no.is_some_and(|no| self.keys.entry(no).is_held) }
         };
         let prepared = exec::prepare(command, view, now)?;
@@ -130,5 +170,21 @@ impl Hub {
             self.apply_prepared(operation, now);
         }
         Ok(prepared.reply)
+    }
+
+    /// INCR and its like on a plain counter, without preparing an operation first; `None` if the key is anything else.
+    fn increment(&mut self, no: KeyNo, by: i64, now: TimestampMs) -> Option<Result<Reply, CommandError>> {
+        let (clock, last_no, id) = (&mut self.clock, &mut self.last_no, self.id);
+        let mint = || {
+            *last_no = last_no.next();
+            Mint { dot: Dot { replica: id, no: *last_no }, hlc: clock.tick(now) }
+        };
+        match self.keys.increment(no, by, mint)? {
+            Ok((total, touched)) => {
+                self.note_own(no, touched);
+                Some(Ok(Reply::Int(total)))
+            }
+            Err(error) => Some(Err(error)),
+        }
     }
 }

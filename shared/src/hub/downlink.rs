@@ -202,7 +202,7 @@ impl Hub {
         let touched = self.keys.join(no, delta);
         if !touched.is_empty() {
             // The clock's latest time is in the meta row.
-            self.dirty.insert(RowId::Meta);
+            self.is_meta_dirty = true;
             self.show(no, touched);
         }
     }

@@ -7,10 +7,14 @@
 use super::notes::{Change, Notes};
 use crate::{
     arena::{Place, Slab},
+    command::CommandError,
     id::{HashSeed, Key, No, TimestampMs},
     limits::EXPIRY_GRACE_MS,
     slot::Slot,
-    state::{Deadline, Effect, Element, ElementId, Header, KeyDelta, KeyView, Mint, PackedKey, Space, Touched},
+    state::{
+        Deadline, Effect, Element, ElementId, Header, Increment, KeyDelta, KeyView, Mint, NotAnInteger, PackedKey,
+        Space, Touched,
+    },
 };
 use bytes::Bytes;
 use hashbrown::HashTable;
@@ -133,6 +137,35 @@ impl Keyspace {
         let after = notes.memory_bytes();
         self.notes_bytes = self.notes_bytes.saturating_add(after).saturating_sub(before);
         touched
+    }
+
+    /// Adds to the string of a key that is nothing but a counter without a deadline: its new value. `None` for any other
+    /// key; then nothing is minted.
+    pub(super) fn increment(
+        &mut self,
+        no: KeyNo,
+        by: i64,
+        mint: impl FnOnce() -> Mint,
+    ) -> Option<Result<(i64, Touched), CommandError>> {
+        let entry = self.entries.at_mut(no.0)?;
+        let mut open = entry.packed.open(&mut self.space);
+        let total = match open.counter()?.map(|present| present.checked_add(by)) {
+            Ok(Some(total)) => total,
+            Ok(None) => return Some(Err(CommandError::Overflow)),
+            Err(NotAnInteger) => return Some(Err(CommandError::NotAnInteger)),
+        };
+        let mint = mint();
+        let effect = Effect::Add { element: ElementId::String, by: Increment::Int(by.into()) };
+        let touched = open.apply(&effect, mint);
+        open.close();
+        let notes = match entry.notes {
+            Some(place) => place,
+            None => *entry.notes.insert(self.notes.insert(Notes::new(None))),
+        };
+        if let Some(notes) = self.notes.at_mut(notes) {
+            notes.note(mint.dot.no, &touched);
+        }
+        Some(Ok((total, touched)))
     }
 
     /// Joins a delta of the origin's.

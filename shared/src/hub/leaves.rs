@@ -189,7 +189,7 @@ impl Hub {
         let session =
             Session { lifetime, until: now.plus_ms(life_ms), watermark: Seq::default(), verdicts: Vec::new() };
         self.sessions.insert(id, session);
-        self.dirty.insert(RowId::Meta);
+        self.is_meta_dirty = true;
         self.dirty.insert(RowId::Session(id));
         id
     }

@@ -91,7 +91,7 @@ impl Hub {
     }
 
     /// Notes that the hub's last number changed a key.
-    fn note_own(&mut self, no: KeyNo, touched: Touched) {
+    pub(super) fn note_own(&mut self, no: KeyNo, touched: Touched) {
         let slot = self.keys.slot(no);
         let state = self.slots.of(slot);
         state.latest = self.last_no;
@@ -99,7 +99,7 @@ impl Hub {
             state.unstable.push(no);
         }
         self.slots.list(slot);
-        self.dirty.insert(RowId::Meta);
+        self.is_meta_dirty = true;
         self.show(no, touched);
     }
 }

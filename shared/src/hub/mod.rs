@@ -57,7 +57,8 @@ pub struct Hub {
     /// Daemons that greeted before the present one and are still there, the latest last.
     spare_origins: Vec<Connection>,
     waiting: Vec<Waiting>,
-    /// Rows to persist before the present input is done with: those of keys, of their elements, and others.
+    /// Rows to persist before the present input is done with: the hub's own, those of keys, of their elements, and others.
+    is_meta_dirty: bool,
     dirty_keys: Vec<KeyNo>,
     dirty_elements: Vec<(KeyNo, ElementId)>,
     dirty: BTreeSet<RowId>,
@@ -78,7 +79,7 @@ impl Hub {
     /// A new hub, named among replicas by 64 random bits.
     pub fn create(config: impl Into<HubConfig>, entropy: u64, now: TimestampMs) -> (Self, Vec<HubEffect>) {
         let mut hub = Self::empty(config.into(), ReplicaId::from_entropy(entropy));
-        hub.dirty.insert(RowId::Meta);
+        hub.is_meta_dirty = true;
         let effects = hub.conclude(now);
         (hub, effects)
     }
@@ -160,6 +161,7 @@ impl Hub {
             origin: None,
             spare_origins: Vec::new(),
             waiting: Vec::new(),
+            is_meta_dirty: false,
             dirty_keys: Vec::new(),
             dirty_elements: Vec::new(),
             dirty: BTreeSet::new(),

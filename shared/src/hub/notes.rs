@@ -5,12 +5,11 @@ use crate::{
     limits::EXPIRY_GRACE_MS,
     state::{Ctx, ElementId, Touched},
 };
-use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 use std::collections::BTreeMap;
 
 /// The hub's latest change of an element.
-#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub(super) struct Change {
     /// The hub's number that last changed the element.
     pub(super) no: No,
@@ -34,7 +33,7 @@ impl Change {
 #[derive(Clone, Debug)]
 pub(super) struct Notes {
     /// The hub's number that last changed the key; zero if it never did.
-    header_no: No,
+    latest: No,
     /// The string's change; its number is zero if there is none.
     string: Change,
     /// The changed elements of collections.
@@ -52,7 +51,7 @@ impl Notes {
     /// Nothing changed yet; the origin goes by this deadline.
     pub(super) fn new(origin_end: Option<TimestampMs>) -> Self {
         Self {
-            header_no: No::ZERO,
+            latest: No::ZERO,
             string: Change::default(),
             elements: BTreeMap::new(),
             bytes: 0,
@@ -63,7 +62,7 @@ impl Notes {
 
     /// Takes note of what an own operation touched.
     pub(super) fn note(&mut self, no: No, touched: &Touched) {
-        self.header_no = no;
+        self.latest = no;
         for (id, dead) in &touched.elements {
             self.change_mut(id).note(no, dead);
         }
@@ -75,13 +74,13 @@ impl Notes {
     }
 
     /// Puts the stored number of the latest change back.
-    pub(super) fn restore_header(&mut self, no: No) {
-        self.header_no = no;
+    pub(super) fn restore_latest(&mut self, no: No) {
+        self.latest = no;
     }
 
     /// The hub's number that last changed the key.
     pub(super) fn latest(&self) -> No {
-        self.header_no
+        self.latest
     }
 
     /// The hub's change of an element, if it is not known stable.
@@ -100,12 +99,12 @@ impl Notes {
 
     /// How many of the key's rows this hub changed after `no`.
     pub(super) fn rows_changed_after(&self, no: No) -> usize {
-        self.changed_after(no).count().saturating_add(usize::from(self.header_no > no))
+        self.changed_after(no).count().saturating_add(usize::from(self.latest > no))
     }
 
     /// Whether anything is not known stable.
     pub(super) fn is_open(&self, stable: No) -> bool {
-        self.header_no > stable || self.string.no > No::ZERO || !self.elements.is_empty()
+        self.latest > stable || self.string.no > No::ZERO || !self.elements.is_empty()
     }
 
     /// Forgets what is known stable; returns the elements that need no row any more.

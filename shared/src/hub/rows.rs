@@ -1,15 +1,26 @@
 //! The hub's rows: what is persisted, and the machine rebuilt from it.
 
 use super::{
-    Hub, HubConfig, RowId, RowWrite, commands::Answer, keyspace::KeyNo, leaves::Session, notes::Change,
+    Hub, HubConfig, RowId, RowWrite,
+    commands::Answer,
+    keyspace::KeyNo,
+    leaves::Session,
+    notes::{Change, Notes},
     slots::SlotState,
 };
 use crate::{
     hlc::{Clock, Hlc},
     id::{Key, No, ReplicaId},
+    limits::DELTA_ELEMENTS_MAX,
     slot::Slot,
-    state::{Element, ElementId, Header},
-    wire::{WireError, from_body, to_body},
+    state::{Element, ElementId, Header, Kind},
+    wire::{
+        Invalid, WireError, from_body,
+        reader::Reader,
+        stored::{from_stored, read_element, read_header, to_stored, write_element, write_header},
+        to_body,
+        writer::Writer,
+    },
 };
 use serde::{Deserialize, Serialize};
 
@@ -38,20 +49,34 @@ struct Meta {
     next_session: u64,
 }
 
-#[derive(Serialize, Deserialize)]
+/// A key's row: whether it is held, the hub's number that last changed it, its header, its string, and the change of that.
 struct KeyRow {
+    is_held: bool,
+    latest: No,
     header: Header,
     string: Option<Element>,
-    string_change: Option<Change>,
-    header_no: No,
-    is_held: bool,
-}
-
-#[derive(Serialize, Deserialize)]
-struct ElementRow {
-    element: Option<Element>,
     change: Option<Change>,
 }
+
+impl KeyRow {
+    fn read(r: &mut Reader<'_>) -> Result<Self, Invalid> {
+        let is_held = match r.u8()? {
+            0 => false,
+            1 => true,
+            _ => return Err(Invalid::Tag("held")),
+        };
+        Ok(Self {
+            is_held,
+            latest: No(r.varint()?),
+            header: read_header(r)?,
+            string: read_element(r, Kind::String)?,
+            change: read_change(r)?,
+        })
+    }
+}
+
+/// A dot takes two bytes at least.
+const DOT_BYTES_MIN: usize = 2;
 
 impl Hub {
     /// The hub that wrote these rows.
@@ -68,16 +93,17 @@ impl Hub {
             let result = match &row {
                 RowId::Meta => from_body::<Meta>(&body).map(|stored| meta = Some(stored)),
                 RowId::Slot(slot) => from_body::<SlotState>(&body).map(|stored| hub.restore_slot(*slot, &stored)),
-                RowId::Key(key) => from_body::<KeyRow>(&body).map(|stored| hub.restore_key(key, stored)),
-                RowId::Element(key, id) => from_body::<ElementRow>(&body).map(|stored| {
-                    let (no, _) = hub.keys.resolve(key);
-                    if let Some(element) = stored.element {
-                        hub.keys.restore_element(no, id, element);
-                    }
-                    if let Some(change) = stored.change {
-                        hub.keys.restore_change(no, id, change);
-                    }
-                }),
+                RowId::Key(key) => from_stored(&body, KeyRow::read).map(|stored| hub.restore_key(key, stored)),
+                RowId::Element(key, id) => from_stored(&body, |r| Ok((read_element(r, id.kind())?, read_change(r)?)))
+                    .map(|(element, change)| {
+                        let (no, _) = hub.keys.resolve(key);
+                        if let Some(element) = element {
+                            hub.keys.restore_element(no, id, element);
+                        }
+                        if let Some(change) = change {
+                            hub.keys.restore_change(no, id, change);
+                        }
+                    }),
                 RowId::Session(id) => from_body::<Session>(&body).map(|stored| {
                     hub.sessions.insert(*id, stored);
                 }),
@@ -108,11 +134,11 @@ impl Hub {
         let (no, _) = self.keys.resolve(key);
         self.keys.restore(no, stored.header, stored.string);
         self.keys.entry_mut(no).is_held = stored.is_held;
-        if let Some(change) = stored.string_change {
+        if let Some(change) = stored.change {
             self.keys.restore_change(no, &ElementId::String, change);
         }
-        if stored.header_no > No::ZERO {
-            self.keys.notes_of(no).restore_header(stored.header_no);
+        if stored.latest > No::ZERO {
+            self.keys.notes_of(no).restore_latest(stored.latest);
         }
     }
 
@@ -122,7 +148,7 @@ impl Hub {
         all.sort_unstable();
         for (_, no) in all {
             let state = self.slots.of(self.keys.slot(no));
-            let latest = self.keys.notes(no).map_or(No::ZERO, |notes| notes.latest());
+            let latest = self.keys.notes(no).map_or(No::ZERO, Notes::latest);
             state.latest = state.latest.max(latest);
             state.offered = state.latest;
             state.held = state.held.saturating_add(self.keys.entry(no).is_held.into());
@@ -144,6 +170,9 @@ impl Hub {
     /// The rows that changed since the last time, as they are now.
     pub(super) fn take_rows(&mut self) -> Vec<RowWrite> {
         let mut rows: Vec<RowWrite> = Vec::with_capacity(self.dirty_keys.len().saturating_add(2));
+        if std::mem::take(&mut self.is_meta_dirty) {
+            rows.push(RowWrite { body: self.row_body(&RowId::Meta), id: RowId::Meta });
+        }
         // A row that was dropped and is written again comes later.
         for id in std::mem::take(&mut self.dirty) {
             rows.push(RowWrite { body: self.row_body(&id), id });
@@ -182,18 +211,39 @@ impl Hub {
     fn key_body(&self, no: KeyNo) -> Vec<u8> {
         let (view, notes) = (self.keys.view(no), self.keys.notes(no));
         let (header, string) = view.header_and_string();
-        to_body(&KeyRow {
-            header,
-            string,
-            string_change: notes.and_then(|notes| notes.change(&ElementId::String)).cloned(),
-            header_no: notes.map_or(No::ZERO, |notes| notes.latest()),
-            is_held: self.keys.entry(no).is_held,
+        to_stored(|w| {
+            w.u8(self.keys.entry(no).is_held.into());
+            w.varint(notes.map_or(No::ZERO, Notes::latest).0);
+            write_header(w, &header);
+            write_element(w, Kind::String, string.as_ref());
+            write_change(w, notes.and_then(|notes| notes.change(&ElementId::String)));
         })
     }
 
     fn element_body(&self, no: KeyNo, id: &ElementId) -> Option<Vec<u8>> {
         let element = self.keys.view(no).element(id);
-        let change = self.keys.notes(no).and_then(|notes| notes.change(id)).cloned();
-        (element.is_some() || change.is_some()).then(|| to_body(&ElementRow { element, change }))
+        let change = self.keys.notes(no).and_then(|notes| notes.change(id));
+        let write = |w: &mut Writer| {
+            write_element(w, id.kind(), element.as_ref());
+            write_change(w, change);
+        };
+        (element.is_some() || change.is_some()).then(|| to_stored(write))
     }
+}
+
+/// The hub's change of an element: its number, zero for none, and the dots that it declared dead.
+fn write_change(w: &mut Writer, change: Option<&Change>) {
+    let Some(change) = change else { return w.varint(0) };
+    w.varint(change.no.0);
+    w.count(change.dead.len());
+    change.dead.iter().for_each(|dot| w.dot(*dot));
+}
+
+fn read_change(r: &mut Reader<'_>) -> Result<Option<Change>, Invalid> {
+    let no = No(r.varint()?);
+    if no == No::ZERO {
+        return Ok(None);
+    }
+    let dead = r.list("dead dots", DELTA_ELEMENTS_MAX, DOT_BYTES_MIN, Reader::dot)?;
+    Ok(Some(Change { no, dead: dead.into() }))
 }

@@ -5,7 +5,8 @@
 //! when it is closed; elements of collections are unpacked one at a time.
 
 use super::{
-    Base, Ctx, DeadlineChange, Effect, Element, ElementId, Header, Intervals, KeyDelta, Kind, Mint, NewBase, Touched,
+    Base, Ctx, DeadlineChange, Effect, Element, ElementId, Header, Intervals, KeyDelta, Kind, Mint, NewBase,
+    NotAnInteger, Touched,
     collection::Collection,
     pack::{self, Scalar},
     space::{Collections, Space},
@@ -85,6 +86,12 @@ impl Open<'_> {
     /// Packs the header and the string again.
     pub(crate) fn close(self) {
         self.key.block = Some(self.scalar.store(&mut self.space.arena, self.key.block));
+    }
+
+    /// The integer that INCR continues from, of a key that has no deadline and no collections; `None` of any other.
+    pub(crate) fn counter(&self) -> Option<Result<i64, NotAnInteger>> {
+        let is_plain = self.scalar.header.deadline.at().is_none() && self.key.collections.is_none();
+        is_plain.then(|| self.scalar.string.integer())
     }
 
     /// Applies one own effect under a fresh dot. Linear in what it touches; a wipe in the key.

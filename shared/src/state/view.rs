@@ -34,7 +34,7 @@ impl<'a> KeyView<'a> {
 
     /// When the key ends.
     pub fn deadline(&self) -> Deadline {
-        self.front().0
+        self.reader().map(|mut reader| reader.front().0).unwrap_or_default()
     }
 
     /// What is known of the key.
@@ -80,11 +80,17 @@ impl<'a> KeyView<'a> {
         Board::new(&self.space.arena, self.key.collection(self.space, Kind::Board).map(Collection::ranks))
     }
 
+    /// What every command needs first, unpacked once: the deadline, the type that shows at `now`, and the string.
+    pub(crate) fn front(&self, now: TimestampMs) -> (Deadline, Option<Kind>, Element) {
+        let (deadline, claims, string) = self.front_and_string();
+        let shown = if deadline.is_past(now) { None } else { self.kind_of(&claims, &string) };
+        (deadline, shown, string)
+    }
+
     /// The type that the key shows at `now`: of the types with anything in them, the one with the latest claim. `None`
     /// when the key does not exist for a reader.
     pub fn shown(&self, now: TimestampMs) -> Option<Kind> {
-        let (deadline, claims, string) = self.front_and_string();
-        if deadline.is_past(now) { None } else { self.kind_of(&claims, &string) }
+        self.front(now).1
     }
 
     /// The type that would show if the deadline had not passed.
@@ -144,10 +150,6 @@ impl<'a> KeyView<'a> {
         let mut reader = Reader::new(&self.space.arena, self.space.arena.heap.read(self.key.block?));
         reader.name();
         Some(reader)
-    }
-
-    fn front(&self) -> (Deadline, Claims) {
-        self.reader().map(|mut reader| reader.front()).unwrap_or_default()
     }
 
     fn front_and_string(&self) -> (Deadline, Claims, Element) {

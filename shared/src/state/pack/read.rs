@@ -193,16 +193,18 @@ impl<'a> Reader<'a> {
             self.bytes = rest;
             return (*byte).into();
         }
+        // At most ten bytes; the loop has no more to check than its own end.
         let mut word = 0_u64;
-        let mut shift = 0_u32;
-        loop {
-            let byte = self.byte();
-            word |= u64::from(byte & 0x7f).checked_shl(shift).unwrap_or(0);
-            if byte < 0x80 {
+        for (byte, shift) in self.bytes.iter().zip((0..u64::BITS).step_by(7)) {
+            word |= u64::from(byte & 0x7f) << shift;
+            if *byte < 0x80 {
+                let length = (shift / 7).saturating_add(1) as usize;
+                self.bytes = self.bytes.get(length..).unwrap_or_default();
                 return word;
             }
-            shift = shift.saturating_add(7);
         }
+        self.bytes = &[];
+        word
     }
 
     fn byte(&mut self) -> u8 {

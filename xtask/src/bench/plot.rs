@@ -53,13 +53,13 @@ pub(super) fn ratios(rows: &[Row]) -> Result<Option<String>> {
         });
         chart.draw_series(drawn).map_err(drawing)?;
         let figures = bars.iter().enumerate().map(|(at, (_, ratio))| {
-            let middle = f64::from(rows) - at as f64 - 0.75;
-            Text::new(format!("{}×", significant(*ratio)), (ratio.max(1.0) * 1.08, middle), FONT)
+            let top = f64::from(rows) - at as f64 - 0.22;
+            Text::new(format!("{}×", significant(*ratio)), (ratio.max(1.0) * 1.08, top), FONT)
         });
         chart.draw_series(figures).map_err(drawing)?;
         chart.draw_series(LineSeries::new([(1.0, 0.0), (1.0, f64::from(rows))], BLACK)).map_err(drawing)?;
         for at in 0..bars.len() {
-            let (_, y) = chart.backend_coord(&(1.0, f64::from(rows) - at as f64 - 0.72));
+            let (_, y) = chart.backend_coord(&(1.0, f64::from(rows) - at as f64 - 0.22));
             area.draw(&Text::new(label(&(at as f64)), (12, y), FONT)).map_err(drawing)?;
         }
         area.present().map_err(drawing)?;
@@ -82,6 +82,7 @@ pub(super) fn growth(rows: &[&Row]) -> Result<Option<String>> {
         let area = SVGBackend::with_string(&mut svg, (WIDTH / 2, 320)).into_drawing_area();
         let mut chart = ChartBuilder::on(&area)
             .margin(10)
+            .margin_right(40)
             .x_label_area_size(40)
             .y_label_area_size(70)
             .build_cartesian_2d((sizes.0..sizes.1 * 1.2).log_scale(), (values.0 / 2.0..values.1 * 4.0).log_scale())

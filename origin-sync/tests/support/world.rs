@@ -98,7 +98,7 @@ impl<'a, S: Store> World<'a, S> {
         let load = Load { slot: key.slot(), keys: vec![key], changed_after: None };
         let loaded = self.store.load(load).await.unwrap();
         let state = loaded.keys[0].1.as_ref().map(|companion| origin::key_state(companion).unwrap());
-        let view = |_: &Key| View { state: state.as_ref(), is_held: true };
+        let view = |_: &Key| View { state: state.as_ref().map(|state| state.view()), is_held: true };
         exec::prepare(&command, view, self.now).unwrap().reply
     }
 

@@ -7,7 +7,7 @@ use headwater::{
     command::CommandError,
     hub::{Connection, Hub, HubEffect, HubInput, RowId},
     id::{ClientId, Dot, No, ReplicaId, Seq},
-    message::{HubToLeaf, HubToOrigin, LeafToHub, Lifetime, OriginToHub},
+    message::{HubToLeaf, HubToOrigin, LeafToHub, Lifetime, OriginToHub, SlotDelta},
     state::{Ctx, Cut, Effect, ElementId, NewBase, Operation, SeenCut, SeenCuts},
 };
 
@@ -189,6 +189,134 @@ mod origin {
     }
 }
 
+mod daemons {
+    use super::*;
+    use headwater::{
+        origin::{Link, Origin, OriginConfig, OriginEffect, OriginInput},
+        store::{Loaded, Marker, Outcome},
+    };
+    use std::collections::BTreeMap;
+
+    const LINK: Link = Link(1);
+
+    fn hub() -> ReplicaId {
+        ReplicaId::from_bits(7 << 16)
+    }
+
+    fn origin() -> Origin {
+        let config = OriginConfig { run_id: "run".into(), entropy: 1, loss_window_ms: 1_000, window_ms: 50 };
+        let mut origin = Origin::new(config);
+        origin.handle(OriginInput::Opened(LINK), START);
+        origin
+    }
+
+    fn say(origin: &mut Origin, message: HubToOrigin) -> Vec<OriginEffect> {
+        origin.handle(OriginInput::Hub(LINK, message), START)
+    }
+
+    fn loaded(slot: headwater::slot::Slot, seq: u64, no: No) -> OriginInput {
+        let marker = Marker {
+            incarnation: ReplicaId::from_bits(9 << 16),
+            run_id: "run".into(),
+            seq,
+            no: No::ZERO,
+            previous: None,
+            hubs: BTreeMap::from([(hub(), no)]),
+        };
+        OriginInput::Loaded(Loaded { slot, marker: Some(marker), keys: Vec::new(), changed: Vec::new() })
+    }
+
+    #[test]
+    fn what_another_daemon_committed_is_called_stable_by_the_one_that_is_told_of_it_again() {
+        let slot = key("k").slot();
+        let mut origin = origin();
+        let hello = HubToOrigin::Hello {
+            hub: hub(),
+            name: "hub".to_owned(),
+            now: START,
+            unstable: vec![slot],
+            capabilities: Default::default(),
+        };
+        say(&mut origin, hello);
+        origin.handle(loaded(slot, 1, No(2)), START);
+        let delta = SlotDelta { slot, from: No(2), to: No(6), keys: Vec::new() };
+        say(&mut origin, HubToOrigin::Delta(vec![delta]));
+        // Another daemon was first.
+        origin.handle(OriginInput::Committed(slot, Outcome::Stale), START);
+        let effects = origin.handle(loaded(slot, 2, No(6)), START);
+        assert!(
+            effects.contains(&OriginEffect::ToHub(LINK, OriginToHub::Committed(vec![(slot, No(6))]))),
+            "{effects:?}"
+        );
+        let later = (1..20).map(|tick| origin.handle(OriginInput::Tick, START.plus_ms(tick * 100)));
+        let later: Vec<_> = later.collect();
+        let stable = OriginEffect::ToHub(LINK, OriginToHub::Stable(vec![(slot, No(6))]));
+        assert!(later.concat().contains(&stable), "{later:?}");
+    }
+
+    #[test]
+    fn a_clock_set_forward_makes_nothing_stable() {
+        let slot = key("k").slot();
+        let mut origin = origin();
+        let hello = HubToOrigin::Hello {
+            hub: hub(),
+            name: "hub".to_owned(),
+            now: START,
+            unstable: vec![slot],
+            capabilities: Default::default(),
+        };
+        say(&mut origin, hello);
+        origin.handle(loaded(slot, 1, No(2)), START);
+        let effects = origin.handle(OriginInput::Tick, START.plus_ms(90_000));
+        let is_stable = |effect: &OriginEffect| matches!(effect, OriginEffect::ToHub(_, OriginToHub::Stable(_)));
+        assert!(!effects.iter().any(is_stable), "{effects:?}");
+    }
+
+    #[test]
+    fn what_another_daemon_committed_reaches_the_hubs_of_this_one_without_a_hint() {
+        let slot = key("k").slot();
+        let mut origin = origin();
+        let hello = HubToOrigin::Hello {
+            hub: hub(),
+            name: "hub".to_owned(),
+            now: START,
+            unstable: Vec::new(),
+            capabilities: Default::default(),
+        };
+        say(&mut origin, hello);
+        say(&mut origin, HubToOrigin::Subscribe(vec![key("k")]));
+        origin.handle(loaded(slot, 1, No::ZERO), START);
+        let read = |effects: &[OriginEffect]| effects.iter().any(|effect| matches!(effect, OriginEffect::Load(_)));
+        let OriginInput::Loaded(mut whole) = loaded(slot, 1, No::ZERO) else { unreachable!() };
+        whole.keys.push((key("k"), None));
+        origin.handle(OriginInput::Loaded(whole), START);
+        assert!(read(&origin.handle(OriginInput::Tick, START.plus_ms(2_000))));
+        let effects = origin.handle(loaded(slot, 2, No::ZERO), START.plus_ms(2_000));
+        assert!(read(&effects), "the change feed is to be read: {effects:?}");
+    }
+
+    #[test]
+    fn a_key_that_ended_unseen_leaves_the_change_feed_when_a_hub_forgets_it() {
+        let slot = key("k").slot();
+        let mut origin = origin();
+        let hello = HubToOrigin::Hello {
+            hub: hub(),
+            name: "hub".to_owned(),
+            now: START,
+            unstable: Vec::new(),
+            capabilities: Default::default(),
+        };
+        say(&mut origin, hello);
+        say(&mut origin, HubToOrigin::Unsubscribe(vec![key("k")]));
+        let effects = origin.handle(loaded(slot, 4, No::ZERO), START);
+        let forgets = |effect: &OriginEffect| {
+            matches!(effect, OriginEffect::Commit(commit)
+                if commit.keys.iter().any(|part| part.key == key("k") && part.forget && part.expected_version.is_none()))
+        };
+        assert!(effects.iter().any(forgets), "{effects:?}");
+    }
+}
+
 mod hub {
     use super::*;
 
@@ -303,6 +431,24 @@ mod leaves {
     use super::*;
 
     #[test]
+    fn what_died_before_the_new_hub_heard_of_it_dies_in_a_leaf_that_roamed() {
+        let mut world = world("k", &["SADD k x"]);
+        let leaf = world.leaf_at(A, &["k"]);
+        world.part(A);
+        world.run(A, "SADD k brief");
+        world.settle();
+        world.connect(leaf, B);
+        world.settle();
+        assert_eq!(world.run_leaf(leaf, "SISMEMBER k brief"), ":1");
+        // The other hub never has it.
+        world.run(A, "SREM k brief");
+        world.join(A);
+        world.advance(2 * SECOND);
+        assert_eq!(world.run(B, "SISMEMBER k brief"), ":0");
+        assert_eq!(world.run_leaf(leaf, "SISMEMBER k brief"), ":0");
+    }
+
+    #[test]
     fn a_leaf_whose_ticket_ends_on_an_open_socket_goes_on_in_a_new_session() {
         let mut world = world("k", &["SADD k x"]);
         let leaf = world.leaf_at(A, &["k"]);
@@ -316,5 +462,22 @@ mod leaves {
         assert_eq!(world.run(A, "SISMEMBER k y"), ":1");
         assert_eq!(world.run_leaf(leaf, "SISMEMBER k lost"), ":0");
         assert_eq!(world.leaf(leaf).status().pending, 0);
+    }
+    #[test]
+    fn what_a_hub_settled_and_lost_with_its_storage_does_not_hold_up_a_leaf_that_roamed() {
+        let mut world = world("k", &["SADD k x"]);
+        let leaf = world.leaf_at(A, &["k"]);
+        // Settled through another hub by one that the origin cannot hear.
+        world.part(A);
+        world.run_leaf(leaf, "SADD k lost");
+        world.connect(leaf, B);
+        world.settle();
+        assert_eq!(world.leaf(leaf).status().pending, 0);
+        world.replace_hub(A);
+        world.run_leaf(leaf, "SADD k y");
+        world.advance(2 * MINUTE);
+        assert_eq!(world.leaf(leaf).status().pending, 0);
+        assert_eq!(world.run(B, "SISMEMBER k y"), ":1");
+        assert_eq!(world.run_leaf(leaf, "SISMEMBER k lost"), ":0");
     }
 }

@@ -13,7 +13,7 @@ pub mod text;
 use headwater::{
     command::{CommandError, Reply},
     hub::{Connection, Hub, HubEffect, HubInput, Request, RowId},
-    id::{ClientId, Key, TimestampMs},
+    id::{ClientId, Key, ReplicaId, TimestampMs},
     leaf::{Leaf, LeafEffect, LeafInput},
     message::{Lifetime, OriginToHub},
     origin::{Link, Origin, OriginConfig, OriginEffect, OriginInput, key_state},
@@ -62,6 +62,8 @@ struct HubNode {
     link: Option<u64>,
     /// Whether all that the daemon sends is lost.
     is_deaf: bool,
+    /// Who it was before it lost its storage.
+    former: Vec<ReplicaId>,
 }
 
 struct LeafNode {
@@ -69,6 +71,15 @@ struct LeafNode {
     /// The hub and the present socket there.
     socket: Option<(usize, Connection)>,
     refused: Vec<(Key, CommandError)>,
+    wake_at: Option<TimestampMs>,
+}
+
+/// Whose timer it is.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+enum Timer {
+    Hub(usize),
+    Leaf(usize),
+    Origin,
 }
 
 enum Event {
@@ -96,7 +107,14 @@ impl World {
         for at in 0..hubs {
             // The first hub sorts first among replicas.
             let (hub, effects) = Hub::create(format!("hub-{at}"), (at as u64 + 1) << 32, world.now);
-            world.hubs.push(HubNode { hub, rows: BTreeMap::new(), wake_at: None, link: None, is_deaf: false });
+            world.hubs.push(HubNode {
+                hub,
+                rows: BTreeMap::new(),
+                wake_at: None,
+                link: None,
+                is_deaf: false,
+                former: Vec::new(),
+            });
             world.perform_hub(at, effects);
             world.join(at);
         }
@@ -107,7 +125,12 @@ impl World {
     /// Adds a leaf without a socket.
     pub fn add_leaf(&mut self) -> usize {
         let client = ClientId(self.leaves.len() as u128 + 1);
-        self.leaves.push(LeafNode { leaf: Leaf::new(client, Lifetime::Tab), socket: None, refused: Vec::new() });
+        self.leaves.push(LeafNode {
+            leaf: Leaf::new(client, Lifetime::Tab),
+            socket: None,
+            refused: Vec::new(),
+            wake_at: None,
+        });
         self.leaves.len() - 1
     }
 
@@ -171,6 +194,19 @@ impl World {
         let leaves = leaves.map(|(_, connection)| connection).collect();
         let origins = node.link.map(Connection).into_iter().collect();
         self.give_hub(hub, HubInput::Woken { leaves, origins });
+    }
+
+    /// A hub loses its storage and begins anew under another identity; the directory knows both.
+    pub fn replace_hub(&mut self, hub: usize) {
+        let entropy = (self.fresh() + 100) << 32;
+        let (machine, effects) = Hub::create(format!("hub-{hub}"), entropy, self.now);
+        let node = &mut self.hubs[hub];
+        node.former.push(node.hub.id());
+        node.hub = machine;
+        node.rows.clear();
+        node.wake_at = None;
+        self.perform_hub(hub, effects);
+        self.join(hub);
     }
 
     /// Throws the daemon's machine away; the server has a new run id when `run` changes.
@@ -242,16 +278,22 @@ impl World {
         let end = self.now.plus_ms(ms);
         self.settle();
         loop {
-            let hubs = self.hubs.iter().enumerate().filter_map(|(at, node)| Some((node.wake_at?, Some(at))));
-            let origin = self.origin_wake_at.map(|at| (at, None));
-            let Some((at, who)) = hubs.chain(origin).min().filter(|(at, _)| *at <= end) else { break };
+            let hubs = self.hubs.iter().enumerate().filter_map(|(at, node)| Some((node.wake_at?, Timer::Hub(at))));
+            let leaves = self.leaves.iter().enumerate().filter_map(|(at, node)| Some((node.wake_at?, Timer::Leaf(at))));
+            let origin = self.origin_wake_at.map(|at| (at, Timer::Origin));
+            let Some((at, who)) = hubs.chain(leaves).chain(origin).min().filter(|(at, _)| *at <= end) else { break };
             self.now = self.now.max(at);
             match who {
-                Some(hub) => {
+                Timer::Hub(hub) => {
                     self.hubs[hub].wake_at = None;
                     self.give_hub(hub, HubInput::Tick);
                 }
-                None => {
+                Timer::Leaf(leaf) => {
+                    self.leaves[leaf].wake_at = None;
+                    let effects = self.leaves[leaf].leaf.handle(LeafInput::Tick, self.now);
+                    self.perform_leaf(leaf, effects);
+                }
+                Timer::Origin => {
                     self.origin_wake_at = None;
                     self.give_origin(OriginInput::Tick);
                 }
@@ -406,7 +448,9 @@ impl World {
                 }
                 HubEffect::Forward { connection, hub: other, message } => {
                     let request = Request(self.fresh());
-                    if let Some(other) = self.hubs.iter().position(|node| node.hub.id() == other) {
+                    if let Some(other) =
+                        self.hubs.iter().position(|node| node.hub.id() == other || node.former.contains(&other))
+                    {
                         self.relays.insert(request, (hub, connection));
                         self.queue.push_back(Event::Hub(other, HubInput::Relay(request, carried(&message))));
                     }
@@ -436,7 +480,8 @@ impl World {
                         self.connect(leaf, hub);
                     }
                 }
-                LeafEffect::Changed(_) | LeafEffect::WakeAt(_) => {}
+                LeafEffect::WakeAt(at) => self.leaves[leaf].wake_at = Some(at),
+                LeafEffect::Changed(_) => {}
             }
         }
     }

@@ -1,7 +1,8 @@
 //! What clients did, and what must therefore be there in the end: the oracle, which knows no CRDT.
 //!
 //! Increments bear distinct powers of two, set members and field values are unique: so the final value itself tells which
-//! operations survived. Each must, unless an operation that observed it took it away.
+//! operations survived. Each must, unless an operation that observed it took it away. An operation that was promised less
+//! than what happened to it (its hub lost its storage before the origin had it) is in doubt: it may be there or not.
 
 use bytes::Bytes;
 use headwater::{
@@ -11,7 +12,7 @@ use headwater::{
 };
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What one client command means for the ledger, known when it is issued.
+/// What one client command means for the ledger, known when it is planned.
 #[derive(Clone, Debug)]
 pub(crate) enum Entry {
     /// A sum that only grows.
@@ -28,164 +29,147 @@ pub(crate) enum Entry {
     Clear(Key),
     /// A score raised.
     Raise(Key, Bytes, i64),
-    /// Members added.
-    Add(Key, Vec<Bytes>),
-    /// Members seen are removed.
-    Remove(Key, Vec<Bytes>),
+    /// A member added.
+    Add(Key, Bytes),
+    /// A member added to a key that would end soon, and its end moved out.
+    Kept(Key, Bytes),
+    /// A member is removed where it is seen.
+    Remove(Key, Bytes),
     /// A whole set removed.
     Empty(Key),
     /// A field's number grows.
     Field(Key, Bytes, i64),
     /// A field is overwritten; the reply before it tells what it saw.
     Write(Key, Bytes, Bytes),
-    /// A deadline is moved out, at least to this time.
-    Deadline(Key, TimestampMs),
+    /// A deadline is moved out, at least to this many milliseconds after it was asked for.
+    Deadline(Key, i64),
     /// Nothing to account for.
     Nothing,
 }
 
-#[derive(Default, Debug)]
-struct Bits {
-    all: u64,
-    wiped: u64,
+impl Entry {
+    /// The key that it is about.
+    pub(crate) fn key(&self) -> Option<&Key> {
+        match self {
+            Self::Sum(key, _)
+            | Self::Bit(key, _)
+            | Self::Reset(key)
+            | Self::Score(key, ..)
+            | Self::Unscore(key, _)
+            | Self::Clear(key)
+            | Self::Raise(key, ..)
+            | Self::Add(key, _)
+            | Self::Kept(key, _)
+            | Self::Remove(key, _)
+            | Self::Empty(key)
+            | Self::Field(key, ..)
+            | Self::Write(key, ..)
+            | Self::Deadline(key, _) => Some(key),
+            Self::Nothing => None,
+        }
+    }
+
+    /// The key that it takes something away from.
+    pub(crate) fn removes(&self) -> Option<&Key> {
+        let is_removal =
+            matches!(self, Self::Reset(_) | Self::Unscore(..) | Self::Clear(_) | Self::Empty(_) | Self::Remove(..));
+        self.key().filter(|_| is_removal)
+    }
+}
+
+/// An operation in the accounts.
+#[derive(Debug)]
+struct Booked {
+    entry: Entry,
+    seen: Option<Reply>,
+    at_ms: i64,
+    in_doubt: bool,
 }
 
 /// The accounts.
 #[derive(Default, Debug)]
 pub(crate) struct Ledger {
-    sums: BTreeMap<Key, i64>,
-    bits: BTreeMap<(Key, Bytes), Bits>,
+    booked: Vec<Booked>,
     /// Keys that a leaf reset while increments of its own were open, see [`Ledger::soften`].
     soft: BTreeSet<Key>,
-    raises: BTreeMap<(Key, Bytes), i64>,
-    added: BTreeMap<Key, BTreeSet<Bytes>>,
-    removed: BTreeMap<Key, BTreeSet<Bytes>>,
-    fields: BTreeMap<(Key, Bytes), i64>,
-    written: BTreeMap<(Key, Bytes), BTreeSet<Bytes>>,
-    overwritten: BTreeMap<(Key, Bytes), BTreeSet<Bytes>>,
     deadlines: BTreeMap<Key, TimestampMs>,
-    least_deadlines: BTreeMap<Key, TimestampMs>,
-    pub(crate) operations: u64,
+    /// Removals that nobody knows the outcome of, and until when they may have happened.
+    lost_removals: BTreeMap<Key, i64>,
+    /// How far the deadline of kept keys reached when it was last moved out.
+    kept_until_ms: i64,
+}
+
+/// What must be there and what may, of bits.
+#[derive(Clone, Copy, Default)]
+struct Bits {
+    all: u64,
+    doubtful: u64,
+    wiped: u64,
+    perhaps_wiped: u64,
+}
+
+/// What must be there and what may, of unique names.
+#[derive(Default)]
+struct Names {
+    all: BTreeSet<Bytes>,
+    doubtful: BTreeSet<Bytes>,
+    gone: BTreeSet<Bytes>,
+    perhaps_gone: BTreeSet<Bytes>,
+}
+
+/// The accounts added up.
+#[derive(Default)]
+struct Totals {
+    /// The least and the greatest that a sum may be.
+    sums: BTreeMap<(Key, ElementId), (i64, i64)>,
+    bits: BTreeMap<(Key, ElementId), Bits>,
+    /// Scores that count, and scores in doubt.
+    raises: BTreeMap<(Key, Bytes), (Vec<i64>, Vec<i64>)>,
+    members: BTreeMap<Key, Names>,
+    values: BTreeMap<(Key, Bytes), Names>,
+    deadlines: BTreeMap<Key, i64>,
 }
 
 impl Ledger {
-    /// Books a command that was acknowledged, with what was read just before it in the same breath.
-    pub(crate) fn book(&mut self, entry: Entry, seen: Option<&Reply>) {
-        self.operations += 1;
-        match entry {
-            Entry::Sum(key, by) => *self.sums.entry(key).or_default() += by,
-            Entry::Bit(key, bit) => self.bits.entry((key, Bytes::new())).or_default().all |= 1 << bit,
-            Entry::Reset(key) => self.bits.entry((key, Bytes::new())).or_default().wiped |= bits_of(seen),
-            Entry::Score(key, member, bit) => self.bits.entry((key, member)).or_default().all |= 1 << bit,
-            Entry::Unscore(key, member) => self.bits.entry((key, member)).or_default().wiped |= bits_of(seen),
-            Entry::Clear(key) => {
-                if let Some(Reply::Array(pairs)) = seen {
-                    for pair in pairs.chunks(2) {
-                        if let [Reply::Bulk(member), score] = pair {
-                            self.bits.entry((key.clone(), member.clone())).or_default().wiped |= bits_of(Some(score));
-                        }
-                    }
-                }
+    /// How many operations are booked; also the number that the next one will have.
+    pub(crate) fn len(&self) -> usize {
+        self.booked.len()
+    }
+
+    /// Books a command that was asked for at one time and acknowledged at another, in milliseconds, with what was read just
+    /// before it in the same breath.
+    pub(crate) fn book(&mut self, entry: Entry, seen: Option<&Reply>, asked_ms: i64, now_ms: i64) -> usize {
+        if matches!(entry, Entry::Kept(..)) {
+            if now_ms > self.kept_until_ms {
+                // The key may have ended in between, and with it all that it held.
+                self.doubt_kept();
             }
-            Entry::Raise(key, member, score) => {
-                let highest = self.raises.entry((key, member)).or_insert(score);
-                *highest = (*highest).max(score);
-            }
-            Entry::Add(key, members) => self.added.entry(key).or_default().extend(members),
-            Entry::Remove(key, members) => {
-                if seen == Some(&Reply::Int(1)) {
-                    self.removed.entry(key).or_default().extend(members);
-                }
-            }
-            Entry::Empty(key) => {
-                if let Some(Reply::Array(members)) = seen {
-                    let members = members.iter().filter_map(|member| match member {
-                        Reply::Bulk(member) => Some(member.clone()),
-                        _ => None,
-                    });
-                    self.removed.entry(key).or_default().extend(members);
-                }
-            }
-            Entry::Field(key, field, by) => *self.fields.entry((key, field)).or_default() += by,
-            Entry::Write(key, field, value) => {
-                let at = (key, field);
-                if let Some(Reply::Bulk(seen)) = seen {
-                    self.overwritten.entry(at.clone()).or_default().insert(seen.clone());
-                }
-                self.written.entry(at).or_default().insert(value);
-            }
-            Entry::Deadline(key, at) => {
-                let latest = self.least_deadlines.entry(key).or_insert(at);
-                *latest = (*latest).max(at);
-            }
-            Entry::Nothing => {}
+            self.kept_until_ms = self.kept_until_ms.max(asked_ms + crate::workload::KEPT_MS - 2_000);
+        }
+        let in_doubt = entry.key().and_then(|key| self.lost_removals.get(key)).is_some_and(|until| asked_ms <= *until);
+        self.booked.push(Booked { entry, seen: seen.cloned(), at_ms: asked_ms, in_doubt });
+        self.booked.len() - 1
+    }
+
+    /// From now on it is not known whether this operation counts.
+    pub(crate) fn doubt(&mut self, number: usize) {
+        if let Some(booked) = self.booked.get_mut(number) {
+            booked.in_doubt = true;
         }
     }
 
-    /// Compares a node's states with the accounts; gives each difference in words.
-    pub(crate) fn audit<'a>(&self, state: impl Fn(&Key) -> Option<KeyView<'a>>) -> Vec<String> {
-        let mut wrong = Vec::new();
-        let mut demand = |what: String, expected: String, found: String| {
-            if expected != found {
-                wrong.push(format!("{what}: expected {expected}, found {found}"));
-            }
-        };
-        let element =
-            |key: &Key, id: ElementId| state(key).and_then(|state| state.element(&id)).filter(|e| e.is_present());
-        let integer = |key: &Key, id: ElementId| element(key, id).map_or(0, |e| e.integer().unwrap_or(i64::MIN));
-        let score = |key: &Key, member: &Bytes| {
-            element(key, ElementId::Ranked(member.clone())).and_then(|e| e.score()).unwrap_or(0.0)
-        };
-        for (key, sum) in &self.sums {
-            demand(format!("{key}"), sum.to_string(), integer(key, ElementId::String).to_string());
-        }
-        for ((key, member), bits) in &self.bits {
-            let expected = bits.all & !bits.wiped;
-            let found = if member.is_empty() { integer(key, ElementId::String) } else { score(key, member) as i64 };
-            let found = if self.soft.contains(key) && found > 0 { found & !(bits.wiped as i64) } else { found };
-            demand(format!("{key} {member:?} in bits"), format!("{expected:b}"), format!("{found:b}"));
-        }
-        for ((key, member), highest) in &self.raises {
-            demand(format!("{key} {member:?}"), highest.to_string(), score(key, member).to_string());
-        }
-        for (key, added) in &self.added {
-            let removed = self.removed.get(key).cloned().unwrap_or_default();
-            let expected: BTreeSet<Bytes> = added.difference(&removed).cloned().collect();
-            let members = state(key).into_iter().flat_map(|state| state.elements_of(Kind::Set));
-            let found: BTreeSet<Bytes> = members.filter(|(_, e)| e.is_present()).map(|(id, _)| id.name()).collect();
-            let lost: Vec<_> = expected.difference(&found).collect();
-            let back: Vec<_> = found.difference(&expected).collect();
-            demand(format!("{key} lost and resurrected"), "[] []".to_owned(), format!("{lost:?} {back:?}"));
-        }
-        for ((key, field), sum) in &self.fields {
-            demand(
-                format!("{key} {field:?}"),
-                sum.to_string(),
-                integer(key, ElementId::Field(field.clone())).to_string(),
-            );
-        }
-        for (at @ (key, field), written) in &self.written {
-            let found = element(key, ElementId::Field(field.clone())).and_then(|e| e.value());
-            let overwritten = self.overwritten.get(at);
-            let is_alive =
-                |value: &Bytes| written.contains(value) && overwritten.is_none_or(|old| !old.contains(value));
-            if !found.as_ref().is_some_and(is_alive) {
-                demand(format!("{key} {field:?}"), "one written last".to_owned(), format!("{found:?}"));
-            }
-        }
-        for (key, at) in &self.least_deadlines {
-            let found = state(key).and_then(|state| state.header().deadline.at());
-            demand(
-                format!("{key} ends too early"),
-                "false".to_owned(),
-                found.is_none_or(|found| found < *at).to_string(),
-            );
-        }
-        for (key, at) in &self.deadlines {
-            let found = state(key).and_then(|state| state.header().deadline.at());
-            demand(format!("{key} deadline"), format!("{:?}", Some(*at)), format!("{found:?}"));
-        }
-        wrong
+    /// What was kept alive may have ended.
+    pub(crate) fn doubt_kept(&mut self) {
+        let kept = self.booked.iter_mut().filter(|booked| matches!(booked.entry, Entry::Kept(..)));
+        kept.for_each(|booked| booked.in_doubt = true);
+    }
+
+    /// Whether a removal happened will never be known, nor what it saw: it may have been all that was asked for until now.
+    pub(crate) fn may_have_removed(&mut self, entry: &Entry, now_ms: i64) {
+        let Some(key) = entry.removes() else { return };
+        let booked = self.booked.iter_mut().filter(|booked| booked.entry.key() == Some(key));
+        booked.for_each(|booked| booked.in_doubt = true);
+        self.lost_removals.insert(key.clone(), now_ms);
     }
 
     /// A leaf resets a counter while increments of its own are open. What it saw of its hub's sum is no prefix then, and
@@ -198,15 +182,200 @@ impl Ledger {
     pub(crate) fn settle_deadline(&mut self, key: Key, at: TimestampMs) {
         self.deadlines.insert(key, at);
     }
+
+    /// The accounts as they stand, to compare nodes with.
+    pub(crate) fn auditor(&self) -> Auditor<'_> {
+        let mut totals = Totals::default();
+        self.booked.iter().for_each(|booked| totals.add(booked));
+        Auditor { ledger: self, totals }
+    }
 }
 
-fn bits_of(seen: Option<&Reply>) -> u64 {
-    match seen {
-        Some(Reply::Bulk(text)) => {
-            let text = std::str::from_utf8(text).unwrap_or_default();
-            text.parse::<f64>()
-                .map_or(0, |value| if text.contains('e') { value as u64 } else { text.parse().unwrap_or(value as u64) })
+/// Compares nodes with the accounts.
+pub(crate) struct Auditor<'a> {
+    ledger: &'a Ledger,
+    totals: Totals,
+}
+
+impl Auditor<'_> {
+    /// Gives each difference of a node's states from the accounts in words. What a hub showed before it was lost lingers in
+    /// a leaf, which nobody tells that it is gone: with `may_linger` more than there is counts for nothing, less still does.
+    pub(crate) fn audit<'a>(&self, state: impl Fn(&Key) -> Option<KeyView<'a>>, may_linger: bool) -> Vec<String> {
+        let mut wrong = Vec::new();
+        let element = |key: &Key, id: &ElementId| {
+            state(key).and_then(|state| state.element(id)).filter(|element| element.is_present())
+        };
+        let integer = |key: &Key, id: &ElementId| element(key, id).map_or(0, |e| e.integer().unwrap_or(i64::MIN));
+        let number = |key: &Key, id: &ElementId| match id {
+            ElementId::Ranked(_) => element(key, id).and_then(|e| e.score()).unwrap_or(0.0) as i64,
+            _ => integer(key, id),
+        };
+        for ((key, id), (least, most)) in &self.totals.sums {
+            let found = integer(key, id);
+            if found < *least || *most < found && !may_linger {
+                wrong.push(format!("{key} {id:?}: expected {least} to {most}, found {found}"));
+            }
         }
-        _ => 0,
+        for ((key, id), bits) in &self.totals.bits {
+            let must = bits.all & !bits.wiped & !bits.perhaps_wiped;
+            let may = if may_linger { u64::MAX } else { (bits.all | bits.doubtful) & !bits.wiped };
+            let found = u64::try_from(number(key, id)).unwrap_or(u64::MAX);
+            let found = if self.ledger.soft.contains(key) { found & !bits.wiped } else { found };
+            if must & !found != 0 || found & !may != 0 {
+                wrong.push(format!("{key} {id:?}: expected {must:b} to {may:b}, found {found:b}"));
+            }
+        }
+        for ((key, member), (sure, doubtful)) in &self.totals.raises {
+            let id = ElementId::Ranked(member.clone());
+            let found = element(key, &id).map(|_| number(key, &id));
+            let most = sure.iter().chain(doubtful).max();
+            // Where one in doubt was higher it may have been seen, and nothing written.
+            let least = sure.iter().filter(|score| doubtful.iter().all(|other| other < *score)).max();
+            if found.as_ref() < least || found.as_ref() > most {
+                wrong.push(format!("{key} {member:?}: expected {least:?} to {most:?}, found {found:?}"));
+            }
+        }
+        for (key, names) in &self.totals.members {
+            let members = state(key).map(|state| state.elements_of(Kind::Set)).into_iter().flatten();
+            let present = members.filter(|(_, element)| element.is_present()).map(|(id, _)| id.name());
+            let found: BTreeSet<Bytes> = present.filter(|name| !name.starts_with(b"touch")).collect();
+            let lost: Vec<_> = names.must().filter(|name| !found.contains(*name)).collect();
+            let back: Vec<_> = found.iter().filter(|name| !names.may(name) && !may_linger).collect();
+            if !(lost.is_empty() && back.is_empty()) {
+                wrong.push(format!("{key}: lost {lost:?}, back {back:?}"));
+            }
+        }
+        for ((key, field), names) in &self.totals.values {
+            let found = element(key, &ElementId::Field(field.clone())).and_then(|element| element.value());
+            let is_right = match &found {
+                Some(value) => names.may(value) || may_linger,
+                None => names.all.is_empty(),
+            };
+            if !is_right {
+                wrong.push(format!("{key} {field:?}: {found:?} is none of those written last"));
+            }
+        }
+        let end = |key: &Key| state(key).and_then(|state| state.deadline().at());
+        for (key, at) in &self.totals.deadlines {
+            if end(key).is_none_or(|end| end.0 < *at) {
+                wrong.push(format!("{key} ends too early: expected {at} or later, found {:?}", end(key)));
+            }
+        }
+        for (key, at) in &self.ledger.deadlines {
+            if end(key) != Some(*at) {
+                wrong.push(format!("{key} ends at {:?}, expected {at:?}", end(key)));
+            }
+        }
+        wrong
     }
+}
+
+impl Totals {
+    fn add(&mut self, booked: &Booked) {
+        let Booked { entry, seen, at_ms, in_doubt } = booked;
+        match entry {
+            Entry::Sum(key, by) => self.sum(key, ElementId::String, *by, *in_doubt),
+            Entry::Field(key, field, by) => self.sum(key, ElementId::Field(field.clone()), *by, *in_doubt),
+            Entry::Bit(key, bit) => self.bits(key, ElementId::String).add(1 << bit, *in_doubt),
+            Entry::Score(key, member, bit) => {
+                self.bits(key, ElementId::Ranked(member.clone())).add(1 << bit, *in_doubt);
+            }
+            Entry::Reset(key) => self.bits(key, ElementId::String).wipe(bits_of(seen.as_ref()), *in_doubt),
+            Entry::Unscore(key, member) => {
+                self.bits(key, ElementId::Ranked(member.clone())).wipe(bits_of(seen.as_ref()), *in_doubt);
+            }
+            Entry::Clear(key) => {
+                let Some(Reply::Array(pairs)) = seen else { return };
+                for pair in pairs.chunks(2) {
+                    if let [Reply::Bulk(member), score] = pair {
+                        self.bits(key, ElementId::Ranked(member.clone())).wipe(bits_of(Some(score)), *in_doubt);
+                    }
+                }
+            }
+            Entry::Raise(key, member, score) => {
+                let (sure, doubtful) = self.raises.entry((key.clone(), member.clone())).or_default();
+                (if *in_doubt { doubtful } else { sure }).push(*score);
+            }
+            Entry::Add(key, member) | Entry::Kept(key, member) => self.members(key).add(member, *in_doubt),
+            Entry::Remove(key, member) => {
+                if *seen == Some(Reply::Int(1)) {
+                    self.members(key).remove(member, *in_doubt);
+                }
+            }
+            Entry::Empty(key) => {
+                let Some(Reply::Array(members)) = seen else { return };
+                for member in members {
+                    if let Reply::Bulk(member) = member {
+                        self.members(key).remove(member, *in_doubt);
+                    }
+                }
+            }
+            Entry::Write(key, field, value) => {
+                let names = self.values.entry((key.clone(), field.clone())).or_default();
+                names.add(value, *in_doubt);
+                if let Some(Reply::Bulk(seen)) = seen {
+                    names.remove(seen, *in_doubt);
+                }
+            }
+            Entry::Deadline(key, after_ms) => {
+                if !in_doubt {
+                    let latest = self.deadlines.entry(key.clone()).or_default();
+                    *latest = (*latest).max(at_ms + after_ms);
+                }
+            }
+            Entry::Nothing => {}
+        }
+    }
+
+    fn sum(&mut self, key: &Key, id: ElementId, by: i64, in_doubt: bool) {
+        let (least, most) = self.sums.entry((key.clone(), id)).or_default();
+        *most += by;
+        if !in_doubt {
+            *least += by;
+        }
+    }
+
+    fn bits(&mut self, key: &Key, id: ElementId) -> &mut Bits {
+        self.bits.entry((key.clone(), id)).or_default()
+    }
+
+    fn members(&mut self, key: &Key) -> &mut Names {
+        self.members.entry(key.clone()).or_default()
+    }
+}
+
+impl Bits {
+    fn add(&mut self, bits: u64, in_doubt: bool) {
+        *(if in_doubt { &mut self.doubtful } else { &mut self.all }) |= bits;
+    }
+
+    fn wipe(&mut self, bits: u64, in_doubt: bool) {
+        *(if in_doubt { &mut self.perhaps_wiped } else { &mut self.wiped }) |= bits;
+    }
+}
+
+impl Names {
+    fn add(&mut self, name: &Bytes, in_doubt: bool) {
+        (if in_doubt { &mut self.doubtful } else { &mut self.all }).insert(name.clone());
+    }
+
+    fn remove(&mut self, name: &Bytes, in_doubt: bool) {
+        (if in_doubt { &mut self.perhaps_gone } else { &mut self.gone }).insert(name.clone());
+    }
+
+    fn must(&self) -> impl Iterator<Item = &Bytes> {
+        self.all.iter().filter(|name| !self.gone.contains(*name) && !self.perhaps_gone.contains(*name))
+    }
+
+    fn may(&self, name: &Bytes) -> bool {
+        (self.all.contains(name) || self.doubtful.contains(name)) && !self.gone.contains(name)
+    }
+}
+
+/// The bits of a value that was read.
+pub(crate) fn bits_of(seen: Option<&Reply>) -> u64 {
+    let Some(Reply::Bulk(text)) = seen else { return 0 };
+    let text = std::str::from_utf8(text).unwrap_or_default();
+    // A score in exponent form, or an integer.
+    text.parse::<u64>().or_else(|_| text.parse::<f64>().map(|value| value as u64)).unwrap_or(0)
 }

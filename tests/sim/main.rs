@@ -1,19 +1,34 @@
 //! The seeded simulation of leaves, hubs, origin and store, with checkers, and with mutants that the checkers must catch.
 //!
-//! `sim --seeds 200` runs seeds in every climate; `sim --seed 7 --scenario failover --log 200` replays one and prints its
-//! last events; `sim --mutants` switches on one deliberate fault after the other and demands that each is caught.
+//! `sim --seeds 200` runs seeds in every scenario; `sim --scenario failover --seed 7 --log 200` replays one and prints its
+//! last inputs and effects; `sim --mutants` switches on one deliberate fault after the other and demands that each is
+//! caught. A run that fails is shortened, and the command printed that replays the short one.
 #![allow(clippy::print_stdout, reason = "a command's output")]
 
 mod compare;
 mod ledger;
+mod mutants;
+mod plan;
+mod reads;
+mod run;
+mod scenario;
+mod selection;
+mod shrink;
 mod store;
 mod workload;
 mod world;
 
+use anyhow::{Context, Result};
 use clap::Parser;
-use headwater::fault::{self, Fault};
-use std::{panic::AssertUnwindSafe, process::ExitCode, time::Instant};
-use world::{Climate, World};
+use headwater::fault::Fault;
+use run::{Case, Look, Outcome};
+use scenario::{SCENARIOS, Scenario};
+use selection::Selection;
+use std::{
+    ops::ControlFlow,
+    process::ExitCode,
+    time::{Duration, Instant},
+};
 
 #[derive(Parser)]
 #[command(about = "Runs the seeded simulation of the machines")]
@@ -21,118 +36,148 @@ struct Args {
     /// How many seeds to run in each scenario.
     #[arg(long, default_value_t = 50)]
     seeds: u64,
+    /// The first seed.
+    #[arg(long, default_value_t = 0)]
+    from: u64,
     /// Runs this seed alone.
     #[arg(long)]
     seed: Option<u64>,
-    /// Runs this scenario alone: calm, rough, failover or deep.
+    /// Runs this scenario alone.
     #[arg(long)]
     scenario: Option<String>,
     /// Demands that every deliberate fault is caught, or the one that is named.
     #[arg(long, num_args = 0..=1, default_missing_value = "all")]
     mutants: Option<String>,
-    /// Prints the last events of a run that fails.
+    /// Runs with this deliberate fault.
+    #[arg(long)]
+    mutant: Option<String>,
+    /// Prints the last inputs and effects of a run that fails, and does not shorten it.
     #[arg(long, default_value_t = 0)]
     log: usize,
+    /// Runs every seed twice and demands the same trace; without this, one in sixteen.
+    #[arg(long)]
+    check_trace: bool,
+    /// Runs these actions of the plan only, such as 3,17,40-44.
+    #[arg(long)]
+    only: Option<String>,
+    /// Prints the actions of the plan.
+    #[arg(long)]
+    plan: bool,
+    /// Leaves that there are, instead of the scenario's.
+    #[arg(long)]
+    leaves: Option<usize>,
+    /// Hubs that there are.
+    #[arg(long)]
+    hubs: Option<usize>,
+    /// Daemons that there are.
+    #[arg(long)]
+    daemons: Option<usize>,
+    /// Sockets do nothing but what the plan says.
+    #[arg(long)]
+    quiet: bool,
+    /// How long a run that fails is shortened, in seconds.
+    #[arg(long, default_value_t = 20)]
+    shorten: u64,
 }
 
-const SCENARIOS: [(&str, Climate); 4] = [
-    ("calm", Climate { hubs: 2, leaves: 2, work_ms: 30_000, faults: false, loss_ms: 0 }),
-    ("rough", Climate { hubs: 3, leaves: 4, work_ms: 60_000, faults: true, loss_ms: 0 }),
-    // Loses the last second, within the loss window.
-    ("failover", Climate { hubs: 3, leaves: 3, work_ms: 60_000, faults: true, loss_ms: 1_000 }),
-    // Loses more than the daemon was told could be lost.
-    ("deep", Climate { hubs: 3, leaves: 3, work_ms: 60_000, faults: true, loss_ms: 15_000 }),
-];
+/// Failures after which a scenario is given up.
+const FAILURES_MAX: usize = 3;
 
-/// Seeds after which a mutant counts as missed.
-const MUTANT_SEEDS: u64 = 150;
+/// How many actions of a shortened run are printed.
+const ACTIONS_SHOWN: usize = 60;
 
-fn main() -> ExitCode {
+fn main() -> Result<ExitCode> {
     let args = Args::parse();
-    if let Some(which) = &args.mutants {
-        return mutants(which);
-    }
-    let seeds = args.seed.map_or(0..args.seeds, |seed| seed..seed + 1);
-    let scenarios = SCENARIOS.iter().filter(|(name, _)| args.scenario.as_deref().is_none_or(|only| only == *name));
-    let mut failed = 0_u32;
-    let mut passed = 0_u32;
-    for (name, climate) in scenarios {
-        let begun = Instant::now();
-        let mut operations = 0;
-        for seed in seeds.clone() {
-            let (violations, trace, booked) = run(seed, *climate, args.log);
-            operations += booked;
-            // The same seed is the same trace: spot checks are enough, they double the time.
-            let is_repeatable = seed % 16 != 0 || run(seed, *climate, 0).1 == trace;
-            if violations.is_empty() && is_repeatable {
-                passed += 1;
-                continue;
-            }
-            failed += 1;
-            println!("{name}, seed {seed}:");
-            if !is_repeatable {
-                println!("  two runs of the seed differ");
-            }
-            for violation in violations.iter().take(8) {
-                println!("  {}", violation.chars().take(1_500).collect::<String>());
-            }
-            println!("  replay: cargo xtask sim --scenario {name} --seed {seed} --log 100");
-            if failed >= 5 {
-                break;
-            }
-        }
-        println!("{name}: {operations} operations booked, {:.1} s", begun.elapsed().as_secs_f64());
-    }
-    println!("{passed} passed, {failed} failed");
-    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
-}
-
-fn run(seed: u64, climate: Climate, log: usize) -> (Vec<String>, u64, u64) {
-    let mut world = World::new(seed, climate);
-    if log > 0 {
-        world.log = Some(Default::default());
-    }
-    world.run();
-    if let Some(events) = world.log.take().filter(|_| !world.violations.is_empty()) {
-        for event in events.iter().skip(events.len().saturating_sub(log)) {
-            println!("    {event}");
-        }
-    }
-    let trace = world.trace();
-    (std::mem::take(&mut world.violations), trace, world.ledger.operations)
-}
-
-fn mutants(which: &str) -> ExitCode {
+    // What a node's assertion says is reported as a violation.
     std::panic::set_hook(Box::new(|_| {}));
+    if let Some(which) = &args.mutants {
+        return Ok(mutants::run(which));
+    }
+    let only = args.only.as_deref().map(selection::parse_ranges).transpose()?;
+    let is_quiet = args.quiet;
+    let selection = Selection { only, leaves: args.leaves, hubs: args.hubs, daemons: args.daemons, is_quiet };
+    let mutant = args.mutant.as_deref().map(|name| named(name).context("no such mutant")).transpose()?;
+    let chosen = |scenario: &&Scenario| args.scenario.as_deref().is_none_or(|only| only == scenario.name);
     let (mut passed, mut failed) = (0, 0);
-    for mutant in Fault::ALL.into_iter().filter(|fault| which == "all" || format!("{fault:?}") == which) {
-        let mut caught = None;
-        'seeds: for seed in 0..MUTANT_SEEDS {
-            for (name, climate) in SCENARIOS.iter().rev() {
-                fault::activate(Some(mutant));
-                let outcome = std::panic::catch_unwind(AssertUnwindSafe(|| run(seed, *climate, 0).0));
-                fault::activate(None);
-                let how = match outcome {
-                    Ok(violations) => violations.into_iter().next(),
-                    Err(_) => Some("an assertion".to_owned()),
-                };
-                if let Some(how) = how {
-                    caught = Some((*name, seed, how));
-                    break 'seeds;
-                }
-            }
+    for scenario in SCENARIOS.iter().filter(chosen) {
+        let seeds = args.seed.map_or(args.from..args.from + args.seeds, |seed| seed..seed + 1);
+        let case = |seed| Case { scenario: *scenario, seed, selection: selection.clone(), mutant };
+        if args.plan {
+            seeds.clone().for_each(|seed| print_plan(&case(seed)));
         }
-        match caught {
-            Some((name, seed, how)) => {
-                passed += 1;
-                println!("{mutant:?} caught in {name}, seed {seed}: {}", how.chars().take(160).collect::<String>());
-            }
-            None => {
-                failed += 1;
-                println!("{mutant:?} NOT CAUGHT in {MUTANT_SEEDS} seeds of each scenario");
-            }
-        }
+        let (right, wrong) = scenario_seeds(&args, scenario, seeds, &case);
+        passed += right;
+        failed += wrong;
     }
     println!("{passed} passed, {failed} failed");
-    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    Ok(if failed == 0 && passed > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn named(name: &str) -> Option<Fault> {
+    Fault::ALL.into_iter().find(|fault| format!("{fault:?}") == name)
+}
+
+fn print_plan(case: &Case) {
+    for action in case.plan().selected(&case.selection) {
+        println!("{action}");
+    }
+}
+
+/// Runs a scenario's seeds; gives how many passed and failed.
+fn scenario_seeds(
+    args: &Args,
+    scenario: &Scenario,
+    seeds: std::ops::Range<u64>,
+    case: &(impl Fn(u64) -> Case + Sync),
+) -> (usize, usize) {
+    let begun = Instant::now();
+    let (mut passed, mut operations) = (0, 0);
+    let mut failures: Vec<(u64, Outcome)> = Vec::new();
+    let job = |index: usize| {
+        let seed = seeds.start + index as u64;
+        // The same seed is the same trace: spot checks are enough, they double the time.
+        case(seed).run(Look { is_repeated: args.check_trace || seed.is_multiple_of(16), log: args.log })
+    };
+    run::spread(usize::try_from(seeds.end - seeds.start).unwrap_or(usize::MAX), job, |index, outcome| {
+        operations += outcome.operations;
+        if outcome.violations.is_empty() {
+            passed += 1;
+        } else {
+            failures.push((seeds.start + index as u64, outcome));
+        }
+        if failures.len() < FAILURES_MAX { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    });
+    let took = begun.elapsed().as_secs_f64();
+    println!("{:<12} {passed} seeds, {operations} operations booked, {took:.1} s", scenario.name);
+    for (seed, outcome) in &failures {
+        report(args, &case(*seed), outcome);
+    }
+    (passed, failures.len())
+}
+
+fn report(args: &Args, case: &Case, outcome: &Outcome) {
+    println!("{}, seed {}:", case.scenario.name, case.seed);
+    for violation in outcome.violations.iter().take(8) {
+        let text: String = violation.text.chars().take(1_500).collect();
+        println!("  {:?}: {text}", violation.checker);
+    }
+    outcome.log.iter().for_each(|line| println!("    {line}"));
+    println!("  replay: cargo xtask sim {} --log 100", case.arguments());
+    let Some(first) = outcome.violations.first().filter(|_| args.log == 0) else { return };
+    let (short, actions, runs) = shrink::shorten(case, first, Duration::from_secs(args.shorten));
+    if short.selection == case.selection {
+        println!("  it could not be shortened in {runs} runs");
+        return;
+    }
+    let violations = short.run(Look::default()).violations;
+    println!("  shortened to {} actions in {runs} runs:", actions.len());
+    actions.iter().take(ACTIONS_SHOWN).for_each(|action| println!("  {action}"));
+    if actions.len() > ACTIONS_SHOWN {
+        println!("      ... and {} more", actions.len() - ACTIONS_SHOWN);
+    }
+    for violation in violations.iter().take(3) {
+        let text: String = violation.text.chars().take(1_500).collect();
+        println!("  {:?}: {text}", violation.checker);
+    }
+    println!("  replay: cargo xtask sim {} --log 100", short.arguments());
 }

@@ -67,13 +67,43 @@ impl Store {
         self.snapshots.retain(|(at, _)| now.since_ms(*at) <= self.reach_ms);
     }
 
-    /// Another server takes over with what it had up to a second ago.
-    pub(crate) fn fail_over(&mut self, choice: usize) {
+    /// Another server takes over with what it had at that time, or with the oldest that is kept.
+    pub(crate) fn fail_over(&mut self, to: TimestampMs) {
         self.run_id += 1;
-        if !self.snapshots.is_empty() {
-            self.data = self.snapshots[choice % self.snapshots.len()].1.clone();
+        let kept = self.snapshots.iter().rev().find(|(at, _)| *at <= to).or(self.snapshots.first());
+        if let Some((_, data)) = kept {
+            self.data = data.clone();
         }
         self.snapshots.clear();
+    }
+
+    /// All is lost; with a restart under a new run id.
+    pub(crate) fn flush(&mut self, is_restart: bool) {
+        self.data = Data::default();
+        self.snapshots.clear();
+        self.run_id += u64::from(is_restart);
+    }
+
+    /// The server drops a plain value for want of memory.
+    pub(crate) fn evict(&mut self, key: &Key) {
+        self.data.plain.remove(key);
+    }
+
+    /// The keys with companions that have not vanished.
+    pub(crate) fn companions(&self, now: TimestampMs) -> impl Iterator<Item = (&Key, &Companion)> {
+        let alive = self.data.companions.iter().filter(move |(_, (_, ends))| ends.is_none_or(|at| now < at));
+        alive.map(|(key, (companion, _))| (key, companion))
+    }
+
+    /// The keys that have a plain value.
+    pub(crate) fn plain_keys(&self, now: TimestampMs) -> impl Iterator<Item = &Key> {
+        let alive = self.data.plain.iter().filter(move |(_, (_, ends))| ends.is_none_or(|at| now < at));
+        alive.map(|(key, _)| key)
+    }
+
+    /// The keys in the change feeds.
+    pub(crate) fn feed(&self) -> impl Iterator<Item = &Key> {
+        self.data.feed.values().flat_map(BTreeMap::keys)
     }
 
     pub(crate) fn marker(&self, slot: Slot) -> Option<&Marker> {
@@ -104,11 +134,13 @@ impl Store {
     }
 
     pub(crate) fn commit(&mut self, commit: &Commit, now: TimestampMs) -> Outcome {
+        // Redis runs this as a script; here act the mistakes that such a script could make.
         let unfenced = fault::is_active(Fault::CommitWithoutFence);
         let marker = self.marker(commit.slot);
-        let place = marker.map(|marker| marker.incarnation);
-        let seq = marker.map_or(0, |marker| marker.seq);
-        if (place != commit.fence || seq != commit.expected_seq) && !unfenced {
+        let is_fenced = marker.map(|marker| marker.incarnation) == commit.fence;
+        let is_next = marker.map_or(0, |marker| marker.seq) == commit.expected_seq;
+        let is_next = is_next || fault::is_active(Fault::SequenceNotCompared);
+        if !(is_fenced && is_next || unfenced) {
             return Outcome::Stale;
         }
         let stale = |key: &&KeyCommit| {
@@ -161,7 +193,9 @@ impl Store {
     fn write(&mut self, slot: Slot, key: &KeyCommit, now: TimestampMs) {
         let feed = self.data.feed.entry(slot).or_default();
         if key.forget {
-            feed.remove(&key.key);
+            if !fault::is_active(Fault::FeedNotTrimmed) {
+                feed.remove(&key.key);
+            }
             self.data.companions.remove(&key.key);
         } else {
             feed.insert(key.key.clone(), key.version);

@@ -2,18 +2,26 @@
 
 use crate::ledger::Entry;
 use bytes::Bytes;
-use headwater::id::{Key, TimestampMs};
+use headwater::id::Key;
+use std::fmt;
 
 /// Bits of an i64 that a string can tell apart, and of a float.
-const BITS: u32 = 62;
+const BITS: u32 = 61;
 const SCORE_BITS: u32 = 52;
 
-type Commands = Vec<Vec<Bytes>>;
+/// How long `kept` lives after a touch, in milliseconds; one touch follows the other much sooner.
+pub(crate) const KEPT_MS: i64 = 15_000;
+
+/// Commands of which the last is booked, and one before it tells what that one saw.
+#[derive(Clone, Debug)]
+pub(crate) struct Work {
+    pub(crate) commands: Vec<Vec<Bytes>>,
+    pub(crate) entry: Entry,
+}
 
 /// The clients' choices.
 pub(crate) struct Workload {
-    /// No more work is begun.
-    pub(crate) is_closed: bool,
+    has_deadlines: bool,
     bits: [u32; 2],
     scores: [u32; 3],
     members: u32,
@@ -21,150 +29,220 @@ pub(crate) struct Workload {
     out: Vec<Bytes>,
 }
 
-fn words(line: &str) -> Vec<Bytes> {
+/// The words of a command.
+pub(crate) fn words(line: &str) -> Vec<Bytes> {
     line.split(' ').map(|word| Bytes::copy_from_slice(word.as_bytes())).collect()
 }
 
-fn key(name: &str) -> Key {
+/// A key of this name.
+pub(crate) fn key(name: &str) -> Key {
     Key::new(Bytes::copy_from_slice(name.as_bytes())).expect("short keys")
 }
 
+impl Work {
+    fn one(line: String, entry: Entry) -> Self {
+        Self { commands: vec![words(&line)], entry }
+    }
+
+    fn two(first: &str, second: &str, entry: Entry) -> Self {
+        Self { commands: vec![words(first), words(second)], entry }
+    }
+
+    /// Work that nothing accounts for.
+    pub(crate) fn unbooked(commands: Vec<Vec<Bytes>>) -> Self {
+        Self { commands, entry: Entry::Nothing }
+    }
+
+    /// One command that nothing accounts for.
+    pub(crate) fn line(line: &str) -> Self {
+        Self::unbooked(vec![words(line)])
+    }
+}
+
+impl fmt::Display for Work {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let line = |command: &Vec<Bytes>| {
+            let words: Vec<_> = command.iter().map(|word| String::from_utf8_lossy(word)).collect();
+            words.join(" ")
+        };
+        f.write_str(&self.commands.iter().map(line).collect::<Vec<_>>().join("; "))
+    }
+}
+
 impl Workload {
-    pub(crate) fn new() -> Self {
-        Self { is_closed: false, bits: [0; 2], scores: [0; 3], members: 0, values: 0, out: Vec::new() }
+    pub(crate) fn new(has_deadlines: bool) -> Self {
+        Self { has_deadlines, bits: [0; 2], scores: [0; 3], members: 0, values: 0, out: Vec::new() }
     }
 
     /// Every key; some share a slot.
     pub(crate) fn keys() -> Vec<Key> {
-        ["sum:{a}", "sum:{b}", "bits:{a}", "bits:{c}", "set:{a}", "board:{b}", "raised", "hash", "ttl", "late", "brief"]
-            .map(key)
-            .to_vec()
+        let names = [
+            "sum:{a}",
+            "sum:{b}",
+            "bits:{a}",
+            "bits:{c}",
+            "set:{a}",
+            "board:{b}",
+            "raised",
+            "hash",
+            "ttl",
+            "late",
+            "brief",
+            "kept",
+        ];
+        names.map(key).to_vec()
     }
 
-    /// One write to each key that changes nothing the ledger knows of.
-    pub(crate) fn touches() -> Vec<Vec<Bytes>> {
-        let zero = ["sum:{a}", "sum:{b}", "bits:{c}", "ttl"].map(|name| format!("INCRBY {name} 0"));
-        let others =
-            ["SADD other:{a} x", "ZADD raised 1 other", "HSET hash other 1", "SADD late x", "SADD other:{b} x"];
-        zero.into_iter().chain(others.map(str::to_owned)).map(|line| words(&line)).collect()
+    /// Keys that end by themselves, or may.
+    pub(crate) fn may_end(key: &Key) -> bool {
+        [&b"ttl"[..], b"late", b"brief", b"kept"].contains(&key.as_bytes())
     }
 
-    pub(crate) fn deadline_key() -> Key {
-        key("ttl")
+    /// Writes at this hub to each key, but `kept` which is the first hub's; among those of all hubs one that shows.
+    pub(crate) fn touches(hub: usize) -> Vec<Work> {
+        let sums = ["sum:{a}", "sum:{b}"].map(|name| Work::one(format!("INCRBY {name} 1"), Entry::Sum(key(name), 1)));
+        let bits = ["bits:{a}", "bits:{c}"].map(|name| match hub {
+            0 => Work::one(format!("INCRBY {name} {}", 1_u64 << BITS), Entry::Bit(key(name), BITS)),
+            _ => Work::line(&format!("INCRBY {name} 0")),
+        });
+        let others = [
+            "INCR ttl".to_owned(),
+            format!("SADD set:{{a}} touch{hub}"),
+            format!("ZADD raised 1 other{hub}"),
+            format!("HSET hash other{hub} 1"),
+            format!("SADD late x{hub}"),
+            format!("ZADD board:{{b}} 1 other{hub}"),
+        ];
+        let kept = (hub == 0).then(|| "SADD kept touch0".to_owned());
+        let others = others.into_iter().chain(kept).map(|line| Work::line(&line));
+        sums.into_iter().chain(bits).chain(others).collect()
     }
 
-    pub(crate) fn only_grows(key: &Key) -> bool {
-        key.as_bytes().starts_with(b"sum:")
+    /// Which hub is asked, and for what.
+    pub(crate) fn over_http(&mut self, rng: &mut fastrand::Rng, hubs: usize) -> (usize, Work) {
+        let hub = rng.usize(..hubs);
+        match rng.u32(..20) {
+            0..=1 => {
+                let line = ["GET sum:{a}", "GET sum:{b}", "GET bits:{a}", "SMEMBERS set:{a}"][rng.usize(..4)];
+                (hub, Work::line(line))
+            }
+            2..=3 if self.has_deadlines => {
+                // One hub alone writes it, and keeps it alive: so what it holds stays.
+                self.members += 1;
+                let member = format!("k{}", self.members);
+                let entry = Entry::Kept(key("kept"), Bytes::from(member.clone()));
+                (0, Work::two(&format!("SADD kept {member}"), &format!("PEXPIRE kept {KEPT_MS}"), entry))
+            }
+            _ => (hub, self.choose(rng, true)),
+        }
     }
 
-    pub(crate) fn over_http(&mut self, rng: &mut fastrand::Rng, now: i64) -> Option<(Commands, Vec<Entry>)> {
-        self.choose(rng, now, true).map(|(commands, entry)| (commands, vec![entry]))
+    pub(crate) fn at_leaf(&mut self, rng: &mut fastrand::Rng) -> Work {
+        self.choose(rng, false)
     }
 
-    pub(crate) fn at_leaf(&mut self, rng: &mut fastrand::Rng, now: i64) -> Option<(Commands, Entry)> {
-        self.choose(rng, now, false)
+    fn choose(&mut self, rng: &mut fastrand::Rng, at_hub: bool) -> Work {
+        let choices = if self.has_deadlines { 18 } else { 15 };
+        loop {
+            let work = match rng.u32(..choices) {
+                0..=2 => Some(sum(rng)),
+                3..=4 => self.bit(rng),
+                5 => Some(reset(rng)),
+                6..=7 => Some(self.member()),
+                8 => self.removal(rng),
+                9..=10 => self.score(rng),
+                11 => Some(unscore(rng)),
+                12 => Some(raise(rng)),
+                13 => Some(field(rng)),
+                14 => Some(self.write()),
+                // Far beyond the end of the run.
+                15 => Some(Work::unbooked(vec![words("INCR ttl"), words("PEXPIRE ttl 3000000")])),
+                // By hubs' clocks alone, which are half a second apart at most: each moves the deadline out.
+                16 => at_hub
+                    .then(|| Work::two("SADD late x", "PEXPIRE late 3500000", Entry::Deadline(key("late"), 3_499_000))),
+                _ => Some(Work::unbooked(vec![words("INCR brief"), words("PEXPIRE brief 4000")])),
+            };
+            if let Some(work) = work {
+                return work;
+            }
+        }
     }
 
-    /// Commands of which the last is booked, and one before it tells what that one saw.
-    fn choose(&mut self, rng: &mut fastrand::Rng, now: i64, at_hub: bool) -> Option<(Commands, Entry)> {
-        if self.is_closed {
+    fn bit(&mut self, rng: &mut fastrand::Rng) -> Option<Work> {
+        let at = rng.usize(..2);
+        let name = ["bits:{a}", "bits:{c}"][at];
+        let bit = self.bits[at];
+        self.bits[at] += 1;
+        (bit < BITS).then(|| Work::one(format!("INCRBY {name} {}", 1_u64 << bit), Entry::Bit(key(name), bit)))
+    }
+
+    fn score(&mut self, rng: &mut fastrand::Rng) -> Option<Work> {
+        let at = rng.usize(..3);
+        let name = ["x", "y", "z"][at];
+        let bit = self.scores[at];
+        self.scores[at] += 1;
+        let entry = || Entry::Score(key("board:{b}"), Bytes::from(name), bit);
+        (bit < SCORE_BITS).then(|| Work::one(format!("ZINCRBY board:{{b}} {} {name}", 1_u64 << bit), entry()))
+    }
+
+    fn member(&mut self) -> Work {
+        self.members += 1;
+        let member = format!("m{}", self.members);
+        self.out.push(Bytes::from(member.clone()));
+        let line = format!("SADD set:{{a}} {member}");
+        Work::one(line, Entry::Add(key("set:{a}"), Bytes::from(member)))
+    }
+
+    /// Of a member chosen blindly the remove takes away what it sees.
+    fn removal(&mut self, rng: &mut fastrand::Rng) -> Option<Work> {
+        if self.out.is_empty() {
             return None;
         }
-        let one = |line: String, entry: Entry| (vec![words(&line)], entry);
-        let two = |read: String, line: String, entry: Entry| (vec![words(&read), words(&line)], entry);
-        let tag = |rng: &mut fastrand::Rng| usize::from(rng.bool());
-        let member = |rng: &mut fastrand::Rng| rng.usize(..3);
-        Some(match rng.u32(..18) {
-            0..=2 => {
-                let name = ["sum:{a}", "sum:{b}"][tag(rng)];
-                let by = rng.i64(1..10);
-                one(format!("INCRBY {name} {by}"), Entry::Sum(key(name), by))
-            }
-            3..=4 => {
-                let at = tag(rng);
-                let name = ["bits:{a}", "bits:{c}"][at];
-                let bit = self.bits[at];
-                if bit >= BITS {
-                    return self.choose(rng, now, at_hub);
-                }
-                self.bits[at] += 1;
-                one(format!("INCRBY {name} {}", 1_u64 << bit), Entry::Bit(key(name), bit))
-            }
-            5 => {
-                let name = ["bits:{a}", "bits:{c}"][tag(rng)];
-                let reset = if rng.bool() { format!("DEL {name}") } else { format!("SET {name} 0") };
-                two(format!("GET {name}"), reset, Entry::Reset(key(name)))
-            }
-            6..=7 => {
-                self.members += 1;
-                let member = format!("m{}", self.members);
-                self.out.push(Bytes::from(member.clone()));
-                one(format!("SADD set:{{a}} {member}"), Entry::Add(key("set:{a}"), vec![Bytes::from(member)]))
-            }
-            8 => {
-                // Of a member chosen blindly the remove takes away what it sees.
-                if self.out.is_empty() {
-                    return self.choose(rng, now, at_hub);
-                }
-                let member = self.out[rng.usize(..self.out.len())].clone();
-                let text = String::from_utf8_lossy(&member).into_owned();
-                if rng.u32(..6) == 0 {
-                    return Some(two("SMEMBERS set:{a}".into(), "DEL set:{a}".into(), Entry::Empty(key("set:{a}"))));
-                }
-                two(
-                    format!("SISMEMBER set:{{a}} {text}"),
-                    format!("SREM set:{{a}} {text}"),
-                    Entry::Remove(key("set:{a}"), vec![member]),
-                )
-            }
-            9..=10 => {
-                let at = member(rng);
-                let bit = self.scores[at];
-                if bit >= SCORE_BITS {
-                    return self.choose(rng, now, at_hub);
-                }
-                self.scores[at] += 1;
-                let name = ["x", "y", "z"][at];
-                let line = format!("ZINCRBY board:{{b}} {} {name}", 1_u64 << bit);
-                one(line, Entry::Score(key("board:{b}"), Bytes::from(name), bit))
-            }
-            11 => {
-                let name = ["x", "y", "z"][member(rng)];
-                if rng.u32(..4) == 0 {
-                    let read = "ZRANGE board:{b} 0 -1 WITHSCORES".to_owned();
-                    return Some(two(read, "DEL board:{b}".into(), Entry::Clear(key("board:{b}"))));
-                }
-                let read = format!("ZSCORE board:{{b}} {name}");
-                two(read, format!("ZREM board:{{b}} {name}"), Entry::Unscore(key("board:{b}"), Bytes::from(name)))
-            }
-            12 => {
-                let name = ["p", "q"][tag(rng)];
-                let score = rng.i64(1..1_000_000);
-                one(format!("ZADD raised GT {score} {name}"), Entry::Raise(key("raised"), Bytes::from(name), score))
-            }
-            13 => {
-                let by = rng.i64(1..10);
-                one(format!("HINCRBY hash n {by}"), Entry::Field(key("hash"), Bytes::from("n"), by))
-            }
-            14 => {
-                self.values += 1;
-                let value = format!("v{}", self.values);
-                let entry = Entry::Write(key("hash"), Bytes::from("f"), Bytes::from(value.clone()));
-                two("HGET hash f".into(), format!("HSET hash f {value}"), entry)
-            }
-            15 => {
-                // Far beyond the end of the run.
-                (vec![words("INCR ttl"), words("PEXPIRE ttl 1000000")], Entry::Nothing)
-            }
-            16 => {
-                // By hubs' clocks alone, which are half a second apart at most: each moves the deadline out.
-                if !at_hub {
-                    return self.choose(rng, now, at_hub);
-                }
-                let at = TimestampMs(now + 1_500_000 - 1_000);
-                (vec![words("SADD late x"), words("PEXPIRE late 1500000")], Entry::Deadline(key("late"), at))
-            }
-            _ => (vec![words("INCR brief"), words("PEXPIRE brief 4000")], Entry::Nothing),
-        })
+        let member = self.out[rng.usize(..self.out.len())].clone();
+        if rng.u32(..6) == 0 {
+            return Some(Work::two("SMEMBERS set:{a}", "DEL set:{a}", Entry::Empty(key("set:{a}"))));
+        }
+        let text = String::from_utf8_lossy(&member).into_owned();
+        let (read, remove) = (format!("SISMEMBER set:{{a}} {text}"), format!("SREM set:{{a}} {text}"));
+        Some(Work::two(&read, &remove, Entry::Remove(key("set:{a}"), member)))
     }
+
+    fn write(&mut self) -> Work {
+        self.values += 1;
+        let value = format!("v{}", self.values);
+        let line = format!("HSET hash f {value}");
+        Work::two("HGET hash f", &line, Entry::Write(key("hash"), Bytes::from("f"), Bytes::from(value)))
+    }
+}
+
+fn sum(rng: &mut fastrand::Rng) -> Work {
+    let name = ["sum:{a}", "sum:{b}"][rng.usize(..2)];
+    let by = rng.i64(1..10);
+    Work::one(format!("INCRBY {name} {by}"), Entry::Sum(key(name), by))
+}
+
+fn reset(rng: &mut fastrand::Rng) -> Work {
+    let name = ["bits:{a}", "bits:{c}"][rng.usize(..2)];
+    let reset = if rng.bool() { format!("DEL {name}") } else { format!("SET {name} 0") };
+    Work::two(&format!("GET {name}"), &reset, Entry::Reset(key(name)))
+}
+
+fn unscore(rng: &mut fastrand::Rng) -> Work {
+    let name = ["x", "y", "z"][rng.usize(..3)];
+    if rng.u32(..4) == 0 {
+        return Work::two("ZRANGE board:{b} 0 -1 WITHSCORES", "DEL board:{b}", Entry::Clear(key("board:{b}")));
+    }
+    let (read, remove) = (format!("ZSCORE board:{{b}} {name}"), format!("ZREM board:{{b}} {name}"));
+    Work::two(&read, &remove, Entry::Unscore(key("board:{b}"), Bytes::from(name)))
+}
+
+fn raise(rng: &mut fastrand::Rng) -> Work {
+    let name = ["p", "q"][rng.usize(..2)];
+    let score = rng.i64(1..1_000_000);
+    Work::one(format!("ZADD raised GT {score} {name}"), Entry::Raise(key("raised"), Bytes::from(name), score))
+}
+
+fn field(rng: &mut fastrand::Rng) -> Work {
+    let by = rng.i64(1..10);
+    Work::one(format!("HINCRBY hash n {by}"), Entry::Field(key("hash"), Bytes::from("n"), by))
 }

@@ -3,66 +3,96 @@
 use super::*;
 
 impl World {
-    pub(super) fn issue(&mut self, hub: usize, commands: Vec<Vec<Bytes>>, entries: Vec<Entry>) {
+    pub(super) fn issue(&mut self, hub: usize, work: Work) {
         let id = self.fresh_id();
-        self.https.insert(id, Http { hub, commands, entries, attempts: 0, is_done: false });
-        self.after(1, 20, Event::HttpSend(id));
+        self.removals.begin(&work.entry);
+        self.https.insert(id, Http { hub, work, asked_ms: self.now, is_done: false });
+        self.after(Lane::Node(End::Hub(hub)), 1, 20, Event::HttpSend(id));
     }
 
     pub(super) fn http_send(&mut self, id: u64) {
         let request = self.fresh_id();
-        let Some(http) = self.https.get_mut(&id) else { return };
-        if http.is_done {
-            return;
-        }
-        http.attempts += 1;
-        let hub = http.hub;
-        let commands = http.commands.clone();
+        let Some(http) = self.https.get(&id).filter(|http| !http.is_done) else { return };
+        let (hub, commands) = (http.hub, http.work.commands.clone());
         let idempotency = Some(Bytes::from(format!("request-{id}")));
         self.requests.insert(request, id);
-        self.note(|| format!("http {id} at hub {hub}: {commands:?}"));
-        self.after(6_000, 2_000, Event::HttpSend(id));
-        if !self.chance(20) {
+        self.after(Lane::Http(id), 6_000, 2_000, Event::HttpSend(id));
+        if !self.chance(Lane::Http(id), 20) {
             self.hub_input(hub, HubInput::Commands { request: Request(request), commands, idempotency });
         }
     }
 
     pub(super) fn http_reply(&mut self, request: u64, replies: &[Result<Reply, CommandError>]) {
         let Some(id) = self.requests.remove(&request) else { return };
-        self.note(|| format!("http {id} answered {replies:?}"));
-        if self.chance(20) {
-            return;
-        }
-        let Some(http) = self.https.get_mut(&id) else { return };
-        if http.is_done {
-            return;
-        }
-        if !self.is_rough
-            && replies.iter().any(|reply| matches!(reply, Err(CommandError::NotHeld)))
-            && http.entries.len() == 1
-            && matches!(http.entries[0], Entry::Nothing)
+        let Some(http) = self.https.get(&id).filter(|http| !http.is_done) else { return };
+        let (hub, work, asked_ms) = (http.hub, http.work.clone(), http.asked_ms);
+        let is_read = matches!((&work.entry, work.commands.as_slice()), (Entry::Nothing, [one]) if is_read(one));
+        if is_read
+            && let Some(Ok(reply)) = replies.first()
+            && let Some(back) = self.hubs[hub].reader.reply(&work.commands[0], reply, &self.removals)
         {
-            // Asked in the calm to make the hub hold the key: until it does.
-            let renamed = self.https.remove(&id);
-            if let Some(http) = renamed {
-                self.issue(http.hub, http.commands, http.entries);
-            }
+            self.violate(Checker::Reads, format!("hub {hub} answered {back}"));
+        }
+        if self.chance(Lane::Http(id), 20) {
             return;
         }
-        http.is_done = true;
-        let entries = std::mem::take(&mut http.entries);
-        let mut seen = None;
-        let reads = replies.len() - entries.len();
+        let is_held = !replies.iter().any(|reply| matches!(reply, Err(CommandError::NotHeld)));
+        if !self.is_rough && !is_held && matches!(work.entry, Entry::Nothing) {
+            // Asked in the calm to make the hub hold the key: until it does.
+            self.https.remove(&id);
+            self.issue(hub, work);
+            return;
+        }
+        self.finish(id);
         for (at, reply) in replies.iter().enumerate() {
-            if at < reads {
-                seen = reply.as_ref().ok();
-                continue;
-            }
             match reply {
-                Ok(_) => self.ledger.book(entries[at - reads].clone(), seen),
-                Err(CommandError::NotHeld) => {}
-                Err(error) => self.violations.push(format!("{:?} answers {error}", entries[at - reads])),
+                Ok(_) | Err(CommandError::NotHeld) => {}
+                Err(error) => self.violate(Checker::Refusals, format!("{} answers {error} ({at})", work)),
             }
+        }
+        if let Some(Ok(_)) = replies.last() {
+            let seen = replies.iter().rev().nth(1).and_then(|reply| reply.as_ref().ok());
+            self.removals.note(&work.entry, seen);
+            let number = self.ledger.book(work.entry.clone(), seen, asked_ms, self.now);
+            self.note_landed(hub, &work, number);
         }
     }
+
+    fn finish(&mut self, id: u64) {
+        if let Some(http) = self.https.get_mut(&id) {
+            http.is_done = true;
+            let entry = http.work.entry.clone();
+            self.removals.end(&entry);
+        }
+    }
+
+    /// The client gives up; what it asked for may have been done.
+    pub(super) fn give_up(&mut self, id: u64) {
+        self.finish(id);
+        let Some(http) = self.https.get(&id) else { return };
+        let (entry, asked_ms) = (http.work.entry.clone(), http.asked_ms);
+        if !matches!(entry, Entry::Nothing) {
+            // What such a removal saw may have been all.
+            self.removals.begin(&entry);
+            self.ledger.may_have_removed(&entry, self.now);
+            let number = self.ledger.book(entry, None, asked_ms, self.now);
+            self.ledger.doubt(number);
+        }
+    }
+
+    fn note_landed(&mut self, hub: usize, work: &Work, number: usize) {
+        if !self.has(Kind::Wipe) {
+            return;
+        }
+        let node = &self.hubs[hub];
+        let Some(machine) = &node.machine else { return };
+        let no = No(machine.status().last_no);
+        if let Some(key) = work.commands[0].get(1).and_then(|name| Key::new(name.clone()).ok()) {
+            self.landed.push((node.id, key.slot(), no, number));
+        }
+    }
+}
+
+fn is_read(command: &[Bytes]) -> bool {
+    command.first().is_some_and(|name| name.as_ref() == b"GET" || name.as_ref() == b"SMEMBERS")
 }

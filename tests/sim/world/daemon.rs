@@ -1,104 +1,165 @@
-//! The daemon: its machine, its store, crashes, and failovers of the store.
+//! The daemons: their machines, crashes and pauses, and what they ask of the store.
 
 use super::*;
 
 impl World {
-    pub(super) fn origin_input(&mut self, input: OriginInput) {
-        let now = TimestampMs(self.now + self.daemon.skew_ms);
-        let Some(machine) = &mut self.daemon.machine else { return };
+    pub(super) fn add_daemon(&mut self, index: usize) {
+        let skew_ms = self.lane(Lane::Node(End::Daemon(index))).i64(-400..400);
+        self.daemons.push(Daemon {
+            machine: None,
+            life: 0,
+            skew_ms,
+            wake_at: 0,
+            paused_until: 0,
+            crash_after: None,
+            run_id: 0,
+        });
+        self.after(Lane::Node(End::Daemon(index)), 0, 500, Event::DaemonUp(index, 0));
+    }
+
+    pub(super) fn origin_input(&mut self, index: usize, input: OriginInput) {
+        let now = self.clock(End::Daemon(index));
+        self.trace.record(self.now, End::Daemon(index), &input);
+        self.latest_clock = self.latest_clock.max(now);
+        let daemon = &mut self.daemons[index];
+        let (life, run_id) = (daemon.life, daemon.run_id);
+        let Some(machine) = &mut daemon.machine else { return };
         let effects = machine.handle(input, now);
-        let (daemon, run_id) = (self.daemon.life, self.store.run_id);
         for effect in effects {
-            if self.chance(5_000) {
-                self.crash_daemon();
+            if self.crashes_before_effect(index) {
                 return;
             }
+            self.trace.record(self.now, End::Daemon(index), &effect);
             match effect {
                 OriginEffect::ToHub(link, message) => {
                     let frame = wire::encode(&message).expect("messages fit a frame");
                     let is_hardy = !matches!(message, OriginToHub::Welcome { .. } | OriginToHub::Refused(_));
-                    self.transmit(link.0, true, frame, is_hardy);
+                    self.transmit(link.0, true, frame, Care::hardy_if(is_hardy));
                 }
                 OriginEffect::Close(link, reason) => {
-                    if !reason.contains("hello") {
-                        self.violations.push(format!("the daemon refused a hub: {reason}"));
+                    let is_ahead = reason.contains("ahead") && self.has(Kind::Clock);
+                    if !reason.contains("hello") && !is_ahead {
+                        self.violate(Checker::Refusals, format!("the daemon refused a hub: {reason}"));
                     }
                     self.break_wire(link.0);
                 }
-                OriginEffect::Load(load) => self.after(0, 5, Event::StoreLoad { daemon, run_id, load }),
-                OriginEffect::Commit(commit) => {
-                    let slow = if self.chance(20) { 2_000 } else { 5 };
-                    self.after(0, slow, Event::StoreCommit { daemon, run_id, commit: Box::new(commit) });
+                OriginEffect::Load(load) => {
+                    self.after(Lane::Store(index), 0, 5, Event::StoreLoad { daemon: index, life, run_id, load });
                 }
-                OriginEffect::Foreign(key) => self.violations.push(format!("a foreign value at {key}")),
+                OriginEffect::Commit(commit) => {
+                    let slow = if self.chance(Lane::Store(index), 20) { 2_000 } else { 5 };
+                    let commit = Box::new(commit);
+                    self.after(Lane::Store(index), 0, slow, Event::StoreCommit { daemon: index, life, run_id, commit });
+                }
+                OriginEffect::Foreign(key) => {
+                    self.violate(Checker::Convergence, format!("a foreign value stands at {key}"));
+                }
                 OriginEffect::WakeAt(at) => {
-                    let at = (at.0 - self.daemon.skew_ms).max(self.now);
-                    self.daemon.wake_at = at;
-                    self.after(at - self.now, 0, Event::OriginTick(daemon, at));
+                    let delay = at.since_ms(now).max(0);
+                    self.daemons[index].wake_at = self.now + delay;
+                    self.at(delay, Event::OriginTick(index, life, self.now + delay));
                 }
             }
         }
     }
 
-    pub(super) fn crash_daemon(&mut self) {
-        self.daemon.machine = None;
-        self.daemon.life += 1;
-        let wires: Vec<u64> = self
-            .wires
-            .iter()
-            .filter(|(_, w)| w.is_open && matches!(w.peer, Peer::Daemon(_)))
-            .map(|(id, _)| *id)
-            .collect();
-        for wire in wires {
-            self.break_wire(wire);
+    fn crashes_before_effect(&mut self, index: usize) -> bool {
+        let Some((after, down_ms)) = self.daemons[index].crash_after else { return false };
+        if after > 0 {
+            self.daemons[index].crash_after = Some((after - 1, down_ms));
+            return false;
         }
-        self.after(100, 3_000, Event::DaemonUp);
+        self.crash_daemon(index, down_ms);
+        true
     }
 
-    pub(super) fn daemon_up(&mut self) {
-        if self.daemon.machine.is_some() {
+    pub(super) fn has(&self, kind: Kind) -> bool {
+        self.scenario.troubles.iter().any(|(other, _)| *other == kind)
+    }
+
+    pub(super) fn crash_daemon(&mut self, index: usize, down_ms: i64) {
+        let daemon = &mut self.daemons[index];
+        daemon.machine = None;
+        daemon.crash_after = None;
+        daemon.paused_until = 0;
+        daemon.life += 1;
+        let life = daemon.life;
+        let wires = self.wires.iter().filter(|(_, wire)| wire.is_open && wire.peer == End::Daemon(index));
+        let wires: Vec<u64> = wires.map(|(id, _)| *id).collect();
+        wires.into_iter().for_each(|wire| self.break_wire(wire));
+        let down_ms = if self.is_rough { down_ms } else { down_ms.min(3_000) };
+        self.at(down_ms, Event::DaemonUp(index, life));
+    }
+
+    /// Its store connection broke: it makes a new machine.
+    pub(super) fn daemon_lost(&mut self, index: usize, run_id: u64) {
+        if self.daemons[index].machine.is_some() && self.daemons[index].run_id == run_id {
+            self.crash_daemon(index, 200);
+        }
+    }
+
+    pub(super) fn daemon_up(&mut self, index: usize, life: u64) {
+        if self.daemons[index].machine.is_some() || self.daemons[index].life != life {
             return;
         }
         let config = OriginConfig {
             run_id: Bytes::from(self.store.run_id.to_string()),
-            entropy: self.rng.u64(..),
+            entropy: self.lane(Lane::Node(End::Daemon(index))).u64(..),
             loss_window_ms: LOSS_WINDOW_MS,
             window_ms: 50,
         };
-        self.daemon.machine = Some(Origin::new(config));
-        self.after(0, 200, Event::DaemonDial(self.daemon.life));
+        self.daemons[index].machine = Some(Origin::new(config));
+        self.daemons[index].run_id = self.store.run_id;
+        self.after(Lane::Node(End::Daemon(index)), 0, 200, Event::DaemonDial(index, life));
     }
 
-    pub(super) fn daemon_dial(&mut self, life: u64) {
-        if life != self.daemon.life || self.daemon.machine.is_none() {
+    pub(super) fn daemon_dial(&mut self, index: usize, life: u64) {
+        let peer = End::Daemon(index);
+        for hub in 0..self.hubs.len() {
+            if life != self.daemons[index].life {
+                return;
+            }
+            let mut open = self.wires.values().filter(|wire| wire.is_open && wire.hub == hub);
+            let is_dialled = open.any(|wire| wire.peer == peer && wire.life == life);
+            if !is_dialled && self.hubs[hub].machine.is_some() && !self.is_parted(peer, hub) {
+                let wire = self.open_wire(peer, life, hub);
+                self.origin_input(index, OriginInput::Opened(Link(wire)));
+            }
+        }
+        self.after(Lane::Node(peer), 200, 1_000, Event::DaemonDial(index, life));
+    }
+
+    pub(super) fn store_load(&mut self, daemon: usize, life: u64, run_id: u64, load: &Load) {
+        if run_id != self.store.run_id {
+            self.at(0, Event::DaemonLost(daemon, run_id));
             return;
         }
-        for hub in 0..self.hubs.len() {
-            let is_dialled =
-                self.wires.values().any(|wire| wire.is_open && wire.hub == hub && wire.peer == Peer::Daemon(life));
-            if !is_dialled && self.hubs[hub].machine.is_some() {
-                let wire = self.open_wire(Peer::Daemon(life), hub);
-                self.origin_input(OriginInput::Opened(Link(wire)));
+        let loaded = Box::new(self.store.load(load, TimestampMs(self.now)));
+        self.after(Lane::Store(daemon), 0, 5, Event::StoreLoaded { daemon, life, loaded });
+    }
+
+    /// Tells the daemons that a slot changed; such a hint is easily lost.
+    fn publish(&mut self, commit: &Commit) {
+        let (slot, seq) = (commit.slot, commit.marker.seq);
+        for daemon in 0..self.daemons.len() {
+            let lane = Lane::Store(daemon);
+            if self.daemons.len() > 1 && !self.chance(lane, 4) && !fault::is_active(Fault::OthersNotHeard) {
+                self.after(lane, 0, 20, Event::Hint { daemon, slot, seq });
             }
-        }
-        if life == self.daemon.life {
-            self.after(200, 1_000, Event::DaemonDial(life));
         }
     }
 
-    pub(super) fn fail_over(&mut self) {
-        let choice = self.rng.usize(..);
-        self.store.fail_over(choice);
-        if self.climate.loss_ms > LOSS_WINDOW_MS {
-            // More is lost than the daemon was told could be: no promise holds, and hubs must make it good.
-            self.promised.clear();
+    /// Also one of a daemon that died meanwhile: it was on its way.
+    pub(super) fn store_commit(&mut self, daemon: usize, life: u64, run_id: u64, commit: &Commit) {
+        if run_id != self.store.run_id && !fault::is_active(Fault::StaleConnectionCommits) {
+            self.at(0, Event::DaemonLost(daemon, run_id));
+            return;
         }
-        for ((hub, slot), no) in &self.promised {
-            let kept = self.store.marker(*slot).and_then(|marker| marker.hubs.get(hub)).copied().unwrap_or_default();
-            if kept < *no {
-                self.violations.push(format!("{hub} was promised {no:?} of {slot:?} stable; a failover left {kept:?}"));
-            }
+        let outcome = self.store.commit(commit, TimestampMs(self.now));
+        self.trace.record(self.now, "store", &outcome);
+        if outcome == Outcome::Committed {
+            self.publish(commit);
         }
-        self.crash_daemon();
+        self.after(Lane::Store(daemon), 0, 5, Event::StoreCommitted { daemon, life, slot: commit.slot, outcome });
     }
 }

@@ -3,24 +3,48 @@
 use super::*;
 
 impl World {
-    pub(super) fn hub_now(&self, hub: usize) -> TimestampMs {
-        TimestampMs(self.now + self.hubs[hub].skew_ms)
+    pub(super) fn add_hub(&mut self, index: usize) {
+        let lane = self.lane(Lane::Node(End::Hub(index)));
+        let (skew_ms, entropy) = (lane.i64(-400..400), lane.u64(..));
+        let (hub, effects) = Hub::create(format!("hub/{index}"), entropy, TimestampMs(self.now + skew_ms));
+        self.hubs.push(HubNode {
+            id: hub.id(),
+            machine: Some(hub),
+            rows: BTreeMap::new(),
+            former: Vec::new(),
+            skew_ms,
+            wake_at: 0,
+            crash_after: None,
+            reader: Reader::default(),
+        });
+        self.perform_hub(index, effects);
     }
 
     pub(super) fn hub_input(&mut self, hub: usize, input: HubInput) {
-        let now = self.hub_now(hub);
+        let now = self.clock(End::Hub(hub));
+        if self.hubs[hub].machine.is_none() {
+            return;
+        }
+        self.trace.record(self.now, End::Hub(hub), &input);
         let Some(machine) = &mut self.hubs[hub].machine else { return };
         let effects = machine.handle(input, now);
-        self.perform_hub(hub, effects, true);
+        self.perform_hub(hub, effects);
     }
 
     /// Performs effects in order; the hub may crash before any of them.
-    pub(super) fn perform_hub(&mut self, hub: usize, effects: Vec<HubEffect>, may_crash: bool) {
+    pub(super) fn perform_hub(&mut self, hub: usize, mut effects: Vec<HubEffect>) {
+        if fault::is_active(Fault::AnsweredBeforePersisted) && matches!(effects.first(), Some(HubEffect::Persist(_))) {
+            effects.rotate_left(1);
+        }
         for effect in effects {
-            if may_crash && self.chance(3_000) {
-                self.crash_hub(hub);
-                return;
+            if let Some((after, down_ms)) = self.hubs[hub].crash_after {
+                if after == 0 {
+                    self.crash_hub(hub, down_ms);
+                    return;
+                }
+                self.hubs[hub].crash_after = Some((after - 1, down_ms));
             }
+            self.trace.record(self.now, End::Hub(hub), &effect);
             match effect {
                 HubEffect::Persist(rows) => {
                     for row in rows {
@@ -34,31 +58,39 @@ impl World {
                 HubEffect::Reply { request, replies, .. } => self.http_reply(request.0, &replies),
                 HubEffect::ToLeaf(connection, message) => {
                     let frame = wire::encode(&message).expect("messages fit a frame");
-                    let is_hardy = matches!(message, HubToLeaf::State { .. } | HubToLeaf::Verdicts { .. });
-                    self.transmit(connection.0, false, frame, is_hardy);
+                    let care = match message {
+                        HubToLeaf::Verdicts { .. } => Care::Repeated,
+                        HubToLeaf::State { .. } => Care::Hardy,
+                        _ => Care::Fragile,
+                    };
+                    self.transmit(connection.0, false, frame, care);
                 }
                 HubEffect::ToOrigin(connection, message) => {
                     let frame = wire::encode(&message).expect("messages fit a frame");
-                    self.transmit(connection.0, false, frame, matches!(message, HubToOrigin::Delta(_)));
+                    let is_hardy = matches!(message, HubToOrigin::Delta(_));
+                    self.transmit(connection.0, false, frame, Care::hardy_if(is_hardy));
                 }
                 HubEffect::Forward { connection, hub: to, message } => {
-                    let target = self.hubs.iter().position(|node| node.id == to);
-                    if let Some(target) = target.filter(|_| !self.chance(10)) {
+                    // A directory knows under which name a hub was, also after it began anew there.
+                    let is_it = |node: &HubNode| node.id == to || node.former.contains(&to);
+                    let Some(target) = self.hubs.iter().position(is_it) else { continue };
+                    let lane = Lane::Relay(hub, target);
+                    if !self.chance(lane, 10) {
                         let frame = wire::encode(&message).expect("messages fit a frame");
-                        self.after(5, 100, Event::Relay { hub: target, from: hub, wire: connection.0, frame });
+                        self.after(lane, 5, 100, Event::Relay { hub: target, from: hub, wire: connection.0, frame });
                     }
                 }
                 HubEffect::Relayed(request, message) => {
-                    if let Some((from, wire)) = self.relays.remove(&request.0)
-                        && !self.chance(10)
-                    {
-                        self.after(5, 100, Event::Forwarded { hub: from, wire, message: Box::new(message) });
+                    let Some((from, wire)) = self.relays.remove(&request.0) else { continue };
+                    let lane = Lane::Relay(from, hub);
+                    if !self.chance(lane, 10) {
+                        self.after(lane, 5, 100, Event::Forwarded { hub: from, wire, message: Box::new(message) });
                     }
                 }
                 HubEffect::WakeAt(at) => {
-                    let at = (at.0 - self.hubs[hub].skew_ms).max(self.now);
-                    self.hubs[hub].wake_at = at;
-                    self.after(at - self.now, 0, Event::HubTick(hub, at));
+                    let delay = at.since_ms(self.clock(End::Hub(hub))).max(0);
+                    self.hubs[hub].wake_at = self.now + delay;
+                    self.at(delay, Event::HubTick(hub, self.now + delay));
                 }
             }
         }
@@ -68,25 +100,36 @@ impl World {
         self.wires.iter().filter(|(_, wire)| wire.is_open && wire.hub == hub).map(|(id, _)| *id).collect()
     }
 
-    pub(super) fn crash_hub(&mut self, hub: usize) {
+    pub(super) fn crash_hub(&mut self, hub: usize, down_ms: i64) {
+        self.hubs[hub].crash_after = None;
         if self.hubs[hub].machine.take().is_none() {
             return;
         }
         for wire in self.wires_of(hub) {
             self.break_wire(wire);
         }
-        self.after(50, 3_000, Event::HubUp(hub));
+        self.at(down_ms, Event::HubUp(hub));
     }
 
-    pub(super) fn restored(&mut self, hub: usize) -> Hub {
+    pub(super) fn restored(&self, hub: usize) -> Result<Hub, headwater::hub::RestoreError> {
         let node = &self.hubs[hub];
         let rows = node.rows.iter().map(|(id, body)| (RowId::from_bytes(id).expect("row ids parse"), body.clone()));
-        Hub::restore(format!("hub/{hub}"), rows.collect::<Vec<_>>()).expect("a hub's own rows restore it")
+        Hub::restore(format!("hub/{hub}"), rows.collect::<Vec<_>>())
     }
 
     pub(super) fn hub_up(&mut self, hub: usize) {
-        if self.hubs[hub].machine.is_none() {
-            self.hubs[hub].machine = Some(self.restored(hub));
+        if self.hubs[hub].machine.is_some() {
+            return;
+        }
+        if self.hubs[hub].rows.is_empty() {
+            let now = self.clock(End::Hub(hub));
+            let entropy = self.lane(Lane::Node(End::Hub(hub))).u64(..);
+            let (machine, effects) = Hub::create(format!("hub/{hub}"), entropy, now);
+            self.hubs[hub].id = machine.id();
+            self.hubs[hub].machine = Some(machine);
+            self.perform_hub(hub, effects);
+        } else {
+            self.hubs[hub].machine = Some(self.restored(hub).expect("a hub's own rows restore it"));
         }
     }
 
@@ -95,12 +138,12 @@ impl World {
         if self.hubs[hub].machine.is_none() {
             return;
         }
-        self.hubs[hub].machine = Some(self.restored(hub));
+        self.hubs[hub].machine = Some(self.restored(hub).expect("a hub's own rows restore it"));
         let (mut leaves, mut origins) = (Vec::new(), Vec::new());
         for wire in self.wires_of(hub) {
             match self.wires[&wire].peer {
-                Peer::Leaf(_) => leaves.push(Connection(wire)),
-                Peer::Daemon(_) => origins.push(Connection(wire)),
+                End::Leaf(_) => leaves.push(Connection(wire)),
+                End::Hub(_) | End::Daemon(_) => origins.push(Connection(wire)),
             }
         }
         self.hub_input(hub, HubInput::Woken { leaves, origins });

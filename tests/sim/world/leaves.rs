@@ -1,105 +1,182 @@
-//! Leaves: dialling, roaming, work, and reads that must never go back.
+//! Leaves: dialling, roaming, work, what became of it, and reads that must never go back.
 
 use super::*;
 
 impl World {
+    pub(super) fn add_leaf(&mut self, index: usize, hubs: usize) {
+        let lane = self.lane(Lane::Node(End::Leaf(index)));
+        let (client, skew_ms, hub) = (ClientId(lane.u128(..)), lane.i64(-10_000..10_000), lane.usize(..hubs));
+        let lifetime = if index.is_multiple_of(2) { Lifetime::Tab } else { Lifetime::Isolate };
+        let mut machine = Leaf::new(client, lifetime);
+        let _ = machine.handle(LeafInput::Subscribe(Workload::keys()), TimestampMs(self.now));
+        self.leaves.push(LeafNode {
+            machine,
+            wire: None,
+            hub,
+            skew_ms,
+            away_until: 0,
+            wake_at: 0,
+            reader: Reader::default(),
+            unsent: BTreeMap::new(),
+            sent: BTreeMap::new(),
+            soft: BTreeSet::new(),
+            session: None,
+            may_refuse: 0,
+        });
+        self.after(Lane::Node(End::Leaf(index)), 0, 500, Event::LeafDial(index));
+    }
+
     pub(super) fn leaf_input(&mut self, leaf: usize, input: LeafInput) {
-        let now = TimestampMs(self.now + self.leaves[leaf].skew_ms);
+        let now = self.clock(End::Leaf(leaf));
+        self.trace.record(self.now, End::Leaf(leaf), &input);
         let effects = self.leaves[leaf].machine.handle(input, now);
         self.perform_leaf(leaf, effects);
     }
 
     pub(super) fn perform_leaf(&mut self, leaf: usize, effects: Vec<LeafEffect>) {
         for effect in effects {
+            self.trace.record(self.now, End::Leaf(leaf), &effect);
             match effect {
                 LeafEffect::Send(message) => {
+                    self.note_sent(leaf, &message);
                     let frame = wire::encode(&message).expect("messages fit a frame");
                     if let Some(wire) = self.leaves[leaf].wire {
-                        self.transmit(wire, true, frame, matches!(message, LeafToHub::Operations { .. }));
+                        let is_repeated = matches!(message, LeafToHub::Operations { .. });
+                        self.transmit(wire, true, frame, Care::repeated_if(is_repeated));
                     }
                 }
                 LeafEffect::Changed(keys) => self.watch_reads(leaf, &keys),
-                LeafEffect::Refused(key, cause) => {
-                    self.violations.push(format!("leaf {leaf}: an operation on {key} was refused: {cause}"));
-                }
+                LeafEffect::Refused(key, cause) => self.refused(leaf, &key, &cause),
                 LeafEffect::Redial => {
                     if let Some(wire) = self.leaves[leaf].wire {
                         self.break_wire(wire);
                     }
                 }
                 LeafEffect::WakeAt(at) => {
-                    let at = (at.0 - self.leaves[leaf].skew_ms).max(self.now);
-                    self.leaves[leaf].wake_at = at;
-                    self.after(at - self.now, 0, Event::LeafTick(leaf, at));
+                    let delay = at.since_ms(self.clock(End::Leaf(leaf))).max(0);
+                    self.leaves[leaf].wake_at = self.now + delay;
+                    self.at(delay, Event::LeafTick(leaf, self.now + delay));
                 }
             }
         }
     }
 
-    /// A sum that only grows must never be read lower than before.
-    pub(super) fn watch_reads(&mut self, leaf: usize, keys: &[Key]) {
+    /// Which of the ledger's operations went out under which number.
+    fn note_sent(&mut self, leaf: usize, message: &LeafToHub) {
+        let LeafToHub::Operations { session, first, operations, .. } = message else { return };
         let node = &mut self.leaves[leaf];
-        for key in keys.iter().filter(|key| Workload::only_grows(key)) {
+        node.session = Some(*session);
+        for (seq, operation) in (first.0..).zip(operations) {
+            if let std::collections::btree_map::Entry::Vacant(place) = node.sent.entry((*session, seq))
+                && let Some(number) = node.unsent.get_mut(&operation.key).and_then(VecDeque::pop_front)
+            {
+                place.insert((operation.key.clone(), number));
+            }
+        }
+    }
+
+    /// What a hub says of operations decides what they were promised.
+    pub(super) fn leaf_told(&mut self, leaf: usize, message: &HubToLeaf) {
+        match message {
+            HubToLeaf::Verdicts { session, through, accepted, .. } => {
+                for (seq, _, no) in accepted {
+                    if let Some((key, number)) = self.leaves[leaf].sent.get(&(*session, seq.0)) {
+                        self.landed.push((session.hub, key.slot(), *no, *number));
+                    }
+                }
+                self.leaves[leaf].sent.retain(|(other, seq), _| other != session || *seq > through.0);
+            }
+            HubToLeaf::Expired(session) => {
+                let is_lost = self.hubs.iter().any(|hub| hub.former.contains(&session.hub));
+                let node = &mut self.leaves[leaf];
+                let (ended, open) = std::mem::take(&mut node.sent).into_iter().partition(|((id, _), _)| id == session);
+                node.sent = open;
+                let ended: BTreeMap<_, (Key, usize)> = ended;
+                node.may_refuse += ended.len();
+                if !ended.is_empty() || is_lost {
+                    // What is rolled back was seen, and so was what a hub settled and lost.
+                    node.reader.forget();
+                }
+                ended.values().for_each(|(_, number)| self.ledger.doubt(*number));
+            }
+            _ => {}
+        }
+    }
+
+    fn refused(&mut self, leaf: usize, key: &Key, cause: &CommandError) {
+        let may_end = self.has(Kind::Wipe) || self.has(Kind::Away);
+        let node = &mut self.leaves[leaf];
+        if *cause == CommandError::SessionEnded && may_end && node.may_refuse > 0 {
+            node.may_refuse -= 1;
+        } else {
+            self.violate(Checker::Refusals, format!("leaf {leaf}: an operation on {key} was refused: {cause}"));
+        }
+    }
+
+    /// Until a reset over open increments of the same leaf is settled, the view shows it as taking away all that its hub's
+    /// sum held meanwhile; such reads are let pass.
+    fn watch_reads(&mut self, leaf: usize, keys: &[Key]) {
+        for key in keys {
+            let node = &mut self.leaves[leaf];
             let Some(state) = node.machine.key(key) else { continue };
-            let element = state.element(&headwater::state::ElementId::String);
-            let value = element.map_or(0, |element| element.integer().unwrap_or(0));
-            let before = node.sums.insert(key.clone(), value).unwrap_or(0);
-            if value < before {
-                self.violations.push(format!("leaf {leaf} read {key} go back from {before} to {value}"));
+            let back = node.reader.read(key, state.view(), &self.removals);
+            let is_soft = node.soft.contains(key);
+            let is_open = node.unsent.get(key).is_some_and(|open| !open.is_empty())
+                || node.sent.values().any(|(other, _)| other == key);
+            if !is_open {
+                node.soft.remove(key);
+            }
+            if let Some(back) = back.filter(|_| !is_soft) {
+                self.violate(Checker::Reads, format!("leaf {leaf} read {back}"));
             }
         }
     }
 
     pub(super) fn leaf_dial(&mut self, leaf: usize) {
-        if self.leaves[leaf].wire.is_some() {
+        let node = &self.leaves[leaf];
+        if node.wire.is_some() || node.away_until > self.now {
             return;
         }
-        if self.chance(3) {
-            self.leaves[leaf].hub = self.rng.usize(..self.hubs.len());
-        }
-        let hub = self.leaves[leaf].hub;
-        if self.hubs[hub].machine.is_none() {
-            self.after(100, 3_000, Event::LeafDial(leaf));
+        let (hub, peer) = (node.hub % self.hubs.len(), End::Leaf(leaf));
+        if self.hubs[hub].machine.is_none() || self.is_parted(peer, hub) {
+            self.after(Lane::Node(peer), 100, 3_000, Event::LeafDial(leaf));
             return;
         }
-        let wire = self.open_wire(Peer::Leaf(leaf), hub);
+        let wire = self.open_wire(peer, 0, hub);
         self.leaves[leaf].wire = Some(wire);
         self.leaf_input(leaf, LeafInput::Opened);
-        // A leaf whose socket says nothing for long dials again, as a heartbeat would have it.
-        self.after(20_000, 1_000, Event::LeafDial(leaf));
     }
 
-    pub(super) fn leaf_work(&mut self, leaf: usize) {
-        let Some((commands, entry)) = self.workload.at_leaf(&mut self.rng, self.now) else { return };
-        let now = TimestampMs(self.now + self.leaves[leaf].skew_ms);
+    pub(super) fn leaf_work(&mut self, leaf: usize, work: &Work) {
+        let now = self.clock(End::Leaf(leaf));
         let mut seen = None;
-        let mut is_refused = false;
-        if let Entry::Reset(key) | Entry::Unscore(key, _) | Entry::Clear(key) = &entry {
-            let state = self.leaves[leaf].machine.key(key);
-            let open = |element: &headwater::state::Element| {
+        if let Entry::Reset(key) | Entry::Unscore(key, _) | Entry::Clear(key) = &work.entry {
+            let open = |element: headwater::state::Element| {
                 element.sum.dots().iter().any(|dot| dot.replica == ReplicaId::LEAF)
             };
-            if state.is_some_and(|state| state.elements().iter().any(|(_, element)| open(element))) {
+            let state = self.leaves[leaf].machine.key(key);
+            if state.is_some_and(|state| state.elements().into_iter().any(|(_, element)| open(element))) {
                 self.ledger.soften(key);
+                self.leaves[leaf].soft.insert(key.clone());
             }
         }
-        for command in &commands {
+        let number = self.ledger.len();
+        for (at, command) in work.commands.iter().enumerate() {
+            let pending = self.leaves[leaf].machine.status().pending;
             let (reply, effects) = self.leaves[leaf].machine.command(command, now);
             match reply {
-                Ok(reply) if command.as_ptr() != commands[commands.len() - 1].as_ptr() => seen = Some(reply),
+                Ok(reply) if at + 1 < work.commands.len() => seen = Some(reply),
                 Ok(_) => {}
-                Err(CommandError::NotHeld) => {
-                    is_refused = true;
-                    break;
-                }
-                Err(error) => self.violations.push(format!("leaf {leaf}: {command:?} answers {error}")),
+                Err(CommandError::NotHeld) => return,
+                Err(error) => self.violate(Checker::Refusals, format!("leaf {leaf}: {work} answers {error}")),
             }
+            let made = self.leaves[leaf].machine.status().pending.saturating_sub(pending);
+            if let Some(key) = command.get(1).and_then(|name| Key::new(name.clone()).ok()) {
+                self.leaves[leaf].unsent.entry(key).or_default().extend(std::iter::repeat_n(number, made));
+            }
+            self.removals.note(&work.entry, seen.as_ref());
             self.perform_leaf(leaf, effects);
         }
-        if !is_refused {
-            self.note(|| format!("leaf {leaf} did {commands:?} seeing {seen:?}"));
-            self.ledger.book(entry, seen.as_ref());
-        }
-        self.after(50, 1_000, Event::LeafWork(leaf));
+        self.ledger.book(work.entry.clone(), seen.as_ref(), self.now, self.now);
     }
 }

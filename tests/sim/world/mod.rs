@@ -1,25 +1,34 @@
-//! The simulated world: leaves, hubs, a daemon and its store on a virtual clock, with a network and crashes by seed.
+//! The simulated world: leaves, hubs, daemons and their store on a virtual clock, with a network and crashes by seed.
 //!
-//! Every cause of change is one event; every choice comes from one seeded generator, so a seed is a trace. Messages travel as
-//! the bytes that real sockets carry.
+//! Every cause of change is one event. What clients do and what goes wrong is planned before the run; delays and the
+//! network's small mischief come from generators of their own for each socket, node and request, so that a run from which
+//! something was left out still resembles the whole. Messages travel as the bytes that real sockets carry.
 
 mod check;
 mod clients;
 mod daemon;
+mod faults;
 mod hubs;
 mod leaves;
+mod memory;
 mod network;
+mod trace;
 
 use crate::{
     ledger::{Entry, Ledger},
+    plan::{Action, End, Kind, What},
+    reads::{Reader, Removals},
+    scenario::{LOSS_WINDOW_MS, PATIENCE_MS, Scenario},
+    selection::Selection,
     store::Store,
-    workload::Workload,
+    workload::{Work, Workload, key},
 };
 use bytes::Bytes;
 use headwater::{
     command::{CommandError, Reply},
+    fault::{self, Fault},
     hub::{Connection, Hub, HubEffect, HubInput, Request, RowId},
-    id::{ClientId, Key, No, ReplicaId, TimestampMs},
+    id::{ClientId, Key, No, ReplicaId, SessionId, TimestampMs},
     leaf::{Leaf, LeafEffect, LeafInput},
     message::{HubToLeaf, HubToOrigin, LeafToHub, Lifetime, OriginToHub},
     origin::{Link, Origin, OriginConfig, OriginEffect, OriginInput},
@@ -27,51 +36,77 @@ use headwater::{
     store::{Commit, Load, Loaded, Outcome},
     wire,
 };
+use network::Care;
 use std::{
-    collections::{BTreeMap, BinaryHeap, VecDeque, hash_map::DefaultHasher},
-    hash::{Hash, Hasher},
+    collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque},
+    fmt::Debug,
 };
+use trace::Trace;
 
-/// What the daemon is told that the store may lose.
-const LOSS_WINDOW_MS: i64 = 3_000;
+/// When every run begins, in milliseconds since the Unix epoch.
+const START_MS: i64 = 1_700_000_000_000;
 
-/// How rough the world is.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Climate {
-    pub(crate) hubs: usize,
-    pub(crate) leaves: usize,
-    /// How long clients are at work, in virtual milliseconds.
-    pub(crate) work_ms: i64,
-    pub(crate) faults: bool,
-    /// How much of its recent past the store loses in a failover, in milliseconds; zero for no failovers.
-    pub(crate) loss_ms: i64,
+/// The furthest that a planned trouble sets a clock off, in milliseconds.
+pub(crate) const CLOCK_MS_MAX: i64 = 150_000;
+
+/// Which promise was broken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Checker {
+    /// Nodes that have seen the same hold the same, in bytes; plain values read as the state says.
+    Convergence,
+    /// Each acknowledged operation counts exactly once.
+    Accounts,
+    /// What was called stable survives the loss that was allowed for.
+    Stability,
+    /// Reads of one session never go back.
+    Reads,
+    /// No stamp lies further ahead than the bound.
+    Stamps,
+    /// What is kept is bounded by what lives.
+    Memory,
+    /// Without faults everything settles.
+    Progress,
+    /// Nobody is refused who did nothing wrong.
+    Refusals,
+    /// What is persisted is what is in memory.
+    Rows,
+    /// The same seed is the same trace.
+    Repetition,
+    /// No assertion fails and nothing panics.
+    Panics,
+}
+
+/// A promise that was broken, and how.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Violation {
+    pub(crate) checker: Checker,
+    pub(crate) text: String,
 }
 
 #[derive(Clone, Debug)]
 enum Event {
+    Act(usize),
     Deliver { wire: u64, to_hub: bool, frame: Vec<u8> },
     Closed { wire: u64, at_hub: bool },
+    Silent { hub: usize, peer: End },
     LeafDial(usize),
-    LeafCut(usize),
     LeafTick(usize, i64),
-    LeafWork(usize),
-    HttpWork,
     HttpSend(u64),
     HubUp(usize),
     HubTick(usize, i64),
-    HubFault(usize),
-    DaemonUp,
-    DaemonDial(u64),
-    DaemonFault,
-    OriginTick(u64, i64),
-    StoreLoad { daemon: u64, run_id: u64, load: Load },
-    StoreCommit { daemon: u64, run_id: u64, commit: Box<Commit> },
-    StoreLoaded { daemon: u64, loaded: Box<Loaded> },
-    StoreCommitted { daemon: u64, slot: Slot, outcome: Outcome },
+    DaemonUp(usize, u64),
+    DaemonLost(usize, u64),
+    DaemonDial(usize, u64),
+    OriginTick(usize, u64, i64),
+    StoreLoad { daemon: usize, life: u64, run_id: u64, load: Load },
+    StoreCommit { daemon: usize, life: u64, run_id: u64, commit: Box<Commit> },
+    StoreLoaded { daemon: usize, life: u64, loaded: Box<Loaded> },
+    StoreCommitted { daemon: usize, life: u64, slot: Slot, outcome: Outcome },
+    Hint { daemon: usize, slot: Slot, seq: u64 },
     Snapshot,
-    FailOver,
     Relay { hub: usize, from: usize, wire: u64, frame: Vec<u8> },
     Forwarded { hub: usize, wire: u64, message: Box<HubToLeaf> },
+    ClockBack(End),
 }
 
 struct Scheduled(i64, u64, Event);
@@ -93,24 +128,36 @@ impl Ord for Scheduled {
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Peer {
-    Leaf(usize),
-    Daemon(u64),
+/// Whose delays and mischief: each has a generator of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+enum Lane {
+    Wire(End, usize),
+    Node(End),
+    Store(usize),
+    Relay(usize, usize),
+    Http(u64),
 }
 
 struct Wire {
-    peer: Peer,
+    peer: End,
+    /// Which life of the daemon.
+    life: u64,
     hub: usize,
     is_open: bool,
+    ends_told: u8,
 }
 
 struct HubNode {
     machine: Option<Hub>,
     rows: BTreeMap<Vec<u8>, Vec<u8>>,
     id: ReplicaId,
+    /// Who it was before it lost its storage.
+    former: Vec<ReplicaId>,
     skew_ms: i64,
     wake_at: i64,
+    /// Effects until it crashes.
+    crash_after: Option<(u32, i64)>,
+    reader: Reader,
 }
 
 struct LeafNode {
@@ -118,8 +165,18 @@ struct LeafNode {
     wire: Option<u64>,
     hub: usize,
     skew_ms: i64,
-    sums: BTreeMap<Key, i64>,
+    away_until: i64,
     wake_at: i64,
+    reader: Reader,
+    /// Operations by number in the ledger: not sent yet, in order by key; and sent, by session and sequence.
+    unsent: BTreeMap<Key, VecDeque<usize>>,
+    sent: BTreeMap<(SessionId, u64), (Key, usize)>,
+    /// Keys that it reset while increments of its own were open.
+    soft: BTreeSet<Key>,
+    /// The session in which it sent last.
+    session: Option<SessionId>,
+    /// How many operations may yet be refused because their session ended.
+    may_refuse: usize,
 }
 
 struct Daemon {
@@ -127,171 +184,228 @@ struct Daemon {
     life: u64,
     skew_ms: i64,
     wake_at: i64,
+    paused_until: i64,
+    crash_after: Option<(u32, i64)>,
+    run_id: u64,
 }
 
 struct Http {
     hub: usize,
-    commands: Vec<Vec<Bytes>>,
-    entries: Vec<Entry>,
-    attempts: u32,
+    work: Work,
+    asked_ms: i64,
     is_done: bool,
+}
+
+struct Partition {
+    hub: usize,
+    peer: End,
+    to_hub: bool,
+    from_hub: bool,
+    until: i64,
 }
 
 /// The world.
 pub(crate) struct World {
-    pub(crate) climate: Climate,
-    pub(crate) now: i64,
-    rng: fastrand::Rng,
+    scenario: Scenario,
+    seed: u64,
+    actions: Vec<Action>,
+    now: i64,
+    lanes: BTreeMap<Lane, fastrand::Rng>,
     queue: BinaryHeap<Scheduled>,
     scheduled: u64,
     hubs: Vec<HubNode>,
     leaves: Vec<LeafNode>,
-    daemon: Daemon,
-    pub(crate) store: Store,
+    daemons: Vec<Daemon>,
+    store: Store,
     wires: BTreeMap<u64, Wire>,
+    partitions: Vec<Partition>,
+    clocks_off: BTreeMap<End, i64>,
+    /// The latest time that any daemon's clock showed.
+    latest_clock: TimestampMs,
     https: BTreeMap<u64, Http>,
     requests: BTreeMap<u64, u64>,
     relays: BTreeMap<u64, (usize, u64)>,
     next_id: u64,
-    workload: Workload,
     pub(crate) ledger: Ledger,
+    removals: Removals,
+    /// What hubs were told is stable.
     promised: BTreeMap<(ReplicaId, Slot), No>,
+    /// Which hub's number an acknowledged operation has, where a hub may lose its storage.
+    landed: Vec<(ReplicaId, Slot, No, usize)>,
+    is_noisy: bool,
+    /// Troubles still come.
     is_rough: bool,
-    pub(crate) violations: Vec<String>,
-    trace: DefaultHasher,
-    pub(crate) log: Option<VecDeque<String>>,
+    /// The store lost more than it was allowed to, or a value was evicted.
+    has_losses: bool,
+    pub(crate) violations: Vec<Violation>,
+    trace: Trace,
 }
 
 impl World {
-    pub(crate) fn new(seed: u64, climate: Climate) -> Self {
-        let mut rng = fastrand::Rng::with_seed(seed);
-        let start = 1_700_000_000_000;
+    /// The world of a seed, with a part of what its plan holds.
+    pub(crate) fn new(seed: u64, scenario: Scenario, actions: Vec<Action>, selection: &Selection) -> Self {
+        let has = |kind| scenario.troubles.iter().any(|(other, _)| *other == kind);
+        let count = |selected: Option<usize>, all: usize| selected.unwrap_or(all).min(all);
         let mut world = Self {
-            climate,
-            now: start,
+            scenario,
+            seed,
+            now: START_MS,
+            lanes: BTreeMap::new(),
             queue: BinaryHeap::new(),
             scheduled: 0,
             hubs: Vec::new(),
             leaves: Vec::new(),
-            daemon: Daemon { machine: None, life: 0, skew_ms: rng.i64(-400..400), wake_at: 0 },
-            store: Store::new(climate.loss_ms),
+            daemons: Vec::new(),
+            store: Store::new(scenario.loss_ms),
             wires: BTreeMap::new(),
+            partitions: Vec::new(),
+            clocks_off: BTreeMap::new(),
+            latest_clock: TimestampMs(START_MS),
             https: BTreeMap::new(),
             requests: BTreeMap::new(),
             relays: BTreeMap::new(),
             next_id: 1,
-            workload: Workload::new(),
             ledger: Ledger::default(),
+            removals: Removals::default(),
             promised: BTreeMap::new(),
-            is_rough: climate.faults,
+            landed: Vec::new(),
+            is_noisy: has(Kind::Noise) && !selection.is_quiet,
+            is_rough: true,
+            has_losses: false,
             violations: Vec::new(),
-            trace: DefaultHasher::new(),
-            log: None,
-            rng,
+            trace: Trace::default(),
+            actions,
         };
-        for index in 0..climate.hubs {
-            let skew_ms = world.rng.i64(-400..400);
-            let entropy = world.rng.u64(..);
-            let (hub, effects) = Hub::create(format!("hub/{index}"), entropy, TimestampMs(start + skew_ms));
-            let node = HubNode { id: hub.id(), machine: Some(hub), rows: BTreeMap::new(), skew_ms, wake_at: 0 };
-            world.hubs.push(node);
-            world.perform_hub(index, effects, false);
+        let hubs = count(selection.hubs, scenario.hubs);
+        (0..hubs).for_each(|index| world.add_hub(index));
+        (0..count(selection.leaves, scenario.leaves)).for_each(|index| world.add_leaf(index, hubs));
+        (0..count(selection.daemons, scenario.daemons)).for_each(|index| world.add_daemon(index));
+        for index in 0..world.actions.len() {
+            world.at(world.actions[index].at_ms, Event::Act(index));
         }
-        for index in 0..climate.leaves {
-            let client = ClientId(world.rng.u128(..));
-            let lifetime = if index % 2 == 0 { Lifetime::Tab } else { Lifetime::Isolate };
-            let skew_ms = world.rng.i64(-10_000..10_000);
-            let hub = world.rng.usize(..climate.hubs);
-            let mut machine = Leaf::new(client, lifetime);
-            let _ = machine.handle(LeafInput::Subscribe(Workload::keys()), TimestampMs(start));
-            world.leaves.push(LeafNode { machine, wire: None, hub, skew_ms, sums: BTreeMap::new(), wake_at: 0 });
-            world.after(0, 500, Event::LeafDial(index));
-            world.after(100, 1_000, Event::LeafWork(index));
-        }
-        world.after(0, 500, Event::DaemonUp);
-        world.after(100, 500, Event::HttpWork);
-        world.after(100, 100, Event::Snapshot);
-        if climate.faults {
-            for index in 0..climate.hubs {
-                world.after(2_000, 20_000, Event::HubFault(index));
-            }
-            for index in 0..climate.leaves {
-                world.after(2_000, 15_000, Event::LeafCut(index));
-            }
-            world.after(3_000, 20_000, Event::DaemonFault);
-        }
-        if climate.loss_ms > 0 {
-            world.after(8_000, 20_000, Event::FailOver);
+        if has(Kind::FailOver) {
+            world.at(100, Event::Snapshot);
         }
         world
     }
 
+    /// Digests all inputs and effects from now on.
+    pub(crate) fn digest(&mut self) {
+        self.trace.digest();
+    }
+
+    /// Keeps the last inputs and effects from now on.
+    pub(crate) fn log(&mut self, lines: usize) {
+        self.trace.log(lines);
+    }
+
+    /// What came of the digest and of the log.
+    pub(crate) fn trace(&self) -> &Trace {
+        &self.trace
+    }
+
     /// Runs the whole scenario; the violations tell how it went.
     pub(crate) fn run(&mut self) {
-        let start = self.now;
-        self.run_until(start + self.climate.work_ms);
-        // Calm: whoever is down comes back, nothing more fails, and all that waits must come through.
-        self.is_rough = false;
-        self.workload.is_closed = true;
-        for hub in 0..self.hubs.len() {
-            for key in Workload::keys() {
-                self.issue(hub, vec![vec![Bytes::from_static(b"EXISTS"), Bytes::from(key)]], vec![Entry::Nothing]);
-            }
+        self.run_until(START_MS + self.scenario.work_ms);
+        if self.leaves.iter().any(|leaf| leaf.away_until > self.now + 3_600_000) {
+            // Nobody else has anything to do until they are back. Who asked over HTTP has long given up.
+            let open = self.https.iter().filter(|(_, http)| !http.is_done).map(|(id, _)| *id);
+            open.collect::<Vec<u64>>().into_iter().for_each(|id| self.give_up(id));
+            self.now += 86_400_000;
         }
+        self.calm_down();
+        if self.has(Kind::Clock) {
+            // What bears the time of a clock that was ahead is refused until that time is near.
+            self.run_until(self.now + CLOCK_MS_MAX);
+        }
+        self.hold_all();
         self.settle("after the work");
-        if self.climate.loss_ms > LOSS_WINDOW_MS {
+        if self.has_losses {
             // A hub learns of such a loss in a slot where it has something to say.
             for hub in 0..self.hubs.len() {
-                for command in Workload::touches() {
-                    self.issue(hub, vec![command], vec![Entry::Nothing]);
+                for work in Workload::touches(hub) {
+                    self.issue(hub, work);
                 }
             }
             self.settle("after the repair");
         }
-        if self.violations.is_empty() {
+        if self.scenario.has_deadlines && self.violations.is_empty() {
             // A shortening by one operation that saw all.
-            let key = Workload::deadline_key();
-            let at = self.now + 500_000;
-            let line = format!("SET {key} 1 PXAT {at}");
-            let command = line.split(' ').map(|word| Bytes::copy_from_slice(word.as_bytes())).collect();
-            self.issue(0, vec![command], vec![Entry::Nothing]);
-            self.ledger.settle_deadline(key, TimestampMs(at));
+            let at = self.now + 1_500_000;
+            self.issue(0, Work::line(&format!("SET ttl 1 PXAT {at}")));
+            self.ledger.settle_deadline(key("ttl"), TimestampMs(at));
             self.settle("after the shortening");
         }
+        self.hold_all();
+        self.settle("before the checks");
+        if self.has(Kind::Wipe) {
+            // Leaves ask after what a hub settled and lost.
+            self.run_until(self.now + 90_000);
+        }
         self.check();
+        self.check_memory();
     }
 
-    /// A digest of all that happened.
-    pub(crate) fn trace(&self) -> u64 {
-        self.trace.finish()
+    /// Makes every hub hold every key.
+    fn hold_all(&mut self) {
+        for hub in 0..self.hubs.len() {
+            for key in Workload::keys() {
+                self.issue(hub, Work::unbooked(vec![vec![Bytes::from_static(b"EXISTS"), Bytes::from(key)]]));
+            }
+        }
+    }
+
+    /// Whoever is down comes back, nothing more fails, and all that waits must come through.
+    fn calm_down(&mut self) {
+        self.check_stamps();
+        self.is_rough = false;
+        self.is_noisy = false;
+        self.partitions.clear();
+        self.clocks_off.clear();
+        for hub in &mut self.hubs {
+            hub.crash_after = None;
+        }
+        for daemon in &mut self.daemons {
+            daemon.crash_after = None;
+            daemon.paused_until = daemon.paused_until.min(self.now);
+        }
+        // A late touch of what is kept would shorten its last deadline.
+        let kept = self.https.iter().filter(|(_, http)| !http.is_done && matches!(http.work.entry, Entry::Kept(..)));
+        let kept: Vec<u64> = kept.map(|(id, _)| *id).collect();
+        kept.into_iter().for_each(|id| self.give_up(id));
+        for leaf in 0..self.leaves.len() {
+            self.leaves[leaf].away_until = self.now;
+            self.at(0, Event::LeafDial(leaf));
+        }
+        if self.scenario.has_deadlines {
+            let keep = vec![crate::workload::words("SADD kept last"), crate::workload::words("PEXPIRE kept 3000000")];
+            self.issue(0, Work { commands: keep, entry: Entry::Kept(key("kept"), Bytes::from("last")) });
+        }
     }
 
     fn run_until(&mut self, end: i64) {
         while self.violations.is_empty() && self.queue.peek().is_some_and(|next| next.0 <= end) {
             let Some(Scheduled(at, _, event)) = self.queue.pop() else { break };
-            self.now = at;
-            at.hash(&mut self.trace);
-            std::mem::discriminant(&event).hash(&mut self.trace);
-            if let Some(log) = &mut self.log {
-                let text = format!("{at} {event:?}");
-                log.push_back(text.chars().take(2_000).collect());
-            }
+            self.now = self.now.max(at);
             self.happen(event);
         }
         self.now = self.now.max(end);
     }
 
     fn settle(&mut self, when: &str) {
-        const PATIENCE_MS: i64 = 180_000;
         let end = self.now + PATIENCE_MS;
         // Whatever was asked for last must first get going.
         self.run_until(self.now + 3_000);
-        while self.violations.is_empty() && self.unquiet().is_some() {
+        while self.violations.is_empty()
+            && let Some(unquiet) = self.unquiet()
+        {
             if self.now >= end {
-                self.violations.push(format!("stuck {when}: {}", self.unquiet().unwrap_or_default()));
+                self.violate(Checker::Progress, format!("stuck {when}: {unquiet}"));
             }
             self.run_until(self.now + 500);
         }
+        // What the last to come asked for at once.
+        self.run_until(self.now + 500);
     }
 
     /// What still waits, in words.
@@ -300,6 +414,9 @@ impl World {
             return Some(format!("request {id} at hub {} has no answer", http.hub));
         }
         for (index, leaf) in self.leaves.iter().enumerate() {
+            if !leaf.machine.status().is_connected || !leaf.wire.is_some_and(|wire| self.is_open(wire)) {
+                return Some(format!("leaf {index} is not connected"));
+            }
             let pending = leaf.machine.status().pending;
             if pending > 0 {
                 return Some(format!("leaf {index} has {pending} operations pending"));
@@ -312,47 +429,76 @@ impl World {
                 return Some(format!("hub {index}: {} pending, {} unstable", status.pending, status.unstable));
             }
         }
-        match &self.daemon.machine {
-            None => Some("the daemon is down".to_owned()),
-            Some(origin) if origin.queued() > 0 => Some("the daemon has deltas queued".to_owned()),
-            Some(_) => None,
+        for (index, daemon) in self.daemons.iter().enumerate() {
+            match &daemon.machine {
+                None => return Some(format!("daemon {index} is down")),
+                Some(origin) if origin.queued() > 0 => return Some(format!("daemon {index} has deltas queued")),
+                Some(_) => {}
+            }
         }
+        None
     }
 
-    fn after(&mut self, least_ms: i64, more_ms: i64, event: Event) {
-        let delay = least_ms + if more_ms > 0 { self.rng.i64(0..more_ms) } else { 0 };
+    fn violate(&mut self, checker: Checker, text: String) {
+        self.trace.record(self.now, checker, &text);
+        self.violations.push(Violation { checker, text });
+    }
+
+    fn lane(&mut self, lane: Lane) -> &mut fastrand::Rng {
+        let seed = self.seed;
+        self.lanes.entry(lane).or_insert_with(|| fastrand::Rng::with_seed(trace::mix(seed, &lane)))
+    }
+
+    /// Something happens after at least so long, and up to so much longer.
+    fn after(&mut self, lane: Lane, least_ms: i64, more_ms: i64, event: Event) {
+        let more = if more_ms > 0 { self.lane(lane).i64(0..more_ms) } else { 0 };
+        self.at(least_ms + more, event);
+    }
+
+    fn at(&mut self, delay_ms: i64, event: Event) {
         self.scheduled += 1;
-        self.queue.push(Scheduled(self.now + delay, self.scheduled, event));
+        self.queue.push(Scheduled(self.now + delay_ms, self.scheduled, event));
     }
 
-    fn chance(&mut self, of: u32) -> bool {
-        self.is_rough && self.rng.u32(..of) == 0
+    /// One in so many, where there is mischief.
+    fn chance(&mut self, lane: Lane, of: u32) -> bool {
+        self.is_noisy && self.lane(lane).u32(..of) == 0
+    }
+
+    /// The time as the node has it.
+    fn clock(&self, node: End) -> TimestampMs {
+        let skew_ms = match node {
+            End::Leaf(leaf) => self.leaves[leaf].skew_ms,
+            End::Hub(hub) => self.hubs[hub].skew_ms,
+            End::Daemon(daemon) => self.daemons[daemon].skew_ms,
+        };
+        TimestampMs(self.now + skew_ms + self.clocks_off.get(&node).copied().unwrap_or(0))
     }
 
     fn happen(&mut self, event: Event) {
+        if let Some(daemon) = self.daemon_of(&event).filter(|daemon| self.daemons[*daemon].paused_until > self.now) {
+            // It stands still; what comes meanwhile waits in order.
+            let delay = self.daemons[daemon].paused_until - self.now;
+            self.at(delay, event);
+            return;
+        }
         match event {
-            Event::Deliver { wire, to_hub, frame } => self.deliver(wire, to_hub, &frame),
-            Event::Closed { wire, at_hub } => self.closed(wire, at_hub),
-            Event::LeafDial(leaf) => self.leaf_dial(leaf),
-            Event::LeafCut(leaf) => {
-                if self.is_rough {
-                    if let Some(wire) = self.leaves[leaf].wire {
-                        self.break_wire(wire);
-                    }
-                    self.after(2_000, 15_000, Event::LeafCut(leaf));
+            Event::Act(index) => {
+                let action = self.actions[index].clone();
+                self.trace.record(self.now, "plan", &action);
+                match action.what {
+                    What::Leaf { leaf, work } => self.leaf_work(leaf, &work),
+                    What::Http { hub, work } => self.issue(hub, work),
+                    What::Trouble(trouble) => self.trouble(trouble),
                 }
             }
+            Event::Deliver { wire, to_hub, frame } => self.deliver(wire, to_hub, &frame),
+            Event::Closed { wire, at_hub } => self.closed(wire, at_hub),
+            Event::Silent { hub, peer } => self.hear_nothing(hub, peer),
+            Event::LeafDial(leaf) => self.leaf_dial(leaf),
             Event::LeafTick(leaf, at) => {
                 if self.leaves[leaf].wake_at == at {
                     self.leaf_input(leaf, LeafInput::Tick);
-                }
-            }
-            Event::LeafWork(leaf) => self.leaf_work(leaf),
-            Event::HttpWork => {
-                if let Some((commands, entries)) = self.workload.over_http(&mut self.rng, self.now) {
-                    let hub = self.rng.usize(..self.hubs.len());
-                    self.issue(hub, commands, entries);
-                    self.after(20, 200, Event::HttpWork);
                 }
             }
             Event::HttpSend(id) => self.http_send(id),
@@ -362,62 +508,31 @@ impl World {
                     self.hub_input(hub, HubInput::Tick);
                 }
             }
-            Event::HubFault(hub) => {
-                if self.is_rough {
-                    if self.rng.bool() {
-                        self.crash_hub(hub);
-                    } else {
-                        self.hibernate(hub);
-                    }
-                    self.after(5_000, 20_000, Event::HubFault(hub));
+            Event::DaemonUp(daemon, life) => self.daemon_up(daemon, life),
+            Event::DaemonLost(daemon, run_id) => self.daemon_lost(daemon, run_id),
+            Event::DaemonDial(daemon, life) => self.daemon_dial(daemon, life),
+            Event::OriginTick(daemon, life, at) => {
+                if self.daemons[daemon].life == life && self.daemons[daemon].wake_at == at {
+                    self.origin_input(daemon, OriginInput::Tick);
                 }
             }
-            Event::DaemonUp => self.daemon_up(),
-            Event::DaemonDial(life) => self.daemon_dial(life),
-            Event::DaemonFault => {
-                if self.is_rough {
-                    self.crash_daemon();
-                    self.after(5_000, 20_000, Event::DaemonFault);
+            Event::StoreLoad { daemon, life, run_id, load } => self.store_load(daemon, life, run_id, &load),
+            Event::StoreCommit { daemon, life, run_id, commit } => self.store_commit(daemon, life, run_id, &commit),
+            Event::StoreLoaded { daemon, life, loaded } => {
+                if self.daemons[daemon].life == life {
+                    self.origin_input(daemon, OriginInput::Loaded(*loaded));
                 }
             }
-            Event::OriginTick(life, at) => {
-                if self.daemon.life == life && self.daemon.wake_at == at {
-                    self.origin_input(OriginInput::Tick);
+            Event::StoreCommitted { daemon, life, slot, outcome } => {
+                if self.daemons[daemon].life == life {
+                    self.origin_input(daemon, OriginInput::Committed(slot, outcome));
                 }
             }
-            Event::StoreLoad { daemon, run_id, load } => {
-                if run_id == self.store.run_id {
-                    let loaded = Box::new(self.store.load(&load, TimestampMs(self.now)));
-                    self.after(0, 5, Event::StoreLoaded { daemon, loaded });
-                }
-            }
-            Event::StoreCommit { daemon, run_id, commit } => {
-                // Also one of a daemon that died meanwhile: it was on its way.
-                if run_id == self.store.run_id {
-                    let outcome = self.store.commit(&commit, TimestampMs(self.now));
-                    self.after(0, 5, Event::StoreCommitted { daemon, slot: commit.slot, outcome });
-                }
-            }
-            Event::StoreLoaded { daemon, loaded } => {
-                if self.daemon.life == daemon {
-                    self.origin_input(OriginInput::Loaded(*loaded));
-                }
-            }
-            Event::StoreCommitted { daemon, slot, outcome } => {
-                if self.daemon.life == daemon {
-                    self.origin_input(OriginInput::Committed(slot, outcome));
-                }
-            }
+            Event::Hint { daemon, slot, seq } => self.origin_input(daemon, OriginInput::Changed(slot, seq)),
             Event::Snapshot => {
                 self.store.snapshot(TimestampMs(self.now));
                 if self.is_rough {
-                    self.after(100, 0, Event::Snapshot);
-                }
-            }
-            Event::FailOver => {
-                if self.is_rough {
-                    self.fail_over();
-                    self.after(8_000, 20_000, Event::FailOver);
+                    self.at(100, Event::Snapshot);
                 }
             }
             Event::Relay { hub, from, wire, frame } => {
@@ -429,12 +544,25 @@ impl World {
             Event::Forwarded { hub, wire, message } => {
                 self.hub_input(hub, HubInput::Forwarded(Connection(wire), *message));
             }
+            Event::ClockBack(node) => {
+                self.clocks_off.remove(&node);
+            }
         }
     }
 
-    fn note(&mut self, text: impl FnOnce() -> String) {
-        if let Some(log) = &mut self.log {
-            log.push_back(format!("{} {}", self.now, text()));
+    fn daemon_of(&self, event: &Event) -> Option<usize> {
+        match event {
+            Event::Deliver { wire, to_hub: false, .. } | Event::Closed { wire, at_hub: false } => {
+                let peer = self.wires.get(wire).map(|wire| wire.peer);
+                peer.and_then(|peer| if let End::Daemon(daemon) = peer { Some(daemon) } else { None })
+            }
+            Event::DaemonLost(daemon, _)
+            | Event::DaemonDial(daemon, _)
+            | Event::OriginTick(daemon, ..)
+            | Event::StoreLoaded { daemon, .. }
+            | Event::Hint { daemon, .. }
+            | Event::StoreCommitted { daemon, .. } => Some(*daemon),
+            _ => None,
         }
     }
 

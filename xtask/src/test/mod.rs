@@ -35,7 +35,7 @@ const SERVER_TESTS: &[(Suite, &str, &str)] = &[
 const WASM_TEST: &str = "wasm";
 
 /// How many seeds `test sim` runs in each scenario; the same each time, so that it fails for a change and not by luck.
-const SIMULATION_SEEDS: u32 = 200;
+const SIMULATION_SEEDS: u32 = 100;
 
 /// In the order in which they run: what fails fastest comes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

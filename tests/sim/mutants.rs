@@ -1,0 +1,60 @@
+//! Deliberate faults, each of which a checker must notice within its seeds.
+
+use crate::{
+    run::{self, Case, Look},
+    scenario::SCENARIOS,
+    world::Violation,
+};
+use headwater::fault::Fault;
+use std::{ops::ControlFlow, process::ExitCode};
+
+/// Seeds of every scenario after which a mutant counts as missed.
+const SEEDS: u64 = 100;
+
+struct Catch {
+    order: usize,
+    case: Case,
+    violation: Violation,
+}
+
+/// Runs every mutant, or the one that is named, and says who caught it and where.
+pub(crate) fn run(which: &str) -> ExitCode {
+    let (mut passed, mut failed) = (0, 0);
+    for mutant in Fault::ALL.into_iter().filter(|fault| which == "all" || format!("{fault:?}") == which) {
+        match catch(mutant) {
+            Some(Catch { case, violation, .. }) => {
+                passed += 1;
+                let how: String = violation.text.chars().take(120).collect();
+                println!("{mutant:?} caught in {} {} by {:?}: {how}", case.scenario.name, case.seed, violation.checker);
+            }
+            None => {
+                failed += 1;
+                println!("{mutant:?} NOT CAUGHT in {SEEDS} seeds of each scenario");
+            }
+        }
+    }
+    println!("{passed} passed, {failed} failed");
+    if failed == 0 && passed > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// The first catch found: all scenarios of one seed, then of the next.
+fn catch(mutant: Fault) -> Option<Catch> {
+    let count = SCENARIOS.len() * usize::try_from(SEEDS).unwrap_or(usize::MAX);
+    let mut caught: Option<Catch> = None;
+    let case = |order: usize| Case {
+        mutant: Some(mutant),
+        ..Case::whole(SCENARIOS[order % SCENARIOS.len()], (order / SCENARIOS.len()) as u64)
+    };
+    run::spread(
+        count,
+        |order| case(order).run(Look::default()),
+        |order, outcome| {
+            let Some(violation) = outcome.violations.into_iter().next() else { return ControlFlow::Continue(()) };
+            if caught.as_ref().is_none_or(|caught| order < caught.order) {
+                caught = Some(Catch { order, case: case(order), violation });
+            }
+            ControlFlow::Break(())
+        },
+    );
+    caught
+}

@@ -1,0 +1,173 @@
+//! The scenarios: how large the world is, how long clients work in it, and what goes wrong there.
+
+use crate::plan::Kind;
+
+/// How rough the world is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Scenario {
+    pub(crate) name: &'static str,
+    pub(crate) hubs: usize,
+    pub(crate) leaves: usize,
+    pub(crate) daemons: usize,
+    /// How long clients are at work, in virtual milliseconds.
+    pub(crate) work_ms: i64,
+    /// The mean time between two operations of one leaf, and between two requests over HTTP, in milliseconds.
+    pub(crate) leaf_ms: i64,
+    pub(crate) http_ms: i64,
+    /// What goes wrong, and the mean time between two of a kind, in milliseconds.
+    pub(crate) troubles: &'static [(Kind, i64)],
+    /// How much of its recent past the store loses in a failover, in milliseconds.
+    pub(crate) loss_ms: i64,
+    /// Whether keys with deadlines are written to: their meaning needs clocks that agree.
+    pub(crate) has_deadlines: bool,
+}
+
+/// What the daemon is told that the store may lose.
+pub(crate) const LOSS_WINDOW_MS: i64 = 3_000;
+
+/// After so much virtual time without faults nothing may still wait.
+pub(crate) const PATIENCE_MS: i64 = 300_000;
+
+const QUIET: Scenario = Scenario {
+    name: "calm",
+    hubs: 2,
+    leaves: 2,
+    daemons: 1,
+    work_ms: 30_000,
+    leaf_ms: 600,
+    http_ms: 150,
+    troubles: &[],
+    loss_ms: 1_000,
+    has_deadlines: true,
+};
+
+const HARD: Scenario = Scenario { hubs: 3, leaves: 3, work_ms: 40_000, ..QUIET };
+
+/// Every scenario, by name.
+pub(crate) const SCENARIOS: [Scenario; 10] = [
+    QUIET,
+    Scenario {
+        name: "rough",
+        leaves: 4,
+        troubles: &[
+            (Kind::Noise, 0),
+            (Kind::Cut, 2_000),
+            (Kind::Roam, 6_000),
+            (Kind::CrashHub, 4_000),
+            (Kind::Sleep, 6_000),
+            (Kind::CrashDaemon, 8_000),
+            (Kind::Evict, 8_000),
+        ],
+        ..HARD
+    },
+    // Loses the last second, within the loss window.
+    Scenario {
+        name: "failover",
+        troubles: &[
+            (Kind::Noise, 0),
+            (Kind::Cut, 4_000),
+            (Kind::CrashHub, 8_000),
+            (Kind::CrashDaemon, 10_000),
+            (Kind::FailOver, 9_000),
+        ],
+        ..HARD
+    },
+    // Loses more than the daemon was told could be lost, or all.
+    Scenario {
+        name: "deep",
+        loss_ms: 15_000,
+        troubles: &[
+            (Kind::Noise, 0),
+            (Kind::Cut, 4_000),
+            (Kind::CrashHub, 8_000),
+            (Kind::CrashDaemon, 10_000),
+            (Kind::FailOver, 14_000),
+            (Kind::Flush, 25_000),
+        ],
+        ..HARD
+    },
+    Scenario {
+        name: "daemons",
+        daemons: 3,
+        troubles: &[
+            (Kind::Noise, 0),
+            (Kind::Cut, 6_000),
+            (Kind::CrashHub, 8_000),
+            (Kind::CrashDaemon, 5_000),
+            (Kind::Pause, 6_000),
+            (Kind::FailOver, 12_000),
+            (Kind::Part, 8_000),
+        ],
+        ..HARD
+    },
+    Scenario {
+        name: "clocks",
+        daemons: 2,
+        troubles: &[
+            (Kind::Clock, 3_000),
+            (Kind::Cut, 6_000),
+            (Kind::CrashHub, 10_000),
+            (Kind::CrashDaemon, 12_000),
+            (Kind::FailOver, 10_000),
+        ],
+        has_deadlines: false,
+        ..HARD
+    },
+    Scenario {
+        name: "partition",
+        daemons: 2,
+        work_ms: 80_000,
+        leaf_ms: 1_200,
+        http_ms: 300,
+        troubles: &[
+            (Kind::Noise, 0),
+            (Kind::Part, 2_500),
+            (Kind::Roam, 8_000),
+            (Kind::CrashHub, 20_000),
+            (Kind::CrashDaemon, 20_000),
+        ],
+        ..HARD
+    },
+    // A leaf is away for a day, in which its hub goes on and tickets of isolates end.
+    Scenario {
+        name: "offline-day",
+        leaves: 4,
+        leaf_ms: 300,
+        http_ms: 300,
+        troubles: &[(Kind::Noise, 0), (Kind::Cut, 4_000), (Kind::Away, 8_000), (Kind::CrashHub, 10_000)],
+        has_deadlines: false,
+        ..HARD
+    },
+    Scenario {
+        name: "many",
+        hubs: 6,
+        leaves: 20,
+        daemons: 2,
+        work_ms: 20_000,
+        leaf_ms: 2_500,
+        http_ms: 200,
+        troubles: &[
+            (Kind::Noise, 0),
+            (Kind::Cut, 1_000),
+            (Kind::Roam, 2_000),
+            (Kind::CrashHub, 4_000),
+            (Kind::CrashDaemon, 8_000),
+            (Kind::Part, 5_000),
+        ],
+        ..QUIET
+    },
+    // Hubs lose their storage and come back as somebody else; leaves roam.
+    Scenario {
+        name: "churn",
+        leaves: 4,
+        troubles: &[
+            (Kind::Noise, 0),
+            (Kind::Wipe, 9_000),
+            (Kind::Roam, 3_000),
+            (Kind::Cut, 4_000),
+            (Kind::CrashHub, 10_000),
+            (Kind::CrashDaemon, 10_000),
+        ],
+        ..HARD
+    },
+];

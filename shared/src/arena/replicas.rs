@@ -1,6 +1,7 @@
 //! Replicas by small numbers, so that a dot in memory costs a few bytes.
 //!
-//! Numbers are given in the order of first sight and never leave the process: order and bytes elsewhere go by the identity.
+//! Numbers are given in the order of first sight. Rows of the same store may use them, if they store the table too; order and
+//! bytes that others see go by the identity.
 
 use crate::id::ReplicaId;
 use std::collections::BTreeMap;
@@ -28,8 +29,13 @@ impl Replicas {
     }
 
     /// The replica that has this number.
-    pub(crate) fn id(&self, number: u32) -> ReplicaId {
-        self.ids.get(number as usize).copied().expect("numbers in memory were given by intern")
+    pub(crate) fn id(&self, number: u32) -> Option<ReplicaId> {
+        self.ids.get(number as usize).copied()
+    }
+
+    /// How many replicas have a number; the next one gets this.
+    pub(crate) fn len(&self) -> u32 {
+        u32::try_from(self.ids.len()).unwrap_or(u32::MAX)
     }
 
     /// The bytes that the table has allocated, a tree's node taken as twice its entries.

@@ -108,6 +108,8 @@ pub enum HubEffect {
 pub enum RowId {
     /// Identity, last number, clock.
     Meta,
+    /// A replica by the number that rows of keys and elements call it. These rows sort first, and are read first.
+    Replica(u32),
     /// A slot's acknowledgements and cursor.
     Slot(Slot),
     /// A key's header.
@@ -139,6 +141,7 @@ impl RowId {
         }
         match self {
             Self::Meta => vec![b'm'],
+            Self::Replica(number) => [&b"R"[..], &number.to_be_bytes()[..]].concat(),
             Self::Slot(slot) => [&b"s"[..], &u16::from(*slot).to_be_bytes()[..]].concat(),
             Self::Key(key) => sized(b'k', key.as_bytes()),
             Self::Element(key, id) => {
@@ -165,6 +168,7 @@ impl RowId {
         let (tag, rest) = bytes.split_first()?;
         match tag {
             b'm' if rest.is_empty() => Some(Self::Meta),
+            b'R' => Some(Self::Replica(u32::from_be_bytes(rest.try_into().ok()?))),
             b's' => {
                 let slot = u16::from_be_bytes(rest.try_into().ok()?);
                 Slot::try_from(slot).ok().map(Self::Slot)

@@ -8,12 +8,12 @@ use super::notes::{Change, Notes};
 use crate::{
     arena::{Place, Slab},
     command::CommandError,
-    id::{HashSeed, Key, No, TimestampMs},
+    id::{HashSeed, Key, No, ReplicaId, TimestampMs},
     limits::EXPIRY_GRACE_MS,
     slot::Slot,
     state::{
-        Deadline, Effect, Element, ElementId, Header, Increment, KeyDelta, KeyView, Mint, NotAnInteger, PackedKey,
-        Space, Touched,
+        Deadline, Effect, Element, ElementId, Header, Increment, KeyDelta, KeyView, Kind, Mint, NotAnInteger,
+        PackedKey, Space, Touched,
     },
 };
 use bytes::Bytes;
@@ -176,8 +176,44 @@ impl Keyspace {
         self.open(no, |open| open.join(delta))
     }
 
+    /// The number of a replica in rows, which it is given if it has none.
+    pub(super) fn intern(&mut self, replica: ReplicaId) -> u32 {
+        self.space.intern(replica)
+    }
+
+    /// How many replicas have a number in rows.
+    pub(super) fn replicas(&self) -> u32 {
+        self.space.replicas()
+    }
+
+    /// The replica that has this number in rows.
+    pub(super) fn replica(&self, number: u32) -> Option<ReplicaId> {
+        self.space.replica(number)
+    }
+
+    /// Appends a key's header and string to its row.
+    pub(super) fn append_row(&mut self, no: KeyNo, row: Vec<u8>) -> Vec<u8> {
+        let packed = self.entry(no).packed;
+        packed.append_row(&mut self.space, row)
+    }
+
+    /// Appends an element to its row.
+    pub(super) fn append_element_row(&mut self, element: &Element, row: Vec<u8>) -> Vec<u8> {
+        self.space.append_element_row(element, row)
+    }
+
+    /// The header and string of a key's row; `None` if it is damaged.
+    pub(super) fn scalar_from_row(&self, row: &[u8]) -> Option<(Header, Element)> {
+        self.space.scalar_from_row(row)
+    }
+
+    /// The element of its row; `None` if it is damaged.
+    pub(super) fn element_from_row(&self, kind: Kind, row: &[u8]) -> Option<Element> {
+        self.space.element_from_row(kind, row)
+    }
+
     /// Puts a key's stored header and string back.
-    pub(super) fn restore(&mut self, no: KeyNo, header: Header, string: Option<Element>) {
+    pub(super) fn restore(&mut self, no: KeyNo, header: Header, string: Element) {
         self.open(no, |open| open.restore(header, string));
     }
 

@@ -59,6 +59,8 @@ pub struct Hub {
     waiting: Vec<Waiting>,
     /// Rows to persist before the present input is done with: the hub's own, those of keys, of their elements, and others.
     is_meta_dirty: bool,
+    /// How many replicas' rows are stored.
+    stored_replicas: u32,
     dirty_keys: Vec<KeyNo>,
     dirty_elements: Vec<(KeyNo, ElementId)>,
     dirty: BTreeSet<RowId>,
@@ -162,6 +164,7 @@ impl Hub {
             spare_origins: Vec::new(),
             waiting: Vec::new(),
             is_meta_dirty: false,
+            stored_replicas: 0,
             dirty_keys: Vec::new(),
             dirty_elements: Vec::new(),
             dirty: BTreeSet::new(),

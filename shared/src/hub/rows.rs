@@ -13,14 +13,8 @@ use crate::{
     id::{Key, No, ReplicaId},
     limits::DELTA_ELEMENTS_MAX,
     slot::Slot,
-    state::{Element, ElementId, Header, Kind},
-    wire::{
-        Invalid, WireError, from_body,
-        reader::Reader,
-        stored::{from_stored, read_element, read_header, to_stored, write_element, write_header},
-        to_body,
-        writer::Writer,
-    },
+    state::{Element, ElementId},
+    wire::{Invalid, STORED_VERSION, WireError, from_body, reader::Reader, to_body, writer::Writer},
 };
 use serde::{Deserialize, Serialize};
 
@@ -49,35 +43,6 @@ struct Meta {
     next_session: u64,
 }
 
-/// A key's row: whether it is held, the hub's number that last changed it, its header, its string, and the change of that.
-struct KeyRow {
-    is_held: bool,
-    latest: No,
-    header: Header,
-    string: Option<Element>,
-    change: Option<Change>,
-}
-
-impl KeyRow {
-    fn read(r: &mut Reader<'_>) -> Result<Self, Invalid> {
-        let is_held = match r.u8()? {
-            0 => false,
-            1 => true,
-            _ => return Err(Invalid::Tag("held")),
-        };
-        Ok(Self {
-            is_held,
-            latest: No(r.varint()?),
-            header: read_header(r)?,
-            string: read_element(r, Kind::String)?,
-            change: read_change(r)?,
-        })
-    }
-}
-
-/// A dot takes two bytes at least.
-const DOT_BYTES_MIN: usize = 2;
-
 impl Hub {
     /// The hub that wrote these rows.
     ///
@@ -93,17 +58,9 @@ impl Hub {
             let result = match &row {
                 RowId::Meta => from_body::<Meta>(&body).map(|stored| meta = Some(stored)),
                 RowId::Slot(slot) => from_body::<SlotState>(&body).map(|stored| hub.restore_slot(*slot, &stored)),
-                RowId::Key(key) => from_stored(&body, KeyRow::read).map(|stored| hub.restore_key(key, stored)),
-                RowId::Element(key, id) => from_stored(&body, |r| Ok((read_element(r, id.kind())?, read_change(r)?)))
-                    .map(|(element, change)| {
-                        let (no, _) = hub.keys.resolve(key);
-                        if let Some(element) = element {
-                            hub.keys.restore_element(no, id, element);
-                        }
-                        if let Some(change) = change {
-                            hub.keys.restore_change(no, id, change);
-                        }
-                    }),
+                RowId::Replica(number) => hub.restore_replica(*number, &body),
+                RowId::Key(key) => hub.restore_key(key, &body),
+                RowId::Element(key, id) => hub.restore_element(key, id, &body),
                 RowId::Session(id) => from_body::<Session>(&body).map(|stored| {
                     hub.sessions.insert(*id, stored);
                 }),
@@ -130,16 +87,47 @@ impl Hub {
         state.sent = stored.committed;
     }
 
-    fn restore_key(&mut self, key: &Key, stored: KeyRow) {
+    fn restore_replica(&mut self, number: u32, body: &[u8]) -> Result<(), WireError> {
+        let bits = u64::from_be_bytes(body.try_into().map_err(|_not_eight_bytes| Invalid::Truncated)?);
+        if self.keys.intern(ReplicaId::from_bits(bits)) != number {
+            return Err(Invalid::Tag("replica number").into());
+        }
+        self.stored_replicas = self.keys.replicas();
+        Ok(())
+    }
+
+    fn restore_key(&mut self, key: &Key, body: &[u8]) -> Result<(), WireError> {
+        let (is_held, latest, change, packed) = read_stored(body, |r| {
+            let is_held = match r.u8()? {
+                0 => false,
+                1 => true,
+                _ => return Err(Invalid::Tag("held")),
+            };
+            let (latest, change) = (No(r.varint()?), read_change(r)?);
+            Ok((is_held, latest, change, r.rest()))
+        })?;
+        let (header, string) = self.keys.scalar_from_row(packed).ok_or(Invalid::Truncated)?;
         let (no, _) = self.keys.resolve(key);
-        self.keys.restore(no, stored.header, stored.string);
-        self.keys.entry_mut(no).is_held = stored.is_held;
-        if let Some(change) = stored.change {
+        self.keys.restore(no, header, string);
+        self.keys.entry_mut(no).is_held = is_held;
+        if let Some(change) = change {
             self.keys.restore_change(no, &ElementId::String, change);
         }
-        if stored.latest > No::ZERO {
-            self.keys.notes_of(no).restore_latest(stored.latest);
+        if latest > No::ZERO {
+            self.keys.notes_of(no).restore_latest(latest);
         }
+        Ok(())
+    }
+
+    fn restore_element(&mut self, key: &Key, id: &ElementId, body: &[u8]) -> Result<(), WireError> {
+        let (change, packed) = read_stored(body, |r| Ok((read_change(r)?, r.rest())))?;
+        let element = self.keys.element_from_row(id.kind(), packed).ok_or(Invalid::Truncated)?;
+        let (no, _) = self.keys.resolve(key);
+        self.keys.restore_element(no, id, element);
+        if let Some(change) = change {
+            self.keys.restore_change(no, id, change);
+        }
+        Ok(())
     }
 
     /// Finds again which keys have changes that are not stable; drops the notes of those that are.
@@ -171,7 +159,7 @@ impl Hub {
     pub(super) fn take_rows(&mut self) -> Vec<RowWrite> {
         let mut rows: Vec<RowWrite> = Vec::with_capacity(self.dirty_keys.len().saturating_add(2));
         if std::mem::take(&mut self.is_meta_dirty) {
-            rows.push(RowWrite { body: self.row_body(&RowId::Meta), id: RowId::Meta });
+            rows.push(RowWrite { id: RowId::Meta, body: Some(self.meta_body()) });
         }
         // A row that was dropped and is written again comes later.
         for id in std::mem::take(&mut self.dirty) {
@@ -188,17 +176,19 @@ impl Hub {
             let body = self.element_body(no, &id);
             rows.push(RowWrite { id: RowId::Element(self.keys.key(no), id), body });
         }
+        for number in self.stored_replicas..self.keys.replicas() {
+            let replica = self.keys.replica(number).unwrap_or(ReplicaId::LEAF);
+            let body = replica.to_bits().to_be_bytes().to_vec();
+            rows.push(RowWrite { id: RowId::Replica(number), body: Some(body) });
+        }
+        self.stored_replicas = self.keys.replicas();
         rows
     }
 
-    fn row_body(&self, id: &RowId) -> Option<Vec<u8>> {
+    fn row_body(&mut self, id: &RowId) -> Option<Vec<u8>> {
         match id {
-            RowId::Meta => Some(to_body(&Meta {
-                id: self.id,
-                last_no: self.last_no,
-                latest: self.clock.latest(),
-                next_session: self.next_session,
-            })),
+            RowId::Meta => Some(self.meta_body()),
+            RowId::Replica(number) => self.keys.replica(*number).map(|id| id.to_bits().to_be_bytes().to_vec()),
             RowId::Slot(slot) => self.slots.at(*slot).map(to_body),
             RowId::Key(key) => self.keys.find(key).map(|no| self.key_body(no)),
             RowId::Element(key, id) => self.keys.find(key).and_then(|no| self.element_body(no, id)),
@@ -207,29 +197,57 @@ impl Hub {
         }
     }
 
-    /// A key's row: its header and its string.
-    fn key_body(&self, no: KeyNo) -> Vec<u8> {
-        let (view, notes) = (self.keys.view(no), self.keys.notes(no));
-        let (header, string) = view.header_and_string();
-        to_stored(|w| {
-            w.u8(self.keys.entry(no).is_held.into());
-            w.varint(notes.map_or(No::ZERO, Notes::latest).0);
-            write_header(w, &header);
-            write_element(w, Kind::String, string.as_ref());
-            write_change(w, notes.and_then(|notes| notes.change(&ElementId::String)));
-        })
+    fn meta_body(&self) -> Vec<u8> {
+        let (latest, next_session) = (self.clock.latest(), self.next_session);
+        to_body(&Meta { id: self.id, last_no: self.last_no, latest, next_session })
     }
 
-    fn element_body(&self, no: KeyNo, id: &ElementId) -> Option<Vec<u8>> {
+    /// A key's row: whether it is held, the hub's number that last changed it, the change of its string, and then its
+    /// header and string as they are packed in memory.
+    fn key_body(&mut self, no: KeyNo) -> Vec<u8> {
+        let notes = self.keys.notes(no);
+        let mut w = Writer::after(stored_row());
+        w.u8(self.keys.entry(no).is_held.into());
+        w.varint(notes.map_or(No::ZERO, Notes::latest).0);
+        write_change(&mut w, notes.and_then(|notes| notes.change(&ElementId::String)));
+        self.keys.append_row(no, w.finish().unwrap_or_default())
+    }
+
+    /// An element's row: the hub's change of it, and the element as it is packed in memory.
+    fn element_body(&mut self, no: KeyNo, id: &ElementId) -> Option<Vec<u8>> {
         let element = self.keys.view(no).element(id);
         let change = self.keys.notes(no).and_then(|notes| notes.change(id));
-        let write = |w: &mut Writer| {
-            write_element(w, id.kind(), element.as_ref());
-            write_change(w, change);
-        };
-        (element.is_some() || change.is_some()).then(|| to_stored(write))
+        if element.is_none() && change.is_none() {
+            return None;
+        }
+        let mut w = Writer::after(stored_row());
+        write_change(&mut w, change);
+        let element = element.unwrap_or_else(|| Element::empty(id.kind()));
+        Some(self.keys.append_element_row(&element, w.finish().unwrap_or_default()))
     }
 }
+
+/// An empty row of the present format, with room for most.
+fn stored_row() -> Vec<u8> {
+    let mut row = Vec::with_capacity(96);
+    row.push(STORED_VERSION);
+    row
+}
+
+/// Reads the front of a row; the packed part is checked by who unpacks it.
+fn read_stored<'a, T>(
+    body: &'a [u8],
+    read: impl FnOnce(&mut Reader<'a>) -> Result<T, Invalid>,
+) -> Result<T, WireError> {
+    let (version, body) = body.split_first().ok_or(Invalid::Truncated)?;
+    if *version != STORED_VERSION {
+        return Err(WireError::Version(*version));
+    }
+    Ok(read(&mut Reader::new(body))?)
+}
+
+/// A dot takes two bytes at least.
+const DOT_BYTES_MIN: usize = 2;
 
 /// The hub's change of an element: its number, zero for none, and the dots that it declared dead.
 fn write_change(w: &mut Writer, change: Option<&Change>) {

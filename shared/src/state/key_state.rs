@@ -154,7 +154,7 @@ impl KeyState {
 
     /// Puts a stored header back, as it was persisted.
     pub fn restore_header(&mut self, header: Header) {
-        let string = self.element(&ElementId::String);
+        let string = self.element(&ElementId::String).unwrap_or_else(|| Element::empty(Kind::String));
         let mut open = self.key.open(&mut self.space);
         open.restore(header, string);
         open.close();

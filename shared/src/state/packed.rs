@@ -36,6 +36,11 @@ impl PackedKey {
         self.block.map_or(&[], |block| pack::name(&space.arena, block))
     }
 
+    /// Appends the header and the string to `row`, for a store that keeps the space's replicas too.
+    pub(crate) fn append_row(&self, space: &mut Space, row: Vec<u8>) -> Vec<u8> {
+        Scalar::append_row(&mut space.arena, self.block, row)
+    }
+
     /// Unpacks the key for a change.
     pub(crate) fn open<'a>(&'a mut self, space: &'a mut Space) -> Open<'a> {
         let scalar = Scalar::load(&space.arena, self.block);
@@ -181,9 +186,9 @@ impl Open<'_> {
     }
 
     /// Puts a stored header and string back, as they were persisted.
-    pub(crate) fn restore(&mut self, header: Header, string: Option<Element>) {
+    pub(crate) fn restore(&mut self, header: Header, string: Element) {
         self.scalar.header = header;
-        self.scalar.string = string.unwrap_or_else(|| Element::empty(Kind::String));
+        self.scalar.string = string;
     }
 
     /// Puts a stored element back, as it was persisted.

@@ -1,9 +1,13 @@
 //! Where packed keys live: an arena, and beside it the collections of those keys that have any.
 
-use super::collection::Collection;
+use super::{
+    Element, Header, Kind,
+    collection::Collection,
+    pack::{self, Scalar},
+};
 use crate::{
     arena::{Arena, Slab},
-    id::HashSeed,
+    id::{HashSeed, ReplicaId},
 };
 
 /// A key's collections, one a type.
@@ -27,6 +31,36 @@ impl Space {
     /// The hash of a name.
     pub(crate) fn hash(&self, name: &[u8]) -> u64 {
         self.arena.hash(name)
+    }
+
+    /// The replica that has this number.
+    pub(crate) fn replica(&self, number: u32) -> Option<ReplicaId> {
+        self.arena.replicas.id(number)
+    }
+
+    /// How many replicas have a number.
+    pub(crate) fn replicas(&self) -> u32 {
+        self.arena.replicas.len()
+    }
+
+    /// The number of a replica, which it is given if it has none.
+    pub(crate) fn intern(&mut self, replica: ReplicaId) -> u32 {
+        self.arena.replicas.intern(replica)
+    }
+
+    /// Appends an element to `row`, for a store that keeps the space's replicas too.
+    pub(crate) fn append_element_row(&mut self, element: &Element, row: Vec<u8>) -> Vec<u8> {
+        pack::append_element_row(&mut self.arena, element, row)
+    }
+
+    /// The element of a stored row; `None` if it is damaged.
+    pub(crate) fn element_from_row(&self, kind: Kind, row: &[u8]) -> Option<Element> {
+        pack::element_from_row(&self.arena, kind, row)
+    }
+
+    /// The header and string of a stored row; `None` if it is damaged.
+    pub(crate) fn scalar_from_row(&self, row: &[u8]) -> Option<(Header, Element)> {
+        Scalar::from_row(&self.arena, row)
     }
 
     /// The bytes that all of this has allocated. Constant time.

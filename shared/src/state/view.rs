@@ -28,7 +28,7 @@ impl<'a> KeyView<'a> {
 
     /// The header, and the string if anything is recorded of it.
     pub(crate) fn header_and_string(&self) -> (Header, Option<Element>) {
-        let Scalar { header, string } = Scalar::load(&self.space.arena, self.key.block);
+        let Scalar { header, string, .. } = Scalar::load(&self.space.arena, self.key.block);
         (header, Some(string).filter(|string| !string.is_empty()))
     }
 

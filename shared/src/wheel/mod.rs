@@ -33,6 +33,7 @@ pub struct TimerId(u32);
 /// use headwater::{id::TimestampMs, wheel::Wheel};
 ///
 /// let mut wheel = Wheel::new();
+/// assert_eq!(wheel.advance(TimestampMs(0)).count(), 0);
 /// let timer = wheel.insert(TimestampMs(1_000), 7);
 /// wheel.insert(TimestampMs(2_000), 8);
 /// wheel.reschedule(timer, TimestampMs(3_000));

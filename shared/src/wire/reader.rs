@@ -29,6 +29,11 @@ impl<'a> Reader<'a> {
         if self.rest.is_empty() { Ok(()) } else { Err(Invalid::Trailing(self.rest.len())) }
     }
 
+    /// What is left to read, for a reader of another form.
+    pub(crate) fn rest(&self) -> &'a [u8] {
+        self.rest
+    }
+
     pub(crate) fn u8(&mut self) -> Result<u8, Invalid> {
         let (byte, rest) = self.rest.split_first().ok_or(Invalid::Truncated)?;
         self.rest = rest;

@@ -18,16 +18,18 @@ const INLINE_BYTES_MAX: usize = 256;
 /// Times are counted from here, so that present ones take six bytes: the middle of November 2023.
 const EPOCH_MS: i64 = 1_700_000_000_000;
 
-/// The part of a key that is one block: what stands before it there, its header, and its string.
+/// The part of a key that is one block: its header, and its string.
 #[derive(Clone, Debug)]
 pub(super) struct Scalar {
     pub(super) header: Header,
     pub(super) string: Element,
+    /// Whether the block that this was loaded from names values outside it.
+    has_large: bool,
 }
 
 impl Default for Scalar {
     fn default() -> Self {
-        Self { header: Header::default(), string: Element::empty(Kind::String) }
+        Self { header: Header::default(), string: Element::empty(Kind::String), has_large: false }
     }
 }
 
@@ -37,10 +39,14 @@ impl Scalar {
         let Some(block) = block else { return Self::default() };
         let mut reader = Reader::new(arena, arena.heap.read(block));
         reader.name();
+        Self::read(&mut reader)
+    }
+
+    fn read(reader: &mut Reader<'_>) -> Self {
         let (deadline, claims) = reader.front();
         let string = reader.element(Kind::String);
         let (ctx, wipe) = reader.contexts();
-        Self { header: Header { ctx, wipe, claims, deadline }, string }
+        Self { header: Header { ctx, wipe, claims, deadline }, string, has_large: reader.has_large() }
     }
 
     /// Packs this in place of what `block` holds, behind the same name.
@@ -49,16 +55,18 @@ impl Scalar {
         match block {
             Some(block) => {
                 let old = arena.heap.read(block);
-                let name_length = Reader::new(arena, old).name_length();
+                let mut reader = Reader::new(arena, old);
+                reader.name();
+                let name_length = old.len().saturating_sub(reader.rest().len());
                 bytes.extend_from_slice(old.get(..name_length).unwrap_or_default());
-                release_scalar(arena, block);
+                if self.has_large {
+                    release_scalar(arena, block);
+                }
             }
             None => bytes.push(0),
         }
         let mut writer = Writer::new(arena, bytes);
-        writer.front(&self.header);
-        writer.element(&self.string);
-        writer.contexts(&self.header);
+        self.write(&mut writer);
         let bytes = writer.finish();
         let block = match block {
             Some(block) => arena.heap.replace(block, &bytes),
@@ -66,6 +74,38 @@ impl Scalar {
         };
         arena.put_scratch(bytes);
         block
+    }
+
+    fn write(&self, writer: &mut Writer<'_>) {
+        writer.front(&self.header);
+        writer.element(&self.string);
+        writer.contexts(&self.header);
+    }
+
+    /// Appends the packed form to `row`, for a store that keeps the arena's replicas too.
+    pub(super) fn append_row(arena: &mut Arena, block: Option<Block>, row: Vec<u8>) -> Vec<u8> {
+        let Some(block) = block else { return row };
+        let mut reader = Reader::new(arena, arena.heap.read(block));
+        reader.name();
+        let packed = reader.rest();
+        if !reader.string_is_large() {
+            let mut row = row;
+            row.extend_from_slice(packed);
+            return row;
+        }
+        let scalar = Self::load(arena, Some(block));
+        let mut writer = Writer::new(arena, row).whole();
+        scalar.write(&mut writer);
+        writer.finish()
+    }
+
+    /// What [`Scalar::append_row`] appended; `None` if the bytes are damaged.
+    pub(super) fn from_row(arena: &Arena, row: &[u8]) -> Option<(Header, Element)> {
+        let mut reader = Reader::new(arena, row);
+        let Self { header, string, has_large } = Self::read(&mut reader);
+        let is_sound = reader.is_sound() && !has_large;
+        let is_canonical = header.ctx.is_canonical() && header.wipe.is_canonical() && string.is_canonical(Kind::String);
+        (is_sound && is_canonical).then_some((header, string))
     }
 }
 
@@ -110,6 +150,20 @@ pub(super) fn store_element(arena: &mut Arena, block: Option<Block>, name: &[u8]
     };
     arena.put_scratch(bytes);
     block
+}
+
+/// Appends an element's packed form to `row`, for a store that keeps the arena's replicas too.
+pub(super) fn append_element_row(arena: &mut Arena, element: &Element, row: Vec<u8>) -> Vec<u8> {
+    let mut writer = Writer::new(arena, row).whole();
+    writer.element(element);
+    writer.finish()
+}
+
+/// What [`append_element_row`] appended; `None` if the bytes are damaged.
+pub(super) fn element_from_row(arena: &Arena, kind: Kind, row: &[u8]) -> Option<Element> {
+    let mut reader = Reader::new(arena, row);
+    let element = reader.element(kind);
+    (reader.is_sound() && !reader.has_large() && element.is_canonical(kind)).then_some(element)
 }
 
 /// Frees an element's block and the values beside it.

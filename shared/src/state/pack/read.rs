@@ -1,5 +1,5 @@
-//! Unpacking what [`super::write`] packed. The bytes are our own and never leave memory, so there is no error to report;
-//! a reader at the end of its bytes reads zeros.
+//! Unpacking what [`super::write`] packed. In memory the bytes are our own and whole; of bytes that were stored outside the
+//! caller asks afterwards whether they were. A reader at the end of its bytes reads zeros.
 
 use super::EPOCH_MS;
 use crate::{
@@ -11,15 +11,21 @@ use crate::{
 use bytes::Bytes;
 use smallvec::SmallVec;
 
+/// A number takes at most so many bytes of seven bits.
+const NUMBER_BYTES_MAX: usize = 10;
+
 /// Reads packed values one after the other.
 pub(in crate::state) struct Reader<'a> {
     arena: &'a Arena,
     bytes: &'a [u8],
+    /// Whether the bytes ended too early or named what the arena does not have.
+    is_damaged: bool,
+    has_large: bool,
 }
 
 impl<'a> Reader<'a> {
     pub(in crate::state) fn new(arena: &'a Arena, bytes: &'a [u8]) -> Self {
-        Self { arena, bytes }
+        Self { arena, bytes, is_damaged: false, has_large: false }
     }
 
     /// The name at the front.
@@ -28,11 +34,19 @@ impl<'a> Reader<'a> {
         self.take(length)
     }
 
-    /// The bytes that the name and its length take.
-    pub(super) fn name_length(&mut self) -> usize {
-        let before = self.bytes.len();
-        self.name();
-        before.saturating_sub(self.bytes.len())
+    /// What is left to read.
+    pub(super) fn rest(&self) -> &'a [u8] {
+        self.bytes
+    }
+
+    /// Whether a value that was read stands outside the bytes.
+    pub(super) fn has_large(&self) -> bool {
+        self.has_large
+    }
+
+    /// Whether all was read, and was what the arena's writer writes. Asked of bytes that were stored outside memory.
+    pub(in crate::state) fn is_sound(&self) -> bool {
+        self.bytes.is_empty() && !self.is_damaged
     }
 
     /// The deadline and the claims.
@@ -56,11 +70,22 @@ impl<'a> Reader<'a> {
         (ctx, wipe)
     }
 
+    /// Whether the string names values outside the bytes; the reader stands before the front.
+    pub(super) fn string_is_large(&self) -> bool {
+        let mut reader = Self::new(self.arena, self.bytes);
+        reader.front();
+        reader.byte() & 0x20 != 0
+    }
+
     /// An element of a key of this type.
     pub(in crate::state) fn element(&mut self, kind: Kind) -> Element {
         let (bases, shares, mark) = self.element_counts();
+        self.has_large |= mark & 0x20 != 0;
         let mut element = Element::empty(kind);
         for _ in 0..bases {
+            if self.is_damaged {
+                break;
+            }
             let (dot, base) = self.base();
             element.base.push(dot, base);
         }
@@ -109,6 +134,9 @@ impl<'a> Reader<'a> {
     fn shares<A: Amount>(&mut self, count: usize, amount: impl Fn(&mut Self) -> A) -> Num<A> {
         let mut num = Num::default();
         for _ in 0..count {
+            if self.is_damaged {
+                break;
+            }
             let word = self.number();
             let replica = self.replica(word >> 2);
             let ent = (word & 1 != 0).then(|| Entry { n: No(self.number()), o: No(self.number()), acc: amount(self) });
@@ -121,12 +149,18 @@ impl<'a> Reader<'a> {
     fn context(&mut self) -> Ctx {
         let mut ctx = Ctx::new();
         for _ in 0..self.number() {
+            if self.is_damaged {
+                break;
+            }
             let word = self.number();
             let replica = self.replica(word >> 1);
             let count = if word & 1 == 0 { 1 } else { self.number() };
             let mut intervals = Intervals::default();
             let mut before = 0_u64;
             for _ in 0..count {
+                if self.is_damaged {
+                    break;
+                }
                 let start = before.saturating_add(self.number());
                 before = start.saturating_add(self.number());
                 intervals.push(start, before);
@@ -147,8 +181,10 @@ impl<'a> Reader<'a> {
         (Dot { replica, no: No(self.number()) }, word & 7)
     }
 
-    fn replica(&self, number: u64) -> ReplicaId {
-        self.arena.replicas.id(u32::try_from(number).unwrap_or(u32::MAX))
+    fn replica(&mut self, number: u64) -> ReplicaId {
+        let id = u32::try_from(number).ok().and_then(|number| self.arena.replicas.id(number));
+        self.is_damaged |= id.is_none();
+        id.unwrap_or(ReplicaId::LEAF)
     }
 
     fn time(&mut self) -> Hlc {
@@ -177,7 +213,10 @@ impl<'a> Reader<'a> {
     }
 
     fn float(&mut self) -> f64 {
-        let Some((chunk, rest)) = self.bytes.split_first_chunk::<8>() else { return 0.0 };
+        let Some((chunk, rest)) = self.bytes.split_first_chunk::<8>() else {
+            self.is_damaged = true;
+            return 0.0;
+        };
         self.bytes = rest;
         f64::from_bits(u64::from_le_bytes(*chunk))
     }
@@ -193,28 +232,35 @@ impl<'a> Reader<'a> {
             self.bytes = rest;
             return (*byte).into();
         }
-        // At most ten bytes; the loop has no more to check than its own end.
         let mut word = 0_u64;
-        for (byte, shift) in self.bytes.iter().zip((0..u64::BITS).step_by(7)) {
-            word |= u64::from(byte & 0x7f) << shift;
+        let mut shift = 0_u32;
+        for (at, byte) in self.bytes.iter().take(NUMBER_BYTES_MAX).enumerate() {
+            word |= u64::from(byte & 0x7f).wrapping_shl(shift);
+            shift = shift.wrapping_add(7);
             if *byte < 0x80 {
-                let length = (shift / 7).saturating_add(1) as usize;
-                self.bytes = self.bytes.get(length..).unwrap_or_default();
+                self.bytes = self.bytes.get(at.wrapping_add(1)..).unwrap_or_default();
                 return word;
             }
         }
+        self.is_damaged = true;
         self.bytes = &[];
         word
     }
 
     fn byte(&mut self) -> u8 {
-        let Some((byte, rest)) = self.bytes.split_first() else { return 0 };
+        let Some((byte, rest)) = self.bytes.split_first() else {
+            self.is_damaged = true;
+            return 0;
+        };
         self.bytes = rest;
         *byte
     }
 
     fn take(&mut self, length: usize) -> &'a [u8] {
-        let (taken, rest) = self.bytes.split_at_checked(length).unwrap_or((self.bytes, &[]));
+        let Some((taken, rest)) = self.bytes.split_at_checked(length) else {
+            self.is_damaged = true;
+            return std::mem::take(&mut self.bytes);
+        };
         self.bytes = rest;
         taken
     }

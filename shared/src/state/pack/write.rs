@@ -12,11 +12,19 @@ use crate::{
 pub(in crate::state) struct Writer<'a> {
     arena: &'a mut Arena,
     bytes: Vec<u8>,
+    /// From which length on values stand outside the bytes.
+    inline_max: usize,
 }
 
 impl<'a> Writer<'a> {
     pub(super) fn new(arena: &'a mut Arena, bytes: Vec<u8>) -> Self {
-        Self { arena, bytes }
+        Self { arena, bytes, inline_max: INLINE_BYTES_MAX }
+    }
+
+    /// Every value stands within the bytes, so that they can be stored outside memory.
+    pub(super) fn whole(mut self) -> Self {
+        self.inline_max = usize::MAX;
+        self
     }
 
     pub(super) fn finish(self) -> Vec<u8> {
@@ -65,7 +73,7 @@ impl<'a> Writer<'a> {
             Sum::Int(num) => (num.len(), false),
             Sum::Float(num) => (num.len(), true),
         };
-        let has_large = element.base.iter().any(|(_, base)| is_large(base));
+        let has_large = element.base.iter().any(|(_, base)| self.is_large(base));
         let mark = (bases.min(3) | shares.min(7) << 2 | usize::from(has_large) << 5 | usize::from(is_float) << 6)
             .to_le_bytes()[0];
         self.bytes.push(mark);
@@ -84,13 +92,17 @@ impl<'a> Writer<'a> {
         }
     }
 
+    fn is_large(&self, base: &Base) -> bool {
+        matches!(base, Base::Bytes { value, .. } if value.len() > self.inline_max)
+    }
+
     fn base(&mut self, dot: Dot, base: &Base) {
         match base {
             Base::Member => self.dot(dot, 0),
             Base::Bytes { hlc, value } => {
                 self.dot(dot, 1);
                 self.time(*hlc);
-                if is_large(base) {
+                if self.is_large(base) {
                     let place = self.arena.values.insert(value.clone());
                     self.number(u64::from(place.to_bits()) << 1 | 1);
                 } else {
@@ -193,10 +205,6 @@ impl<'a> Writer<'a> {
         }
         self.bytes.push(rest.to_le_bytes()[0]);
     }
-}
-
-fn is_large(base: &Base) -> bool {
-    matches!(base, Base::Bytes { value, .. } if value.len() > INLINE_BYTES_MAX)
 }
 
 fn zigzag(number: i64) -> u64 {

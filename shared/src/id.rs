@@ -166,6 +166,15 @@ impl fmt::Display for Key {
 #[derive(Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct HashSeed(pub u64, pub u64);
 
+impl std::hash::BuildHasher for HashSeed {
+    type Hasher = siphasher::sip::SipHasher13;
+
+    /// SipHash-1-3 (Aumasson and Bernstein 2012).
+    fn build_hasher(&self) -> Self::Hasher {
+        siphasher::sip::SipHasher13::new_with_keys(self.0, self.1)
+    }
+}
+
 impl fmt::Debug for HashSeed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("HashSeed(secret)")

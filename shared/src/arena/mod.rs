@@ -14,8 +14,7 @@ pub(crate) use slab::{Place, Slab};
 use crate::id::HashSeed;
 use heap::Heap;
 use replicas::Replicas;
-use siphasher::sip::SipHasher13;
-use std::hash::Hasher;
+use std::hash::{BuildHasher, Hasher};
 use values::Values;
 
 /// What the keys of one keyspace share.
@@ -34,9 +33,14 @@ impl Arena {
         Self { seed, ..Self::default() }
     }
 
-    /// The hash of a name, by SipHash-1-3 (Aumasson and Bernstein 2012).
+    /// The seed of its hashes.
+    pub(crate) fn seed(&self) -> HashSeed {
+        self.seed
+    }
+
+    /// The hash of a name.
     pub(crate) fn hash(&self, name: &[u8]) -> u64 {
-        let mut hasher = SipHasher13::new_with_keys(self.seed.0, self.seed.1);
+        let mut hasher = self.seed.build_hasher();
         hasher.write(name);
         hasher.finish()
     }

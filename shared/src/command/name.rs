@@ -90,7 +90,10 @@ command_names! {
 impl CommandName {
     /// The command of this name, in any case.
     pub fn find(name: &[u8]) -> Option<Self> {
-        Self::ALL.iter().copied().find(|known| known.as_str().as_bytes().eq_ignore_ascii_case(name))
+        let first = name.first()?.to_ascii_lowercase();
+        let may_be = |known: &[u8]| known.len() == name.len() && known.first() == Some(&first);
+        let is = |known: &[u8]| may_be(known) && known.eq_ignore_ascii_case(name);
+        Self::ALL.iter().copied().find(|known| is(known.as_str().as_bytes()))
     }
 }
 

@@ -3,7 +3,7 @@
 use super::{Prepared, Subject};
 use crate::{
     command::{CommandError, Condition, Reply, ScoreBound, Selection},
-    state::{Effect, Element, ElementId, Increment, Kind, NewBase, Sum},
+    state::{Effect, Element, ElementId, Increment, Kind, NewBase},
 };
 use bytes::Bytes;
 use std::collections::BTreeMap;
@@ -46,7 +46,9 @@ pub(super) fn increment(
     increment: f64,
     member: &Bytes,
 ) -> Result<Prepared, CommandError> {
-    let present = present_score(&key, member)?;
+    let element = ElementId::Ranked(member.clone());
+    let found = key.element_present(&element)?;
+    let present = found.as_ref().and_then(Element::score);
     let score = present.unwrap_or(0.0) + increment;
     if score.is_nan() {
         return Err(CommandError::NanScore);
@@ -54,8 +56,8 @@ pub(super) fn increment(
     if !condition.admits_score(present, score) {
         return Ok(Reply::Nil.into());
     }
-    let element = ElementId::Ranked(member.clone());
-    let is_within = increment.is_finite() && sum_stays_finite(&key, &element, increment);
+    let stays_finite = found.is_none_or(|found| found.sum.stays_finite(increment));
+    let is_within = increment.is_finite() && stays_finite;
     let effect = if is_within && (score.is_finite() || present.is_some_and(f64::is_infinite)) {
         Effect::Add { element, by: Increment::Float(increment) }
     } else {
@@ -123,17 +125,6 @@ pub(super) fn range(
         [Some(Reply::Bulk(member)), with_scores.then(|| Reply::score(score))].into_iter().flatten()
     });
     Ok(replies.collect::<Reply>().into())
-}
-
-/// Whether no replica's sum leaves the range of floats by this increment, though the score stays within.
-fn sum_stays_finite(key: &Subject<'_>, element: &ElementId, increment: f64) -> bool {
-    match key.state.element(element).map(|element| element.sum) {
-        Some(Sum::Float(sum)) => {
-            let mut parts = sum.parts();
-            parts.all(|(_, part)| part.ent.is_none_or(|ent| (ent.acc + increment).is_finite()))
-        }
-        _ => true,
-    }
 }
 
 fn present_score(key: &Subject<'_>, member: &Bytes) -> Result<Option<f64>, CommandError> {

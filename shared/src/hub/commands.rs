@@ -4,8 +4,9 @@ use super::{Hub, HubEffect, Request, RowId, keyspace::KeyNo};
 use crate::{
     command::{self, Command, CommandError, Reply},
     exec::{self, View},
-    id::{Dot, Key, TimestampMs},
-    state::Mint,
+    hlc::Clock,
+    id::{Dot, Key, No, ReplicaId, TimestampMs},
+    state::{ElementId, Mint},
 };
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -153,6 +154,11 @@ impl Hub {
         {
             return reply;
         }
+        if let Command::ZIncrBy { increment, member, .. } = command
+            && let Some(reply) = first.and_then(|no| self.increment_member(no, member, *increment, now))
+        {
+            return Ok(reply);
+        }
         let first_key = command.keys().next();
         let find = |key: &Key| if Some(key) == first_key { first } else { self.keys.find(key) };
         // Of a key that is not held this hub can only tell what it wrote itself; unknown is never empty.
@@ -174,11 +180,7 @@ impl Hub {
 
     /// INCR and its like on a plain counter, without preparing an operation first; `None` if the key is anything else.
     fn increment(&mut self, no: KeyNo, by: i64, now: TimestampMs) -> Option<Result<Reply, CommandError>> {
-        let (clock, last_no, id) = (&mut self.clock, &mut self.last_no, self.id);
-        let mint = || {
-            *last_no = last_no.next();
-            Mint { dot: Dot { replica: id, no: *last_no }, hlc: clock.tick(now) }
-        };
+        let mint = mint(&mut self.clock, &mut self.last_no, self.id, now);
         match self.keys.increment(no, by, mint)? {
             Ok((total, touched)) => {
                 self.note_own(no, touched);
@@ -186,5 +188,21 @@ impl Hub {
             }
             Err(error) => Some(Err(error)),
         }
+    }
+
+    /// ZINCRBY on a plain board, without preparing an operation first; `None` if the key is anything else.
+    fn increment_member(&mut self, no: KeyNo, member: &Bytes, by: f64, now: TimestampMs) -> Option<Reply> {
+        let mint = mint(&mut self.clock, &mut self.last_no, self.id, now);
+        let (score, touched) = self.keys.increment_member(no, ElementId::Ranked(member.clone()), by, mint)?;
+        self.note_own(no, touched);
+        Some(Reply::score(score))
+    }
+}
+
+/// Takes the hub's next number, and the time.
+fn mint(clock: &mut Clock, last_no: &mut No, id: ReplicaId, now: TimestampMs) -> impl FnOnce() -> Mint {
+    move || {
+        *last_no = last_no.next();
+        Mint { dot: Dot { replica: id, no: *last_no }, hlc: clock.tick(now) }
     }
 }

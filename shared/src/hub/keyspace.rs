@@ -18,6 +18,7 @@ use crate::{
 };
 use bytes::Bytes;
 use hashbrown::HashTable;
+use smallvec::{SmallVec, smallvec};
 
 /// A key's number within its hub.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -129,13 +130,9 @@ impl Keyspace {
     /// Applies an own effect, and notes what it touched.
     pub(super) fn apply(&mut self, no: KeyNo, effect: &Effect, mint: Mint) -> Touched {
         // What the origin goes by is noted before the first change.
-        self.notes_of(no);
+        let origin_end = self.entry(no).notes.is_none().then(|| self.view(no).deadline().at()).flatten();
         let touched = self.open(no, |open| open.apply(effect, mint));
-        let notes = self.notes_of(no);
-        let before = notes.memory_bytes();
-        notes.note(mint.dot.no, &touched);
-        let after = notes.memory_bytes();
-        self.notes_bytes = self.notes_bytes.saturating_add(after).saturating_sub(before);
+        self.note(no, origin_end, mint.dot.no, &touched);
         touched
     }
 
@@ -158,14 +155,40 @@ impl Keyspace {
         let effect = Effect::Add { element: ElementId::String, by: Increment::Int(by.into()) };
         let touched = open.apply(&effect, mint);
         open.close();
-        let notes = match entry.notes {
-            Some(place) => place,
-            None => *entry.notes.insert(self.notes.insert(Notes::new(None))),
-        };
-        if let Some(notes) = self.notes.at_mut(notes) {
-            notes.note(mint.dot.no, &touched);
-        }
+        self.note(no, None, mint.dot.no, &touched);
         Some(Ok((total, touched)))
+    }
+
+    /// Adds to a member of a key that is nothing but a board without a deadline: its new score. `None` for any other key, or
+    /// where the sum would leave the range of finite floats; then nothing is minted.
+    pub(super) fn increment_member(
+        &mut self,
+        no: KeyNo,
+        member: ElementId,
+        by: f64,
+        mint: impl FnOnce() -> Mint,
+    ) -> Option<(f64, Touched)> {
+        let entry = self.entries.at_mut(no.0)?;
+        let mut open = entry.packed.open(&mut self.space);
+        let (score, mint) = open.add_to_member(&member, by, mint)?;
+        open.close();
+        let touched = Touched { header: true, elements: smallvec![(member, SmallVec::new())] };
+        self.note(no, None, mint.dot.no, &touched);
+        Some((score, touched))
+    }
+
+    /// Notes what an own operation touched. `origin_end` is the deadline before it, where notes begin with it.
+    fn note(&mut self, no: KeyNo, origin_end: Option<TimestampMs>, at: No, touched: &Touched) {
+        let Some(entry) = self.entries.at_mut(no.0) else { return };
+        let place = match entry.notes {
+            Some(place) => place,
+            None => *entry.notes.insert(self.notes.insert(Notes::new(self.space.seed(), origin_end))),
+        };
+        let Some(notes) = self.notes.at_mut(place) else { return };
+        let before = notes.memory_bytes();
+        notes.note(at, touched);
+        let after = notes.memory_bytes();
+        self.notes_bytes = self.notes_bytes.saturating_add(after).saturating_sub(before);
     }
 
     /// Joins a delta of the origin's.
@@ -198,8 +221,9 @@ impl Keyspace {
     }
 
     /// Appends an element to its row.
-    pub(super) fn append_element_row(&mut self, element: &Element, row: Vec<u8>) -> Vec<u8> {
-        self.space.append_element_row(element, row)
+    pub(super) fn append_element_row(&mut self, no: KeyNo, id: &ElementId, row: Vec<u8>) -> (bool, Vec<u8>) {
+        let packed = self.entry(no).packed;
+        packed.append_element_row(&mut self.space, id, row)
     }
 
     /// The header and string of a key's row; `None` if it is damaged.
@@ -238,7 +262,7 @@ impl Keyspace {
         let place = match self.entry(no).notes {
             Some(place) => place,
             None => {
-                let place = self.notes.insert(Notes::new(self.view(no).deadline().at()));
+                let place = self.notes.insert(Notes::new(self.space.seed(), self.view(no).deadline().at()));
                 self.entry_mut(no).notes = Some(place);
                 place
             }

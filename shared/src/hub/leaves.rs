@@ -274,8 +274,11 @@ impl Hub {
         if touched.header || touched.elements.iter().any(|(id, _)| *id == ElementId::String) {
             self.dirty_key(no);
         }
-        let elements = touched.elements.iter().map(|(id, _)| id).filter(|id| **id != ElementId::String);
-        self.dirty_elements.extend(elements.map(|id| (no, id.clone())));
+        for (id, _) in touched.elements.iter().filter(|(id, _)| *id != ElementId::String) {
+            if !self.keys.notes_mut(no).is_some_and(|notes| notes.dirty(id)) {
+                self.dirty_elements.push((no, id.clone()));
+            }
+        }
         if !self.leaves.is_empty() {
             self.shown.entry(no).or_default().extend(touched);
         }

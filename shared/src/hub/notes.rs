@@ -1,12 +1,12 @@
 //! What a hub notes of its own changes to a key, as long as they are not known stable.
 
 use crate::{
-    id::{Dot, No, TimestampMs},
+    id::{Dot, HashSeed, No, TimestampMs},
     limits::EXPIRY_GRACE_MS,
     state::{Ctx, ElementId, Touched},
 };
+use hashbrown::HashMap;
 use smallvec::SmallVec;
-use std::collections::BTreeMap;
 
 /// The hub's latest change of an element.
 #[derive(Clone, PartialEq, Debug, Default)]
@@ -16,9 +16,16 @@ pub(super) struct Change {
     /// The dots that the hub's operations declared dead here; kept until stable, so that an origin which was rolled back
     /// learns of them again.
     pub(super) dead: SmallVec<[Dot; 1]>,
+    /// Whether the element's row is to be written before the present input is done with.
+    is_dirty: bool,
 }
 
 impl Change {
+    /// A change as it was stored.
+    pub(super) fn stored(no: No, dead: SmallVec<[Dot; 1]>) -> Self {
+        Self { no, dead, is_dirty: false }
+    }
+
     fn note(&mut self, no: No, dead: &[Dot]) {
         self.no = no;
         for dot in dead {
@@ -37,9 +44,9 @@ pub(super) struct Notes {
     /// The string's change; its number is zero if there is none.
     string: Change,
     /// The changed elements of collections.
-    elements: BTreeMap<ElementId, Change>,
-    /// What the elements' names and dots take.
-    bytes: usize,
+    elements: HashMap<ElementId, Change, HashSeed>,
+    /// What the elements' names take.
+    names_bytes: usize,
     /// The deadline by which the origin goes, as far as this hub knows: some time after it the origin has forgotten the key,
     /// however long it was kept alive here meanwhile.
     origin_end: Option<TimestampMs>,
@@ -49,12 +56,12 @@ pub(super) struct Notes {
 
 impl Notes {
     /// Nothing changed yet; the origin goes by this deadline.
-    pub(super) fn new(origin_end: Option<TimestampMs>) -> Self {
+    pub(super) fn new(seed: HashSeed, origin_end: Option<TimestampMs>) -> Self {
         Self {
             latest: No::ZERO,
             string: Change::default(),
-            elements: BTreeMap::new(),
-            bytes: 0,
+            elements: HashMap::with_hasher(seed),
+            names_bytes: 0,
             origin_end,
             told_end: None,
         }
@@ -91,15 +98,31 @@ impl Notes {
         }
     }
 
-    /// The elements that the hub changed after `no`, ascending.
-    pub(super) fn changed_after(&self, no: No) -> impl Iterator<Item = (&ElementId, &Change)> + '_ {
-        let string = Some((&ElementId::String, &self.string));
-        string.into_iter().chain(&self.elements).filter(move |(_, change)| change.no > no)
+    /// The elements that the hub changed after `no`, ascending. Linearithmic.
+    pub(super) fn changed_after(&self, no: No) -> Vec<(&ElementId, &Change)> {
+        let string = (&ElementId::String, &self.string);
+        let all = std::iter::once(string).chain(&self.elements);
+        let mut changed: Vec<_> = all.filter(|(_, change)| change.no > no).collect();
+        changed.sort_unstable_by_key(|(id, _)| *id);
+        changed
     }
 
-    /// How many of the key's rows this hub changed after `no`.
+    /// How many of the key's rows this hub changed after `no`. Linear.
     pub(super) fn rows_changed_after(&self, no: No) -> usize {
-        self.changed_after(no).count().saturating_add(usize::from(self.latest > no))
+        let elements = self.elements.values().filter(|change| change.no > no).count();
+        elements.saturating_add(usize::from(self.latest > no))
+    }
+
+    /// Notes that an element's row is to be written, if the hub changed the element; returns whether it was noted already.
+    pub(super) fn dirty(&mut self, id: &ElementId) -> bool {
+        self.elements.get_mut(id).is_some_and(|change| std::mem::replace(&mut change.is_dirty, true))
+    }
+
+    /// The element's row is written.
+    pub(super) fn clean(&mut self, id: &ElementId) {
+        if let Some(change) = self.elements.get_mut(id) {
+            change.is_dirty = false;
+        }
     }
 
     /// Whether anything is not known stable.
@@ -149,18 +172,18 @@ impl Notes {
         self.origin_end.is_some_and(|end| end.plus_ms(EXPIRY_GRACE_MS / 2) <= now)
     }
 
-    /// The bytes that the notes have allocated, a tree's node taken as twice its entries.
+    /// The bytes that the notes have allocated. Constant time.
     pub(super) fn memory_bytes(&self) -> usize {
-        self.bytes
+        self.elements.allocation_size().saturating_add(self.names_bytes)
     }
 
     fn change_mut(&mut self, id: &ElementId) -> &mut Change {
         if *id == ElementId::String {
             return &mut self.string;
         }
-        let bytes = &mut self.bytes;
-        self.elements.entry(id.clone()).or_insert_with(|| {
-            *bytes = bytes.saturating_add(note_bytes(id));
+        let names_bytes = &mut self.names_bytes;
+        self.elements.entry_ref(id).or_insert_with(|| {
+            *names_bytes = names_bytes.saturating_add(id.name_bytes().len());
             Change::default()
         })
     }
@@ -168,21 +191,21 @@ impl Notes {
     /// Keeps what `judge` says is needed; returns of the rest those that it says to return.
     fn retain(&mut self, judge: impl Fn(&ElementId, &Change) -> (bool, bool)) -> Vec<ElementId> {
         let mut gone = Vec::new();
-        let bytes = &mut self.bytes;
+        let names_bytes = &mut self.names_bytes;
         self.elements.retain(|id, change| {
             let (is_needed, is_gone) = judge(id, change);
             if !is_needed {
-                *bytes = bytes.saturating_sub(note_bytes(id));
+                *names_bytes = names_bytes.saturating_sub(id.name_bytes().len());
                 if is_gone {
                     gone.push(id.clone());
                 }
             }
             is_needed
         });
+        if self.elements.len() < self.elements.capacity() / 4 {
+            self.elements.shrink_to_fit();
+        }
+        gone.sort_unstable();
         gone
     }
-}
-
-fn note_bytes(id: &ElementId) -> usize {
-    size_of::<[(ElementId, Change); 2]>().saturating_add(id.name_bytes().len())
 }

@@ -169,10 +169,10 @@ impl Hub {
             self.keys.entry_mut(no).is_dirty = false;
             rows.push(RowWrite { id: RowId::Key(self.keys.key(no)), body: Some(self.key_body(no)) });
         }
-        let mut elements = std::mem::take(&mut self.dirty_elements);
-        elements.sort_unstable();
-        elements.dedup();
-        for (no, id) in elements {
+        for (no, id) in std::mem::take(&mut self.dirty_elements) {
+            if let Some(notes) = self.keys.notes_mut(no) {
+                notes.clean(&id);
+            }
             let body = self.element_body(no, &id);
             rows.push(RowWrite { id: RowId::Element(self.keys.key(no), id), body });
         }
@@ -215,15 +215,12 @@ impl Hub {
 
     /// An element's row: the hub's change of it, and the element as it is packed in memory.
     fn element_body(&mut self, no: KeyNo, id: &ElementId) -> Option<Vec<u8>> {
-        let element = self.keys.view(no).element(id);
         let change = self.keys.notes(no).and_then(|notes| notes.change(id));
-        if element.is_none() && change.is_none() {
-            return None;
-        }
+        let is_changed = change.is_some();
         let mut w = Writer::after(stored_row());
         write_change(&mut w, change);
-        let element = element.unwrap_or_else(|| Element::empty(id.kind()));
-        Some(self.keys.append_element_row(&element, w.finish().unwrap_or_default()))
+        let (is_there, row) = self.keys.append_element_row(no, id, w.finish().unwrap_or_default());
+        (is_there || is_changed).then_some(row)
     }
 }
 
@@ -263,5 +260,5 @@ fn read_change(r: &mut Reader<'_>) -> Result<Option<Change>, Invalid> {
         return Ok(None);
     }
     let dead = r.list("dead dots", DELTA_ELEMENTS_MAX, DOT_BYTES_MIN, Reader::dot)?;
-    Ok(Some(Change { no, dead: dead.into() }))
+    Ok(Some(Change::stored(no, dead.into())))
 }

@@ -40,8 +40,12 @@ impl Collection {
 
     /// One element, if anything is recorded of it. Constant time.
     pub(super) fn element(&self, arena: &Arena, name: &[u8]) -> Option<Element> {
-        let block = self.blocks.find(arena.hash(name), |block| pack::name(arena, *block) == name)?;
-        Some(pack::load_element(arena, *block, self.kind))
+        Some(pack::load_element(arena, self.block(arena, name)?, self.kind))
+    }
+
+    /// Where an element is. Constant time.
+    pub(super) fn block(&self, arena: &Arena, name: &[u8]) -> Option<Block> {
+        self.blocks.find(arena.hash(name), |block| pack::name(arena, *block) == name).copied()
     }
 
     /// Every element by name. Linearithmic.

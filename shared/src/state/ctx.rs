@@ -23,6 +23,13 @@ impl Intervals {
         if start >= end {
             return false;
         }
+        // Numbers mostly come in order.
+        if let Some((_, last)) = self.0.last_mut()
+            && *last == start
+        {
+            *last = end;
+            return true;
+        }
         // All intervals that overlap or touch the new one form one contiguous run.
         let first = self.0.partition_point(|&(_, e)| e < start);
         let last = self.0.partition_point(|&(s, _)| s <= end);
@@ -109,6 +116,15 @@ impl Ctx {
         self.of(dot.replica).is_some_and(|intervals| intervals.contains(dot.no))
     }
 
+    /// Adds what lies between the last number known of a replica and `through`; `None` if nothing is known of it.
+    pub(super) fn extend_last(&mut self, replica: ReplicaId, through: No) -> Option<bool> {
+        let at = self.position(replica).ok()?;
+        let (_, last) = self.0.get_mut(at)?.1.0.last_mut()?;
+        let is_new = *last < through.0;
+        *last = through.0.max(*last);
+        Some(is_new)
+    }
+
     /// Adds one dot; returns whether it was new.
     pub fn insert(&mut self, dot: Dot) -> bool {
         self.insert_interval(dot.replica, No(dot.no.0.saturating_sub(1)), dot.no)
@@ -186,12 +202,7 @@ impl Ctx {
     }
 
     fn position(&self, replica: ReplicaId) -> Result<usize, usize> {
-        // Nearly always three at most: a linear search beats a binary one there.
-        match self.0.iter().position(|(own, _)| *own >= replica) {
-            Some(at) if self.0.get(at).is_some_and(|(own, _)| *own == replica) => Ok(at),
-            Some(at) => Err(at),
-            None => Err(self.0.len()),
-        }
+        self.0.binary_search_by_key(&replica, |(own, _)| *own)
     }
 
     fn entry(&mut self, replica: ReplicaId) -> &mut Intervals {

@@ -244,6 +244,14 @@ impl Sum {
         }
     }
 
+    /// Whether no replica's sum leaves the range of floats by this increment.
+    pub fn stays_finite(&self, by: f64) -> bool {
+        match self {
+            Self::Float(num) => num.parts().all(|(_, part)| part.ent.is_none_or(|ent| (ent.acc + by).is_finite())),
+            Self::Int(_) => true,
+        }
+    }
+
     /// The last number that each replica's share records, as dots.
     pub fn dots(&self) -> Vec<Dot> {
         fn of<A>(parts: &Num<A>) -> Vec<Dot>

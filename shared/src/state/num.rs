@@ -246,11 +246,7 @@ impl<A: Amount> Num<A> {
     }
 
     fn position(&self, replica: ReplicaId) -> Result<usize, usize> {
-        match self.0.iter().position(|(own, _)| *own >= replica) {
-            Some(at) if self.0.get(at).is_some_and(|(own, _)| *own == replica) => Ok(at),
-            Some(at) => Err(at),
-            None => Err(self.0.len()),
-        }
+        self.0.binary_search_by_key(&replica, |(own, _)| *own)
     }
 
     fn entry(&mut self, replica: ReplicaId) -> &mut Part<A> {

@@ -5,7 +5,7 @@
 //! when it is closed; elements of collections are unpacked one at a time.
 
 use super::{
-    Base, Ctx, DeadlineChange, Effect, Element, ElementId, Header, Intervals, KeyDelta, Kind, Mint, NewBase,
+    Base, Ctx, DeadlineChange, Effect, Element, ElementId, Header, Increment, KeyDelta, Kind, Mint, NewBase,
     NotAnInteger, Touched,
     collection::Collection,
     pack::{self, Scalar},
@@ -39,6 +39,14 @@ impl PackedKey {
     /// Appends the header and the string to `row`, for a store that keeps the space's replicas too.
     pub(crate) fn append_row(&self, space: &mut Space, row: Vec<u8>) -> Vec<u8> {
         Scalar::append_row(&mut space.arena, self.block, row)
+    }
+
+    /// Appends an element to `row`, for a store that keeps the space's replicas too; says whether anything is recorded of
+    /// the element.
+    pub(crate) fn append_element_row(&self, space: &mut Space, id: &ElementId, row: Vec<u8>) -> (bool, Vec<u8>) {
+        let collection = self.collection(space, id.kind());
+        let block = collection.and_then(|collection| collection.block(&space.arena, id.name_bytes()));
+        (block.is_some(), pack::append_element_row(&mut space.arena, block, id.kind(), row))
     }
 
     /// Unpacks the key for a change.
@@ -97,6 +105,34 @@ impl Open<'_> {
     pub(crate) fn counter(&self) -> Option<Result<i64, NotAnInteger>> {
         let is_plain = self.scalar.header.deadline.at().is_none() && self.key.collections.is_none();
         is_plain.then(|| self.scalar.string.integer())
+    }
+
+    /// Adds to a member of a key that has no deadline and is a board or nothing: its new score, and what was minted. `None`
+    /// of any other key, or where the sum would leave the range of finite floats; then nothing is minted.
+    pub(crate) fn add_to_member(
+        &mut self,
+        member: &ElementId,
+        by: f64,
+        mint: impl FnOnce() -> Mint,
+    ) -> Option<(f64, Mint)> {
+        let is_other = |kind| self.key.collection(self.space, kind).is_some();
+        let is_plain = self.scalar.header.deadline.at().is_none() && !self.scalar.string.is_present();
+        if !is_plain || is_other(Kind::Set) || is_other(Kind::Hash) || !by.is_finite() {
+            return None;
+        }
+        let (score, mint) = self.change(member, |element| {
+            let present = element.score().unwrap_or(0.0);
+            let score = present + by;
+            if !present.is_finite() || !score.is_finite() || !element.sum.stays_finite(by) {
+                return None;
+            }
+            let mint = mint();
+            element.sum.add(mint.dot.replica, mint.dot.no, Increment::Float(by));
+            Some((score, mint))
+        })?;
+        self.learn_own(mint.dot);
+        self.scalar.header.claims.raise(Kind::Board, Stamp { hlc: mint.hlc, dot: mint.dot });
+        Some((score, mint))
     }
 
     /// Applies one own effect under a fresh dot. Linear in what it touches; a wipe in the key.
@@ -180,9 +216,7 @@ impl Open<'_> {
 
     /// Learns that `(last known, through]` of a replica concerns this key no further than what is recorded.
     pub(crate) fn bridge(&mut self, replica: ReplicaId, through: No) -> bool {
-        let ctx = &mut self.scalar.header.ctx;
-        let Some(last) = ctx.of(replica).and_then(Intervals::last) else { return false };
-        ctx.insert_interval(replica, last, through)
+        self.scalar.header.ctx.extend_last(replica, through).unwrap_or(false)
     }
 
     /// Puts a stored header and string back, as they were persisted.
@@ -247,8 +281,9 @@ impl Open<'_> {
 
     /// All own numbers are known here, so the context's own interval stays one.
     fn learn_own(&mut self, dot: Dot) {
-        if !self.bridge(dot.replica, dot.no) {
-            self.scalar.header.ctx.insert(dot);
+        let ctx = &mut self.scalar.header.ctx;
+        if ctx.extend_last(dot.replica, dot.no) != Some(true) {
+            ctx.insert(dot);
         }
     }
 

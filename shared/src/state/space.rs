@@ -28,6 +28,11 @@ impl Space {
         Self { arena: Arena::new(seed), ..Self::default() }
     }
 
+    /// The seed of its hashes.
+    pub(crate) fn seed(&self) -> HashSeed {
+        self.arena.seed()
+    }
+
     /// The hash of a name.
     pub(crate) fn hash(&self, name: &[u8]) -> u64 {
         self.arena.hash(name)
@@ -46,11 +51,6 @@ impl Space {
     /// The number of a replica, which it is given if it has none.
     pub(crate) fn intern(&mut self, replica: ReplicaId) -> u32 {
         self.arena.replicas.intern(replica)
-    }
-
-    /// Appends an element to `row`, for a store that keeps the space's replicas too.
-    pub(crate) fn append_element_row(&mut self, element: &Element, row: Vec<u8>) -> Vec<u8> {
-        pack::append_element_row(&mut self.arena, element, row)
     }
 
     /// The element of a stored row; `None` if it is damaged.

@@ -15,6 +15,9 @@ use crate::arena::{Arena, Block};
 /// Values longer than this stand beside the block that names them.
 const INLINE_BYTES_MAX: usize = 256;
 
+/// A number takes at most so many bytes of seven bits.
+const NUMBER_BYTES_MAX: usize = 10;
+
 /// Times are counted from here, so that present ones take six bytes: the middle of November 2023.
 const EPOCH_MS: i64 = 1_700_000_000_000;
 
@@ -77,7 +80,7 @@ impl Scalar {
     }
 
     fn write(&self, writer: &mut Writer<'_>) {
-        writer.front(&self.header);
+        writer.front(&self.header, &self.string);
         writer.element(&self.string);
         writer.contexts(&self.header);
     }
@@ -114,7 +117,7 @@ pub(super) fn named(arena: &mut Arena, name: &[u8]) -> Block {
     let mut writer = Writer::new(arena, Vec::new());
     writer.name(name);
     let empty = Scalar::default();
-    writer.front(&empty.header);
+    writer.front(&empty.header, &empty.string);
     writer.element(&empty.string);
     writer.contexts(&empty.header);
     let bytes = writer.finish();
@@ -152,10 +155,24 @@ pub(super) fn store_element(arena: &mut Arena, block: Option<Block>, name: &[u8]
     block
 }
 
-/// Appends an element's packed form to `row`, for a store that keeps the arena's replicas too.
-pub(super) fn append_element_row(arena: &mut Arena, element: &Element, row: Vec<u8>) -> Vec<u8> {
+/// Appends an element's packed form to `row`, for a store that keeps the arena's replicas too; without a block, that of
+/// an element in which nothing is recorded.
+pub(super) fn append_element_row(arena: &mut Arena, block: Option<Block>, kind: Kind, mut row: Vec<u8>) -> Vec<u8> {
+    let Some(block) = block else {
+        let mut writer = Writer::new(arena, row);
+        writer.element(&Element::empty(kind));
+        return writer.finish();
+    };
+    let mut reader = Reader::new(arena, arena.heap.read(block));
+    reader.name();
+    let packed = reader.rest();
+    let element = reader.element(kind);
+    if !reader.has_large() {
+        row.extend_from_slice(packed);
+        return row;
+    }
     let mut writer = Writer::new(arena, row).whole();
-    writer.element(element);
+    writer.element(&element);
     writer.finish()
 }
 

@@ -1,7 +1,7 @@
 //! Unpacking what [`super::write`] packed. In memory the bytes are our own and whole; of bytes that were stored outside the
 //! caller asks afterwards whether they were. A reader at the end of its bytes reads zeros.
 
-use super::EPOCH_MS;
+use super::{EPOCH_MS, NUMBER_BYTES_MAX};
 use crate::{
     arena::{Arena, Place},
     hlc::Hlc,
@@ -10,9 +10,6 @@ use crate::{
 };
 use bytes::Bytes;
 use smallvec::SmallVec;
-
-/// A number takes at most so many bytes of seven bits.
-const NUMBER_BYTES_MAX: usize = 10;
 
 /// Reads packed values one after the other.
 pub(in crate::state) struct Reader<'a> {
@@ -72,9 +69,7 @@ impl<'a> Reader<'a> {
 
     /// Whether the string names values outside the bytes; the reader stands before the front.
     pub(super) fn string_is_large(&self) -> bool {
-        let mut reader = Self::new(self.arena, self.bytes);
-        reader.front();
-        reader.byte() & 0x20 != 0
+        self.bytes.first().is_some_and(|flags| flags & 4 != 0)
     }
 
     /// An element of a key of this type.
@@ -225,6 +220,7 @@ impl<'a> Reader<'a> {
         usize::try_from(self.number()).unwrap_or(usize::MAX)
     }
 
+    #[inline]
     fn number(&mut self) -> u64 {
         if let [byte, rest @ ..] = self.bytes
             && *byte < 0x80
@@ -232,6 +228,10 @@ impl<'a> Reader<'a> {
             self.bytes = rest;
             return (*byte).into();
         }
+        self.long_number()
+    }
+
+    fn long_number(&mut self) -> u64 {
         let mut word = 0_u64;
         let mut shift = 0_u32;
         for (at, byte) in self.bytes.iter().take(NUMBER_BYTES_MAX).enumerate() {

@@ -1,6 +1,6 @@
 //! Packing. [`super::read`] undoes each of these.
 
-use super::{EPOCH_MS, INLINE_BYTES_MAX};
+use super::{EPOCH_MS, INLINE_BYTES_MAX, NUMBER_BYTES_MAX};
 use crate::{
     arena::Arena,
     hlc::Hlc,
@@ -36,12 +36,13 @@ impl<'a> Writer<'a> {
         self.bytes.extend_from_slice(name);
     }
 
-    /// What is read on the way to a value: the deadline and the claims.
-    pub(super) fn front(&mut self, header: &Header) {
+    /// What is read on the way to a value: the deadline and the claims, and whether the string names values outside.
+    pub(super) fn front(&mut self, header: &Header, string: &Element) {
         let deadline = &header.deadline;
         let mut flags = 0_u8;
         flags |= u8::from(deadline.epoch().is_some());
         flags |= u8::from(deadline.at().is_some()) << 1;
+        flags |= u8::from(string.base.iter().any(|(_, base)| self.is_large(base))) << 2;
         for (kind, _) in header.claims.iter() {
             flags |= 8 << kind as u8;
         }
@@ -198,12 +199,23 @@ impl<'a> Writer<'a> {
     }
 
     fn number(&mut self, number: u64) {
-        let mut rest = number;
-        while rest >= 0x80 {
-            self.bytes.push(0x80 | rest.to_le_bytes()[0]);
-            rest >>= 7;
+        if number < 0x80 {
+            self.bytes.push(number.to_le_bytes()[0]);
+            return;
         }
-        self.bytes.push(rest.to_le_bytes()[0]);
+        let mut packed = [0_u8; NUMBER_BYTES_MAX];
+        let mut rest = number;
+        let mut length = 0;
+        for byte in &mut packed {
+            length = usize::wrapping_add(length, 1);
+            *byte = rest.to_le_bytes()[0] & 0x7f;
+            rest >>= 7;
+            if rest == 0 {
+                break;
+            }
+            *byte |= 0x80;
+        }
+        self.bytes.extend_from_slice(packed.get(..length).unwrap_or_default());
     }
 }
 

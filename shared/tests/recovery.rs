@@ -315,6 +315,32 @@ mod daemons {
         };
         assert!(effects.iter().any(forgets), "{effects:?}");
     }
+
+    #[test]
+    fn a_key_that_one_hub_forgets_while_it_is_read_for_another_is_not_forgotten_by_the_origin() {
+        let world = world("k", &["INCR k"]);
+        let slot = key("k").slot();
+        let companion = world.store.companion(&key("k"), START).cloned();
+        assert!(companion.is_some());
+        let mut origin = origin();
+        let hello = HubToOrigin::Hello {
+            hub: hub(),
+            name: "hub".to_owned(),
+            now: START,
+            unstable: Vec::new(),
+            capabilities: Default::default(),
+        };
+        say(&mut origin, hello);
+        say(&mut origin, HubToOrigin::Subscribe(vec![key("k")]));
+        origin.handle(loaded(slot, 1, No::ZERO), START);
+        // The companion is on its way, and not known yet.
+        say(&mut origin, HubToOrigin::Unsubscribe(vec![key("k")]));
+        let OriginInput::Loaded(mut whole) = loaded(slot, 1, No::ZERO) else { unreachable!() };
+        whole.keys.push((key("k"), companion));
+        let effects = origin.handle(OriginInput::Loaded(whole), START);
+        let is_commit = |effect: &OriginEffect| matches!(effect, OriginEffect::Commit(_));
+        assert!(!effects.iter().any(is_commit), "{effects:?}");
+    }
 }
 
 mod hub {

@@ -75,6 +75,7 @@ impl Origin {
             // Nothing was ever committed here, so there is nothing to forget.
             work.expired.clear();
         }
+        work.spare_living(now);
         if work.inbox.is_empty() && work.expired.is_empty() {
             return;
         }

@@ -17,6 +17,14 @@ pub(super) struct Cached {
     pub(super) key: StoredKey,
 }
 
+impl Cached {
+    /// Whether the key expired so long ago that no hub can revive it any more.
+    pub(super) fn has_ended(&self, now: TimestampMs) -> bool {
+        let grace_ms = if fault!(GraceIgnored) { 0 } else { EXPIRY_GRACE_MS };
+        self.key.state.deadline().at().is_some_and(|at| at.plus_ms(grace_ms) <= now)
+    }
+}
+
 /// What is under way.
 #[derive(Debug, Default, PartialEq)]
 pub(super) enum Busy {
@@ -80,6 +88,13 @@ impl SlotWork {
         self.attaches.remove(&link);
         self.wants.retain(|(other, _)| *other != link);
         self.inbox.retain(|(other, _)| *other != link);
+    }
+
+    /// Leaves alone what was to be forgotten and turns out to be alive: it was read, or lengthened, since.
+    pub(super) fn spare_living(&mut self, now: TimestampMs) {
+        let cache = &self.cache;
+        let is_there = |key: &Key| cache.get(key).filter(|cached| cached.version.is_some());
+        self.expired.retain(|key| is_there(key).is_none_or(|cached| cached.has_ended(now)));
     }
 
     /// What was read of the change feed is behind a commit.
@@ -289,11 +304,7 @@ impl Origin {
             if work.busy != Busy::Idle {
                 continue;
             }
-            let gone = work.cache.iter().filter(|(_, cached)| {
-                let deadline = cached.key.state.deadline().at();
-                let grace_ms = if fault!(GraceIgnored) { 0 } else { EXPIRY_GRACE_MS };
-                deadline.is_some_and(|at| at.plus_ms(grace_ms) <= now) && !fault!(ExpiredKept)
-            });
+            let gone = work.cache.iter().filter(|(_, cached)| cached.has_ended(now) && !fault!(ExpiredKept));
             let gone: Vec<Key> = gone.map(|(key, _)| key.clone()).collect();
             if !gone.is_empty() {
                 work.expired.extend(gone);

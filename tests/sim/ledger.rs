@@ -151,6 +151,11 @@ impl Ledger {
         self.booked.len() - 1
     }
 
+    /// Books a command of which nobody knows whether it happened. So it keeps nothing alive either.
+    pub(crate) fn book_doubtful(&mut self, entry: Entry, asked_ms: i64) {
+        self.booked.push(Booked { entry, seen: None, at_ms: asked_ms, in_doubt: true });
+    }
+
     /// From now on it is not known whether this operation counts.
     pub(crate) fn doubt(&mut self, number: usize) {
         if let Some(booked) = self.booked.get_mut(number) {
@@ -378,4 +383,22 @@ pub(crate) fn bits_of(seen: Option<&Reply>) -> u64 {
     let text = std::str::from_utf8(text).unwrap_or_default();
     // A score in exponent form, or an integer.
     text.parse::<u64>().or_else(|_| text.parse::<f64>().map(|value| value as u64)).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::workload::{KEPT_MS, key};
+
+    #[test]
+    fn a_request_that_was_given_up_keeps_nothing_alive() {
+        let entry = |member: &'static str| Entry::Kept(key("kept"), Bytes::from_static(member.as_bytes()));
+        let mut ledger = Ledger::default();
+        ledger.book(entry("first"), None, 0, 0);
+        ledger.book_doubtful(entry("given up"), KEPT_MS - 3_000);
+        ledger.book(entry("last"), None, KEPT_MS - 3_000, KEPT_MS + 1_000);
+        let wrong = ledger.auditor().audit(|_| None, false);
+        let lost_first = wrong.iter().any(|text| text.contains("first"));
+        assert!(!lost_first && wrong.iter().any(|text| text.contains("last")), "{wrong:?}");
+    }
 }

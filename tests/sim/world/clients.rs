@@ -75,8 +75,7 @@ impl World {
             // What such a removal saw may have been all.
             self.removals.begin(&entry);
             self.ledger.may_have_removed(&entry, self.now);
-            let number = self.ledger.book(entry, None, asked_ms, self.now);
-            self.ledger.doubt(number);
+            self.ledger.book_doubtful(entry, asked_ms);
         }
     }
 

@@ -360,7 +360,7 @@ impl World {
         self.check_stamps();
         self.is_rough = false;
         self.is_noisy = false;
-        self.partitions.clear();
+        self.end_partitions();
         self.clocks_off.clear();
         for hub in &mut self.hubs {
             hub.crash_after = None;

@@ -88,6 +88,18 @@ impl World {
         self.partitions.push(partition);
     }
 
+    /// All partitions end, and what they held back comes through at once, in order.
+    pub(super) fn end_partitions(&mut self) {
+        self.partitions.clear();
+        let soon = self.now + 5;
+        let is_held = |event: &Event| matches!(event, Event::Deliver { .. });
+        let events = std::mem::take(&mut self.queue).into_iter();
+        let sooner = |Scheduled(at, order, event): Scheduled| {
+            Scheduled(if is_held(&event) { at.min(soon) } else { at }, order, event)
+        };
+        self.queue = events.map(sooner).collect();
+    }
+
     /// Whether nothing comes through in one way at least.
     pub(super) fn is_parted(&self, peer: End, hub: usize) -> bool {
         let parts = self.partitions.iter().filter(|part| part.until > self.now);

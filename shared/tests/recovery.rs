@@ -7,7 +7,7 @@ use headwater::{
     command::CommandError,
     hub::{Connection, Hub, HubEffect, HubInput, RowId},
     id::{ClientId, Dot, No, ReplicaId, Seq},
-    message::{HubToLeaf, HubToOrigin, LeafToHub, Lifetime, OriginToHub, SlotDelta},
+    message::{Cursor, HubToLeaf, HubToOrigin, LeafToHub, Lifetime, OriginToHub, SlotDelta},
     state::{Ctx, Cut, Effect, ElementId, NewBase, Operation, SeenCut, SeenCuts},
 };
 
@@ -372,6 +372,32 @@ mod hub {
     }
 
     #[test]
+    fn a_frame_refused_for_its_stamps_is_asked_for_until_the_clock_is_right() {
+        let (mut hub, _) = Hub::create("hub".to_owned(), 1 << 32, START);
+        let daemon = Connection(1);
+        hub.handle(
+            HubInput::Origin(daemon, OriginToHub::Welcome { now: START, capabilities: Default::default() }),
+            START,
+        );
+        let slot = key("k").slot();
+        let mut world = World::new(1);
+        world.run(A, "SET k v");
+        let delta = world.state(A, "k").to_complete_delta();
+        let to = Cursor { incarnation: Some(ReplicaId::from_bits(9 << 16)), seq: 1 };
+        let down = OriginToHub::Down { slot, from: Cursor::default(), to, keys: vec![(key("k"), delta)] };
+        // The hub's clock is an hour behind.
+        let behind = START.plus_ms(-60 * MINUTE);
+        hub.handle(HubInput::Origin(daemon, down), behind);
+        let asks = |effects: Vec<HubEffect>| {
+            let gap = HubEffect::ToOrigin(daemon, HubToOrigin::Gap(slot, Cursor::default()));
+            effects.contains(&gap)
+        };
+        assert!(!asks(hub.handle(HubInput::Tick, behind.plus_ms(1_000))));
+        assert!(asks(hub.handle(HubInput::Tick, behind.plus_ms(10_000))));
+        assert!(!asks(hub.handle(HubInput::Tick, behind.plus_ms(20_000))));
+    }
+
+    #[test]
     fn what_was_refused_for_the_origins_absence_is_tried_again() {
         let mut world = World::new(1);
         world.part(A);
@@ -472,6 +498,21 @@ mod leaves {
         world.advance(2 * SECOND);
         assert_eq!(world.run(B, "SISMEMBER k brief"), ":0");
         assert_eq!(world.run_leaf(leaf, "SISMEMBER k brief"), ":0");
+    }
+
+    #[test]
+    fn a_removal_of_a_whole_key_speaks_of_no_numbers_of_other_keys() {
+        let mut world = world("k", &[]);
+        world.hold(&["other"]);
+        let leaf = world.leaf_at(A, &["k", "other"]);
+        for line in ["INCR other", "INCR other", "SADD k x", "DEL k"] {
+            world.run_leaf(leaf, line);
+        }
+        world.settle();
+        let replica = world.hub(A).id();
+        let wipe = world.state(A, "k").header().wipe;
+        assert!(wipe.contains(Dot { replica, no: No(3) }), "{wipe:?}");
+        assert!(!wipe.contains(Dot { replica, no: No(1) }), "{wipe:?}");
     }
 
     #[test]

@@ -13,6 +13,9 @@ use std::collections::BTreeMap;
 /// Keys in one message that names keys.
 pub(super) const KEYS_CHUNK: usize = 4096;
 
+/// How long after a refused frame the hub asks for it again, in milliseconds.
+const ASK_AGAIN_MS: i64 = 5_000;
+
 impl Hub {
     pub(super) fn origin_message(&mut self, connection: Connection, message: OriginToHub, now: TimestampMs) {
         if let OriginToHub::Welcome { .. } = message {
@@ -133,7 +136,7 @@ impl Hub {
             self.effects.push(HubEffect::ToOrigin(connection, HubToOrigin::Gap(slot, cursor)));
             return;
         }
-        if !self.admit(keys, now) {
+        if !self.admit(slot, keys, now) {
             return;
         }
         let is_news = to.incarnation != cursor.incarnation || to.seq > cursor.seq;
@@ -163,7 +166,7 @@ impl Hub {
 
     /// Keys that the hub asked for, whole.
     fn whole(&mut self, connection: Connection, slot: Slot, at: Cursor, keys: &[(Key, KeyDelta)], now: TimestampMs) {
-        if !self.admit(keys, now) {
+        if !self.admit(slot, keys, now) {
             return;
         }
         let state = self.slots.of(slot);
@@ -192,10 +195,36 @@ impl Hub {
         }
     }
 
-    /// Takes note of the stamps; a frame with one beyond the bound is refused whole. The cursor stays, so what it held comes
-    /// again with the next frame of the slot, when this clock may have been set right.
-    fn admit(&mut self, keys: &[(Key, KeyDelta)], now: TimestampMs) -> bool {
-        keys.iter().filter_map(|(_, delta)| delta.latest_hlc()).all(|latest| self.clock.observe(latest, now).is_ok())
+    /// Takes note of the stamps; a frame with one beyond the bound is refused whole. The cursor stays, and the hub asks again
+    /// from there after a while, when this clock may have been set right.
+    fn admit(&mut self, slot: Slot, keys: &[(Key, KeyDelta)], now: TimestampMs) -> bool {
+        let mut stamps = keys.iter().filter_map(|(_, delta)| delta.latest_hlc());
+        let is_admitted = stamps.all(|latest| self.clock.observe(latest, now).is_ok());
+        if !is_admitted {
+            self.refused.insert(slot);
+            self.ask_again_at.get_or_insert(now.plus_ms(ASK_AGAIN_MS));
+        }
+        is_admitted
+    }
+
+    /// Asks for what was refused: from the cursor on, and whole what is not held yet.
+    pub(super) fn ask_again(&mut self, now: TimestampMs) {
+        let Some(at) = self.ask_again_at else { return };
+        // A clock that was set back must not put it off.
+        if now < at && at.since_ms(now) <= ASK_AGAIN_MS {
+            return;
+        }
+        self.ask_again_at = None;
+        let slots = std::mem::take(&mut self.refused);
+        let Some(connection) = self.origin.as_ref().map(|origin| origin.connection) else { return };
+        for slot in &slots {
+            let cursor = self.slots.at(*slot).map(|state| state.cursor).unwrap_or_default();
+            self.effects.push(HubEffect::ToOrigin(connection, HubToOrigin::Gap(*slot, cursor)));
+        }
+        let missing = self.keys.iter().filter(|(_, entry)| !entry.is_held).map(|(no, _)| self.keys.key(no));
+        let mut missing: Vec<Key> = missing.filter(|key| slots.contains(&key.slot())).collect();
+        missing.sort_unstable();
+        self.ask_for(connection, &missing);
     }
 
     fn join(&mut self, no: KeyNo, delta: &KeyDelta) {

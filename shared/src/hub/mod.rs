@@ -31,6 +31,7 @@ pub use rows::RestoreError;
 use crate::{
     hlc::Clock,
     id::{Key, No, ReplicaId, SessionId, TimestampMs},
+    slot::Slot,
     state::{ElementId, KeyView, Touched},
 };
 use bytes::Bytes;
@@ -57,6 +58,9 @@ pub struct Hub {
     /// Daemons that greeted before the present one and are still there, the latest last.
     spare_origins: Vec<Connection>,
     waiting: Vec<Waiting>,
+    /// Slots of which a frame was refused for its stamps, and when to ask for it again.
+    refused: BTreeSet<Slot>,
+    ask_again_at: Option<TimestampMs>,
     /// Rows to persist before the present input is done with: the hub's own, those of keys, of their elements, and others.
     is_meta_dirty: bool,
     /// How many replicas' rows are stored.
@@ -103,6 +107,7 @@ impl Hub {
             HubInput::Forwarded(connection, message) => self.effects.push(HubEffect::ToLeaf(connection, message)),
             HubInput::Tick => {
                 self.wake_at = None;
+                self.ask_again(now);
                 self.sweep(now);
             }
         }
@@ -163,6 +168,8 @@ impl Hub {
             origin: None,
             spare_origins: Vec::new(),
             waiting: Vec::new(),
+            refused: BTreeSet::new(),
+            ask_again_at: None,
             is_meta_dirty: false,
             stored_replicas: 0,
             dirty_keys: Vec::new(),
@@ -191,7 +198,7 @@ impl Hub {
 
     fn ask_to_wake(&mut self, now: TimestampMs) {
         let waiting = self.waiting.iter().map(|waiting| waiting.until);
-        let Some(earliest) = waiting.chain(self.next_sweep(now)).min() else { return };
+        let Some(earliest) = waiting.chain(self.next_sweep(now)).chain(self.ask_again_at).min() else { return };
         let at = earliest.max(now.plus_ms(1));
         if self.wake_at.is_none_or(|asked| at < asked) {
             self.wake_at = Some(at);

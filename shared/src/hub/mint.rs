@@ -233,8 +233,9 @@ fn observe_session(
         Effect::Wipe { seen, cuts } => {
             let mut seen = seen.clone();
             // Only what it did to this key: numbers of other keys would lie in this one's context for good.
-            let of_key = |through: &No| state.header().ctx.contains(Dot { replica: own, no: *through });
-            for (after, through) in session.minted_intervals().filter(|(_, through)| of_key(through)) {
+            let known = state.ctx();
+            let of_key = |through: No| known.contains(Dot { replica: own, no: through });
+            for (after, through) in session.minted_intervals().filter(|(_, through)| of_key(*through)) {
                 seen.insert_interval(own, after, through);
             }
             let mut ids: Vec<ElementId> = cuts.iter().map(|(id, _)| id.clone()).collect();

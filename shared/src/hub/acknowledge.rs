@@ -17,7 +17,7 @@ impl Hub {
             if no > state.committed {
                 state.committed = no;
                 state.sent = state.sent.max(no);
-                self.dirty.insert(RowId::Slot(slot));
+                self.slots.dirty(slot);
                 if fault!(DeadDotsForgottenAtCommit) {
                     self.forget_settled(slot, no);
                 }
@@ -35,7 +35,7 @@ impl Hub {
                 state.committed = state.committed.max(no);
                 state.sent = state.sent.max(no);
                 state.stable = no;
-                self.dirty.insert(RowId::Slot(slot));
+                self.slots.dirty(slot);
                 self.forget_settled(slot, no);
                 self.slots.list(slot);
             }
@@ -57,7 +57,7 @@ impl Hub {
             }
             state.committed = no;
             state.sent = no;
-            self.dirty.insert(RowId::Slot(slot));
+            self.slots.dirty(slot);
             self.slots.list(slot);
         }
     }

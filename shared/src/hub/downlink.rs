@@ -1,6 +1,6 @@
 //! What the origin sends: acknowledgements, whole keys, and deltas from the hub's cursor on.
 
-use super::{Connection, Hub, HubEffect, OriginSocket, RowId, keyspace::KeyNo};
+use super::{Connection, Hub, HubEffect, OriginSocket, keyspace::KeyNo};
 use crate::{
     id::{Key, TimestampMs},
     message::{Cursor, HubToOrigin, OriginToHub},
@@ -160,7 +160,7 @@ impl Hub {
         let state = self.slots.of(slot);
         if is_news {
             state.cursor = to;
-            self.dirty.insert(RowId::Slot(slot));
+            self.slots.dirty(slot);
         }
     }
 
@@ -172,7 +172,7 @@ impl Hub {
         let state = self.slots.of(slot);
         if state.cursor.incarnation.is_none() || state.held == 0 {
             state.cursor = at;
-            self.dirty.insert(RowId::Slot(slot));
+            self.slots.dirty(slot);
         } else if state.cursor.incarnation != at.incarnation || at.seq < state.cursor.seq {
             // Read before what this hub has already seen of the slot: deltas in between were not for these keys.
             let keys: Vec<Key> = keys.iter().map(|(key, _)| key.clone()).collect();

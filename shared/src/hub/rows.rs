@@ -6,15 +6,19 @@ use super::{
     keyspace::KeyNo,
     leaves::Session,
     notes::{Change, Notes},
-    slots::SlotState,
 };
 use crate::{
     hlc::{Clock, Hlc},
     id::{Key, No, ReplicaId},
     limits::DELTA_ELEMENTS_MAX,
-    slot::Slot,
-    state::{Element, ElementId},
-    wire::{Invalid, STORED_VERSION, WireError, from_body, reader::Reader, to_body, writer::Writer},
+    state::ElementId,
+    wire::{
+        Invalid, STORED_VERSION, WireError, from_body,
+        reader::Reader,
+        stored::{from_stored, to_stored},
+        to_body,
+        writer::Writer,
+    },
 };
 use serde::{Deserialize, Serialize};
 
@@ -57,7 +61,7 @@ impl Hub {
         for (row, body) in rows {
             let result = match &row {
                 RowId::Meta => from_body::<Meta>(&body).map(|stored| meta = Some(stored)),
-                RowId::Slot(slot) => from_body::<SlotState>(&body).map(|stored| hub.restore_slot(*slot, &stored)),
+                RowId::Slot(slot) => from_stored(&body, |r| hub.slots.of(*slot).restore(r)),
                 RowId::Replica(number) => hub.restore_replica(*number, &body),
                 RowId::Key(key) => hub.restore_key(key, &body),
                 RowId::Element(key, id) => hub.restore_element(key, id, &body),
@@ -77,14 +81,6 @@ impl Hub {
         hub.next_session = meta.next_session;
         hub.index_changes();
         Ok(hub)
-    }
-
-    fn restore_slot(&mut self, slot: Slot, stored: &SlotState) {
-        let state = self.slots.of(slot);
-        state.committed = stored.committed;
-        state.stable = stored.stable;
-        state.cursor = stored.cursor;
-        state.sent = stored.committed;
     }
 
     fn restore_replica(&mut self, number: u32, body: &[u8]) -> Result<(), WireError> {
@@ -165,6 +161,10 @@ impl Hub {
         for id in std::mem::take(&mut self.dirty) {
             rows.push(RowWrite { body: self.row_body(&id), id });
         }
+        for slot in self.slots.take_dirty() {
+            let id = RowId::Slot(slot);
+            rows.push(RowWrite { body: self.row_body(&id), id });
+        }
         for no in std::mem::take(&mut self.dirty_keys) {
             self.keys.entry_mut(no).is_dirty = false;
             rows.push(RowWrite { id: RowId::Key(self.keys.key(no)), body: Some(self.key_body(no)) });
@@ -189,7 +189,7 @@ impl Hub {
         match id {
             RowId::Meta => Some(self.meta_body()),
             RowId::Replica(number) => self.keys.replica(*number).map(|id| id.to_bits().to_be_bytes().to_vec()),
-            RowId::Slot(slot) => self.slots.at(*slot).map(to_body),
+            RowId::Slot(slot) => self.slots.at(*slot).map(|state| to_stored(|w| state.write(w))),
             RowId::Key(key) => self.keys.find(key).map(|no| self.key_body(no)),
             RowId::Element(key, id) => self.keys.find(key).and_then(|no| self.element_body(no, id)),
             RowId::Session(id) => self.sessions.get(id).map(to_body),

@@ -1,11 +1,15 @@
 //! What a hub knows of each slot: how far its operations there are acknowledged, and where it stands in the origin's history.
 
 use super::keyspace::KeyNo;
-use crate::{id::No, message::Cursor, slot::Slot};
-use serde::{Deserialize, Serialize};
+use crate::{
+    id::{No, ReplicaId},
+    message::Cursor,
+    slot::Slot,
+    wire::{Invalid, reader::Reader, writer::Writer},
+};
 
-/// A slot as the hub knows it. Only what is serialised outlives the machine; the rest is rebuilt.
-#[derive(Debug, Default, Serialize, Deserialize)]
+/// A slot as the hub knows it. The first three outlive the machine in the slot's row; the rest is rebuilt.
+#[derive(Debug, Default)]
 pub(super) struct SlotState {
     /// All of the hub's operations up to here are in Redis.
     pub(super) committed: No,
@@ -14,23 +18,19 @@ pub(super) struct SlotState {
     /// Where the hub stands in the origin's history of the slot.
     pub(super) cursor: Cursor,
     /// The last number that the hub used in the slot.
-    #[serde(skip)]
     pub(super) latest: No,
     /// All up to here is on its way; never less than `committed`.
-    #[serde(skip)]
     pub(super) sent: No,
     /// Nobody else can have seen a number after this; unlike `sent` it never goes back. All that was stored counts as seen.
-    #[serde(skip)]
     pub(super) offered: No,
     /// The keys with changes that are not known stable, each once, in the order in which they became so.
-    #[serde(skip)]
     pub(super) unstable: Vec<KeyNo>,
     /// How many keys of the slot are held.
-    #[serde(skip)]
     pub(super) held: usize,
     /// Whether the slot stands in the list of those with something to send.
-    #[serde(skip)]
     is_listed: bool,
+    /// Whether the slot's row is to be written before the present input is done with.
+    is_dirty: bool,
 }
 
 impl SlotState {
@@ -40,17 +40,42 @@ impl SlotState {
         self.committed < self.stable
     }
 
+    /// The slot's row: how far its operations are committed and stable, and the cursor.
+    pub(super) fn write(&self, w: &mut Writer) {
+        w.varint(self.committed.0);
+        w.varint(self.stable.0);
+        w.u8(self.cursor.incarnation.is_some().into());
+        w.varint(self.cursor.incarnation.map_or(0, ReplicaId::to_bits));
+        w.varint(self.cursor.seq);
+    }
+
+    /// Puts back what [`SlotState::write`] wrote.
+    pub(super) fn restore(&mut self, r: &mut Reader<'_>) -> Result<(), Invalid> {
+        self.committed = No(r.varint()?);
+        self.stable = No(r.varint()?);
+        let is_some = match r.u8()? {
+            0 => false,
+            1 => true,
+            _ => return Err(Invalid::Tag("cursor")),
+        };
+        let incarnation = Some(ReplicaId::from_bits(r.varint()?)).filter(|_| is_some);
+        self.cursor = Cursor { incarnation, seq: r.varint()? };
+        self.sent = self.committed;
+        Ok(())
+    }
+
     /// Whether there is something to send that is not on its way.
     pub(super) fn has_pending(&self) -> bool {
         self.sent <= self.committed && self.latest.max(self.stable) > self.committed
     }
 }
 
-/// The slots by number, and the list of those with something to send.
+/// The slots by number, and the lists of those with something to send and of those whose rows are to be written.
 #[derive(Debug, Default)]
 pub(super) struct Slots {
     states: Vec<Option<Box<SlotState>>>,
     pending: Vec<Slot>,
+    dirty: Vec<Slot>,
 }
 
 impl Slots {
@@ -91,6 +116,22 @@ impl Slots {
         {
             self.pending.push(slot);
         }
+    }
+
+    /// Notes that a slot's row is to be written.
+    pub(super) fn dirty(&mut self, slot: Slot) {
+        if !std::mem::replace(&mut self.of(slot).is_dirty, true) {
+            self.dirty.push(slot);
+        }
+    }
+
+    /// Takes the list of slots whose rows are to be written.
+    pub(super) fn take_dirty(&mut self) -> Vec<Slot> {
+        let dirty = std::mem::take(&mut self.dirty);
+        for slot in &dirty {
+            self.of(*slot).is_dirty = false;
+        }
+        dirty
     }
 
     /// Takes the list of slots with something to send, in order.

@@ -6,7 +6,7 @@ use crate::{
     limits::FRAME_BYTES_TARGET,
     message::{HubToOrigin, SlotDelta},
     slot::Slot,
-    state::{Ctx, Element, ElementId, Header, KeyDelta, KeyView},
+    state::{Ctx, Element, ElementId, KeyDelta, KeyView},
 };
 
 impl Hub {
@@ -65,28 +65,28 @@ impl Hub {
 /// A key's changes after `from`. Each part but the last speaks only of the dots that it lists; the last also of all of the
 /// hub's numbers in `(from, to]`, since by then every own dot among these has been listed.
 fn deltas_since(view: KeyView<'_>, notes: &Notes, own: ReplicaId, from: No, to: No) -> Vec<KeyDelta> {
-    let header = view.header();
-    let mut parts = vec![KeyDelta { header: Header { ctx: Ctx::new(), ..header.clone() }, ..KeyDelta::default() }];
+    let (mut header, mut string) = view.header_and_string();
+    header.ctx = Ctx::new();
+    let mut parts = Vec::new();
+    let mut part = KeyDelta { header: header.clone(), ..KeyDelta::default() };
     let mut bytes = 0_usize;
     for (id, change) in notes.changed_after(from) {
-        let element = view.element(id).unwrap_or_else(|| Element::empty(id.kind()));
+        let element = if *id == ElementId::String { string.take() } else { view.element(id) };
+        let element = element.unwrap_or_else(|| Element::empty(id.kind()));
         if bytes > FRAME_BYTES_TARGET {
-            parts.push(KeyDelta { header: Header { ctx: Ctx::new(), ..header.clone() }, ..KeyDelta::default() });
+            parts.push(std::mem::replace(&mut part, KeyDelta { header: header.clone(), ..KeyDelta::default() }));
             bytes = 0;
         }
         bytes = bytes.saturating_add(element_bytes(id, &element));
-        if let Some(part) = parts.last_mut() {
-            for dot in element.base.dots().chain(change.dead.iter().copied()) {
-                part.header.ctx.insert(dot);
-            }
-            part.elements.push((id.clone(), element));
+        for dot in element.base.dots().chain(change.dead.iter().copied()) {
+            part.header.ctx.insert(dot);
         }
+        part.elements.push((id.clone(), element));
     }
+    part.header.ctx.insert_interval(own, from, to);
+    parts.push(part);
     for part in &mut parts {
         part.header.ctx.union(&header.wipe);
-    }
-    if let Some(last) = parts.last_mut() {
-        last.header.ctx.insert_interval(own, from, to);
     }
     parts
 }

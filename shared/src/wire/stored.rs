@@ -8,7 +8,10 @@ pub const STORED_VERSION: u8 = 0;
 
 /// A stored body: what `write` writes, after a version byte.
 pub(crate) fn to_stored(write: impl FnOnce(&mut Writer)) -> Vec<u8> {
-    let mut w = Writer::after(vec![STORED_VERSION]);
+    // Room for most, so that writing seldom allocates again.
+    let mut bytes = Vec::with_capacity(64);
+    bytes.push(STORED_VERSION);
+    let mut w = Writer::after(bytes);
     write(&mut w);
     // Only a state that breaks its invariants has no encoding; its empty row is refused when read back.
     w.finish().unwrap_or_default()

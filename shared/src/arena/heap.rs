@@ -100,17 +100,6 @@ impl Heap {
         page.get(from..from.saturating_add(length)).unwrap_or_default()
     }
 
-    /// Writes over a part of what `block` holds, which keeps its length.
-    pub(crate) fn patch(&mut self, block: Block, at: usize, bytes: &[u8]) {
-        let (length, prefix_length) = self.length_of(block);
-        let from = block.offset().saturating_add(prefix_length);
-        let Some(page) = self.pages.get_mut(block.page()) else { return };
-        let Some(payload) = page.get_mut(from..from.saturating_add(length)) else { return };
-        if let Some(part) = payload.get_mut(at..at.saturating_add(bytes.len())) {
-            part.copy_from_slice(bytes);
-        }
-    }
-
     /// Frees `block`.
     pub(crate) fn remove(&mut self, block: Block) {
         let units = self.units_of(block);

@@ -51,7 +51,8 @@ impl Hub {
     /// The hub that wrote these rows.
     ///
     /// # Errors
-    /// When a row is missing or does not decode: a hub that guessed would reuse numbers.
+    /// When a row is missing or does not decode, or a key's rows do not belong together: a hub that guessed would reuse
+    /// numbers, or take what it never heard of for removed.
     pub fn restore(
         config: impl Into<HubConfig>,
         rows: impl IntoIterator<Item = (RowId, Vec<u8>)>,
@@ -79,13 +80,17 @@ impl Hub {
         hub.last_no = meta.last_no;
         hub.clock = Clock::resumed(meta.latest);
         hub.next_session = meta.next_session;
-        hub.index_changes();
+        hub.index_changes()?;
         Ok(hub)
     }
 
     fn restore_replica(&mut self, number: u32, body: &[u8]) -> Result<(), WireError> {
         let bits = u64::from_be_bytes(body.try_into().map_err(|_not_eight_bytes| Invalid::Truncated)?);
-        if self.keys.intern(ReplicaId::from_bits(bits)) != number {
+        let replica = ReplicaId::from_bits(bits);
+        if replica == ReplicaId::LEAF {
+            return Err(Invalid::Leaf.into());
+        }
+        if self.keys.intern(replica) != number {
             return Err(Invalid::Tag("replica number").into());
         }
         self.stored_replicas = self.keys.replicas();
@@ -127,10 +132,16 @@ impl Hub {
     }
 
     /// Finds again which keys have changes that are not stable; drops the notes of those that are.
-    fn index_changes(&mut self) {
+    ///
+    /// # Errors
+    /// At a key whose context lacks what its elements or its wipe mention: a row of it is damaged or was lost.
+    fn index_changes(&mut self) -> Result<(), RestoreError> {
         let mut all: Vec<(Key, KeyNo)> = self.keys.iter().map(|(no, _)| (self.keys.key(no), no)).collect();
         all.sort_unstable();
-        for (_, no) in all {
+        for (key, no) in all {
+            if !self.keys.view(no).is_covered() {
+                return Err(RestoreError::Row { row: RowId::Key(key), source: Invalid::UnknownDot.into() });
+            }
             let state = self.slots.of(self.keys.slot(no));
             let latest = self.keys.notes(no).map_or(No::ZERO, Notes::latest);
             state.latest = state.latest.max(latest);
@@ -149,6 +160,7 @@ impl Hub {
             state.unstable.push(no);
             self.keys.entry_mut(no).is_unstable = true;
         }
+        Ok(())
     }
 
     /// The rows that changed since the last time, as they are now.

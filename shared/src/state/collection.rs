@@ -60,6 +60,11 @@ impl Collection {
         named.into_iter().map(unpack).collect()
     }
 
+    /// Whether `holds` of every element. Linear.
+    pub(super) fn all(&self, arena: &Arena, holds: impl Fn(&Element) -> bool) -> bool {
+        self.blocks.iter().all(|block| holds(&pack::load_element(arena, *block, self.kind)))
+    }
+
     /// The only door to change an element. Constant time, on a board logarithmic.
     pub(super) fn change<R>(&mut self, arena: &mut Arena, name: &Bytes, change: impl FnOnce(&mut Element) -> R) -> R {
         let hash = arena.hash(name);

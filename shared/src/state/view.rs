@@ -138,6 +138,16 @@ impl<'a> KeyView<'a> {
         }
     }
 
+    /// Whether the context covers the wipe and every base: what rows that do not belong together break. Linear.
+    pub(crate) fn is_covered(&self) -> bool {
+        let (header, string) = self.header_and_string();
+        let is_known = |element: &Element| element.base.dots().all(|dot| header.ctx.contains(dot));
+        let mut collections = Kind::ALL.into_iter().filter_map(|kind| self.key.collection(self.space, kind));
+        header.ctx.covers(&header.wipe)
+            && string.is_none_or(|string| is_known(&string))
+            && collections.all(|collection| collection.all(&self.space.arena, is_known))
+    }
+
     fn kind_of(&self, claims: &Claims, string: &Element) -> Option<Kind> {
         let has_any = |kind: &Kind| match kind {
             Kind::String => string.is_present(),

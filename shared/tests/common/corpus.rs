@@ -148,8 +148,24 @@ pub fn rows() -> Vec<(&'static str, RowId)> {
     ]
 }
 
+/// The rows that a hub stores after a short life, by their primary keys.
+pub fn hub_rows() -> Vec<(Vec<u8>, Vec<u8>)> {
+    let world = lived();
+    world.rows(0).iter().map(|(id, body)| (id.clone(), body.clone())).collect()
+}
+
 /// The bodies that a hub and the origin store after a short life.
 fn stored() -> Vec<Sample> {
+    let world = lived();
+    let rows = world.rows(0).iter().map(|(id, body)| (format!("row_{}", id.escape_ascii()), body.clone()));
+    let companion = world.store.companion(&key("b"), world.now).expect("the board was committed");
+    let fields = companion.fields.iter();
+    let fields = fields.map(|(name, body)| (format!("companion_{}", name.escape_ascii()), body.to_vec()));
+    rows.chain(fields).map(|(name, body)| (name.replace(' ', "\\s"), body)).collect()
+}
+
+/// A hub, a leaf and the origin after a short life.
+fn lived() -> World {
     let mut world = World::new(1);
     world.hold(&["s", "b"]);
     world.run(0, "SET s text");
@@ -173,11 +189,7 @@ fn stored() -> Vec<Sample> {
     world.settle();
     world.part(0);
     world.run(0, "DEL b");
-    let rows = world.rows(0).iter().map(|(id, body)| (format!("row_{}", id.escape_ascii()), body.clone()));
-    let companion = world.store.companion(&key("b"), world.now).expect("the board was committed");
-    let fields = companion.fields.iter();
-    let fields = fields.map(|(name, body)| (format!("companion_{}", name.escape_ascii()), body.to_vec()));
-    rows.chain(fields).map(|(name, body)| (name.replace(' ', "\\s"), body)).collect()
+    world
 }
 
 /// Every way in which one key can be changed.

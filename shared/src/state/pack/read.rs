@@ -11,6 +11,9 @@ use crate::{
 use bytes::Bytes;
 use smallvec::SmallVec;
 
+/// What a header's flags can say: an epoch, an end, and a claim of each type.
+const FRONT_FLAGS: u8 = 0b0111_1011;
+
 /// Reads packed values one after the other.
 pub(in crate::state) struct Reader<'a> {
     arena: &'a Arena,
@@ -49,6 +52,7 @@ impl<'a> Reader<'a> {
     /// The deadline and the claims.
     pub(in crate::state) fn front(&mut self) -> (Deadline, Claims) {
         let flags = self.byte();
+        self.is_damaged |= flags & !FRONT_FLAGS != 0;
         let epoch = (flags & 1 != 0).then(|| self.stamp());
         let at = (flags & 2 != 0).then(|| self.timestamp());
         let mut claims = Claims::default();
@@ -94,6 +98,7 @@ impl<'a> Reader<'a> {
 
     fn element_counts(&mut self) -> (usize, usize, u8) {
         let mark = self.byte();
+        self.is_damaged |= mark & 0x80 != 0;
         let bases = match usize::from(mark & 3) {
             3 => self.count(),
             few => few,
@@ -123,6 +128,7 @@ impl<'a> Reader<'a> {
             3 => Base::Max(self.float()),
             _ => Base::Min(self.float()),
         };
+        self.is_damaged |= tag > 4;
         (dot, base)
     }
 
@@ -134,6 +140,8 @@ impl<'a> Reader<'a> {
             }
             let word = self.number();
             let replica = self.replica(word >> 2);
+            // So a share takes three bytes at least, and damage cannot make many of few.
+            self.is_damaged |= word & 3 == 0;
             let ent = (word & 1 != 0).then(|| Entry { n: No(self.number()), o: No(self.number()), acc: amount(self) });
             let cut = (word & 2 != 0).then(|| Cut { m: No(self.number()), acc: amount(self) });
             num.push(replica, Part { ent, cut });
@@ -186,6 +194,7 @@ impl<'a> Reader<'a> {
         let word = self.number();
         let ms = unzigzag(word >> 1).saturating_add(EPOCH_MS);
         let counter = if word & 1 == 0 { 0 } else { self.number() };
+        self.is_damaged |= ms.cast_unsigned() >> 48 != 0 || counter >> 16 != 0;
         Hlc::from_bits(ms.cast_unsigned() << 16 | counter)
     }
 

@@ -11,8 +11,8 @@ use crate::{
 use bytes::Bytes;
 use smallvec::SmallVec;
 
-/// What a header's flags can say: an epoch, an end, and a claim of each type.
-const FRONT_FLAGS: u8 = 0b0111_1011;
+/// What a header's flags can say: an epoch, an end, a string outside the bytes, and a claim of each type.
+const FRONT_FLAGS: u8 = 0b0111_1111;
 
 /// Reads packed values one after the other.
 pub(in crate::state) struct Reader<'a> {
@@ -53,6 +53,7 @@ impl<'a> Reader<'a> {
     pub(in crate::state) fn front(&mut self) -> (Deadline, Claims) {
         let flags = self.byte();
         self.is_damaged |= flags & !FRONT_FLAGS != 0;
+        self.has_large |= flags & 4 != 0;
         let epoch = (flags & 1 != 0).then(|| self.stamp());
         let at = (flags & 2 != 0).then(|| self.timestamp());
         let mut claims = Claims::default();

@@ -135,6 +135,19 @@ mod origin {
     use super::*;
 
     #[test]
+    fn a_hub_that_held_keys_of_a_slot_before_it_began_can_join_what_comes_later() {
+        let mut world = World::new(2);
+        world.hold(&["{t}1"]);
+        world.run(A, "INCR {t}1");
+        world.run(A, "EXISTS {t}2");
+        world.run(B, "INCR {t}2");
+        world.run(B, "INCR {t}1");
+        world.advance(SECOND);
+        assert_eq!(world.agreed("GET {t}1"), "$2");
+        assert_eq!(world.gaps, 0);
+    }
+
+    #[test]
     fn a_damaged_companion_holds_up_only_its_slot() {
         let mut world = world("k", &["SET k 1"]);
         world.store.damage(&key("k"));

@@ -87,7 +87,8 @@ impl Origin {
         for (link, keys) in by_link {
             let Some(state) = self.links.get_mut(&link) else { continue };
             let held = state.held.entry(slot).or_insert_with(|| HeldSlot { cursor: at, ..HeldSlot::default() });
-            if fault!(WantMovesCursor) {
+            // Where a hub has nothing of a slot yet, it takes its cursor from the first whole key; so must this side.
+            if held.keys.is_empty() || held.cursor.incarnation.is_none() || fault!(WantMovesCursor) {
                 held.cursor = at;
             }
             let send = |keys| OriginEffect::ToHub(link, OriginToHub::Whole { slot, at, keys });

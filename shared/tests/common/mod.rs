@@ -15,7 +15,7 @@ use headwater::{
     hub::{Connection, Hub, HubEffect, HubInput, Request, RowId},
     id::{ClientId, Key, ReplicaId, TimestampMs},
     leaf::{Leaf, LeafEffect, LeafInput},
-    message::{Lifetime, OriginToHub},
+    message::{HubToOrigin, Lifetime, OriginToHub},
     origin::{Link, Origin, OriginConfig, OriginEffect, OriginInput, key_state},
     state::KeyState,
     wire,
@@ -45,6 +45,8 @@ pub struct World {
     replies: BTreeMap<Request, Answered>,
     relays: BTreeMap<Request, (usize, Connection)>,
     foreign: Vec<Key>,
+    /// How often a hub asked again because it could not join a delta.
+    pub gaps: usize,
     next: u64,
 }
 
@@ -102,6 +104,7 @@ impl World {
             replies: BTreeMap::new(),
             relays: BTreeMap::new(),
             foreign: Vec::new(),
+            gaps: 0,
             next: 0,
         };
         for at in 0..hubs {
@@ -442,6 +445,7 @@ impl World {
                 }
                 HubEffect::ToOrigin(connection, message) => {
                     if self.hubs[hub].link == Some(connection.0) {
+                        self.gaps += usize::from(matches!(message, HubToOrigin::Gap(..)));
                         let input = OriginInput::Hub(Link(connection.0), carried(&message));
                         self.queue.push_back(Event::Origin(input));
                     }

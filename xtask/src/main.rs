@@ -5,6 +5,7 @@
 
 mod bench;
 mod build;
+mod coverage;
 mod demo;
 mod fuzz;
 mod lint;
@@ -53,6 +54,8 @@ enum Task {
     Bench(bench::Args),
     /// Look for inputs that crash a decoder or a machine.
     Fuzz(fuzz::Args),
+    /// Print which lines of the core its own tests run.
+    Coverage,
     /// Run the seeded simulation; the arguments are its own.
     Sim {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
@@ -90,6 +93,7 @@ fn run() -> Result<()> {
             demo::run(arguments)
         }
         Task::Bench(arguments) => bench::run(&workspace, arguments),
+        Task::Coverage => coverage::run(&workspace),
         Task::Fuzz(arguments) => fuzz::run(&workspace, &arguments),
         Task::Sim { arguments } => process::run(test::simulation(&workspace).args(arguments)),
     }

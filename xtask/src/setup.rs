@@ -18,6 +18,7 @@ use crate::workspace::{WASI_TARGET, WASM_TARGET, Workspace};
 const WORKER_BUILD: &str = "0.8.7";
 /// The same as the library's in Cargo.toml: the two speak a private format with each other.
 const WASM_BINDGEN: &str = "0.2.130";
+const LLVM_COV: &str = "0.9.1";
 const NODE_MAJOR_MIN: u32 = 20;
 
 /// One thing that may be missing.
@@ -31,6 +32,10 @@ pub(crate) enum Part {
     WorkerBuild,
     Redis,
     Chromium,
+    /// For `coverage` alone, so `setup` leaves it out.
+    LlvmTools,
+    /// See [`Part::LlvmTools`].
+    LlvmCov,
 }
 
 impl Part {
@@ -55,6 +60,8 @@ impl Part {
             Self::WorkerBuild => format!("worker-build {WORKER_BUILD}"),
             Self::Redis => "Redis".into(),
             Self::Chromium => "Chromium".into(),
+            Self::LlvmTools => "LLVM's tools".into(),
+            Self::LlvmCov => format!("cargo-llvm-cov {LLVM_COV}"),
         }
     }
 
@@ -69,16 +76,16 @@ impl Part {
             Self::WorkerBuild => installed_with_cargo(workspace, "worker-build", WORKER_BUILD),
             Self::Redis => on_path("redis-server") && on_path("redis-cli"),
             Self::Chromium => chromium().is_some() && on_path("chromedriver"),
+            Self::LlvmTools => host_library(workspace)
+                .is_some_and(|library| library.with_file_name("bin").join("llvm-profdata").is_file()),
+            Self::LlvmCov => installed_with_cargo(workspace, "cargo-llvm-cov", LLVM_COV),
         }
     }
 
     fn install(self, workspace: &Workspace) -> Result<()> {
         match self {
-            Self::Target(target) => {
-                let mut rustup = Command::new("rustup");
-                rustup.current_dir(&workspace.root).args(["target", "add", target]);
-                quietly(workspace, self, &mut rustup).context("is Rust installed with rustup (https://rustup.rs)?")
-            }
+            Self::Target(target) => self.install_with_rustup(workspace, ["target", "add", target]),
+            Self::LlvmTools => self.install_with_rustup(workspace, ["component", "add", "llvm-tools"]),
             Self::Node => match node_major() {
                 Some(major) => {
                     bail!("Node {major} is too old; {NODE_MAJOR_MIN} or later is needed (https://nodejs.org)")
@@ -103,7 +110,14 @@ impl Part {
             }
             Self::Redis => install_packages(workspace, &["redis-server", "redis-tools"]),
             Self::Chromium => install_packages(workspace, &["chromium", "chromium-driver"]),
+            Self::LlvmCov => self.install_with_cargo(workspace, "cargo-llvm-cov", LLVM_COV, true),
         }
+    }
+
+    fn install_with_rustup(self, workspace: &Workspace, arguments: [&str; 3]) -> Result<()> {
+        let mut rustup = Command::new("rustup");
+        rustup.current_dir(&workspace.root).args(arguments);
+        quietly(workspace, self, &mut rustup).context("is Rust installed with rustup (https://rustup.rs)?")
     }
 
     fn install_with_cargo(self, workspace: &Workspace, package: &str, version: &str, locked: bool) -> Result<()> {
@@ -201,6 +215,13 @@ fn privilege() -> Option<&'static [&'static str]> {
 fn standard_library(workspace: &Workspace, target: &str) -> Option<PathBuf> {
     let mut rustc = Command::new("rustc");
     rustc.current_dir(&workspace.root).args(["--print", "target-libdir", "--target", target]);
+    output(&mut rustc).ok().map(|path| PathBuf::from(path.trim()))
+}
+
+/// Where the standard library of this machine's own target is.
+fn host_library(workspace: &Workspace) -> Option<PathBuf> {
+    let mut rustc = Command::new("rustc");
+    rustc.current_dir(&workspace.root).args(["--print", "target-libdir"]);
     output(&mut rustc).ok().map(|path| PathBuf::from(path.trim()))
 }
 

@@ -59,6 +59,8 @@ pub(crate) struct Heap {
     /// Places in `pages` whose page went back.
     free_pages: Vec<u32>,
     pages_bytes: usize,
+    /// What the blocks that are handed out take.
+    taken_bytes: usize,
 }
 
 impl Heap {
@@ -68,6 +70,7 @@ impl Heap {
         let bytes = payload.len().saturating_add(prefix_length);
         let units = class_units(bytes);
         let block = if units > SHARED_UNITS_MAX { self.own_page(bytes) } else { self.shared(units) };
+        self.taken_bytes = self.taken_bytes.saturating_add(units.saturating_mul(UNIT));
         self.fill(block, prefix.get(..prefix_length).unwrap_or_default(), payload);
         block
     }
@@ -100,9 +103,19 @@ impl Heap {
         page.get(from..from.saturating_add(length)).unwrap_or_default()
     }
 
-    /// Frees `block`.
+    /// Frees `block`; with the last one all memory.
     pub(crate) fn remove(&mut self, block: Block) {
         let units = self.units_of(block);
+        self.taken_bytes = self.taken_bytes.saturating_sub(units.saturating_mul(UNIT));
+        if self.taken_bytes == 0 {
+            *self = Self::default();
+            return;
+        }
+        self.chain(block, units);
+    }
+
+    /// Gives the place of a block back to its class, or its page to the host.
+    fn chain(&mut self, block: Block, units: usize) {
         if units > SHARED_UNITS_MAX {
             if let Some(page) = self.pages.get_mut(block.page()) {
                 self.pages_bytes = self.pages_bytes.saturating_sub(page.capacity());
@@ -127,6 +140,11 @@ impl Heap {
         let tables = self.pages.capacity().saturating_mul(size_of::<Vec<u8>>());
         let chains = self.free.capacity().saturating_add(self.free_pages.capacity()).saturating_mul(size_of::<u32>());
         self.pages_bytes.saturating_add(tables).saturating_add(chains)
+    }
+
+    /// Of what is allocated, the bytes that later blocks may take.
+    pub(crate) fn free_bytes(&self) -> usize {
+        self.pages_bytes.saturating_sub(self.taken_bytes)
     }
 
     fn shared(&mut self, units: usize) -> Block {
@@ -180,7 +198,7 @@ impl Heap {
             let block = address(at, unit.saturating_mul(UNIT));
             let (prefix, prefix_length) = length_prefix(bytes.saturating_sub(2));
             self.fill(block, prefix.get(..prefix_length).unwrap_or_default(), &[]);
-            self.remove(block);
+            self.chain(block, units);
             unit = unit.saturating_add(units);
             rest = rest.saturating_sub(units);
         }

@@ -65,4 +65,9 @@ impl Arena {
             .saturating_add(self.values.memory_bytes())
             .saturating_add(self.scratch.capacity())
     }
+
+    /// Of what is allocated, the bytes that later keys may take.
+    pub(crate) fn free_bytes(&self) -> usize {
+        self.heap.free_bytes().saturating_add(self.values.free_bytes())
+    }
 }

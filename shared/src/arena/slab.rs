@@ -42,6 +42,10 @@ impl<T> Slab<T> {
             self.put(place, thing);
             return place;
         }
+        // By quarters: doubling a large table would take half of what a host gives at once.
+        if self.places.len() == self.places.capacity() {
+            self.places.reserve_exact((self.places.len() / 4).max(4));
+        }
         self.places.push(Some(thing));
         let number = u32::try_from(self.places.len()).ok().and_then(NonZeroU32::new);
         Place(number.expect("fewer than 2^32 things fit into memory"))
@@ -69,11 +73,22 @@ impl<T> Slab<T> {
         }
     }
 
-    /// Takes the thing at `place` out, and gives the place away.
+    /// Takes the thing at `place` out, and gives the place away; with the last one all memory.
     pub(crate) fn remove(&mut self, place: Place) -> Option<T> {
         let thing = self.lift(place)?;
         self.free.push(place);
+        if self.free.len() == self.places.len() {
+            *self = Self::default();
+        }
         Some(thing)
+    }
+
+    /// The place at which a walk from place number `at` on first finds what `is_wanted`, among at most `steps` places.
+    pub(crate) fn search(&self, at: u32, steps: usize, is_wanted: impl Fn(&T) -> bool) -> Option<Place> {
+        let (before, after) = self.places.split_at_checked(at as usize)?;
+        let numbered = (at.saturating_add(1)..).zip(after).chain((1_u32..).zip(before));
+        let mut found = numbered.take(steps).filter(|(_, thing)| thing.as_ref().is_some_and(&is_wanted));
+        found.next().and_then(|(number, _)| NonZeroU32::new(number)).map(Place)
     }
 
     /// The places that are taken, in order, with their things.
@@ -93,5 +108,11 @@ impl<T> Slab<T> {
     pub(crate) fn memory_bytes(&self) -> usize {
         let places = self.places.capacity().saturating_mul(size_of::<Option<T>>());
         places.saturating_add(self.free.capacity().saturating_mul(size_of::<Place>()))
+    }
+
+    /// Of what the tables have allocated, the bytes that later things may take.
+    pub(crate) fn free_bytes(&self) -> usize {
+        let unused = self.places.capacity().saturating_sub(self.places.len());
+        unused.saturating_add(self.free.len()).saturating_mul(size_of::<Option<T>>())
     }
 }

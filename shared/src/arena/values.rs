@@ -35,4 +35,9 @@ impl Values {
     pub(crate) fn memory_bytes(&self) -> usize {
         self.bytes.saturating_add(self.values.memory_bytes())
     }
+
+    /// Of what the table has allocated, the bytes that later values may take.
+    pub(crate) fn free_bytes(&self) -> usize {
+        self.values.free_bytes()
+    }
 }

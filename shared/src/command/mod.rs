@@ -321,6 +321,11 @@ impl Command {
         }
     }
 
+    /// Whether the command may take more memory than before.
+    pub fn may_grow(&self) -> bool {
+        self.name().may_grow()
+    }
+
     /// Whether the command may change a key.
     pub fn is_write(&self) -> bool {
         self.name().is_write()

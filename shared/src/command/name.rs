@@ -30,7 +30,14 @@ macro_rules! command_names {
             /// Whether the command may change a key.
             pub const fn is_write(self) -> bool {
                 match self {
-                    $(Self::$variant => matches!(Access::$access, Access::Write),)*
+                    $(Self::$variant => matches!(Access::$access, Access::Write | Access::Grow),)*
+                }
+            }
+
+            /// Whether the command may take more memory than before, so that a full node refuses it: Redis' flag `denyoom`.
+            pub const fn may_grow(self) -> bool {
+                match self {
+                    $(Self::$variant => matches!(Access::$access, Access::Grow),)*
                 }
             }
 
@@ -46,11 +53,14 @@ macro_rules! command_names {
 
 enum Access {
     Read,
+    /// Changes a key and takes no more memory.
     Write,
+    /// Changes a key and may take more memory.
+    Grow,
 }
 
 command_names! {
-    Set "set" 3..=ANY, Write;
+    Set "set" 3..=ANY, Grow;
     Get "get" 2..=2, Read;
     Del "del" 2..=ANY, Write;
     Exists "exists" 2..=ANY, Read;
@@ -60,23 +70,23 @@ command_names! {
     PTtl "pttl" 2..=2, Read;
     Persist "persist" 2..=2, Write;
     Type "type" 2..=2, Read;
-    Incr "incr" 2..=2, Write;
-    IncrBy "incrby" 3..=3, Write;
-    Decr "decr" 2..=2, Write;
-    DecrBy "decrby" 3..=3, Write;
-    SAdd "sadd" 3..=ANY, Write;
+    Incr "incr" 2..=2, Grow;
+    IncrBy "incrby" 3..=3, Grow;
+    Decr "decr" 2..=2, Grow;
+    DecrBy "decrby" 3..=3, Grow;
+    SAdd "sadd" 3..=ANY, Grow;
     SRem "srem" 3..=ANY, Write;
     SIsMember "sismember" 3..=3, Read;
     SMembers "smembers" 2..=2, Read;
     SCard "scard" 2..=2, Read;
-    HSet "hset" 4..=ANY, Write;
+    HSet "hset" 4..=ANY, Grow;
     HGet "hget" 3..=3, Read;
     HGetAll "hgetall" 2..=2, Read;
     HDel "hdel" 3..=ANY, Write;
-    HIncrBy "hincrby" 4..=4, Write;
+    HIncrBy "hincrby" 4..=4, Grow;
     HLen "hlen" 2..=2, Read;
-    ZAdd "zadd" 4..=ANY, Write;
-    ZIncrBy "zincrby" 4..=4, Write;
+    ZAdd "zadd" 4..=ANY, Grow;
+    ZIncrBy "zincrby" 4..=4, Grow;
     ZScore "zscore" 3..=3, Read;
     ZRank "zrank" 3..=4, Read;
     ZRevRank "zrevrank" 3..=4, Read;

@@ -30,6 +30,19 @@ impl Reply {
         Self::Simple(Cow::Borrowed(text))
     }
 
+    /// What it has allocated beside its own size, in bytes. Linear in the reply.
+    pub fn memory_bytes(&self) -> usize {
+        match self {
+            Self::Nil | Self::Ok | Self::Int(_) => 0,
+            Self::Simple(text) => text.len(),
+            Self::Bulk(bytes) => bytes.len(),
+            Self::Array(replies) => {
+                let own = replies.capacity().saturating_mul(size_of::<Self>());
+                replies.iter().fold(own, |sum, reply| sum.saturating_add(reply.memory_bytes()))
+            }
+        }
+    }
+
     /// A score, formatted as Redis does.
     pub fn score(score: f64) -> Self {
         Self::Bulk(format_score(score))

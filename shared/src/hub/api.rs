@@ -2,6 +2,7 @@
 
 use crate::{
     command::{CommandError, Reply},
+    eviction::Policy,
     id::{HashSeed, Key, ReplicaId, SessionId, TimestampMs},
     message::{HubToLeaf, HubToOrigin, LeafToHub, OriginToHub},
     slot::Slot,
@@ -14,14 +15,27 @@ use bytes::Bytes;
 pub struct HubConfig {
     /// Its name in the directory.
     pub name: String,
-    /// The secret under which clients' names are hashed; drawn anew at each start.
+    /// The secret under which clients' names are hashed, and the beginning of the random draws of eviction; drawn anew at
+    /// each start.
     pub seed: HashSeed,
+    /// What it may hold; without a bound nothing is evicted and nothing refused.
+    pub memory: Option<MemoryLimit>,
+}
+
+/// What a hub may hold in memory.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct MemoryLimit {
+    /// How many bytes, as [`Hub::memory_bytes`](super::Hub::memory_bytes) counts them. An input may go beyond by what it
+    /// brings; before the next one the hub has made room, or refuses what may take more.
+    pub bytes_max: usize,
+    /// Which keys go first.
+    pub policy: Policy,
 }
 
 impl From<String> for HubConfig {
-    /// For tests: names are hashed under a seed that everybody knows.
+    /// For tests: names are hashed under a seed that everybody knows, and memory has no bound.
     fn from(name: String) -> Self {
-        Self { name, seed: HashSeed::default() }
+        Self { name, seed: HashSeed::default(), memory: None }
     }
 }
 
@@ -212,4 +226,10 @@ pub struct HubStatus {
     pub is_origin_connected: bool,
     /// Connected leaves.
     pub leaves: usize,
+    /// See [`Hub::memory_bytes`](super::Hub::memory_bytes).
+    pub memory_bytes: usize,
+    /// Keys evicted since the machine was made.
+    pub evicted: u64,
+    /// Commands and leaves' operations refused for want of memory since the machine was made.
+    pub refused: u64,
 }

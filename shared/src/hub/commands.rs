@@ -31,6 +31,16 @@ pub(super) struct Answer {
     provisional: bool,
 }
 
+impl Answer {
+    /// What it takes with its key, in bytes; a reply that shares a large value counts it too.
+    pub(super) fn memory_bytes(&self, key: &Bytes) -> usize {
+        let entries = size_of::<[(Bytes, Self); 2]>().saturating_add(size_of::<[(TimestampMs, Bytes); 2]>());
+        let room = self.replies.capacity().saturating_mul(size_of::<Result<Reply, CommandError>>());
+        let replies = self.replies.iter().flatten().map(Reply::memory_bytes).sum::<usize>();
+        entries.saturating_add(key.len()).saturating_add(room).saturating_add(replies)
+    }
+}
+
 impl Waiting {
     /// The keys that its commands name.
     pub(super) fn keys(&self) -> impl Iterator<Item = &Key> + '_ {
@@ -52,11 +62,16 @@ impl Hub {
         let mut is_missing = false;
         let mut wanted = Vec::new();
         for command in waiting.commands.iter().map(Result::as_ref) {
+            // What is refused needs no keys.
+            let command = command.ok().filter(|command| !(self.memory.is_full && command.may_grow()));
             let mut keys = command.map(|command| command.keys()).unwrap_or_default().enumerate();
-            let needs_key = command.is_ok_and(exec::needs_key);
+            let needs_key = command.is_some_and(exec::needs_key);
             let mut first = None;
             for (at, key) in &mut keys {
                 let no = self.touch(key, &mut wanted);
+                if let Some(no) = no {
+                    self.keys.note_use(no);
+                }
                 is_missing |= needs_key && !no.is_some_and(|no| self.keys.entry(no).is_held);
                 first = first.or(no.filter(|_| at == 0));
             }
@@ -129,6 +144,9 @@ impl Hub {
                 let mut others = command.keys().skip(1);
                 provisional |= command.keys().len() > 0 && !first.is_some_and(|no| self.keys.entry(no).is_held);
                 provisional |= others.any(|key| !self.is_held(key));
+                if command.may_grow() && self.refuses_growth() {
+                    return Err(CommandError::OutOfMemory);
+                }
                 let reply = self.execute(&command, first, now);
                 is_written |= command.is_write() && reply.is_ok();
                 reply
@@ -137,10 +155,17 @@ impl Hub {
         }
         // What changed nothing may be tried again: the origin may be there by then.
         if let Some(key) = idempotency.filter(|_| is_written && !fault!(IdempotencyForgotten)) {
-            self.answers.insert(key.clone(), Answer { at: now, replies: replies.clone(), provisional });
+            self.add_answer(key.clone(), Answer { at: now, replies: replies.clone(), provisional });
             self.dirty.insert(RowId::Answer(key));
         }
         self.effects.push(HubEffect::Reply { request, replies, provisional });
+    }
+
+    /// Remembers what an idempotency key was answered.
+    pub(super) fn add_answer(&mut self, key: Bytes, answer: Answer) {
+        self.memory.count_beside(0, answer.memory_bytes(&key));
+        self.ends.add_answer(answer.at, key.clone());
+        self.answers.insert(key, answer);
     }
 
     /// Executes one command on what this hub has, and makes its operations the hub's own. `first` is the number of its

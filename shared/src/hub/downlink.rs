@@ -34,8 +34,8 @@ impl Hub {
                     origin.credit = origin.credit.saturating_add(batches);
                 }
             }
-            OriginToHub::Committed(slots) => self.committed(slots),
-            OriginToHub::Stable(slots) => self.stable(slots),
+            OriginToHub::Committed(slots) => self.committed(slots, now),
+            OriginToHub::Stable(slots) => self.stable(slots, now),
             OriginToHub::Down { slot, from, to, keys } => self.down(connection, slot, from, to, &keys, now),
             OriginToHub::Whole { slot, at, keys } => self.whole(connection, slot, at, &keys, now),
             OriginToHub::Refused(_) => self.origin = None,

@@ -1,20 +1,25 @@
 //! The keys that a hub has anything of: packed states, found by a keyed hash of their names, and what the hub notes of its
 //! own changes to them.
 //!
-//! A key that is settled costs its packed state, an [`Entry`] of 20 bytes and its place in the index. Keys are named by
+//! A key that is settled costs its packed state, an [`Entry`] of 28 bytes and its place in the index. Keys are named by
 //! [`KeyNo`] inside the hub; a number is used again once its key is forgotten, so nothing keeps one past that.
 
-use super::notes::{Change, Notes};
+use super::{
+    memory::Uses,
+    notes::{Change, Notes},
+};
 use crate::{
     arena::{Place, Slab},
     command::CommandError,
+    eviction::{Access, Policy},
     id::{HashSeed, Key, No, ReplicaId, TimestampMs},
     limits::EXPIRY_GRACE_MS,
     slot::Slot,
     state::{
         Deadline, Effect, Element, ElementId, Header, Increment, KeyDelta, KeyView, Kind, Mint, NotAnInteger,
-        PackedKey, Space, Touched,
+        PackedKey, Space, Sum, Touched,
     },
+    wheel::TimerId,
 };
 use bytes::Bytes;
 use hashbrown::HashTable;
@@ -23,6 +28,18 @@ use smallvec::{SmallVec, smallvec};
 /// A key's number within its hub.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub(super) struct KeyNo(Place);
+
+impl KeyNo {
+    /// As a number, for a timer.
+    pub(super) fn to_bits(self) -> u32 {
+        self.0.to_bits()
+    }
+
+    /// The key that had this number.
+    pub(super) fn from_bits(bits: u32) -> Self {
+        Self(Place::from_bits(bits))
+    }
+}
 
 /// A key.
 #[derive(Clone, Copy, Debug)]
@@ -37,18 +54,34 @@ pub(super) struct Entry {
     pub(super) is_unstable: bool,
     /// Whether the key's row is to be written before the present input is done with.
     pub(super) is_dirty: bool,
+    /// Whether this hub's own share of a counter stands, or stood, in the key.
+    has_share: bool,
+    /// When the key was last used.
+    pub(super) access: Access,
+    /// The entry that it has in the wheel.
+    pub(super) timer: Option<TimerId>,
 }
+
+const _: () = assert!(size_of::<Option<Entry>>() <= 28);
 
 impl Entry {
     /// The key's slot.
     pub(super) fn slot(&self) -> Slot {
         self.slot
     }
+
+    /// Whether the origin can give the key back as it is here, so far as the key alone tells.
+    pub(super) fn is_evictable(&self) -> bool {
+        self.is_held && !self.is_unstable && !self.is_dirty && !self.has_share
+    }
 }
 
 /// The keys.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Keyspace {
+    /// The hub whose keys these are.
+    pub(super) own: ReplicaId,
+    pub(super) uses: Uses,
     space: Space,
     index: HashTable<KeyNo>,
     entries: Slab<Entry>,
@@ -58,8 +91,19 @@ pub(super) struct Keyspace {
 
 impl Keyspace {
     /// No keys; names are hashed under the host's secret seed.
-    pub(super) fn new(seed: HashSeed) -> Self {
-        Self { space: Space::new(seed), ..Self::default() }
+    pub(super) fn new(seed: HashSeed, policy: Policy) -> Self {
+        let space = Space::new(seed);
+        // Hashed, so that who sees the draws learns nothing of the seed.
+        let uses = Uses::new(policy, space.hash(b"draws"));
+        Self {
+            own: ReplicaId::LEAF,
+            uses,
+            space,
+            index: HashTable::new(),
+            entries: Slab::default(),
+            notes: Slab::default(),
+            notes_bytes: 0,
+        }
     }
 
     /// How many keys there are.
@@ -67,11 +111,33 @@ impl Keyspace {
         self.index.len()
     }
 
-    /// The bytes that the keys take. Constant time.
+    /// The bytes that the keys take, without what is allocated and free for later keys. Constant time.
     pub(super) fn memory_bytes(&self) -> usize {
         let tables = self.index.allocation_size().saturating_add(self.entries.memory_bytes());
         let notes = self.notes.memory_bytes().saturating_add(self.notes_bytes);
-        self.space.memory_bytes().saturating_add(tables).saturating_add(notes)
+        let allocated = self.space.memory_bytes().saturating_add(tables).saturating_add(notes);
+        let free = self.entries.free_bytes().saturating_add(self.notes.free_bytes());
+        allocated.saturating_sub(self.space.free_bytes().saturating_add(free))
+    }
+
+    /// Notes that a key was used.
+    pub(super) fn note_use(&mut self, no: KeyNo) {
+        let Some(entry) = self.entries.at_mut(no.0) else { return };
+        entry.access = self.uses.used(entry.access);
+    }
+
+    /// A random key that may be evicted as far as its entry tells. Looks at 64 places at most, so that it finds one where
+    /// one of some dozens is such, and favours those behind gaps a little.
+    pub(super) fn draw_evictable(&mut self) -> Option<KeyNo> {
+        const STEPS: usize = 64;
+        let at = self.uses.below(self.entries.places());
+        self.entries.search(at, STEPS, Entry::is_evictable).map(KeyNo)
+    }
+
+    /// Whether a key that the origin can give back has nothing in it: it was never there, or it was deleted.
+    pub(super) fn is_spent(&self, no: KeyNo) -> bool {
+        let entry = self.entry(no);
+        entry.is_held && !entry.is_unstable && !entry.has_share && !self.view(no).has_content()
     }
 
     /// The number of a key. Constant time.
@@ -88,8 +154,17 @@ impl Keyspace {
             return (*no, false);
         }
         let packed = PackedKey::named(&mut self.space, name);
-        let entry =
-            Entry { packed, notes: None, slot: key.slot(), is_held: false, is_unstable: false, is_dirty: false };
+        let entry = Entry {
+            packed,
+            notes: None,
+            slot: key.slot(),
+            is_held: false,
+            is_unstable: false,
+            is_dirty: false,
+            has_share: false,
+            access: self.uses.new_key(),
+            timer: None,
+        };
         let no = KeyNo(self.entries.insert(entry));
         let (space, entries) = (&self.space, &self.entries);
         let rehash = |no: &KeyNo| space.hash(entries.at(no.0).map_or(&[][..], |entry| entry.packed.name(space)));
@@ -100,6 +175,11 @@ impl Keyspace {
     /// A key by its number.
     pub(super) fn entry(&self, no: KeyNo) -> &Entry {
         self.entries.at(no.0).expect("a key's number is not kept past the key")
+    }
+
+    /// A key by a number that may be none any more.
+    pub(super) fn find_entry(&self, no: KeyNo) -> Option<&Entry> {
+        self.entries.at(no.0)
     }
 
     /// A key by its number, to change.
@@ -131,6 +211,7 @@ impl Keyspace {
     pub(super) fn apply(&mut self, no: KeyNo, effect: &Effect, mint: Mint) -> Touched {
         // What the origin goes by is noted before the first change.
         let origin_end = self.entry(no).notes.is_none().then(|| self.view(no).deadline().at()).flatten();
+        self.entry_mut(no).has_share |= matches!(effect, Effect::Add { .. });
         let touched = self.open(no, |open| open.apply(effect, mint));
         self.note(no, origin_end, mint.dot.no, &touched);
         touched
@@ -155,6 +236,7 @@ impl Keyspace {
         let effect = Effect::Add { element: ElementId::String, by: Increment::Int(by.into()) };
         let touched = open.apply(&effect, mint);
         open.close();
+        entry.has_share = true;
         self.note(no, None, mint.dot.no, &touched);
         Some(Ok((total, touched)))
     }
@@ -172,6 +254,7 @@ impl Keyspace {
         let mut open = entry.packed.open(&mut self.space);
         let (score, mint) = open.add_to_member(&member, by, mint)?;
         open.close();
+        entry.has_share = true;
         let touched = Touched { header: true, elements: smallvec![(member, SmallVec::new())] };
         self.note(no, None, mint.dot.no, &touched);
         Some((score, touched))
@@ -196,6 +279,8 @@ impl Keyspace {
         if let Some(notes) = self.notes_mut(no) {
             notes.note_origin_end(delta.header.deadline.at());
         }
+        let own = self.own;
+        self.entry_mut(no).has_share |= delta.elements.iter().any(|(_, element)| has_share(element, own));
         self.open(no, |open| open.join(delta))
     }
 
@@ -238,12 +323,23 @@ impl Keyspace {
 
     /// Puts a key's stored header and string back.
     pub(super) fn restore(&mut self, no: KeyNo, header: Header, string: Element) {
+        self.entry_mut(no).has_share |= !string.sum.is_empty();
         self.open(no, |open| open.restore(header, string));
     }
 
     /// Puts a stored element back.
     pub(super) fn restore_element(&mut self, no: KeyNo, id: &ElementId, element: Element) {
+        self.entry_mut(no).has_share |= !element.sum.is_empty();
         self.open(no, |open| open.restore_element(id, element));
+    }
+
+    /// Ends the restoring of a key, once it is known whose keys these are. Linear in a key with counters.
+    pub(super) fn restored(&mut self, no: KeyNo) {
+        let has_sum = self.entry(no).has_share;
+        let has_share = has_sum && self.view(no).elements().iter().any(|(_, element)| has_share(element, self.own));
+        let access = self.uses.new_key();
+        let entry = self.entry_mut(no);
+        (entry.has_share, entry.access) = (has_share, access);
     }
 
     /// What the hub notes of its own changes to the key, if they are not all stable.
@@ -329,8 +425,19 @@ impl Keyspace {
         if let Ok(found) = self.index.find_entry(hash, |other| *other == no) {
             found.remove();
         }
+        self.shrink_index();
         if let Some(entry) = self.entries.remove(no.0) {
             entry.packed.drop_from(&mut self.space);
+        }
+    }
+
+    /// Gives back most of an index of which little is used, so seldom that it costs a removal constant time.
+    fn shrink_index(&mut self) {
+        let wanted = self.index.len().saturating_mul(2);
+        if self.index.capacity() / 4 > wanted || self.index.is_empty() {
+            let (space, entries) = (&self.space, &self.entries);
+            let rehash = |no: &KeyNo| space.hash(entries.at(no.0).map_or(&[][..], |entry| entry.packed.name(space)));
+            self.index.shrink_to(wanted, rehash);
         }
     }
 
@@ -350,5 +457,12 @@ impl Keyspace {
         let result = change(&mut open);
         open.close();
         result
+    }
+}
+
+fn has_share(element: &Element, own: ReplicaId) -> bool {
+    match &element.sum {
+        Sum::Int(num) => num.part(own).is_some(),
+        Sum::Float(num) => num.part(own).is_some(),
     }
 }

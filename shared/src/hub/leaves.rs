@@ -3,7 +3,7 @@
 //! A session's watermark is stored in the same transaction as the state that it changed. A repeated batch changes nothing
 //! and gets the same verdicts; only the hub that opened a session settles it.
 
-use super::{Connection, Hub, HubEffect, Request, RowId, keyspace::KeyNo, mint::MintedAdd};
+use super::{Connection, Hub, HubEffect, Request, RowId, keyspace::KeyNo, memory, mint::MintedAdd};
 use crate::{
     command::CommandError,
     id::{ClientId, Key, No, Seq, SessionId, TimestampMs},
@@ -27,6 +27,11 @@ impl LeafSocket {
     /// The keys that the leaf follows.
     pub(super) fn subscriptions(&self) -> impl Iterator<Item = &Key> + '_ {
         self.subscriptions.iter()
+    }
+
+    /// Whether the leaf follows a key.
+    pub(super) fn follows(&self, key: &Key) -> bool {
+        self.subscriptions.contains(key)
     }
 
     /// The next push to this leaf.
@@ -64,6 +69,18 @@ struct Accepted {
 }
 
 impl Session {
+    /// What it takes with its verdicts, in bytes. Linear in the increments that the leaf may not have seen settled.
+    pub(super) fn memory_bytes(&self) -> usize {
+        let entries = size_of::<[(SessionId, Self); 2]>().saturating_add(size_of::<[(TimestampMs, SessionId); 2]>());
+        let verdicts = self.verdicts.capacity().saturating_mul(size_of::<Verdict>());
+        let adds = self.accepted().map(|accepted| {
+            let room = accepted.adds.capacity().saturating_mul(size_of::<MintedAdd>());
+            let names = accepted.adds.iter().flat_map(|add| [add.key.as_bytes().len(), add.element.name_bytes().len()]);
+            names.fold(room, usize::saturating_add)
+        });
+        adds.fold(entries.saturating_add(verdicts), usize::saturating_add)
+    }
+
     fn accepted(&self) -> impl Iterator<Item = &Accepted> + '_ {
         self.verdicts.iter().filter_map(|verdict| verdict.outcome.as_ref().ok())
     }
@@ -133,6 +150,7 @@ impl Hub {
                         socket.subscriptions.remove(key);
                     }
                 }
+                self.unfollowed(&keys, now);
             }
         }
     }
@@ -165,7 +183,9 @@ impl Hub {
             self.effects.push(HubEffect::ToLeaf(connection, HubToLeaf::Expired(ended)));
         }
         let id = resumed.unwrap_or_else(|| self.open_session(client, lifetime, now));
-        self.leaves.insert(connection, LeafSocket { session: id, subscriptions: BTreeSet::new(), pushes: 0 });
+        let socket = LeafSocket { session: id, subscriptions: BTreeSet::new(), pushes: 0 };
+        let before = self.leaves.insert(connection, socket);
+        self.unfollowed(before.iter().flat_map(LeafSocket::subscriptions), now);
         let Some(session) = self.sessions.get(&id) else { return };
         let welcome = HubToLeaf::Welcome {
             hub: self.id,
@@ -188,10 +208,17 @@ impl Hub {
         self.next_session = self.next_session.saturating_add(1);
         let session =
             Session { lifetime, until: now.plus_ms(life_ms), watermark: Seq::default(), verdicts: Vec::new() };
-        self.sessions.insert(id, session);
+        self.add_session(id, session);
         self.is_meta_dirty = true;
         self.dirty.insert(RowId::Session(id));
         id
+    }
+
+    /// Remembers a session until its ticket ends.
+    pub(super) fn add_session(&mut self, id: SessionId, session: Session) {
+        self.memory.count_beside(0, session.memory_bytes());
+        self.ends.add_session(session.until, id);
+        self.sessions.insert(id, session);
     }
 
     fn settle(
@@ -202,18 +229,24 @@ impl Hub {
         operations: &[crate::state::Operation],
         now: TimestampMs,
     ) -> HubToLeaf {
-        let Some(mut session) = self.sessions.remove(&id).filter(|session| now < session.until) else {
+        if self.sessions.get(&id).is_none_or(|session| session.until <= now) {
             return HubToLeaf::Expired(id);
-        };
+        }
+        let Some(mut session) = self.sessions.remove(&id) else { return HubToLeaf::Expired(id) };
+        let bytes_before = session.memory_bytes();
         session.verdicts.retain(|verdict| verdict.seq > settled);
         let mut seq = first;
         for operation in operations {
             if seq == session.watermark.next() {
-                if self.origin.is_some() {
-                    self.want(std::slice::from_ref(&operation.key));
-                }
                 let after = self.last_no;
-                let outcome = self.apply_from_leaf(operation, &session, now);
+                let outcome = if memory::may_grow(operation) && self.refuses_growth() {
+                    Err(CommandError::OutOfMemory)
+                } else {
+                    if self.origin.is_some() {
+                        self.want(std::slice::from_ref(&operation.key));
+                    }
+                    self.apply_from_leaf(operation, &session, now)
+                };
                 let outcome = outcome.map(|(through, adds)| Accepted { after, through, adds });
                 session.verdicts.push(Verdict { seq, outcome });
                 session.watermark = seq;
@@ -224,6 +257,7 @@ impl Hub {
             seq = seq.next();
         }
         let answer = session.answer(id);
+        self.memory.count_beside(bytes_before, session.memory_bytes());
         self.sessions.insert(id, session);
         if !fault!(WatermarkNotStored) {
             self.dirty.insert(RowId::Session(id));
@@ -242,6 +276,7 @@ impl Hub {
         self.want(&keys);
         for key in keys {
             let (no, _) = self.keys.resolve(&key);
+            self.keys.note_use(no);
             self.push_whole(connection, &key, no);
         }
     }

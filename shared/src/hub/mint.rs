@@ -49,6 +49,7 @@ impl Hub {
         let found = self.keys.find(&operation.key);
         check(operation, found.map_or_else(|| empty.view(), |no| self.keys.view(no)), now)?;
         let (no, _) = self.keys.resolve(&operation.key);
+        self.keys.note_use(no);
         let mut adds = Vec::new();
         let oldest = now.plus_ms(OPERATION_AGE_MS_MAX.saturating_neg());
         let at = Hlc::at(operation.at.max(oldest).min(now));

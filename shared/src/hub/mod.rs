@@ -17,15 +17,17 @@ mod acknowledge;
 mod api;
 mod commands;
 mod downlink;
+mod expiry;
 mod keyspace;
 mod leaves;
+mod memory;
 mod mint;
 mod notes;
 mod rows;
 mod slots;
 mod uplink;
 
-pub use api::{Connection, HubConfig, HubEffect, HubInput, HubStatus, Request, RowId, RowWrite};
+pub use api::{Connection, HubConfig, HubEffect, HubInput, HubStatus, MemoryLimit, Request, RowId, RowWrite};
 pub use rows::RestoreError;
 
 use crate::{
@@ -33,11 +35,14 @@ use crate::{
     id::{Key, No, ReplicaId, SessionId, TimestampMs},
     slot::Slot,
     state::{ElementId, KeyView, Touched},
+    wheel::Wheel,
 };
 use bytes::Bytes;
 use commands::{Answer, Waiting};
+use expiry::Ends;
 use keyspace::{KeyNo, Keyspace};
 use leaves::{LeafSocket, Session};
+use memory::Memory;
 use slots::Slots;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -53,6 +58,10 @@ pub struct Hub {
     slots: Slots,
     sessions: BTreeMap<SessionId, Session>,
     answers: BTreeMap<Bytes, Answer>,
+    /// When keys end, by their numbers.
+    wheel: Wheel,
+    ends: Ends,
+    memory: Memory,
     leaves: BTreeMap<Connection, LeafSocket>,
     origin: Option<OriginSocket>,
     /// Daemons that greeted before the present one and are still there, the latest last.
@@ -85,6 +94,7 @@ impl Hub {
     /// A new hub, named among replicas by 64 random bits.
     pub fn create(config: impl Into<HubConfig>, entropy: u64, now: TimestampMs) -> (Self, Vec<HubEffect>) {
         let mut hub = Self::empty(config.into(), ReplicaId::from_entropy(entropy));
+        hub.keys.uses.set_now(now);
         hub.is_meta_dirty = true;
         let effects = hub.conclude(now);
         (hub, effects)
@@ -92,6 +102,7 @@ impl Hub {
 
     /// The machine's one door: every cause of change, in one match. Effects are to be performed in order.
     pub fn handle(&mut self, input: HubInput, now: TimestampMs) -> Vec<HubEffect> {
+        self.keys.uses.set_now(now);
         match input {
             HubInput::Commands { request, commands, idempotency } => {
                 self.commands(request, &commands, idempotency, now);
@@ -99,7 +110,8 @@ impl Hub {
             HubInput::Woken { leaves, origins } => self.woken(&leaves, &origins, now),
             HubInput::Leaf(connection, message) => self.leaf_message(connection, message, now),
             HubInput::LeafClosed(connection) => {
-                self.leaves.remove(&connection);
+                let gone = self.leaves.remove(&connection);
+                self.unfollowed(gone.iter().flat_map(LeafSocket::subscriptions), now);
             }
             HubInput::Origin(connection, message) => self.origin_message(connection, message, now),
             HubInput::OriginClosed(connection) => self.origin_closed(connection, now),
@@ -128,6 +140,9 @@ impl Hub {
             unstable: count(|slot| slot.stable),
             is_origin_connected: self.origin.is_some(),
             leaves: self.leaves.len(),
+            memory_bytes: self.memory_bytes(),
+            evicted: self.memory.evicted,
+            refused: self.memory.refused,
         }
     }
 
@@ -148,22 +163,34 @@ impl Hub {
         keys
     }
 
-    /// The bytes that the keys take: states, names, tables, and notes of what is not stable. Constant time.
+    /// The bytes in use. Constant time.
+    ///
+    /// Exactly: keys' states, names, tables, timers, and notes of what is not stable, blocks rounded to their classes and
+    /// tables with what they have in reserve. What was allocated and is free for later keys is not counted, so that the
+    /// number falls when keys go; the host may see that much more. Nearly: sessions with their verdicts, and answers to
+    /// idempotency keys, a tree's entry taken as two. Not counted: what lives for one input, requests that wait, and which
+    /// keys leaves follow.
     pub fn memory_bytes(&self) -> usize {
-        self.keys.memory_bytes()
+        let timers = usize::try_from(self.wheel.memory_bytes()).unwrap_or(usize::MAX);
+        self.keys.memory_bytes().saturating_add(timers).saturating_add(self.memory.beside_bytes)
     }
 
     fn empty(config: HubConfig, id: ReplicaId) -> Self {
+        let mut keys = Keyspace::new(config.seed, config.memory.map(|limit| limit.policy).unwrap_or_default());
+        keys.own = id;
         Self {
             id,
             name: config.name,
             last_no: No::ZERO,
             clock: Clock::default(),
             next_session: 1,
-            keys: Keyspace::new(config.seed),
+            keys,
             slots: Slots::default(),
             sessions: BTreeMap::new(),
             answers: BTreeMap::new(),
+            wheel: Wheel::new(),
+            ends: Ends::default(),
+            memory: Memory::new(config.memory),
             leaves: BTreeMap::new(),
             origin: None,
             spare_origins: Vec::new(),
@@ -181,12 +208,19 @@ impl Hub {
         }
     }
 
-    /// Ends an input: answers what no longer waits, shows changes, sends what there is credit for, persists first.
+    /// Ends an input: answers what no longer waits, shows changes, sends what there is credit for, makes room, persists
+    /// first.
     fn conclude(&mut self, now: TimestampMs) -> Vec<HubEffect> {
         self.answer_ready(now);
         self.show_changes();
         self.send_pending(now);
         self.note_offered();
+        self.make_room();
+        for at in 0..self.dirty_keys.len() {
+            if let Some(no) = self.dirty_keys.get(at).copied() {
+                self.schedule(no, now);
+            }
+        }
         self.ask_to_wake(now);
         let mut effects = std::mem::take(&mut self.effects);
         let rows = self.take_rows();
@@ -194,15 +228,5 @@ impl Hub {
             effects.insert(0, HubEffect::Persist(rows));
         }
         effects
-    }
-
-    fn ask_to_wake(&mut self, now: TimestampMs) {
-        let waiting = self.waiting.iter().map(|waiting| waiting.until);
-        let Some(earliest) = waiting.chain(self.next_sweep(now)).chain(self.ask_again_at).min() else { return };
-        let at = earliest.max(now.plus_ms(1));
-        if self.wake_at.is_none_or(|asked| at < asked) {
-            self.wake_at = Some(at);
-            self.effects.push(HubEffect::WakeAt(at));
-        }
     }
 }

@@ -67,16 +67,17 @@ impl Hub {
                 RowId::Key(key) => hub.restore_key(key, &body),
                 RowId::Element(key, id) => hub.restore_element(key, id, &body),
                 RowId::Session(id) => from_body::<Session>(&body).map(|stored| {
-                    hub.sessions.insert(*id, stored);
+                    hub.add_session(*id, stored);
                 }),
                 RowId::Answer(key) => from_body::<Answer>(&body).map(|stored| {
-                    hub.answers.insert(key.clone(), stored);
+                    hub.add_answer(key.clone(), stored);
                 }),
             };
             result.map_err(|source| RestoreError::Row { row, source })?;
         }
         let meta = meta.ok_or(RestoreError::NoMeta)?;
         hub.id = meta.id;
+        hub.keys.own = meta.id;
         hub.last_no = meta.last_no;
         hub.clock = Clock::resumed(meta.latest);
         hub.next_session = meta.next_session;
@@ -138,10 +139,14 @@ impl Hub {
     fn index_changes(&mut self) -> Result<(), RestoreError> {
         let mut all: Vec<(Key, KeyNo)> = self.keys.iter().map(|(no, _)| (self.keys.key(no), no)).collect();
         all.sort_unstable();
+        // Keys count as used when the machine last ran; which was used before which is not stored.
+        let last_run = self.clock.latest().time();
+        self.keys.uses.set_now(last_run);
         for (key, no) in all {
             if !self.keys.view(no).is_covered() {
                 return Err(RestoreError::Row { row: RowId::Key(key), source: Invalid::UnknownDot.into() });
             }
+            self.keys.restored(no);
             let state = self.slots.of(self.keys.slot(no));
             let latest = self.keys.notes(no).map_or(No::ZERO, Notes::latest);
             state.latest = state.latest.max(latest);
@@ -149,6 +154,7 @@ impl Hub {
             state.held = state.held.saturating_add(self.keys.entry(no).is_held.into());
             let (_, is_open) = self.keys.settle(no, state.stable);
             if !is_open {
+                self.schedule(no, last_run);
                 continue;
             }
             let deadline = self.keys.view(no).deadline().at();

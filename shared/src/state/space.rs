@@ -67,4 +67,9 @@ impl Space {
     pub(crate) fn memory_bytes(&self) -> usize {
         self.arena.memory_bytes().saturating_add(self.collections.memory_bytes()).saturating_add(self.collections_bytes)
     }
+
+    /// Of what is allocated, the bytes that later keys may take. Constant time.
+    pub(crate) fn free_bytes(&self) -> usize {
+        self.arena.free_bytes().saturating_add(self.collections.free_bytes())
+    }
 }

@@ -21,11 +21,23 @@ mod tests;
 
 use crate::id::TimestampMs;
 use slots::{LEVEL_BITS, Slot, Slots};
+use std::num::NonZeroU32;
 
 /// A scheduled entry, for [`Wheel::cancel`] and [`Wheel::reschedule`]. It ends when the entry fires or is cancelled; its
 /// number may then name a later entry.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub struct TimerId(u32);
+pub struct TimerId(NonZeroU32);
+
+impl TimerId {
+    /// One more than the entry's place, so that none is zero and an optional timer takes no more.
+    fn of(at: u32) -> Self {
+        Self(NonZeroU32::MIN.saturating_add(at))
+    }
+
+    fn at(self) -> u32 {
+        self.0.get() - 1
+    }
+}
 
 /// Handles with deadlines, and which of them are due.
 ///
@@ -74,26 +86,26 @@ impl Wheel {
         let deadline = ordered(deadline);
         let at = self.slots.add(deadline, id);
         self.slots.link(at, self.slot(deadline));
-        TimerId(at)
+        TimerId::of(at)
     }
 
     /// Takes an entry out and returns its handle, if it is there. O(1).
     pub fn cancel(&mut self, timer: TimerId) -> Option<u32> {
-        let (_, id) = self.slots.entry(timer.0)?;
-        self.slots.unlink(timer.0);
-        self.slots.free(timer.0);
+        let (_, id) = self.slots.entry(timer.at())?;
+        self.slots.unlink(timer.at());
+        self.slots.free(timer.at());
         Some(id)
     }
 
     /// Gives an entry another deadline, and returns whether it is there. O(1).
     pub fn reschedule(&mut self, timer: TimerId, deadline: TimestampMs) -> bool {
-        if self.slots.entry(timer.0).is_none() {
+        if self.slots.entry(timer.at()).is_none() {
             return false;
         }
         let deadline = ordered(deadline);
-        self.slots.unlink(timer.0);
-        self.slots.set_deadline(timer.0, deadline);
-        self.slots.link(timer.0, self.slot(deadline));
+        self.slots.unlink(timer.at());
+        self.slots.set_deadline(timer.at(), deadline);
+        self.slots.link(timer.at(), self.slot(deadline));
         true
     }
 

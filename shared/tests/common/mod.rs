@@ -12,7 +12,7 @@ pub mod text;
 
 use headwater::{
     command::{CommandError, Reply},
-    hub::{Connection, Hub, HubEffect, HubInput, Request, RowId},
+    hub::{Connection, Hub, HubConfig, HubEffect, HubInput, MemoryLimit, Request, RowId},
     id::{ClientId, Key, ReplicaId, TimestampMs},
     leaf::{Leaf, LeafEffect, LeafInput},
     message::{HubToOrigin, Lifetime, OriginToHub},
@@ -48,6 +48,8 @@ pub struct World {
     /// How often a hub asked again because it could not join a delta.
     pub gaps: usize,
     next: u64,
+    /// What each hub may hold.
+    memory: Option<MemoryLimit>,
 }
 
 /// What a request was answered.
@@ -93,6 +95,11 @@ enum Event {
 impl World {
     /// So many hubs, each with the daemon at its side.
     pub fn new(hubs: usize) -> Self {
+        Self::bounded(hubs, None)
+    }
+
+    /// So many hubs that may hold no more than this.
+    pub fn bounded(hubs: usize, memory: Option<MemoryLimit>) -> Self {
         let mut world = Self {
             now: START,
             store: Store::default(),
@@ -106,10 +113,11 @@ impl World {
             foreign: Vec::new(),
             gaps: 0,
             next: 0,
+            memory,
         };
         for at in 0..hubs {
             // The first hub sorts first among replicas.
-            let (hub, effects) = Hub::create(format!("hub-{at}"), (at as u64 + 1) << 32, world.now);
+            let (hub, effects) = Hub::create(world.config(at), (at as u64 + 1) << 32, world.now);
             world.hubs.push(HubNode {
                 hub,
                 rows: BTreeMap::new(),
@@ -186,12 +194,13 @@ impl World {
 
     /// Throws a hub's machine away and rebuilds it from its rows, its sockets still open.
     pub fn restart_hub(&mut self, hub: usize) {
+        let config = self.config(hub);
         let node = &mut self.hubs[hub];
         let rows = node.rows.iter().map(|(id, body)| {
             let id = RowId::from_bytes(id).unwrap_or_else(|| panic!("{id:?} is the key of no row"));
             (id, body.clone())
         });
-        node.hub = Hub::restore(format!("hub-{hub}"), rows).expect("rows that a hub wrote restore it");
+        node.hub = Hub::restore(config, rows).expect("rows that a hub wrote restore it");
         node.wake_at = None;
         let leaves = self.leaves.iter().filter_map(|leaf| leaf.socket).filter(|(at, _)| *at == hub);
         let leaves = leaves.map(|(_, connection)| connection).collect();
@@ -202,7 +211,7 @@ impl World {
     /// A hub loses its storage and begins anew under another identity; the directory knows both.
     pub fn replace_hub(&mut self, hub: usize) {
         let entropy = (self.fresh() + 100) << 32;
-        let (machine, effects) = Hub::create(format!("hub-{hub}"), entropy, self.now);
+        let (machine, effects) = Hub::create(self.config(hub), entropy, self.now);
         let node = &mut self.hubs[hub];
         node.former.push(node.hub.id());
         node.hub = machine;
@@ -349,6 +358,11 @@ impl World {
         &self.hubs[hub].hub
     }
 
+    /// When a hub asked to be woken.
+    pub fn wake_at(&self, hub: usize) -> Option<TimestampMs> {
+        self.hubs[hub].wake_at
+    }
+
     /// A leaf's machine.
     pub fn leaf(&self, leaf: usize) -> &Leaf {
         &self.leaves[leaf].leaf
@@ -374,6 +388,10 @@ impl World {
     pub fn tell(&mut self, hub: usize, message: &OriginToHub) {
         let link = self.hubs[hub].link.expect("the hub has a daemon");
         self.give_hub(hub, HubInput::Origin(Connection(link), carried(message)));
+    }
+
+    fn config(&self, hub: usize) -> HubConfig {
+        HubConfig { memory: self.memory, ..HubConfig::from(format!("hub-{hub}")) }
     }
 
     fn fresh(&mut self) -> u64 {

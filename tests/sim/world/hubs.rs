@@ -66,6 +66,10 @@ impl World {
                     self.transmit(connection.0, false, frame, care);
                 }
                 HubEffect::ToOrigin(connection, message) => {
+                    if let (HubToOrigin::Gap(slot, _), true) = (&message, self.scenario.troubles.is_empty()) {
+                        let text = format!("hub {hub} could not join a delta of {slot:?}, though nothing was lost");
+                        self.violate(Checker::Progress, text);
+                    }
                     let frame = wire::encode(&message).expect("messages fit a frame");
                     let is_hardy = matches!(message, HubToOrigin::Delta(_));
                     self.transmit(connection.0, false, frame, Care::hardy_if(is_hardy));

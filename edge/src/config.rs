@@ -1,7 +1,11 @@
 //! What the operator sets, as text bindings of the Worker.
 
-use crate::limits::SHARDS_MAX;
-use headwater::slot::Slot;
+use crate::limits::{MEMORY_BYTES_MAX, MEMORY_BYTES_MAX_LEAST, SHARDS_MAX};
+use headwater::{
+    eviction::{Policy, UnknownPolicy},
+    hub::MemoryLimit,
+    slot::Slot,
+};
 use std::collections::BTreeMap;
 use worker::Env;
 
@@ -20,6 +24,12 @@ pub(crate) enum ConfigError {
     /// Not a number of shards.
     #[error("HEADWATER_SHARDS is {0:?}; it must be a number from 1 to {SHARDS_MAX}")]
     Shards(String),
+    /// Not a number of bytes.
+    #[error("HEADWATER_MEMORY_BYTES_MAX is {0:?}; it must be a number of bytes, {MEMORY_BYTES_MAX_LEAST} or more")]
+    MemoryBytes(String),
+    /// Not one of the policies.
+    #[error("HEADWATER_EVICTION_POLICY is wrong")]
+    EvictionPolicy(#[source] UnknownPolicy),
     /// Not an object of strings.
     #[error("HEADWATER_PEERS is no JSON object of region to base URL")]
     Peers(#[source] serde_json::Error),
@@ -52,6 +62,11 @@ pub(crate) fn shards(env: &Env) -> Result<u16, ConfigError> {
     shards_of(text)
 }
 
+/// What each hub may hold in memory, and what it evicts first.
+pub(crate) fn memory(env: &Env) -> Result<MemoryLimit, ConfigError> {
+    memory_of(optional(env, "HEADWATER_MEMORY_BYTES_MAX"), optional(env, "HEADWATER_EVICTION_POLICY"))
+}
+
 /// The other regions: name to base URL, without a trailing slash.
 pub(crate) fn peers(env: &Env) -> Result<BTreeMap<String, String>, ConfigError> {
     let Some(text) = optional(env, "HEADWATER_PEERS") else { return Ok(BTreeMap::new()) };
@@ -71,6 +86,21 @@ fn shards_of(text: String) -> Result<u16, ConfigError> {
     number.ok_or(ConfigError::Shards(text))
 }
 
+fn memory_of(bytes_max: Option<String>, policy: Option<String>) -> Result<MemoryLimit, ConfigError> {
+    let bytes_max = match bytes_max {
+        None => MEMORY_BYTES_MAX,
+        Some(text) => {
+            let number = text.parse().ok().filter(|number| *number >= MEMORY_BYTES_MAX_LEAST);
+            number.ok_or(ConfigError::MemoryBytes(text))?
+        }
+    };
+    let policy = match policy {
+        None => Policy::AllKeysLru,
+        Some(name) => name.parse().map_err(ConfigError::EvictionPolicy)?,
+    };
+    Ok(MemoryLimit { bytes_max, policy })
+}
+
 fn peers_of(text: &str) -> Result<BTreeMap<String, String>, ConfigError> {
     let peers: BTreeMap<String, String> = serde_json::from_str(text).map_err(ConfigError::Peers)?;
     Ok(peers.into_iter().map(|(region, url)| (region, url.trim_end_matches('/').to_owned())).collect())
@@ -88,6 +118,18 @@ mod tests {
         for text in ["0", "-1", "1025", "99999", "two", "1.5"] {
             assert!(shards_of(text.into()).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn memory_is_bounded_unless_said_otherwise_by_a_number_and_a_policy_of_redis() {
+        let default = MemoryLimit { bytes_max: 64 * 1024 * 1024, policy: Policy::AllKeysLru };
+        assert_eq!(memory_of(None, None).ok(), Some(default));
+        let said = memory_of(Some("2000000".into()), Some("volatile-ttl".into()));
+        assert_eq!(said.ok(), Some(MemoryLimit { bytes_max: 2_000_000, policy: Policy::VolatileTtl }));
+        for text in ["0", "-1", "64mb", "1e9", "1000"] {
+            assert!(memory_of(Some(text.into()), None).is_err(), "{text}");
+        }
+        assert!(memory_of(None, Some("allkeys-random".into())).is_err());
     }
 
     #[test]

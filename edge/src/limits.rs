@@ -1,10 +1,20 @@
 //! The edge's own bounds, beside those of the core.
 
-use headwater::{limits::FRAME_BYTES_MAX, wire::HEADER_BYTES};
+use headwater::{
+    limits::{FRAME_BYTES_MAX, FRAME_BYTES_TARGET},
+    wire::HEADER_BYTES,
+};
 
 /// A request's JSON body. The runtime's copy, the Worker's, the decoded arguments and what goes to the hub are in memory at
 /// once: four times this, in an isolate of 128 MB that serves others too.
 pub(crate) const BODY_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// What a hub holds in memory unless the operator says otherwise, in bytes: half of an isolate of 128 MB. The other half is
+/// for the frame that is being handled, its decoded form, blocks that are free for keys of another size, and wasm itself.
+pub(crate) const MEMORY_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// The least that an operator may let a hub hold, in bytes: a frame to its target beside the tables of a hub that is empty.
+pub(crate) const MEMORY_BYTES_MAX_LEAST: usize = FRAME_BYTES_TARGET;
 
 /// The reason in a socket's close frame, in bytes: what a control frame holds beside the code (RFC 6455, 5.5).
 pub(crate) const CLOSE_REASON_BYTES_MAX: usize = 123;

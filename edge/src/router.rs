@@ -135,6 +135,9 @@ async fn status(env: &Env) -> Result<Response, Refusal> {
         unstable: sum.unstable + hub.unstable,
         origin_connected: sum.origin_connected && hub.origin_connected,
         leaves: sum.leaves + hub.leaves,
+        memory_bytes: sum.memory_bytes + hub.memory_bytes,
+        evicted: sum.evicted + hub.evicted,
+        refused: sum.refused + hub.refused,
     });
     Ok(respond::json(200, rest::json(&RegionStatus { region, hubs }))?)
 }

@@ -148,6 +148,9 @@ impl Hub {
             unstable: status.unstable,
             origin_connected: status.is_origin_connected,
             leaves: status.leaves,
+            memory_bytes: status.memory_bytes,
+            evicted: status.evicted,
+            refused: status.refused,
         })?)
     }
 

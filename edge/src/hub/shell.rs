@@ -10,12 +10,16 @@ use super::{
     sockets::{Peer, Sockets},
     turn::Turn,
 };
-use crate::{limits::CLOSE_REASON_BYTES_MAX, peers};
+use crate::{
+    config::{self, ConfigError},
+    limits::CLOSE_REASON_BYTES_MAX,
+    peers,
+};
 use futures_channel::oneshot;
 use headwater::{
     command::{CommandError, Reply},
-    hub::{Connection, Hub, HubEffect, HubInput, HubStatus, Request, RestoreError},
-    id::{ReplicaId, TimestampMs},
+    hub::{Connection, Hub, HubConfig, HubEffect, HubInput, HubStatus, Request, RestoreError},
+    id::{HashSeed, ReplicaId, TimestampMs},
     message::{HubToLeaf, LeafToHub, Refusal},
     wire::Terms,
 };
@@ -38,6 +42,9 @@ pub(crate) enum ShellError {
     /// The object was not addressed by name.
     #[error("the object has no name")]
     Nameless,
+    /// The operator asks for what cannot be.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
     /// The runtime failed.
     #[error("the runtime failed: {0}")]
     Runtime(#[from] worker::Error),
@@ -230,13 +237,15 @@ impl Shell {
         let sockets = Sockets::kept(&self.state);
         self.last.set(self.last.get().max(sockets.last()));
         let name = rows.name()?.or_else(|| self.state.id().name()).ok_or(ShellError::Nameless)?;
+        let seed = HashSeed(entropy()?, entropy()?);
+        let config = HubConfig { name: name.clone(), seed, memory: Some(config::memory(&self.env)?) };
         let (hub, effects, is_registered) = if rows.is_empty()? {
             rows.set_name(&name)?;
-            let (hub, effects) = Hub::create(name, entropy()?, now);
+            let (hub, effects) = Hub::create(config, entropy()?, now);
             (hub, effects, false)
         } else {
             let mut failure = None;
-            let restored = Hub::restore(name, rows.load(&mut failure)?);
+            let restored = Hub::restore(config, rows.load(&mut failure)?);
             if let Some(error) = failure {
                 return Err(error.into());
             }
@@ -341,7 +350,7 @@ fn now() -> TimestampMs {
     TimestampMs(i64::try_from(Date::now().as_millis()).unwrap_or(i64::MAX))
 }
 
-/// 64 random bits, for the identity of a new hub.
+/// 64 random bits, for the identity of a new hub and the seed of a machine.
 fn entropy() -> Result<u64, worker::Error> {
     let bytes = js_sys::Uint8Array::new_with_length(8);
     crypto::get_random_values(&bytes)?;

@@ -74,7 +74,7 @@ impl DurableObject for Hub {
     }
 
     async fn websocket_message(&self, socket: WebSocket, message: WebSocketIncomingMessage) -> Result<()> {
-        let Some(Attachment { peer, connection }) = Attachment::of(&socket) else { return Ok(()) };
+        let Some(Attachment { peer, connection, .. }) = Attachment::of(&socket) else { return Ok(()) };
         let connection = Connection(connection);
         self.shell.turn().await;
         let handled = match message {
@@ -173,7 +173,7 @@ impl Hub {
     }
 
     async fn closed(&self, socket: &WebSocket) -> Result<()> {
-        let Some(Attachment { peer, connection }) = Attachment::of(socket) else { return Ok(()) };
+        let Some(Attachment { peer, connection, .. }) = Attachment::of(socket) else { return Ok(()) };
         // Not before the messages that came before it.
         self.shell.turn().await;
         self.shell.closed(peer, Connection(connection)).map_err(thrown)

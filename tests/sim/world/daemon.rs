@@ -93,9 +93,14 @@ impl World {
 
     /// Its store connection broke: it makes a new machine.
     pub(super) fn daemon_lost(&mut self, index: usize, run_id: u64) {
-        if self.daemons[index].machine.is_some() && self.daemons[index].run_id == run_id {
+        if self.daemons[index].machine.is_some() && self.daemons[index].run_id == run_id && self.is_stale(run_id) {
             self.crash_daemon(index, 200);
         }
+    }
+
+    /// Whether a connection was to a server that is gone. A client that reconnects by itself never finds out.
+    fn is_stale(&self, run_id: u64) -> bool {
+        run_id != self.store.run_id && !fault::is_active(Fault::StaleConnectionCommits)
     }
 
     pub(super) fn daemon_up(&mut self, index: usize, life: u64) {
@@ -130,7 +135,7 @@ impl World {
     }
 
     pub(super) fn store_load(&mut self, daemon: usize, life: u64, run_id: u64, load: &Load) {
-        if run_id != self.store.run_id {
+        if self.is_stale(run_id) {
             self.at(0, Event::DaemonLost(daemon, run_id));
             return;
         }
@@ -151,7 +156,7 @@ impl World {
 
     /// Also one of a daemon that died meanwhile: it was on its way.
     pub(super) fn store_commit(&mut self, daemon: usize, life: u64, run_id: u64, commit: &Commit) {
-        if run_id != self.store.run_id && !fault::is_active(Fault::StaleConnectionCommits) {
+        if self.is_stale(run_id) {
             self.at(0, Event::DaemonLost(daemon, run_id));
             return;
         }

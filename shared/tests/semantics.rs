@@ -4,6 +4,8 @@
 //! plain value show the same. Redis' own meaning within one node is the business of `redis.rs`.
 
 mod common;
+#[path = "semantics/placements.rs"]
+mod placements;
 
 use common::{DAY, MINUTE, SECOND, World};
 

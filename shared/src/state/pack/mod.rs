@@ -1,7 +1,7 @@
 //! Headers and elements as packed bytes in an arena.
 //!
-//! A representation in memory only: replicas are the arena's small numbers, and large values stand beside. What is stored
-//! or sent has a form of its own. Packing what was unpacked gives the same bytes, so states compare by what they unpack to.
+//! Replicas are the arena's small numbers, and large values stand beside. A hub's rows are the same bytes with all values
+//! within; what is sent, and what the origin stores, has a form of its own. Packing what was unpacked gives the same bytes, so states compare by what they unpack to.
 
 mod read;
 mod write;

@@ -268,6 +268,32 @@ mod daemons {
     }
 
     #[test]
+    fn what_a_hub_of_another_history_is_told_of_its_numbers_becomes_stable() {
+        let slot = key("k").slot();
+        let mut origin = origin();
+        let hello = HubToOrigin::Hello {
+            hub: hub(),
+            name: "hub".to_owned(),
+            now: START,
+            unstable: Vec::new(),
+            capabilities: Default::default(),
+        };
+        say(&mut origin, hello);
+        let cursor = Cursor { incarnation: Some(ReplicaId::from_bits(8 << 16)), seq: 3 };
+        say(&mut origin, HubToOrigin::Held(vec![(slot, cursor, vec![key("k")])]));
+        origin.handle(loaded(slot, 1, No(6)), START);
+        origin.handle(loaded(slot, 1, No(6)), START);
+        let OriginInput::Loaded(mut whole) = loaded(slot, 1, No(6)) else { unreachable!() };
+        whole.keys.push((key("k"), None));
+        let effects = origin.handle(OriginInput::Loaded(whole), START);
+        let resume = OriginEffect::ToHub(LINK, OriginToHub::Resume(vec![(slot, No(6))]));
+        assert!(effects.contains(&resume), "{effects:?}");
+        let later: Vec<_> = (1..20).map(|tick| origin.handle(OriginInput::Tick, START.plus_ms(tick * 100))).collect();
+        let stable = OriginEffect::ToHub(LINK, OriginToHub::Stable(vec![(slot, No(6))]));
+        assert!(later.concat().contains(&stable), "{later:?}");
+    }
+
+    #[test]
     fn a_clock_set_forward_makes_nothing_stable() {
         let slot = key("k").slot();
         let mut origin = origin();

@@ -276,6 +276,7 @@ impl Origin {
         let links = std::mem::take(&mut work.attaches);
         let changed = work.feed.take().map(|(_, changed)| changed).filter(|_| !fault!(FeedIgnored)).unwrap_or_default();
         let marker = work.marker.clone();
+        let mut told = Vec::new();
         for link in links {
             let Some(state) = self.links.get_mut(&link) else { continue };
             if let Some(held) = state.held.get_mut(&slot) {
@@ -286,6 +287,7 @@ impl Origin {
                     // What the hub takes for stable may be gone with the history that it knows.
                     let no = marker.hubs.get(&hub).copied().unwrap_or_default();
                     self.effects.push(OriginEffect::ToHub(link, OriginToHub::Resume(vec![(slot, no)])));
+                    told.push((hub, no));
                 }
                 held.owed.extend(changed.iter().filter(|key| held.keys.contains(*key)).cloned());
                 if super::push::known_seq(marker.as_ref(), held.cursor) == 0 {
@@ -293,6 +295,10 @@ impl Origin {
                 }
             }
             self.push_down(link, slot, true);
+        }
+        // The hub sends nothing again of what it is told is there, so this daemon answers for it.
+        for (hub, no) in told {
+            self.note_committed(slot, hub, no);
         }
     }
 

@@ -65,7 +65,7 @@ proptest! {
         let mut board = Board::default();
         for step in 0..24_000u32 {
             let (id, score) = (random.next_u32() % 9_000, f64::from(random.next_u32() % spread));
-            if random.next_u32() % 4 == 0 { board.remove(id) } else { board.set(id, score) }
+            if random.next_u32().is_multiple_of(4) { board.remove(id) } else { board.set(id, score) }
             if step % 12_000 == 11_999 {
                 board.check();
             }

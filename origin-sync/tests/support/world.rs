@@ -27,6 +27,7 @@ pub struct World<'a, S> {
 }
 
 /// An input for a hub by its index, or for the origin.
+#[allow(clippy::large_enum_variant, reason = "a test's queue holds few of them")]
 enum Mail {
     Hub(usize, HubInput),
     Origin(OriginInput),

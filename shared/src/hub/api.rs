@@ -48,8 +48,7 @@ pub struct Connection(pub u64);
 pub struct Request(pub u64);
 
 /// Every cause of change in a hub.
-// An input is handed over once and never kept in numbers; a box would cost each of a relay's answers an allocation.
-#[allow(clippy::large_enum_variant)]
+#[allow(clippy::large_enum_variant, reason = "an input is handed over once and never kept in numbers")]
 #[derive(Clone, PartialEq, Debug)]
 pub enum HubInput {
     /// A pipeline over HTTP: each command with its arguments. Answered by [`HubEffect::Reply`], at once or when the keys that

@@ -134,10 +134,10 @@ impl Keyspace {
         self.entries.search(at, STEPS, Entry::is_evictable).map(KeyNo)
     }
 
-    /// Whether a key that the origin can give back has nothing in it: it was never there, or it was deleted.
+    /// Whether a key that the origin can give back has nothing recorded in it. One that was deleted still has its wipe.
     pub(super) fn is_spent(&self, no: KeyNo) -> bool {
         let entry = self.entry(no);
-        entry.is_held && !entry.is_unstable && !entry.has_share && !self.view(no).has_content()
+        entry.is_held && !entry.is_unstable && !entry.has_share && self.view(no).is_empty()
     }
 
     /// The number of a key. Constant time.

@@ -37,9 +37,9 @@ use elapsed::Elapsed;
 use slot::SlotWork;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// How often markers are read again, in milliseconds, and of how many slots. Each read is a command that hosted Redis
-/// bills, and a daemon that is alone reads for nothing, so it is seldom: hints tell sooner.
-const REVIEW_MS: i64 = 10_000;
+/// How often markers are read again, in milliseconds, and of how many slots: all of a small keyspace each second, and at
+/// most so many reads a second of a large one.
+const REVIEW_MS: i64 = 1_000;
 const REVIEW_SLOTS: usize = 16;
 
 /// The origin's state machine: one daemon's view of the store and its hubs.

@@ -394,8 +394,8 @@ impl World {
 
     fn settle(&mut self, when: &str) {
         let end = self.now + PATIENCE_MS;
-        // Whatever was asked for last must first get going.
-        self.run_until(self.now + 3_000);
+        // Whatever was asked for last must first get going, and daemons read markers again by turns.
+        self.run_until(self.now + 25_000);
         while self.violations.is_empty()
             && let Some(unquiet) = self.unquiet()
         {

@@ -12,7 +12,7 @@ use headwater::{
     state::Kind,
     store::{Commit, Expected, KeyCommit, MarkerChange, Outcome, Plain},
 };
-use origin_sync::store::{RedisUrl, Store, StoreLocation};
+use origin_sync::store::{RedisConfig, RedisUrl, Store, StoreLocation};
 use std::time::{Duration, Instant};
 
 const ORIGIN: ReplicaId = ReplicaId::LEAF;
@@ -24,7 +24,7 @@ async fn main() {
     let location = arguments.next().expect("where the store is");
     let keys = arguments.nth(1).map_or(1, |keys| keys.parse().unwrap());
     let location = match location.parse::<RedisUrl>() {
-        Ok(url) => StoreLocation::Redis(url),
+        Ok(url) => StoreLocation::Redis(RedisConfig::single(url)),
         Err(_) => StoreLocation::Embedded(location.into()),
     };
     let store = location.open().await.unwrap();

@@ -15,4 +15,5 @@ pub mod edge;
 pub mod measure;
 mod page;
 mod report;
+pub mod settings;
 pub mod store;

@@ -13,8 +13,8 @@ use tracing_subscriber::EnvFilter;
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let Action::Run(arguments) = Cli::parse().command;
-    let config = arguments.try_into()?;
+    let Action::Run(sources) = Cli::parse().command;
+    let config = sources.config()?;
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     // Two crates of TLS clients share the one provider.

@@ -9,7 +9,11 @@ mod machine_cases;
 mod plain_cases;
 mod support;
 
-use support::bed::{Bed, Embedded, Functions, Scripts};
+use origin_sync::store::Store;
+use support::{
+    bed::{Bed, Embedded, Functions, Scripts, Secured},
+    tls::Certificates,
+};
 
 macro_rules! suite {
     ($name:ident, $bed:ty, $cases:ident: $($case:ident),+ $(,)?) => {
@@ -81,13 +85,14 @@ macro_rules! machine_on_every_store {
     };
 }
 
-every_store!(redis: Functions, redis_without_functions: Scripts, embedded: Embedded);
+every_store!(redis: Functions, redis_without_functions: Scripts, redis_by_tls: Secured, embedded: Embedded);
 machine_on_every_store!(
     machine_on_redis: Functions,
     machine_on_redis_without_functions: Scripts,
+    machine_on_redis_by_tls: Secured,
     machine_on_embedded: Embedded
 );
-every_redis!(plain_redis: Functions, plain_redis_without_functions: Scripts);
+every_redis!(plain_redis: Functions, plain_redis_without_functions: Scripts, plain_redis_by_tls: Secured);
 
 /// Loads the library once, leaves it alone when it is there, and replaces another text of it.
 #[tokio::test]
@@ -117,6 +122,14 @@ async fn a_forgotten_script_is_loaded_again() {
     cases::a_first_commit_is_read_back(bed).await;
 }
 
+/// Such a user may load the library, so only the first call of it tells.
+#[tokio::test]
+async fn who_may_not_call_functions_commits_by_script() {
+    let bed = Functions::make().await;
+    bed.plain().unwrap().ask::<()>(&["ACL", "SETUSER", "default", "-fcall"]).await;
+    cases::a_first_commit_is_read_back(bed.reopened().await).await;
+}
+
 /// A commit must not end half-way because a user may not run one of its commands.
 #[tokio::test]
 async fn a_user_who_may_not_run_all_of_a_commit_is_refused_at_once() {
@@ -131,4 +144,62 @@ async fn a_user_who_may_not_run_all_of_a_commit_is_refused_at_once() {
     }
     bed.connect().await.unwrap();
     assert_eq!(plain.ask::<u32>(&["DBSIZE"]).await, 0);
+}
+
+#[tokio::test]
+async fn a_changed_password_is_used_by_the_next_connection() {
+    let bed = Secured::make().await;
+    bed.rotate("first", "second").await;
+    // What is connected stays so.
+    bed.store().ping().await.unwrap();
+    let bed = bed.reopened().await;
+    cases::a_first_commit_is_read_back(bed).await;
+}
+
+#[tokio::test]
+async fn a_wrong_password_is_refused() {
+    let mut bed = Secured::make().await;
+    let path = bed.config.credentials.password_file.clone().unwrap();
+    std::fs::write(&path, "guessed").unwrap();
+    let error = bed.connect().await.unwrap_err().to_string();
+    assert!(error.to_lowercase().contains("authentication"), "{error}");
+    bed.config.credentials.password_file = Some(path.with_file_name("absent"));
+    assert!(bed.connect().await.unwrap_err().to_string().starts_with("cannot read "));
+}
+
+#[tokio::test]
+async fn a_server_that_our_authority_does_not_know_is_refused() {
+    let mut bed = Secured::make().await;
+    bed.config.tls.ca_file = Some(Certificates::of_this_process().path("other.crt"));
+    let error = bed.connect().await.unwrap_err().to_string();
+    assert!(error.contains("certificate"), "{error}");
+}
+
+#[tokio::test]
+async fn without_our_certificate_the_server_refuses() {
+    let mut bed = Secured::make().await;
+    bed.config.tls.client = None;
+    assert!(bed.connect().await.is_err());
+}
+
+/// Each of the rights in the documented line is needed: without it a commit is refused when the store is opened, or a case
+/// above fails.
+#[tokio::test]
+async fn the_documented_user_may_do_nothing_else() {
+    let bed = Secured::make().await;
+    let plain = bed.plain().unwrap();
+    for denied in [&["FLUSHALL"][..], &["KEYS", "*"], &["CONFIG", "GET", "dir"], &["EVAL", "return 1", "0"]] {
+        let answer: String = plain.ask(&[&["ACL", "DRYRUN", "headwater"], denied].concat()).await;
+        assert!(answer.contains("has no permissions"), "{denied:?}: {answer}");
+    }
+}
+
+#[tokio::test]
+async fn a_replica_is_no_store() {
+    let master = Functions::make().await;
+    let replica = Functions::make().await;
+    let port = master.server().port().to_string();
+    replica.plain().unwrap().ask::<()>(&["REPLICAOF", "127.0.0.1", &port]).await;
+    assert!(replica.store().ping().await.unwrap_err().to_string().contains("no master"));
+    assert!(replica.connect().await.is_err());
 }

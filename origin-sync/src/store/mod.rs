@@ -9,11 +9,11 @@ pub mod redis;
 
 use bytes::Bytes;
 use headwater::store::{Commit, Load, Loaded, Outcome};
-use std::{fmt, future::Future, path::PathBuf, str::FromStr};
+use std::{future::Future, path::PathBuf};
 
 pub use self::{
     embedded::{EmbeddedError, EmbeddedStore},
-    redis::{RedisStore, RedisStoreError},
+    redis::{ClientFiles, Credentials, RedisConfig, RedisStore, RedisStoreError, RedisUrl, TlsFiles},
 };
 
 /// One connection to a store.
@@ -45,40 +45,10 @@ pub enum StoreError {
 /// Which store, and where.
 #[derive(Clone, Debug)]
 pub enum StoreLocation {
-    /// A Redis by its URL.
-    Redis(RedisUrl),
+    /// A Redis.
+    Redis(RedisConfig),
     /// A file, or a directory that is to hold it.
     Embedded(PathBuf),
-}
-
-/// The URL of a Redis, which may hold a password and so is never printed.
-#[derive(Clone)]
-pub struct RedisUrl(String);
-
-impl RedisUrl {
-    /// As the `redis` crate reads it: `redis://[user:password@]host[:port][/db]`.
-    pub fn new(url: impl Into<String>) -> Self {
-        Self(url.into())
-    }
-
-    pub(crate) fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl FromStr for RedisUrl {
-    type Err = redis::RedisStoreError;
-
-    fn from_str(url: &str) -> Result<Self, redis::RedisStoreError> {
-        redis::check(url)?;
-        Ok(Self(url.to_owned()))
-    }
-}
-
-impl fmt::Debug for RedisUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("redis://…")
-    }
 }
 
 impl StoreLocation {
@@ -88,7 +58,7 @@ impl StoreLocation {
     /// When the store cannot be reached, or is not fit to be used.
     pub async fn open(&self) -> Result<AnyStore, StoreError> {
         match self {
-            Self::Redis(url) => Ok(AnyStore::Redis(RedisStore::connect(url).await?)),
+            Self::Redis(config) => Ok(AnyStore::Redis(RedisStore::connect(config).await?)),
             Self::Embedded(path) => Ok(AnyStore::Embedded(EmbeddedStore::open(path.clone()).await?)),
         }
     }

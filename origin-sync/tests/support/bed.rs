@@ -1,7 +1,12 @@
 //! The stores under test, each fresh and alone.
 
-use super::server::RedisServer;
-use origin_sync::store::{EmbeddedStore, RedisStore, RedisStoreError, RedisUrl, Store};
+use super::{
+    server::{RedisServer, free_port},
+    tls::Certificates,
+};
+use origin_sync::store::{
+    ClientFiles, Credentials, EmbeddedStore, RedisConfig, RedisStore, RedisStoreError, RedisUrl, Store, TlsFiles,
+};
 use redis::{FromRedisValue, aio::MultiplexedConnection};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
@@ -24,8 +29,12 @@ pub struct Functions {
 }
 
 impl Functions {
+    pub fn server(&self) -> &RedisServer {
+        &self.server
+    }
+
     pub async fn connect(&self) -> Result<RedisStore, RedisStoreError> {
-        RedisStore::connect(&RedisUrl::new(self.server.url())).await
+        RedisStore::connect(&config(&self.server)).await
     }
 }
 
@@ -34,7 +43,7 @@ impl Bed for Functions {
 
     async fn make() -> Self {
         let server = RedisServer::start().await;
-        let store = RedisStore::connect(&RedisUrl::new(server.url())).await.unwrap();
+        let store = RedisStore::connect(&config(&server)).await.unwrap();
         let plain = Plain::connect(&server).await;
         Self { server, store, plain }
     }
@@ -63,7 +72,7 @@ impl Bed for Scripts {
         let server = RedisServer::start().await;
         let plain = Plain::connect(&server).await;
         plain.ask::<()>(&["ACL", "SETUSER", "default", "-function", "-fcall"]).await;
-        let store = RedisStore::connect(&RedisUrl::new(server.url())).await.unwrap();
+        let store = RedisStore::connect(&config(&server)).await.unwrap();
         Self(Functions { server, store, plain })
     }
 
@@ -77,6 +86,82 @@ impl Bed for Scripts {
 
     fn plain(&self) -> Option<Plain> {
         self.0.plain()
+    }
+}
+
+/// The line of the access control list that an operator is told to use.
+const USER: &str = include_str!("../../../docs/redis-user.acl");
+
+/// A Redis by TLS, which asks for a certificate of ours, and whose user may do no more than it must.
+pub struct Secured {
+    server: RedisServer,
+    pub config: RedisConfig,
+    store: RedisStore,
+    plain: Plain,
+}
+
+impl Secured {
+    pub async fn connect(&self) -> Result<RedisStore, RedisStoreError> {
+        RedisStore::connect(&self.config).await
+    }
+
+    /// Changes the password at the server and in the file.
+    pub async fn rotate(&self, from: &str, to: &str) {
+        self.plain.ask::<()>(&["ACL", "SETUSER", "headwater", &format!(">{to}"), &format!("<{from}")]).await;
+        std::fs::write(self.server.directory().join("password"), format!("{to}\n")).unwrap();
+    }
+}
+
+impl Bed for Secured {
+    type Store = RedisStore;
+
+    async fn make() -> Self {
+        // The daemon's binary does this for itself; of several tests in one process the first does.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let files = Certificates::of_this_process();
+        let path = |name: &str| files.path(name).to_str().unwrap().to_owned();
+        let server = RedisServer::start_with(|_directory| {
+            let [ca, certificate, key] = ["ca.crt", "server.crt", "server.key"].map(path);
+            let flags = [
+                ("--tls-port", free_port().to_string()),
+                ("--tls-ca-cert-file", ca),
+                ("--tls-cert-file", certificate),
+                ("--tls-key-file", key),
+                ("--tls-auth-clients", "yes".to_owned()),
+            ];
+            flags.into_iter().flat_map(|(flag, value)| [flag.to_owned(), value]).collect()
+        })
+        .await;
+        let plain = Plain::connect(&server).await;
+        let words: Vec<&str> = USER.split_whitespace().skip(1).chain([">first"]).collect();
+        plain.ask::<()>(&[&["ACL", "SETUSER"], &words[..]].concat()).await;
+        let ports: Vec<String> = plain.ask(&["CONFIG", "GET", "tls-port"]).await;
+        let tls_port: u16 = ports[1].parse().unwrap();
+        let password = server.directory().join("password");
+        std::fs::write(&password, "first\n").unwrap();
+        let config = RedisConfig {
+            url: RedisUrl::new(format!("rediss://127.0.0.1:{tls_port}")),
+            credentials: Credentials { username: Some("headwater".to_owned()), password_file: Some(password) },
+            tls: TlsFiles {
+                ca_file: Some(files.path("ca.crt")),
+                client: Some(ClientFiles { certificate: files.path("client.crt"), key: files.path("client.key") }),
+            },
+        };
+        let store = RedisStore::connect(&config).await.unwrap();
+        Self { server, config, store, plain }
+    }
+
+    fn store(&self) -> &RedisStore {
+        &self.store
+    }
+
+    async fn reopened(self) -> Self {
+        let store = self.connect().await.unwrap();
+        Self { store, ..self }
+    }
+
+    fn plain(&self) -> Option<Plain> {
+        Some(self.plain.clone())
     }
 }
 
@@ -144,4 +229,8 @@ impl Plain {
         }
         command.query_async(&mut self.0.clone()).await.unwrap()
     }
+}
+
+fn config(server: &RedisServer) -> RedisConfig {
+    RedisConfig::single(RedisUrl::new(server.url()))
 }

@@ -6,4 +6,5 @@ pub mod daemon;
 pub mod edge;
 pub mod say;
 pub mod server;
+pub mod tls;
 pub mod world;

@@ -1,7 +1,11 @@
-//! A `redis-server` of our own: its own directory and port, only on loopback, killed when dropped.
+//! A `redis-server` of our own: its own directory and ports, only on loopback, killed when dropped.
+//!
+//! It runs under a shell that kills it when its input ends, so it also ends with a test that is killed, and with one that
+//! keeps it in a `static`, of which nothing is ever dropped.
 
 use std::{
     net::TcpListener,
+    path::Path,
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
@@ -9,19 +13,34 @@ use tempfile::TempDir;
 
 const START_DEADLINE: Duration = Duration::from_secs(20);
 
+/// Runs the arguments, and ends them when the input ends or they end by themselves.
+const KEEPER: &str = r#"exec 3<&0
+"$@" 0</dev/null 3<&- & server=$!
+(read -r _ <&3; kill -9 $server) 2>/dev/null & keeper=$!
+exec 3<&-
+wait $server
+kill -9 $keeper 2>/dev/null"#;
+
 pub struct RedisServer {
     child: Child,
     port: u16,
     directory: TempDir,
+    arguments: Vec<String>,
 }
 
 impl RedisServer {
     pub async fn start() -> Self {
+        Self::start_with(|_directory| Vec::new()).await
+    }
+
+    /// With further arguments, which may name files in its directory.
+    pub async fn start_with(arguments: impl Fn(&Path) -> Vec<String>) -> Self {
         let deadline = Instant::now() + START_DEADLINE;
         loop {
-            let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+            let port = free_port();
             let directory = tempfile::tempdir().unwrap();
-            let mut server = Self { child: spawn(port, &directory), port, directory };
+            let arguments = arguments(directory.path());
+            let mut server = Self { child: spawn(port, directory.path(), &arguments), port, directory, arguments };
             if server.answers(deadline).await {
                 return server;
             }
@@ -34,15 +53,23 @@ impl RedisServer {
         format!("redis://127.0.0.1:{}", self.port)
     }
 
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
     /// Kills it, and starts it again on its port, empty and under a new run id.
     pub async fn restart(&mut self) {
         self.kill();
-        self.child = spawn(self.port, &self.directory);
+        self.child = spawn(self.port, self.directory.path(), &self.arguments);
         assert!(self.answers(Instant::now() + START_DEADLINE).await, "redis-server does not come back");
     }
 
     pub fn kill(&mut self) {
-        let _ = self.child.kill();
+        drop(self.child.stdin.take());
         let _ = self.child.wait();
     }
 
@@ -63,9 +90,10 @@ impl RedisServer {
         let answer = async {
             let client = redis::Client::open(self.url())?;
             let mut connection = client.get_multiplexed_async_connection().await?;
-            redis::cmd("INFO").arg("server").query_async::<String>(&mut connection).await
+            redis::cmd("CONFIG").arg("GET").arg("dir").query_async::<Vec<String>>(&mut connection).await
         };
-        answer.await.is_ok_and(|info| info.contains(&format!("process_id:{}\r\n", self.child.id())))
+        let directory = self.directory.path().canonicalize().unwrap();
+        answer.await.is_ok_and(|answer| answer.get(1).is_some_and(|told| Path::new(told) == directory))
     }
 }
 
@@ -75,11 +103,18 @@ impl Drop for RedisServer {
     }
 }
 
-fn spawn(port: u16, directory: &TempDir) -> Child {
-    Command::new("redis-server")
+pub fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+fn spawn(port: u16, directory: &Path, arguments: &[String]) -> Child {
+    Command::new("sh")
+        .args(["-c", KEEPER, "sh", "redis-server"])
         .args(["--bind", "127.0.0.1", "--port", &port.to_string(), "--save", "", "--appendonly", "no"])
         .args(["--enable-debug-command", "local", "--dir"])
-        .arg(directory.path())
+        .arg(directory)
+        .args(arguments)
+        .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()

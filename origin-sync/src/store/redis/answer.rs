@@ -68,6 +68,12 @@ pub(super) fn run_id(info: &str) -> Result<Bytes, RedisStoreError> {
         .ok_or(RedisStoreError::Answer("INFO tells no run id"))
 }
 
+/// Whether this answer of `ROLE` is a master's.
+pub(super) fn is_master(role: &Value) -> bool {
+    let Value::Array(items) = role else { return false };
+    matches!(items.first(), Some(Value::BulkString(name)) if name == b"master")
+}
+
 fn pairs(answer: Value) -> Result<Vec<(Bytes, Bytes)>, RedisStoreError> {
     match answer {
         Value::Array(items) => {

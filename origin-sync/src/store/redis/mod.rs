@@ -1,41 +1,34 @@
 //! The store in a Redis, with the plain values beside the companions.
-//!
-//! Over one multiplexed connection that never reconnects by itself: the run id that it read first is then the run id
-//! under which each of its commands ran, and on that the fence of incarnations rests.
 
+mod access;
 mod answer;
 mod names;
 mod plain;
 mod request;
 mod script;
+mod server;
 
-pub use self::plain::PlainError;
+pub use self::{
+    access::{ClientFiles, Credentials, RedisConfig, RedisUrl, TlsFiles},
+    plain::PlainError,
+};
 
-use super::{RedisUrl, Store, StoreError};
+use super::{Store, StoreError};
+use access::Access;
 use bytes::Bytes;
 use headwater::{
     id::{Key, KeyTooLong},
+    slot::Slot,
     store::{Commit, Load, Loaded, Outcome},
 };
-use redis::{
-    AsyncConnectionConfig, Client, IntoConnectionInfo, RedisError, Value, aio::MultiplexedConnection,
-    io::tcp::TcpSettings,
-};
-use script::CommitScript;
-use std::time::Duration;
+use redis::RedisError;
+use server::Server;
+use std::{io, path::PathBuf};
 
-/// A server beyond this is as good as gone.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// The largest commits take some hundred milliseconds; a server that is silent for longer is torn down and asked anew.
-const RESPONSE_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// A connection to a Redis.
+/// A connected Redis.
 #[derive(Debug)]
 pub struct RedisStore {
-    connection: MultiplexedConnection,
-    script: CommitScript,
-    run_id: Bytes,
+    server: Server,
 }
 
 /// Why Redis did not answer as it should.
@@ -64,85 +57,51 @@ pub enum RedisStoreError {
         /// What Redis says.
         error: String,
     },
+    /// A server that copies another one; nothing can be committed to it.
+    #[error("the server is no master, but a replica of another one")]
+    NotMaster,
+    /// A URL that asks for TLS without looking whose certificate it is.
+    #[error("a URL may not end in #insecure: name the authority of the server's certificate instead")]
+    Insecure,
+    /// A file of a password or a certificate.
+    #[error("cannot read {path}: {source}")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        source: io::Error,
+    },
     /// A plain command that is not run.
     #[error(transparent)]
     Plain(#[from] PlainError),
 }
 
 impl RedisStore {
-    /// Connects, reads the run id before anything else, and installs the compare-and-set.
-    pub async fn connect(url: &RedisUrl) -> Result<Self, RedisStoreError> {
-        let (mut connection, run_id) = open(url).await?;
-        let script = CommitScript::install(&mut connection).await?;
-        Ok(Self { connection, script, run_id })
-    }
-
-    async fn read(&self, load: Load) -> Result<Loaded, RedisStoreError> {
-        let slot = load.slot;
-        let mut pipe = redis::pipe();
-        pipe.atomic().cmd("HGETALL").arg(names::marker(slot));
-        for key in &load.keys {
-            if key.slot() != slot {
-                return Err(RedisStoreError::Slot { key: key.clone() });
-            }
-            pipe.cmd("HGETALL").arg(names::companion(slot, key));
-        }
-        if let Some(after) = load.changed_after {
-            pipe.cmd("ZRANGEBYSCORE").arg(names::feed(slot)).arg(format!("({after}")).arg("+inf").arg("WITHSCORES");
-        }
-        let answers: Vec<Value> = pipe.query_async(&mut self.connection.clone()).await?;
-        let mut answers = answers.into_iter();
-        let mut next = || answers.next().ok_or(RedisStoreError::Answer("a transaction has too few answers"));
-        let marker = answer::marker(next()?)?;
-        let keys = load
-            .keys
-            .into_iter()
-            .map(|key| Ok((key, answer::companion(next()?)?)))
-            .collect::<Result<_, RedisStoreError>>()?;
-        let changed = if load.changed_after.is_some() { answer::changed(next()?)? } else { Vec::new() };
-        Ok(Loaded { slot, marker, keys, changed })
-    }
-
-    async fn write(&self, commit: &Commit) -> Result<Outcome, RedisStoreError> {
-        let request = request::encode(commit)?;
-        let answer = self.script.call(&mut self.connection.clone(), &request).await?;
-        request::decode(commit, answer)
+    /// Connects with what stands in the files of passwords and certificates now.
+    ///
+    /// # Errors
+    /// When the server cannot be reached, is no master, or does not let this user run all that commits need.
+    pub async fn connect(config: &RedisConfig) -> Result<Self, RedisStoreError> {
+        let (address, access) = Access::read(&config.url, &config.credentials, &config.tls).await?;
+        let any = Slot::of(b"");
+        Ok(Self { server: Server::connect(&access, &address, any).await? })
     }
 }
 
 impl Store for RedisStore {
     async fn load(&self, load: Load) -> Result<Loaded, StoreError> {
-        Ok(self.read(load).await?)
+        Ok(self.server.load(&load).await?)
     }
 
     async fn commit(&self, commit: Commit) -> Result<Outcome, StoreError> {
-        Ok(self.write(&commit).await?)
+        Ok(self.server.commit(&commit).await?)
     }
 
     fn run_id(&self) -> Bytes {
-        self.run_id.clone()
+        self.server.run_id().clone()
     }
 
     async fn ping(&self) -> Result<(), StoreError> {
-        let ping = redis::cmd("PING").exec_async(&mut self.connection.clone()).await;
-        Ok(ping.map_err(RedisStoreError::Server)?)
+        Ok(self.server.check_role().await?)
     }
-}
-
-/// Whether this is a URL at all.
-pub(super) fn check(url: &str) -> Result<(), RedisStoreError> {
-    url.into_connection_info()?;
-    Ok(())
-}
-
-async fn open(url: &RedisUrl) -> Result<(MultiplexedConnection, Bytes), RedisStoreError> {
-    let tcp = TcpSettings::default().set_nodelay(true);
-    let client = Client::open(url.as_str().into_connection_info()?.set_tcp_settings(tcp))?;
-    let config = AsyncConnectionConfig::new()
-        .set_connection_timeout(Some(CONNECT_TIMEOUT))
-        .set_response_timeout(Some(RESPONSE_TIMEOUT));
-    let mut connection = client.get_multiplexed_async_connection_with_config(&config).await?;
-    let info: String = redis::cmd("INFO").arg("server").query_async(&mut connection).await?;
-    let run_id = answer::run_id(&info)?;
-    Ok((connection, run_id))
 }

@@ -20,8 +20,8 @@ pub(super) fn companion(slot: Slot, key: &Key) -> Vec<u8> {
 }
 
 /// A key that never holds anything for longer than one script runs.
-pub(super) fn probe() -> String {
-    "hw:p:{probe}".to_owned()
+pub(super) fn probe(slot: Slot) -> String {
+    format!("hw:p:{{{}}}", slot.tag())
 }
 
 #[cfg(test)]
@@ -34,6 +34,7 @@ mod tests {
             let key = Key::new(raw.to_vec()).unwrap();
             let slot = key.slot();
             assert_eq!(Slot::of(marker(slot).as_bytes()), slot);
+            assert_eq!(Slot::of(probe(slot).as_bytes()), slot);
             assert_eq!(Slot::of(feed(slot).as_bytes()), slot);
             assert_eq!(Slot::of(&companion(slot, &key)), slot);
         }

@@ -1,6 +1,7 @@
 //! How the compare-and-set gets into Redis: as a function, or where functions are refused as a script.
 
 use super::{RedisStoreError, names};
+use headwater::slot::Slot;
 use redis::{Cmd, ErrorKind, RedisError, Script, ServerErrorKind, Value, aio::MultiplexedConnection};
 
 const LIBRARY: &str = "headwater";
@@ -19,14 +20,18 @@ pub(super) enum CommitScript {
 
 impl CommitScript {
     /// Loads the library unless this very text is loaded already, and finds out whether this user may run all of it.
-    pub(super) async fn install(connection: &mut MultiplexedConnection) -> Result<Self, RedisStoreError> {
-        let probe = Request { keys: vec![names::probe().into_bytes()], arguments: Vec::new() };
-        let (commit, answer): (Self, Vec<String>) = match load(connection, &library()).await {
-            Ok(()) => (Self::Function, probe.command("FCALL", PROBE).query_async(connection).await?),
+    pub(super) async fn install(connection: &mut MultiplexedConnection, slot: Slot) -> Result<Self, RedisStoreError> {
+        let probe = Request { keys: vec![names::probe(slot).into_bytes()], arguments: Vec::new() };
+        let probed = match load(connection, &library()).await {
+            Ok(()) => probe.command("FCALL", PROBE).query_async(connection).await,
+            Err(error) => Err(error),
+        };
+        let (commit, answer): (Self, Vec<String>) = match probed {
+            Ok(answer) => (Self::Function, answer),
             Err(error) if is_refused(&error) => {
                 tracing::info!(%error, "the server refuses functions; commits go through EVALSHA");
                 let script = Script::new(&format!("{BODY}\nreturn probe(KEYS)\n"));
-                let answer = script.key(names::probe()).invoke_async(connection).await?;
+                let answer = script.key(names::probe(slot)).invoke_async(connection).await?;
                 (Self::Script(Script::new(&format!("{BODY}\nreturn commit(KEYS, ARGV)\n"))), answer)
             }
             Err(error) => return Err(error.into()),

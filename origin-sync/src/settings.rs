@@ -1,0 +1,256 @@
+//! What the operator sets: in a file, in the environment, on the command line, each counting before the one before it.
+//!
+//! A setting has one name in all three: the flag `--window-ms`, the variable `HEADWATER_WINDOW_MS`, the key `window-ms` of
+//! the TOML file. All are read and checked before anything is started, and what is wrong is told by that name.
+
+use crate::{
+    daemon::DaemonConfig,
+    edge::{EdgeUrl, OriginToken},
+    store::{ClientFiles, Credentials, RedisConfig, RedisUrl, StoreLocation, TlsFiles},
+};
+use clap::Args;
+use serde::{Deserialize, Serialize};
+use std::{
+    error::Error as StdError,
+    io,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    str::FromStr,
+};
+
+const LISTEN: &str = "127.0.0.1:8790";
+const LOSS_WINDOW_MS: i64 = 60_000;
+const WINDOW_MS: i64 = 20;
+
+/// The settings of one source; what is not set there is left to the others.
+#[derive(Args, Clone, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+#[command(next_help_heading = "Settings")]
+pub struct Settings {
+    /// An edge's base URL, `http` or `https`; may be given several times, and must be once.
+    #[arg(long, value_name = "URL", env = "HEADWATER_EDGE", value_delimiter = ',')]
+    edge: Option<Vec<String>>,
+    /// What proves to the edges that this is the origin. Prefer the file: others may read a command line.
+    #[arg(long, value_name = "TOKEN", env = "HEADWATER_ORIGIN_TOKEN", hide_env_values = true)]
+    origin_token: Option<String>,
+    /// A file that holds the origin's token, in place of the token itself.
+    #[arg(long, value_name = "FILE", env = "HEADWATER_ORIGIN_TOKEN_FILE")]
+    origin_token_file: Option<PathBuf>,
+    /// The Redis, as `redis://[user:password@]host[:port][/db]`, or `rediss://` for TLS.
+    #[arg(long, value_name = "URL", env = "HEADWATER_STORE", hide_env_values = true)]
+    store: Option<String>,
+    /// The user to Redis, in place of the URL's.
+    #[arg(long, value_name = "NAME", env = "HEADWATER_STORE_USERNAME")]
+    store_username: Option<String>,
+    /// A file that holds the user's password. It is read again for every connection, so that it can change.
+    #[arg(long, value_name = "FILE", env = "HEADWATER_STORE_PASSWORD_FILE")]
+    store_password_file: Option<PathBuf>,
+    /// A PEM file with the authorities that may vouch for Redis, in place of the public ones.
+    #[arg(long, value_name = "FILE", env = "HEADWATER_STORE_CA_FILE")]
+    store_ca_file: Option<PathBuf>,
+    /// A PEM file with the certificate that the daemon shows to Redis.
+    #[arg(long, value_name = "FILE", env = "HEADWATER_STORE_CERT_FILE")]
+    store_cert_file: Option<PathBuf>,
+    /// A PEM file with the key of that certificate.
+    #[arg(long, value_name = "FILE", env = "HEADWATER_STORE_KEY_FILE")]
+    store_key_file: Option<PathBuf>,
+    /// Without Redis: the file, or the directory, that keeps the state.
+    #[arg(long, value_name = "FILE", env = "HEADWATER_DATA")]
+    data: Option<PathBuf>,
+    /// Where health, status and metrics are served [default: 127.0.0.1:8790].
+    #[arg(long, value_name = "ADDRESS", env = "HEADWATER_LISTEN")]
+    listen: Option<String>,
+    /// How long after a commit Redis may still lose it, in milliseconds [default: 60000].
+    #[arg(long, value_name = "N", env = "HEADWATER_LOSS_WINDOW_MS", allow_negative_numbers = true)]
+    loss_window_ms: Option<i64>,
+    /// The least time between two batches of one hub, in milliseconds [default: 20].
+    #[arg(long, value_name = "N", env = "HEADWATER_WINDOW_MS", allow_negative_numbers = true)]
+    window_ms: Option<i64>,
+}
+
+/// What is wrong with the settings.
+#[derive(Debug, thiserror::Error)]
+pub enum SettingsError {
+    /// A file that is named cannot be read.
+    #[error("cannot read {path}: {source}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        source: io::Error,
+    },
+    /// The file of settings is malformed, or has a key that there is not.
+    #[error("{path}: {source}")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Where in it, and what.
+        source: Box<toml::de::Error>,
+    },
+    /// Two sources do not merge. Each was checked before, so this does not happen.
+    #[error("the settings do not merge: {0}")]
+    Merge(#[source] Box<dyn StdError + Send + Sync>),
+    /// Something that must be set is not.
+    #[error("{0} must be set")]
+    Missing(&'static str),
+    /// Settings that exclude each other.
+    #[error("{0} and {1} exclude each other")]
+    Both(&'static str, &'static str),
+    /// A value that does not fit.
+    #[error("{name} is not valid: {source}")]
+    Invalid {
+        /// The setting.
+        name: &'static str,
+        /// Why.
+        source: Box<dyn StdError + Send + Sync>,
+    },
+    /// A number below zero.
+    #[error("{0} must not be negative")]
+    Negative(&'static str),
+}
+
+impl Settings {
+    /// What a file says.
+    ///
+    /// # Errors
+    /// When it cannot be read, is no TOML, or has a key or value that is none of ours.
+    pub fn read(path: &Path) -> Result<Self, SettingsError> {
+        let text =
+            std::fs::read_to_string(path).map_err(|source| SettingsError::Read { path: path.to_owned(), source })?;
+        toml::from_str(&text).map_err(|source| SettingsError::File { path: path.to_owned(), source: Box::new(source) })
+    }
+
+    /// These settings, and where they are silent those of `other`.
+    pub fn or(self, other: Self) -> Result<Self, SettingsError> {
+        let table = |settings| toml::Table::try_from(settings).map_err(|error| SettingsError::Merge(error.into()));
+        let mut merged = table(other)?;
+        merged.extend(table(self)?);
+        merged.try_into().map_err(|error: toml::de::Error| SettingsError::Merge(error.into()))
+    }
+
+    fn token(&self) -> Result<OriginToken, SettingsError> {
+        let secret = match (&self.origin_token_file, &self.origin_token) {
+            (Some(path), _) => {
+                let read = std::fs::read_to_string(path);
+                read.map_err(|source| SettingsError::Read { path: path.clone(), source })?
+            }
+            (None, Some(token)) => token.clone(),
+            (None, None) => return Err(SettingsError::Missing("origin-token-file (or origin-token)")),
+        };
+        OriginToken::new(secret.trim()).map_err(|error| invalid("origin-token", error))
+    }
+
+    fn location(&self) -> Result<StoreLocation, SettingsError> {
+        match (&self.store, &self.data) {
+            (Some(_), Some(_)) => Err(SettingsError::Both("store", "data")),
+            (None, None) => Err(SettingsError::Missing("store (or data)")),
+            (None, Some(path)) => Ok(StoreLocation::Embedded(path.clone())),
+            (Some(url), None) => Ok(StoreLocation::Redis(RedisConfig {
+                url: parsed::<RedisUrl>("store", url)?,
+                credentials: Credentials {
+                    username: self.store_username.clone(),
+                    password_file: self.store_password_file.clone(),
+                },
+                tls: self.tls()?,
+            })),
+        }
+    }
+
+    fn tls(&self) -> Result<TlsFiles, SettingsError> {
+        let client = match (&self.store_cert_file, &self.store_key_file) {
+            (Some(certificate), Some(key)) => Some(ClientFiles { certificate: certificate.clone(), key: key.clone() }),
+            (None, None) => None,
+            (Some(_), None) => return Err(SettingsError::Missing("store-key-file, beside store-cert-file,")),
+            (None, Some(_)) => return Err(SettingsError::Missing("store-cert-file, beside store-key-file,")),
+        };
+        Ok(TlsFiles { ca_file: self.store_ca_file.clone(), client })
+    }
+}
+
+impl TryFrom<Settings> for DaemonConfig {
+    type Error = SettingsError;
+
+    fn try_from(settings: Settings) -> Result<Self, SettingsError> {
+        let edges = settings.edge.as_deref().unwrap_or_default();
+        if edges.is_empty() {
+            return Err(SettingsError::Missing("edge"));
+        }
+        Ok(Self {
+            edges: edges.iter().map(|edge| parsed::<EdgeUrl>("edge", edge)).collect::<Result<_, _>>()?,
+            token: settings.token()?,
+            store: settings.location()?,
+            listen: parsed::<SocketAddr>("listen", settings.listen.as_deref().unwrap_or(LISTEN))?,
+            loss_window_ms: positive("loss-window-ms", settings.loss_window_ms.unwrap_or(LOSS_WINDOW_MS))?,
+            window_ms: positive("window-ms", settings.window_ms.unwrap_or(WINDOW_MS))?,
+        })
+    }
+}
+
+fn positive(name: &'static str, number: i64) -> Result<i64, SettingsError> {
+    if number < 0 { Err(SettingsError::Negative(name)) } else { Ok(number) }
+}
+
+fn parsed<T: FromStr<Err: StdError + Send + Sync + 'static>>(
+    name: &'static str,
+    text: &str,
+) -> Result<T, SettingsError> {
+    text.parse().map_err(|error| invalid(name, error))
+}
+
+fn invalid(name: &'static str, error: impl StdError + Send + Sync + 'static) -> SettingsError {
+    SettingsError::Invalid { name, source: Box::new(error) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(text: &str) -> Result<DaemonConfig, SettingsError> {
+        toml::from_str::<Settings>(text).unwrap().try_into()
+    }
+
+    fn error(text: &str) -> String {
+        config(text).unwrap_err().to_string()
+    }
+
+    const BASE: &str = "edge = ['http://e:1', 'https://f']\norigin-token = 't'\n";
+
+    #[test]
+    fn what_is_not_set_has_its_default() {
+        let redis = config(&format!("{BASE}store = 'redis://127.0.0.1:1'")).unwrap();
+        assert_eq!((redis.edges.len(), redis.loss_window_ms, redis.window_ms), (2, 60_000, 20));
+        assert_eq!(redis.listen.to_string(), LISTEN);
+        assert!(matches!(redis.store, StoreLocation::Redis(_)));
+        let file = config(&format!("{BASE}data = '/tmp/x'")).unwrap();
+        assert!(matches!(file.store, StoreLocation::Embedded(_)));
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_by_its_name() {
+        let store = "store = 'redis://127.0.0.1:1'\n";
+        for (text, told) in [
+            (BASE.to_owned(), "store (or data) must be set"),
+            (format!("origin-token = 't'\n{store}"), "edge must be set"),
+            (format!("edge = ['http://e']\n{store}"), "origin-token-file (or origin-token) must be set"),
+            (format!("{BASE}{store}data = '/tmp/x'"), "store and data exclude each other"),
+            (format!("{BASE}store = 'nonsense'"), "store is not valid"),
+            (format!("{BASE}store = 'rediss://h/#insecure'"), "store is not valid: a URL may not end in #insecure"),
+            (format!("{BASE}{store}window-ms = -1"), "window-ms must not be negative"),
+            (format!("{BASE}{store}listen = 'here'"), "listen is not valid"),
+            (format!("{BASE}{store}store-key-file = 'k'"), "store-cert-file, beside store-key-file, must be set"),
+            (format!("edge = ['ftp://e']\norigin-token = 't'\n{store}"), "edge is not valid"),
+            (format!("{BASE}{store}origin-token-file = '/absent'"), "cannot read /absent"),
+        ] {
+            assert!(error(&text).starts_with(told), "{text}: {}", error(&text));
+        }
+        assert!(toml::from_str::<Settings>("windows-ms = 1").is_err());
+    }
+
+    #[test]
+    fn the_nearer_source_counts() {
+        let near: Settings = toml::from_str("window-ms = 1\nedge = ['http://near']").unwrap();
+        let far: Settings = toml::from_str(&format!("{BASE}window-ms = 2\nloss-window-ms = 3\ndata = '/x'")).unwrap();
+        let merged: DaemonConfig = near.or(far).unwrap().try_into().unwrap();
+        assert_eq!((merged.edges.len(), merged.window_ms, merged.loss_window_ms), (1, 1, 3));
+    }
+}

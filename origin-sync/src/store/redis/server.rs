@@ -1,0 +1,82 @@
+//! One Redis server over one connection.
+//!
+//! The connection never reconnects by itself: the run id that it read first is then the run id under which each of its
+//! commands ran, and on that the fence of incarnations rests.
+
+use super::{RedisStoreError, access::Access, answer, names, request, script::CommitScript};
+use bytes::Bytes;
+use headwater::{
+    slot::Slot,
+    store::{Commit, Load, Loaded, Outcome},
+};
+use redis::{ConnectionAddr, Value, aio::MultiplexedConnection};
+
+/// A connected server.
+#[derive(Debug)]
+pub(super) struct Server {
+    connection: MultiplexedConnection,
+    script: CommitScript,
+    run_id: Bytes,
+}
+
+impl Server {
+    /// Connects, reads the run id before anything else, and installs the compare-and-set. It is tried on a key of `slot`,
+    /// which must be the server's where it is part of a cluster.
+    pub(super) async fn connect(
+        access: &Access,
+        address: &ConnectionAddr,
+        slot: Slot,
+    ) -> Result<Self, RedisStoreError> {
+        let mut connection = access.connect(address).await?;
+        let info: String = redis::cmd("INFO").arg("server").query_async(&mut connection).await?;
+        let run_id = answer::run_id(&info)?;
+        let server = Self { script: CommitScript::install(&mut connection, slot).await?, connection, run_id };
+        server.check_role().await?;
+        Ok(server)
+    }
+
+    /// The identity of the server's present life.
+    pub(super) fn run_id(&self) -> &Bytes {
+        &self.run_id
+    }
+
+    /// One snapshot of what is asked for.
+    pub(super) async fn load(&self, load: &Load) -> Result<Loaded, RedisStoreError> {
+        let slot = load.slot;
+        let mut pipe = redis::pipe();
+        pipe.atomic().cmd("HGETALL").arg(names::marker(slot));
+        for key in &load.keys {
+            if key.slot() != slot {
+                return Err(RedisStoreError::Slot { key: key.clone() });
+            }
+            pipe.cmd("HGETALL").arg(names::companion(slot, key));
+        }
+        if let Some(after) = load.changed_after {
+            pipe.cmd("ZRANGEBYSCORE").arg(names::feed(slot)).arg(format!("({after}")).arg("+inf").arg("WITHSCORES");
+        }
+        let answers: Vec<Value> = pipe.query_async(&mut self.connection.clone()).await?;
+        let mut answers = answers.into_iter();
+        let mut next = || answers.next().ok_or(RedisStoreError::Answer("a transaction has too few answers"));
+        let marker = answer::marker(next()?)?;
+        let keys = load
+            .keys
+            .iter()
+            .map(|key| Ok((key.clone(), answer::companion(next()?)?)))
+            .collect::<Result<_, RedisStoreError>>()?;
+        let changed = if load.changed_after.is_some() { answer::changed(next()?)? } else { Vec::new() };
+        Ok(Loaded { slot, marker, keys, changed })
+    }
+
+    /// The compare-and-set.
+    pub(super) async fn commit(&self, commit: &Commit) -> Result<Outcome, RedisStoreError> {
+        let request = request::encode(commit)?;
+        let answer = self.script.call(&mut self.connection.clone(), &request).await?;
+        request::decode(commit, answer)
+    }
+
+    /// Whether the server answers, and still is a master: one that was demoted answers reads from what it copies.
+    pub(super) async fn check_role(&self) -> Result<(), RedisStoreError> {
+        let role: Value = redis::cmd("ROLE").query_async(&mut self.connection.clone()).await?;
+        if answer::is_master(&role) { Ok(()) } else { Err(RedisStoreError::NotMaster) }
+    }
+}

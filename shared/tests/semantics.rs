@@ -34,7 +34,7 @@ fn world_with_offline_leaf(key: &str, before: &[&str]) -> (World, usize) {
     let mut world = world(key, before);
     let leaf = world.leaf_at(B, &[key]);
     world.disconnect(leaf);
-    world.advance(DAY);
+    world.sleep(DAY);
     (world, leaf)
 }
 
@@ -69,7 +69,7 @@ mod increments {
         let (mut world, leaf) = world_with_offline_leaf("k", &["SET k 5"]);
         world.run(A, "INCR k");
         assert_eq!(world.run_leaf(leaf, "INCRBY k 10"), ":15");
-        world.advance(DAY);
+        world.sleep(DAY);
         back_online(&mut world, leaf);
         assert_eq!(world.agreed("GET k"), "$16");
     }
@@ -151,7 +151,7 @@ mod assignments {
         world.run_leaf(leaf, "SET k leaf");
         world.advance(MINUTE);
         world.run(A, "SET k hub");
-        world.advance(DAY);
+        world.sleep(DAY);
         back_online(&mut world, leaf);
         assert_eq!(world.agreed("GET k"), "$hub");
     }
@@ -162,7 +162,7 @@ mod assignments {
         world.run(A, "SET k hub");
         world.advance(MINUTE);
         world.run_leaf(leaf, "SET k leaf");
-        world.advance(DAY);
+        world.sleep(DAY);
         back_online(&mut world, leaf);
         assert_eq!(world.agreed("GET k"), "$leaf");
     }
@@ -238,7 +238,7 @@ mod observed_reset {
         let (mut world, leaf) = world_with_offline_leaf("k", &["INCRBY k 5"]);
         world.run_leaf(leaf, "DEL k");
         world.run(B, "INCRBY k 2");
-        world.advance(DAY);
+        world.sleep(DAY);
         back_online(&mut world, leaf);
         assert_eq!(world.agreed("GET k"), "$2");
     }
@@ -323,7 +323,7 @@ mod add_wins {
             world.run(A, write);
             world.advance(MINUTE);
             world.run_leaf(leaf, remove);
-            world.advance(DAY);
+            world.sleep(DAY);
             back_online(&mut world, leaf);
             assert_eq!(world.agreed(read), reply, "{remove} beside {write}");
         }
@@ -333,7 +333,7 @@ mod add_wins {
     fn an_add_by_a_leaf_a_day_offline_survives_the_remove() {
         let (mut world, leaf) = world_with_offline_leaf("k", &["SADD k m n"]);
         world.run_leaf(leaf, "SADD k m");
-        world.advance(DAY);
+        world.sleep(DAY);
         world.run(A, "DEL k");
         world.settle();
         back_online(&mut world, leaf);
@@ -404,7 +404,7 @@ mod boards {
         let (mut world, leaf) = world_with_offline_leaf("k", &["ZADD k 10 m"]);
         assert_eq!(world.run_leaf(leaf, "ZINCRBY k 5 m"), "$15");
         world.run(A, "ZINCRBY k 2 m");
-        world.advance(DAY);
+        world.sleep(DAY);
         back_online(&mut world, leaf);
         assert_eq!(world.agreed("ZSCORE k m"), "$17");
     }
@@ -474,7 +474,7 @@ mod boards {
         let (mut world, leaf) = world_with_offline_leaf("k", &["ZADD k 1 m"]);
         world.run_leaf(leaf, "ZREM k m");
         world.run(B, "ZINCRBY k 2 m");
-        world.advance(DAY);
+        world.sleep(DAY);
         back_online(&mut world, leaf);
         assert_eq!(world.agreed("ZSCORE k m"), "$2");
     }
@@ -532,6 +532,43 @@ mod deadlines {
     }
 
     #[test]
+    fn a_touch_by_a_leaf_sees_its_own_persist_on_the_way() {
+        let (mut world, leaf) = world_with_offline_leaf("k", &["SET k v EX 864000"]);
+        world.run_leaf(leaf, "PERSIST k");
+        world.run_leaf(leaf, "EXPIRE k 1728000");
+        assert_eq!(world.run_leaf(leaf, "TTL k"), ":1728000");
+        back_online(&mut world, leaf);
+        assert_eq!(world.agreed("TTL k"), ":1728000");
+    }
+
+    #[test]
+    fn a_touch_that_a_leaf_sends_to_the_next_hub_has_seen_the_persist_that_it_sent_to_the_one_before() {
+        let mut world = world("k", &["SET k v EX 100"]);
+        let leaf = world.leaf_at(A, &["k"]);
+        world.run_leaf(leaf, "PERSIST k");
+        // It reaches the first hub, the answer is lost.
+        world.connect(leaf, B);
+        world.run_leaf(leaf, "EXPIRE k 300");
+        world.settle();
+        assert_eq!(world.refused(leaf), [""; 0]);
+        assert_eq!(world.agreed("TTL k"), ":300");
+    }
+
+    #[test]
+    fn a_persist_by_a_leaf_whose_clock_runs_behind_opens_a_later_epoch_than_it_saw() {
+        let mut world = world("k", &["SET k v EX 100"]);
+        let leaf = world.leaf_at(B, &["k"]);
+        world.run(A, "EXPIRE k 10");
+        world.settle();
+        world.disconnect(leaf);
+        world.skip(-SECOND);
+        world.run_leaf(leaf, "PERSIST k");
+        world.skip(2 * SECOND);
+        back_online(&mut world, leaf);
+        assert_eq!(world.agreed("TTL k"), ":-1");
+    }
+
+    #[test]
     fn a_touch_by_a_leaf_a_day_offline_is_joined_too() {
         let (mut world, leaf) = world_with_offline_leaf("k", &["SET k v EX 864000"]);
         world.run_leaf(leaf, "EXPIRE k 1728000");
@@ -577,7 +614,7 @@ mod expiry {
     #[test]
     fn a_write_long_after_the_deadline_starts_afresh() {
         let mut world = world("k", &["SADD k a", "EXPIRE k 10"]);
-        world.advance(DAY);
+        world.sleep(DAY);
         world.run(B, "SADD k b");
         assert_eq!(world.agreed("SMEMBERS k"), "[$b]");
         assert_eq!(world.agreed("TTL k"), ":-1");

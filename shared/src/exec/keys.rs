@@ -4,7 +4,7 @@ use super::{Prepared, Subject, View};
 use crate::{
     command::{CommandError, CommandName, Condition, Reply, deadline_after},
     id::{Key, TimestampMs},
-    state::{DeadlineChange, Effect},
+    state::DeadlineChange,
 };
 
 pub(super) fn del<'a>(keys: &[Key], view: impl Fn(&Key) -> View<'a>, now: TimestampMs) -> Prepared {
@@ -36,10 +36,10 @@ pub(super) fn expire(
     let effect = if at <= key.now {
         key.state.seen_whole()
     } else if deadline.is_shortened_by(at) {
-        Effect::Deadline(DeadlineChange::Open(Some(at)))
+        key.moves(DeadlineChange::Open(Some(at)))
     } else {
         // A lowering within the clock bound is a touch by a node whose clock runs behind.
-        Effect::Deadline(DeadlineChange::Raise(at))
+        key.moves(DeadlineChange::Raise(at))
     };
     Ok(key.done(Reply::from(true), vec![effect]))
 }
@@ -48,7 +48,8 @@ pub(super) fn persist(key: Subject<'_>) -> Prepared {
     if key.shown.is_none() || key.deadline.at().is_none() {
         return Reply::from(false).into();
     }
-    key.done(Reply::from(true), vec![Effect::Deadline(DeadlineChange::Open(None))])
+    let effect = key.moves(DeadlineChange::Open(None));
+    key.done(Reply::from(true), vec![effect])
 }
 
 /// In which unit TTL and PTTL answer.

@@ -195,6 +195,11 @@ impl<'a> Subject<'a> {
         Effect::Write { element, base, seen, cuts }
     }
 
+    /// A change of the deadline in, or over, the epoch that is seen.
+    fn moves(&self, change: DeadlineChange) -> Effect {
+        Effect::Deadline { change, seen: self.deadline.epoch() }
+    }
+
     fn is_expired(&self) -> bool {
         self.deadline.is_past(self.now)
     }
@@ -207,7 +212,7 @@ impl<'a> Subject<'a> {
             effects.push(self.state.seen_whole());
         }
         if self.shown.is_none() && self.deadline.at().is_some() {
-            effects.push(Effect::Deadline(DeadlineChange::Open(None)));
+            effects.push(self.moves(DeadlineChange::Open(None)));
         }
         effects
     }
@@ -296,11 +301,11 @@ mod tests {
     }
 
     fn opens(at: Option<i64>) -> Effect {
-        Effect::Deadline(DeadlineChange::Open(at.map(TimestampMs)))
+        Effect::Deadline { change: DeadlineChange::Open(at.map(TimestampMs)), seen: None }
     }
 
     fn raises(at: i64) -> Effect {
-        Effect::Deadline(DeadlineChange::Raise(TimestampMs(at)))
+        Effect::Deadline { change: DeadlineChange::Raise(TimestampMs(at)), seen: None }
     }
 
     #[test]

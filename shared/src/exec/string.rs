@@ -32,10 +32,10 @@ pub(super) fn set(key: Subject<'_>, value: &Bytes, expiry: Expiry) -> Result<Pre
         // A deadline that this node cannot know of, or a later one that it does, gives way only to a new epoch.
         match at {
             Some(at) if key.is_held && deadline.is_none_or(|own| own <= at) && !key.is_expired() => {
-                effects.push(Effect::Deadline(DeadlineChange::Raise(at)));
+                effects.push(key.moves(DeadlineChange::Raise(at)));
             }
             None if key.is_held && deadline.is_none() => {}
-            at => effects.push(Effect::Deadline(DeadlineChange::Open(at))),
+            at => effects.push(key.moves(DeadlineChange::Open(at))),
         }
     }
     Ok(key.done(Reply::Ok, effects))

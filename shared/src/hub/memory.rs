@@ -187,6 +187,6 @@ pub(super) fn may_grow(operation: &Operation) -> bool {
     operation.effects.iter().any(|effect| match effect {
         Effect::Write { base, .. } => base.is_some(),
         Effect::Add { .. } => true,
-        Effect::Wipe { .. } | Effect::Deadline(_) => false,
+        Effect::Wipe { .. } | Effect::Deadline { .. } => false,
     })
 }

@@ -4,8 +4,8 @@ use super::{Hub, RowId, keyspace::KeyNo, leaves::Session};
 use crate::{
     command::CommandError,
     hlc::Hlc,
-    id::{Dot, Key, No, TimestampMs},
-    limits::OPERATION_AGE_MS_MAX,
+    id::{Dot, Key, No, Stamp, TimestampMs},
+    limits::{OPERATION_AGE_MS_MAX, STAMP_AHEAD_MS_MAX},
     state::{
         Amount, Cut, Effect, Element, ElementId, Increment, KeyState, KeyView, Kind, Mint, Num, Operation, Part,
         SeenCut, SeenCuts, Sum, Touched,
@@ -42,7 +42,7 @@ impl Hub {
         session: &Session,
         now: TimestampMs,
     ) -> Result<(No, Vec<MintedAdd>), CommandError> {
-        if operation.effects.iter().any(|effect| sees_ahead(effect, self.id, self.last_no)) {
+        if operation.effects.iter().any(|effect| sees_ahead(effect, self.id, self.last_no, now)) {
             return Err(CommandError::SeenAhead);
         }
         let empty = KeyState::default();
@@ -115,8 +115,8 @@ fn is_own_and_unseen(effect: &Effect, state: KeyView<'_>, own: crate::id::Replic
 }
 
 /// Whether the effect claims to have seen numbers that this hub has not used: whoever comes to use them would find them
-/// removed already.
-fn sees_ahead(effect: &Effect, own: crate::id::ReplicaId, last: No) -> bool {
+/// removed already. Likewise an epoch that no healthy clock has reached: nobody could open a later one.
+fn sees_ahead(effect: &Effect, own: crate::id::ReplicaId, last: No, now: TimestampMs) -> bool {
     let cuts_ahead = |cuts: &SeenCuts| match cuts {
         SeenCuts::Int(cuts) => cuts.iter().any(|seen| seen.replica == own && seen.cut.m > last),
         SeenCuts::Float(cuts) => cuts.iter().any(|seen| seen.replica == own && seen.cut.m > last),
@@ -129,7 +129,11 @@ fn sees_ahead(effect: &Effect, own: crate::id::ReplicaId, last: No) -> bool {
             let latest = seen.of(own).and_then(crate::state::Intervals::last);
             latest.is_some_and(|no| no > last) || cuts.iter().any(|(_, cuts)| cuts_ahead(cuts))
         }
-        Effect::Add { .. } | Effect::Deadline(_) => false,
+        Effect::Deadline { seen, .. } => seen.is_some_and(|epoch| {
+            let is_ahead = epoch.hlc.time().since_ms(now) > STAMP_AHEAD_MS_MAX;
+            is_ahead || epoch.dot.replica == own && epoch.dot.no > last
+        }),
+        Effect::Add { .. } => false,
     }
 }
 
@@ -145,7 +149,7 @@ fn check(operation: &Operation, state: KeyView<'_>, now: TimestampMs) -> Result<
                 is_wiped = true;
                 totals.clear();
             }
-            Effect::Deadline(_) => {}
+            Effect::Deadline { .. } => {}
             Effect::Write { element, .. } | Effect::Add { element, .. } => {
                 if shown.is_some_and(|shown| shown != element.kind()) {
                     return Err(CommandError::WrongType);
@@ -178,7 +182,7 @@ fn latest_seen(effect: &Effect, state: KeyView<'_>) -> Option<Hlc> {
     };
     match effect {
         Effect::Write { element, seen, .. } => of(element, &|dot| seen.contains(&dot)),
-        Effect::Deadline(_) => state.deadline().epoch().map(|epoch| epoch.hlc),
+        Effect::Deadline { seen, .. } => seen.map(|epoch| epoch.hlc),
         Effect::Wipe { .. } | Effect::Add { .. } => None,
     }
 }
@@ -252,7 +256,12 @@ fn observe_session(
             let cuts = all.collect();
             Effect::Wipe { seen, cuts }
         }
-        Effect::Add { .. } | Effect::Deadline(_) => effect.clone(),
+        Effect::Deadline { change, seen } => {
+            let present = state.deadline().epoch();
+            let is_its = |epoch: &Stamp| epoch.dot.replica == own && session.minted(epoch.dot.no);
+            Effect::Deadline { change: *change, seen: present.filter(is_its).max(*seen) }
+        }
+        Effect::Add { .. } => effect.clone(),
     };
     (observed, anew)
 }

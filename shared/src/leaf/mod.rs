@@ -236,7 +236,8 @@ impl Leaf {
             let first_local = self.last_local.next();
             self.last_local = No(self.last_local.0.saturating_add(operation.effects.len() as u64));
             let known = self.session.map(|(id, _)| (id, self.shown(id)));
-            self.pending.push(Pending::new(operation, first_local, known));
+            let epoch = self.base.get(&key).and_then(|base| base.state.deadline().epoch());
+            self.pending.push(Pending::new(operation, epoch, first_local, known));
             if let Some(pending) = self.pending.last() {
                 let base = || self.base.get(&key).map(|base| base.state.clone()).unwrap_or_default();
                 let state = self.overlay.entry(key.clone()).or_insert_with(base);

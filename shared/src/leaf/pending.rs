@@ -1,7 +1,7 @@
 //! An operation that its hub has not settled, or that the base does not show yet.
 
 use crate::{
-    id::{Dot, Key, No, ReplicaId, Seq, SessionId, TimestampMs},
+    id::{Dot, Key, No, ReplicaId, Seq, SessionId, Stamp, TimestampMs},
     state::{Amount, Effect, ElementId, Increment, KeyState, NewBase, Operation, SeenCut, SeenCuts},
 };
 
@@ -15,6 +15,8 @@ pub(super) struct Pending {
     pub(super) view: Operation,
     /// As it was prepared.
     prepared: Operation,
+    /// The epoch of the key's deadline as the hub had shown it when the operation was prepared.
+    epoch: Option<Stamp>,
     /// The number of its first provisional dot; each effect takes one.
     pub(super) first_local: No,
     /// Up to where the session was settled when it was prepared.
@@ -28,8 +30,14 @@ pub(super) struct Pending {
 }
 
 impl Pending {
-    pub(super) fn new(operation: Operation, first_local: No, known: Option<(SessionId, Seq)>) -> Self {
+    pub(super) fn new(
+        operation: Operation,
+        epoch: Option<Stamp>,
+        first_local: No,
+        known: Option<(SessionId, Seq)>,
+    ) -> Self {
         Self {
+            epoch,
             prepared: operation.clone(),
             view: operation,
             first_local,
@@ -64,7 +72,11 @@ impl Pending {
                 let cuts = cuts.into_iter().map(|(id, cuts)| (id, cuts.without(ReplicaId::LEAF)));
                 Effect::Wipe { seen, cuts: cuts.filter(|(_, cuts)| !cuts.is_empty()).collect() }
             }
-            effect @ (Effect::Add { .. } | Effect::Deadline(_)) => effect,
+            Effect::Deadline { change, seen } => {
+                let is_local = |epoch: Stamp| epoch.dot.replica == ReplicaId::LEAF;
+                Effect::Deadline { change, seen: if seen.is_some_and(is_local) { self.epoch } else { seen } }
+            }
+            effect @ Effect::Add { .. } => effect,
         });
         Operation { effects: effects.collect(), ..self.prepared.clone() }
     }
@@ -114,9 +126,7 @@ impl Observed<'_> {
                     if seen.iter().any(|dot| self.earlier.is_local(dot)) {
                         let element = self.base.element(element);
                         let dots = element.iter().flat_map(|element| element.base.dots());
-                        let is_its =
-                            |dot: &Dot| dot.replica == self.hub && self.after < dot.no && dot.no <= self.through;
-                        seen.extend(dots.filter(is_its));
+                        seen.extend(dots.filter(|dot| self.is_its(dot)));
                     }
                     self.extend_cuts(element, cuts, exactly);
                 }
@@ -127,9 +137,21 @@ impl Observed<'_> {
                         cuts.iter_mut().for_each(|(id, cuts)| self.extend_cuts(id, cuts, exactly));
                     }
                 }
-                Effect::Add { .. } | Effect::Deadline(_) => {}
+                Effect::Deadline { seen, .. } => {
+                    if seen.is_some_and(|epoch| self.earlier.is_local(&epoch.dot)) {
+                        // Where another epoch stands by now, it is later than the one that was opened.
+                        let shown = self.base.deadline().epoch();
+                        *seen = shown.filter(|epoch| self.is_its(&epoch.dot));
+                    }
+                }
+                Effect::Add { .. } => {}
             }
         }
+    }
+
+    /// Whether the hub numbered the settled operation so.
+    fn is_its(&self, dot: &Dot) -> bool {
+        dot.replica == self.hub && self.after < dot.no && dot.no <= self.through
     }
 
     fn extend_cuts(&self, id: &ElementId, cuts: &mut SeenCuts, exactly: bool) {
@@ -186,7 +208,7 @@ pub(super) fn approximate_bytes(operation: &Operation) -> usize {
         Effect::Wipe { seen, cuts } => {
             seen.interval_count().saturating_add(cuts.len()).saturating_add(1).saturating_mul(DOT_BYTES)
         }
-        Effect::Deadline(_) => DOT_BYTES,
+        Effect::Deadline { .. } => DOT_BYTES.saturating_mul(2),
     });
     effects.fold(operation.key.as_bytes().len().saturating_add(DOT_BYTES), usize::saturating_add)
 }

@@ -305,7 +305,8 @@ fn start_afresh(
     let state = &mut cached.key.state;
     let ids: Vec<ElementId> = state.elements().into_iter().map(|(id, _)| id).collect();
     ids.iter().for_each(|id| draft.before.note(state, id));
-    let effects = [state.seen_whole(), Effect::Deadline(DeadlineChange::Open(*deadline))];
+    let epoch = Effect::Deadline { change: DeadlineChange::Open(*deadline), seen: state.deadline().epoch() };
+    let effects = [state.seen_whole(), epoch];
     for effect in effects {
         *no = no.next();
         let mint = Mint { dot: Dot { replica: own, no: *no }, hlc: clock.tick(now) };

@@ -53,9 +53,10 @@ impl Deadline {
         self.at.is_some_and(|own| own.since_ms(at) > CLOCK_BOUND_MS.saturating_mul(2))
     }
 
-    /// Moves the deadline to `at` within the epoch, if that is later.
-    pub fn raise(&mut self, at: TimestampMs) {
-        self.at = self.at.max(Some(at));
+    /// Moves the deadline to `at` within `epoch`, if that is later. Where a later epoch stands nothing changes; where an
+    /// earlier one stands this is the first word of `epoch`.
+    pub fn raise(&mut self, epoch: Option<Stamp>, at: TimestampMs) {
+        *self = (*self).max(Self { epoch, at: Some(at) });
     }
 
     /// Opens an epoch in which the deadline is `at`.

@@ -4,7 +4,7 @@
 //! again elsewhere would observe something else, so an effect is never re-evaluated.
 
 use super::{Ctx, ElementId, Increment, SeenCuts};
-use crate::id::{Dot, Key, TimestampMs};
+use crate::id::{Dot, Key, Stamp, TimestampMs};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
@@ -26,7 +26,7 @@ pub enum NewBase {
 /// A change of a key's deadline.
 #[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
 pub enum DeadlineChange {
-    /// Not before this time, within the epoch.
+    /// Not before this time, within the epoch that was seen.
     Raise(TimestampMs),
     /// Exactly this, or none, in an epoch of its own.
     Open(Option<TimestampMs>),
@@ -61,7 +61,12 @@ pub enum Effect {
         cuts: Vec<(ElementId, SeenCuts)>,
     },
     /// Moves the deadline.
-    Deadline(DeadlineChange),
+    Deadline {
+        /// How.
+        change: DeadlineChange,
+        /// The epoch that was seen. What opened a later one meanwhile is not undone by a raise.
+        seen: Option<Stamp>,
+    },
 }
 
 /// The effects of one command on one key: all of them or none.

@@ -105,8 +105,14 @@ fn run(steps: &[Step]) -> [KeyState; 3] {
             }
             Step::Drop(r, e, k) => (*r, write(&states, *r, ElementId::of(Kind::ALL[usize::from(*k)], name(e)), None)),
             Step::Wipe(r) => (*r, states[usize::from(*r)].seen_whole()),
-            Step::Raise(r, at) => (*r, Effect::Deadline(DeadlineChange::Raise(TimestampMs((*at).into())))),
-            Step::Open(r, at) => (*r, Effect::Deadline(DeadlineChange::Open(at.map(|at| TimestampMs(at.into()))))),
+            Step::Raise(r, at) => {
+                let change = DeadlineChange::Raise(TimestampMs((*at).into()));
+                (*r, Effect::Deadline { change, seen: states[usize::from(*r)].deadline().epoch() })
+            }
+            Step::Open(r, at) => {
+                let change = DeadlineChange::Open(at.map(|at| TimestampMs(at.into())));
+                (*r, Effect::Deadline { change, seen: states[usize::from(*r)].deadline().epoch() })
+            }
         };
         apply(&mut states, r, effect, time);
     }
@@ -149,7 +155,7 @@ proptest! {
                 let dot = Dot { replica: ReplicaId::from_bits(*replica), no: No(*hlc) };
                 deadline.open(Stamp { hlc: Hlc::from_bits(*hlc), dot }, at);
             } else if let Some(at) = at {
-                deadline.raise(at);
+                deadline.raise(None, at);
             }
             deadline
         };

@@ -174,8 +174,12 @@ impl Open<'_> {
                     }
                 }
             }
-            Effect::Deadline(DeadlineChange::Raise(at)) => self.scalar.header.deadline.raise(*at),
-            Effect::Deadline(DeadlineChange::Open(at)) => self.scalar.header.deadline.open(stamp, *at),
+            Effect::Deadline { change: DeadlineChange::Raise(at), seen } => {
+                self.scalar.header.deadline.raise(*seen, *at);
+            }
+            Effect::Deadline { change: DeadlineChange::Open(at), .. } => {
+                self.scalar.header.deadline.open(stamp, *at);
+            }
         }
         touched
     }

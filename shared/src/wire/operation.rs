@@ -8,7 +8,7 @@ use super::{
     Invalid,
     element::{DOT_BYTES_MIN, WireAmount, read_cut, read_id, read_name, write_cut, write_id, write_name},
     reader::Reader,
-    state::{read_ctx, read_key, write_ctx, write_key},
+    state::{read_ctx, read_key, read_stamp, write_ctx, write_key, write_stamp},
     writer::Writer,
 };
 use crate::{
@@ -83,15 +83,21 @@ fn write_effect(w: &mut Writer, effect: &Effect) {
                 write_cuts(w, id.kind(), cuts);
             }
         }
-        Effect::Deadline(DeadlineChange::Raise(at)) => {
-            w.u8(RAISE);
-            w.time(*at);
+        Effect::Deadline { change, seen } => {
+            let (tag, at) = match change {
+                DeadlineChange::Raise(at) => (RAISE, Some(at)),
+                DeadlineChange::Open(Some(at)) => (OPEN, Some(at)),
+                DeadlineChange::Open(None) => (PERSIST, None),
+            };
+            w.u8(tag);
+            if let Some(at) = at {
+                w.time(*at);
+            }
+            w.u8(seen.is_some().into());
+            if let Some(epoch) = seen {
+                write_stamp(w, *epoch);
+            }
         }
-        Effect::Deadline(DeadlineChange::Open(Some(at))) => {
-            w.u8(OPEN);
-            w.time(*at);
-        }
-        Effect::Deadline(DeadlineChange::Open(None)) => w.u8(PERSIST),
     }
 }
 
@@ -127,9 +133,14 @@ fn read_effect(r: &mut Reader<'_>) -> Result<Effect, Invalid> {
             })?;
             Effect::Wipe { seen, cuts }
         }
-        RAISE => Effect::Deadline(DeadlineChange::Raise(r.time()?)),
-        OPEN => Effect::Deadline(DeadlineChange::Open(Some(r.time()?))),
-        PERSIST => Effect::Deadline(DeadlineChange::Open(None)),
+        RAISE | OPEN | PERSIST => {
+            let change = match tag {
+                RAISE => DeadlineChange::Raise(r.time()?),
+                OPEN => DeadlineChange::Open(Some(r.time()?)),
+                _ => DeadlineChange::Open(None),
+            };
+            Effect::Deadline { change, seen: if r.bool()? { Some(read_stamp(r)?) } else { None } }
+        }
         _ => return Err(Invalid::Tag("effect")),
     })
 }

@@ -142,7 +142,7 @@ pub(crate) fn read_header(r: &mut Reader<'_>) -> Result<(Header, bool), Invalid>
     let mut deadline = Deadline::default();
     match (epoch, at) {
         (Some(epoch), at) => deadline.open(epoch, at),
-        (None, Some(at)) => deadline.raise(at),
+        (None, Some(at)) => deadline.raise(None, at),
         (None, None) => {}
     }
     Ok((Header { ctx, wipe, claims: Claims::from_iter(claims), deadline }, flags & COMPLETE != 0))

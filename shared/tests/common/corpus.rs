@@ -6,7 +6,7 @@ use headwater::{
     command::{CommandError, CommandName, Part},
     hlc::Hlc,
     hub::RowId,
-    id::{ClientId, Dot, Key, No, ReplicaId, Seq, SessionId, TimestampMs},
+    id::{ClientId, Dot, Key, No, ReplicaId, Seq, SessionId, Stamp, TimestampMs},
     message::{Cursor, HubToLeaf, HubToOrigin, LeafToHub, Lifetime, OriginToHub, Refusal, RefusalCause, SlotDelta},
     slot::Slot,
     state::{
@@ -56,7 +56,7 @@ pub fn leaf_to_hub() -> Vec<(&'static str, LeafToHub)> {
             Operation {
                 key: key("{a}b"),
                 at: TimestampMs(-1),
-                effects: vec![Effect::Deadline(DeadlineChange::Open(None))],
+                effects: vec![Effect::Deadline { change: DeadlineChange::Open(None), seen: None }],
             },
         ],
     };
@@ -198,6 +198,7 @@ pub fn effects() -> Vec<Effect> {
     let ints = || SeenCuts::Int(vec![SeenCut { replica: replica(2), cut: Cut { m: No(4), acc: -(1_i128 << 70) } }]);
     let floats = || SeenCuts::Float(vec![SeenCut { replica: replica(2), cut: Cut { m: No(4), acc: -0.5 } }]);
     let write = |element, base, cuts| Effect::Write { element, base, seen: vec![dot(2, 3), dot(3, 200)], cuts };
+    let epoch = Stamp { hlc: Hlc::at(START.plus_ms(-7)), dot: dot(2, 2) };
     let mut seen = Ctx::new();
     seen.insert_interval(replica(2), No(1), No(4));
     seen.insert_interval(replica(2), No(6), No(300));
@@ -214,9 +215,10 @@ pub fn effects() -> Vec<Effect> {
         Effect::Add { element: ElementId::Field(name(b"f")), by: Increment::Int(-1) },
         Effect::Add { element: ElementId::Ranked(name(b"r")), by: Increment::Float(0.25) },
         Effect::Wipe { seen, cuts: vec![(ElementId::String, ints()), (ElementId::Ranked(name(b"r")), floats())] },
-        Effect::Deadline(DeadlineChange::Raise(START)),
-        Effect::Deadline(DeadlineChange::Open(Some(TimestampMs(0)))),
-        Effect::Deadline(DeadlineChange::Open(None)),
+        Effect::Deadline { change: DeadlineChange::Raise(START), seen: Some(epoch) },
+        Effect::Deadline { change: DeadlineChange::Raise(START), seen: None },
+        Effect::Deadline { change: DeadlineChange::Open(Some(TimestampMs(0))), seen: None },
+        Effect::Deadline { change: DeadlineChange::Open(None), seen: Some(epoch) },
     ]
 }
 

@@ -70,8 +70,11 @@ fn effect(random: &mut Random, state: &KeyState) -> Effect {
     let number = random.below(100) as i64 - 50;
     match random.below(8) {
         0 => state.seen_whole(),
-        1 => Effect::Deadline(DeadlineChange::Raise(TimestampMs(number))),
-        2 => Effect::Deadline(DeadlineChange::Open((number > 0).then_some(TimestampMs(number)))),
+        1 => Effect::Deadline { change: DeadlineChange::Raise(TimestampMs(number)), seen: state.deadline().epoch() },
+        2 => {
+            let change = DeadlineChange::Open((number > 0).then_some(TimestampMs(number)));
+            Effect::Deadline { change, seen: state.deadline().epoch() }
+        }
         3 | 4 if kind != Kind::Set => {
             let by = if kind == Kind::Board { Increment::Float(score) } else { Increment::Int(number.into()) };
             Effect::Add { element, by }

@@ -31,6 +31,9 @@ pub const SECOND: i64 = 1_000;
 pub const MINUTE: i64 = 60 * SECOND;
 pub const DAY: i64 = 24 * 60 * MINUTE;
 
+/// After a sleep: longer than the loss window and every grace, of which some follow another.
+const SLEEP_LAST_MS: i64 = 5 * MINUTE;
+
 /// How many deliveries one settlement may take: the machines must come to rest.
 const DELIVERIES_MAX: usize = 100_000;
 
@@ -313,6 +316,15 @@ impl World {
             self.settle();
         }
         self.now = end;
+    }
+
+    /// Lets a long time pass: the machines sleep through all but its last minutes, and meet the timers that fell due all
+    /// late. What they do once a second is then not done for a day of seconds.
+    pub fn sleep(&mut self, ms: i64) {
+        self.advance(MINUTE.min(ms));
+        let last = SLEEP_LAST_MS.min(ms - MINUTE.min(ms));
+        self.skip(ms - MINUTE.min(ms) - last);
+        self.advance(last);
     }
 
     /// Lets time pass without any timer: all that happens at one instant each is still ordered.

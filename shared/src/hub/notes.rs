@@ -5,7 +5,6 @@ use crate::{
     limits::EXPIRY_GRACE_MS,
     state::{Ctx, ElementId, Touched},
 };
-use hashbrown::HashMap;
 use smallvec::SmallVec;
 
 /// The hub's latest change of an element.
@@ -36,6 +35,9 @@ impl Change {
     }
 }
 
+/// The changes of a collection's elements.
+type Changes = hashbrown::HashMap<ElementId, Change, HashSeed>;
+
 /// A key's notes.
 #[derive(Clone, Debug)]
 pub(super) struct Notes {
@@ -44,7 +46,7 @@ pub(super) struct Notes {
     /// The string's change; its number is zero if there is none.
     string: Change,
     /// The changed elements of collections.
-    elements: HashMap<ElementId, Change, HashSeed>,
+    elements: Changes,
     /// What the elements' names take.
     names_bytes: usize,
     /// The deadline by which the origin goes, as far as this hub knows: some time after it the origin has forgotten the key,
@@ -60,7 +62,7 @@ impl Notes {
         Self {
             latest: No::ZERO,
             string: Change::default(),
-            elements: HashMap::with_hasher(seed),
+            elements: Changes::with_hasher(seed),
             names_bytes: 0,
             origin_end,
             told_end: None,

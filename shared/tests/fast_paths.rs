@@ -46,6 +46,15 @@ fn key() -> Key {
     Key::new("k").expect("a short key")
 }
 
+/// What happens to the key next.
+#[derive(Clone, Debug)]
+enum Step {
+    /// The hub runs a command.
+    Own(String),
+    /// Another replica runs one, on the hub's state or on its own alone, and the hub hears of it.
+    Other { sees: bool, line: String },
+}
+
 /// A hub that holds the empty key.
 fn holding(now: TimestampMs) -> Hub {
     let (mut hub, _) = Hub::create("hub".to_owned(), 1 << 32, now);
@@ -65,6 +74,20 @@ fn ask(hub: &mut Hub, line: &str, now: TimestampMs) -> Option<Result<Reply, Stri
         HubEffect::Reply { mut replies, .. } => Some(replies.remove(0).map_err(|error| error.to_string())),
         _ => None,
     })
+}
+
+/// The hub hears of the key as another replica has it.
+fn tell(hub: &mut Hub, seq: u64, delta: KeyDelta, now: TimestampMs) {
+    let at = |seq| Cursor { incarnation: Some(ReplicaId::from_bits(1 << 20)), seq };
+    let (slot, keys) = (key().slot(), vec![(key(), delta)]);
+    hub.handle(HubInput::Origin(Connection(0), OriginToHub::Down { slot, from: at(seq), to: at(seq + 1), keys }), now);
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        3 => line().prop_map(Step::Own),
+        1 => (any::<bool>(), line()).prop_map(|(sees, line)| Step::Other { sees, line }),
+    ]
 }
 
 fn line() -> impl Strategy<Value = String> {
@@ -93,16 +116,34 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 
     #[test]
-    fn counting_at_once_is_preparing_and_applying(lines in proptest::collection::vec((line(), 0_i64..30), 1..30)) {
+    fn counting_at_once_is_preparing_and_applying(steps in proptest::collection::vec((step(), 0_i64..30), 1..30)) {
         let mut now = TimestampMs(1_700_000_000_000);
         let mut hub = holding(now);
         let mut general = General::default();
-        for (line, later_ms) in lines {
+        let mut other = General::default();
+        let mut seq = 1;
+        for (step, later_ms) in steps {
             now = now.plus_ms(later_ms);
-            let expected = general.run(&line, hub.id(), now);
-            prop_assert_eq!(ask(&mut hub, &line, now), Some(expected), "{}", line);
+            match &step {
+                Step::Own(line) => {
+                    let expected = general.run(line, hub.id(), now);
+                    prop_assert_eq!(ask(&mut hub, line, now), Some(expected), "{}", line);
+                }
+                Step::Other { sees, line } => {
+                    if *sees {
+                        let _ = other.state.join(&general.state.to_complete_delta());
+                    }
+                    let _ = other.run(line, ReplicaId::from_bits(9 << 20), now);
+                    let delta = other.state.to_complete_delta();
+                    let latest = delta.latest_hlc().unwrap_or_default();
+                    prop_assert!(general.clock.observe(latest, now).is_ok());
+                    let _ = general.state.join(&delta);
+                    tell(&mut hub, seq, delta, now);
+                    seq += 1;
+                }
+            }
             let found = hub.key(&key()).map(|view| view.to_complete_delta());
-            prop_assert_eq!(found, Some(general.state.to_complete_delta()), "after {}", line);
+            prop_assert_eq!(found, Some(general.state.to_complete_delta()), "after {:?}", step);
         }
     }
 }

@@ -44,7 +44,8 @@ impl Replicas {
         self.ids.capacity().saturating_mul(size_of::<ReplicaId>()).saturating_add(tree)
     }
 
-    fn number(&self, id: ReplicaId) -> Option<u32> {
+    /// The number of a replica that was seen before.
+    pub(crate) fn number(&self, id: ReplicaId) -> Option<u32> {
         if self.ids.len() <= Self::LINEAR_MAX {
             return self.ids.iter().position(|own| *own == id).and_then(|at| u32::try_from(at).ok());
         }

@@ -225,7 +225,7 @@ impl Hub {
 }
 
 /// Takes the hub's next number, and the time.
-fn mint(clock: &mut Clock, last_no: &mut No, id: ReplicaId, now: TimestampMs) -> impl FnOnce() -> Mint {
+fn mint(clock: &mut Clock, last_no: &mut No, id: ReplicaId, now: TimestampMs) -> impl FnMut() -> Mint {
     move || {
         *last_no = last_no.next();
         Mint { dot: Dot { replica: id, no: *last_no }, hlc: clock.tick(now) }

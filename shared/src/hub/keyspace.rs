@@ -223,9 +223,15 @@ impl Keyspace {
         &mut self,
         no: KeyNo,
         by: i64,
-        mint: impl FnOnce() -> Mint,
+        mut mint: impl FnMut() -> Mint,
     ) -> Option<Result<(i64, Touched), CommandError>> {
+        let own = self.own;
         let entry = self.entries.at_mut(no.0)?;
+        if let Some((total, mint)) = entry.packed.add_to_counter(&mut self.space, own, by, &mut mint) {
+            let touched = Touched { header: true, elements: smallvec![(ElementId::String, SmallVec::new())] };
+            self.note(no, None, mint.dot.no, &touched);
+            return Some(Ok((total, touched)));
+        }
         let mut open = entry.packed.open(&mut self.space);
         let total = match open.counter()?.map(|present| present.checked_add(by)) {
             Ok(Some(total)) => total,

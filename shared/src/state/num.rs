@@ -79,7 +79,8 @@ pub struct Part<A> {
 impl<A: Amount> Part<A> {
     const EMPTY: Self = Self { ent: None, cut: None };
 
-    fn visible(&self) -> A {
+    /// What no reset has seen.
+    pub(super) fn visible(&self) -> A {
         let Some(ent) = self.ent else { return A::ZERO };
         if fault!(CutIgnored) {
             return ent.acc;

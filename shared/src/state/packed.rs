@@ -8,7 +8,7 @@ use super::{
     Base, Ctx, DeadlineChange, Effect, Element, ElementId, Header, Increment, KeyDelta, Kind, Mint, NewBase,
     NotAnInteger, Touched,
     collection::Collection,
-    pack::{self, Scalar},
+    pack::{self, Counter, Scalar},
     space::{Collections, Space},
 };
 use crate::{
@@ -47,6 +47,23 @@ impl PackedKey {
         let collection = self.collection(space, id.kind());
         let block = collection.and_then(|collection| collection.block(&space.arena, id.name_bytes()));
         (block.is_some(), pack::append_element_row(&mut space.arena, block, id.kind(), row))
+    }
+
+    /// Adds to the string of a key that is nothing but a counter in which `own` counted before: its new value. `None` for
+    /// any other key, or where the sum would leave the range of integers; then nothing is minted.
+    pub(crate) fn add_to_counter(
+        &mut self,
+        space: &mut Space,
+        own: ReplicaId,
+        by: i64,
+        mint: impl FnOnce() -> Mint,
+    ) -> Option<(i64, Mint)> {
+        let block = self.block.filter(|_| self.collections.is_none())?;
+        let counter = Counter::read(&space.arena, block, own)?;
+        let total = i64::try_from(counter.total).ok()?.checked_add(by)?;
+        let mint = mint();
+        self.block = Some(counter.add(&mut space.arena, block, by.into(), mint));
+        Some((total, mint))
     }
 
     /// Unpacks the key for a change.

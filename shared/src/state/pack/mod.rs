@@ -3,9 +3,11 @@
 //! Replicas are the arena's small numbers, and large values stand beside. A hub's rows are the same bytes with all values
 //! within; what is sent, and what the origin stores, has a form of its own. Packing what was unpacked gives the same bytes, so states compare by what they unpack to.
 
+mod counter;
 mod read;
 mod write;
 
+pub(super) use counter::Counter;
 pub(super) use read::{Reader, skip_values};
 pub(super) use write::Writer;
 

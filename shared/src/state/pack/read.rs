@@ -97,7 +97,7 @@ impl<'a> Reader<'a> {
         element
     }
 
-    fn element_counts(&mut self) -> (usize, usize, u8) {
+    pub(super) fn element_counts(&mut self) -> (usize, usize, u8) {
         let mark = self.byte();
         self.is_damaged |= mark & 0x80 != 0;
         let bases = match usize::from(mark & 3) {
@@ -143,11 +143,17 @@ impl<'a> Reader<'a> {
             let replica = self.replica(word >> 2);
             // So a share takes three bytes at least, and damage cannot make many of few.
             self.is_damaged |= word & 3 == 0;
-            let ent = (word & 1 != 0).then(|| Entry { n: No(self.number()), o: No(self.number()), acc: amount(self) });
-            let cut = (word & 2 != 0).then(|| Cut { m: No(self.number()), acc: amount(self) });
-            num.push(replica, Part { ent, cut });
+            let part = self.part(word, &amount);
+            num.push(replica, part);
         }
         num
+    }
+
+    /// A share, of which `word` says what there is.
+    pub(super) fn part<A>(&mut self, word: u64, amount: impl Fn(&mut Self) -> A) -> Part<A> {
+        let ent = (word & 1 != 0).then(|| Entry { n: No(self.number()), o: No(self.number()), acc: amount(self) });
+        let cut = (word & 2 != 0).then(|| Cut { m: No(self.number()), acc: amount(self) });
+        Part { ent, cut }
     }
 
     fn context(&mut self) -> Ctx {
@@ -174,7 +180,7 @@ impl<'a> Reader<'a> {
         ctx
     }
 
-    fn stamp(&mut self) -> Stamp {
+    pub(super) fn stamp(&mut self) -> Stamp {
         let hlc = self.time();
         Stamp { hlc, dot: self.dot().0 }
     }
@@ -203,7 +209,7 @@ impl<'a> Reader<'a> {
         TimestampMs(unzigzag(self.number()).wrapping_add(EPOCH_MS))
     }
 
-    fn integer(&mut self) -> i128 {
+    pub(super) fn integer(&mut self) -> i128 {
         let mut word = 0_u128;
         let mut shift = 0_u32;
         loop {
@@ -231,7 +237,7 @@ impl<'a> Reader<'a> {
     }
 
     #[inline]
-    fn number(&mut self) -> u64 {
+    pub(super) fn number(&mut self) -> u64 {
         if let [byte, rest @ ..] = self.bytes
             && *byte < 0x80
         {
@@ -257,7 +263,7 @@ impl<'a> Reader<'a> {
         word
     }
 
-    fn byte(&mut self) -> u8 {
+    pub(super) fn byte(&mut self) -> u8 {
         let Some((byte, rest)) = self.bytes.split_first() else {
             self.is_damaged = true;
             return 0;

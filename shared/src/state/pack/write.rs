@@ -2,11 +2,12 @@
 
 use super::{EPOCH_MS, INLINE_BYTES_MAX, NUMBER_BYTES_MAX};
 use crate::{
-    arena::Arena,
+    arena::{Arena, Block},
     hlc::Hlc,
-    id::{Dot, ReplicaId, TimestampMs},
-    state::{Amount, Base, Ctx, Element, Header, Kind, Num, Sum},
+    id::{Dot, ReplicaId, Stamp, TimestampMs},
+    state::{Amount, Base, Ctx, Element, Entry, Header, Kind, Num, Sum},
 };
+use std::ops::Range;
 
 /// Appends packed values to a buffer.
 pub(in crate::state) struct Writer<'a> {
@@ -48,15 +49,13 @@ impl<'a> Writer<'a> {
         }
         self.bytes.push(flags);
         if let Some(stamp) = deadline.epoch() {
-            self.time(stamp.hlc);
-            self.dot(stamp.dot, 0);
+            self.stamp(stamp);
         }
         if let Some(at) = deadline.at() {
             self.timestamp(at);
         }
         for (_, stamp) in header.claims.iter() {
-            self.time(stamp.hlc);
-            self.dot(stamp.dot, 0);
+            self.stamp(stamp);
         }
     }
 
@@ -132,15 +131,20 @@ impl<'a> Writer<'a> {
             let marks = u64::from(part.ent.is_some()) | u64::from(part.cut.is_some()) << 1;
             self.replica(replica, marks, 2);
             if let Some(ent) = part.ent {
-                self.number(ent.n.0);
-                self.number(ent.o.0);
-                amount(self, ent.acc);
+                self.entry(ent, &amount);
             }
             if let Some(cut) = part.cut {
                 self.number(cut.m.0);
                 amount(self, cut.acc);
             }
         }
+    }
+
+    /// A replica's running sum.
+    pub(super) fn entry<A>(&mut self, entry: Entry<A>, amount: impl Fn(&mut Self, A)) {
+        self.number(entry.n.0);
+        self.number(entry.o.0);
+        amount(self, entry.acc);
     }
 
     fn context(&mut self, ctx: &Ctx) {
@@ -158,6 +162,18 @@ impl<'a> Writer<'a> {
                 before = end;
             }
         }
+    }
+
+    /// A part of what `block` holds, as far as it goes.
+    pub(super) fn copy(&mut self, block: Block, part: Range<usize>) {
+        let bytes = self.arena.heap.read(block);
+        let end = part.end.min(bytes.len());
+        self.bytes.extend_from_slice(bytes.get(part.start..end).unwrap_or_default());
+    }
+
+    pub(super) fn stamp(&mut self, stamp: Stamp) {
+        self.time(stamp.hlc);
+        self.dot(stamp.dot, 0);
     }
 
     /// A dot with a tag of three bits.
@@ -185,7 +201,7 @@ impl<'a> Writer<'a> {
         self.number(zigzag(at.0.wrapping_sub(EPOCH_MS)));
     }
 
-    fn integer(&mut self, amount: i128) {
+    pub(super) fn integer(&mut self, amount: i128) {
         let mut rest = (amount << 1 ^ amount >> 127).cast_unsigned();
         while rest >= 0x80 {
             self.bytes.push(0x80 | rest.to_le_bytes()[0]);
@@ -198,7 +214,7 @@ impl<'a> Writer<'a> {
         self.bytes.extend_from_slice(&amount.to_bits().to_le_bytes());
     }
 
-    fn number(&mut self, number: u64) {
+    pub(super) fn number(&mut self, number: u64) {
         if number < 0x80 {
             self.bytes.push(number.to_le_bytes()[0]);
             return;

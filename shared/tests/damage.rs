@@ -153,7 +153,7 @@ fn persist(rows: &mut BTreeMap<RowId, Vec<u8>>, effects: Vec<HubEffect>) {
         let HubEffect::Persist(writes) = effect else { continue };
         for write in writes {
             match write.body {
-                Some(body) => rows.insert(write.id, body),
+                Some(body) => rows.insert(write.id, body.to_vec()),
                 None => rows.remove(&write.id),
             };
         }

@@ -92,7 +92,7 @@ impl Rows {
             for RowWrite { id, body } in writes.by_ref() {
                 let (id, long_id) = indexed(id.to_bytes());
                 match body {
-                    Some(body) => self.sql.exec(PUT, vec![id.into(), long_id.into(), body.into()])?,
+                    Some(body) => self.sql.exec(PUT, vec![id.into(), long_id.into(), body.to_vec().into()])?,
                     None => self.sql.exec(DROP, vec![id.into()])?,
                 };
             }

@@ -142,8 +142,8 @@ pub enum RowId {
 pub struct RowWrite {
     /// Which.
     pub id: RowId,
-    /// Its new body.
-    pub body: Option<Vec<u8>>,
+    /// Its new body; it may share memory with other rows of the same input, so copy what is kept.
+    pub body: Option<Bytes>,
 }
 
 impl RowId {

@@ -453,7 +453,8 @@ impl Keyspace {
         self.notes_bytes = self.notes_bytes.saturating_sub(bytes);
     }
 
-    fn name(&self, no: KeyNo) -> &[u8] {
+    /// A key's name, as bytes.
+    pub(super) fn name(&self, no: KeyNo) -> &[u8] {
         self.entries.at(no.0).map_or(&[], |entry| entry.packed.name(&self.space))
     }
 

@@ -20,6 +20,7 @@ use crate::{
         writer::Writer,
     },
 };
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 /// Why stored rows make no hub.
@@ -173,7 +174,7 @@ impl Hub {
     pub(super) fn take_rows(&mut self) -> Vec<RowWrite> {
         let mut rows: Vec<RowWrite> = Vec::with_capacity(self.dirty_keys.len().saturating_add(2));
         if std::mem::take(&mut self.is_meta_dirty) {
-            rows.push(RowWrite { id: RowId::Meta, body: Some(self.meta_body()) });
+            rows.push(RowWrite { id: RowId::Meta, body: Some(self.meta_body().into()) });
         }
         // A row that was dropped and is written again comes later.
         for id in std::mem::take(&mut self.dirty) {
@@ -183,36 +184,70 @@ impl Hub {
             let id = RowId::Slot(slot);
             rows.push(RowWrite { body: self.row_body(&id), id });
         }
-        for no in std::mem::take(&mut self.dirty_keys) {
-            self.keys.entry_mut(no).is_dirty = false;
-            rows.push(RowWrite { id: RowId::Key(self.keys.key(no)), body: Some(self.key_body(no)) });
-        }
-        for (no, id) in std::mem::take(&mut self.dirty_elements) {
-            if let Some(notes) = self.keys.notes_mut(no) {
-                notes.clean(&id);
-            }
-            let body = self.element_body(no, &id);
-            rows.push(RowWrite { id: RowId::Element(self.keys.key(no), id), body });
-        }
+        self.take_key_rows(&mut rows);
         for number in self.stored_replicas..self.keys.replicas() {
             let replica = self.keys.replica(number).unwrap_or(ReplicaId::LEAF);
-            let body = replica.to_bits().to_be_bytes().to_vec();
+            let body = Bytes::copy_from_slice(&replica.to_bits().to_be_bytes());
             rows.push(RowWrite { id: RowId::Replica(number), body: Some(body) });
         }
         self.stored_replicas = self.keys.replicas();
         rows
     }
 
-    fn row_body(&mut self, id: &RowId) -> Option<Vec<u8>> {
-        match id {
-            RowId::Meta => Some(self.meta_body()),
-            RowId::Replica(number) => self.keys.replica(*number).map(|id| id.to_bits().to_be_bytes().to_vec()),
-            RowId::Slot(slot) => self.slots.at(*slot).map(|state| to_stored(|w| state.write(w))),
-            RowId::Key(key) => self.keys.find(key).map(|no| self.key_body(no)),
-            RowId::Element(key, id) => self.keys.find(key).and_then(|no| self.element_body(no, id)),
-            RowId::Session(id) => self.sessions.get(id).map(to_body),
-            RowId::Answer(key) => self.answers.get(key).map(to_body),
+    /// The rows of keys and elements. Names and bodies are slices of one buffer: each alone would be two allocations.
+    fn take_key_rows(&mut self, rows: &mut Vec<RowWrite>) {
+        let keys = std::mem::take(&mut self.dirty_keys);
+        let elements = std::mem::take(&mut self.dirty_elements);
+        let changed = keys.len().saturating_add(elements.len());
+        let mut bytes = Vec::with_capacity(changed.saturating_mul(ROW_BYTES_EXPECTED));
+        let mut parts = Vec::with_capacity(changed);
+        for no in keys {
+            self.keys.entry_mut(no).is_dirty = false;
+            bytes.extend_from_slice(self.keys.name(no));
+            let name_end = bytes.len();
+            bytes = self.key_body(no, bytes);
+            parts.push((None, name_end, bytes.len(), true));
         }
+        for (no, id) in elements {
+            if let Some(notes) = self.keys.notes_mut(no) {
+                notes.clean(&id);
+            }
+            bytes.extend_from_slice(self.keys.name(no));
+            let name_end = bytes.len();
+            let is_there;
+            (is_there, bytes) = self.element_body(no, &id, bytes);
+            parts.push((Some(id), name_end, bytes.len(), is_there));
+        }
+        let bytes = Bytes::from(bytes);
+        let mut start = 0;
+        for (element, name_end, end, is_there) in parts {
+            let key = Key::new(bytes.slice(start..name_end)).expect("the name was a key's before");
+            let id = match element {
+                None => RowId::Key(key),
+                Some(element) => RowId::Element(key, element),
+            };
+            rows.push(RowWrite { id, body: is_there.then(|| bytes.slice(name_end..end)) });
+            start = end;
+        }
+    }
+
+    fn row_body(&mut self, id: &RowId) -> Option<Bytes> {
+        let body = match id {
+            RowId::Meta => self.meta_body(),
+            RowId::Replica(number) => self.keys.replica(*number)?.to_bits().to_be_bytes().to_vec(),
+            RowId::Slot(slot) => {
+                let state = self.slots.at(*slot)?;
+                to_stored(|w| state.write(w))
+            }
+            RowId::Key(key) => self.key_body(self.keys.find(key)?, Vec::new()),
+            RowId::Element(key, id) => {
+                let (is_there, body) = self.element_body(self.keys.find(key)?, id, Vec::new());
+                is_there.then_some(body)?
+            }
+            RowId::Session(id) => to_body(self.sessions.get(id)?),
+            RowId::Answer(key) => to_body(self.answers.get(key)?),
+        };
+        Some(body.into())
     }
 
     fn meta_body(&self) -> Vec<u8> {
@@ -220,33 +255,40 @@ impl Hub {
         to_body(&Meta { id: self.id, last_no: self.last_no, latest, next_session })
     }
 
-    /// A key's row: whether it is held, the hub's number that last changed it, the change of its string, and then its
-    /// header and string as they are packed in memory.
-    fn key_body(&mut self, no: KeyNo) -> Vec<u8> {
+    /// Appends a key's row: whether it is held, the hub's number that last changed it, the change of its string, and then
+    /// its header and string as they are packed in memory.
+    fn key_body(&mut self, no: KeyNo, bytes: Vec<u8>) -> Vec<u8> {
         let notes = self.keys.notes(no);
-        let mut w = Writer::after(stored_row());
+        let mut w = row_writer(bytes);
         w.u8(self.keys.entry(no).is_held.into());
         w.varint(notes.map_or(No::ZERO, Notes::latest).0);
         write_change(&mut w, notes.and_then(|notes| notes.change(&ElementId::String)));
-        self.keys.append_row(no, w.finish().unwrap_or_default())
+        self.keys.append_row(no, row_front(w))
     }
 
-    /// An element's row: the hub's change of it, and the element as it is packed in memory.
-    fn element_body(&mut self, no: KeyNo, id: &ElementId) -> Option<Vec<u8>> {
+    /// Appends an element's row: the hub's change of it, and the element as it is packed in memory. The first part says
+    /// whether there is anything to store.
+    fn element_body(&mut self, no: KeyNo, id: &ElementId, bytes: Vec<u8>) -> (bool, Vec<u8>) {
         let change = self.keys.notes(no).and_then(|notes| notes.change(id));
         let is_changed = change.is_some();
-        let mut w = Writer::after(stored_row());
+        let mut w = row_writer(bytes);
         write_change(&mut w, change);
-        let (is_there, row) = self.keys.append_element_row(no, id, w.finish().unwrap_or_default());
-        (is_there || is_changed).then_some(row)
+        let (is_there, bytes) = self.keys.append_element_row(no, id, row_front(w));
+        (is_there || is_changed, bytes)
     }
 }
 
-/// An empty row of the present format, with room for most.
-fn stored_row() -> Vec<u8> {
-    let mut row = Vec::with_capacity(96);
-    row.push(STORED_VERSION);
-    row
+/// What most rows of keys and elements take with their key's name.
+const ROW_BYTES_EXPECTED: usize = 128;
+
+/// Writes a row of the present format after `bytes`.
+fn row_writer(mut bytes: Vec<u8>) -> Writer {
+    bytes.push(STORED_VERSION);
+    Writer::after(bytes)
+}
+
+fn row_front(w: Writer) -> Vec<u8> {
+    w.finish().expect("numbers and dots have an encoding")
 }
 
 /// Reads the front of a row; the packed part is checked by who unpacks it.

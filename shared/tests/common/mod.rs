@@ -458,7 +458,7 @@ impl World {
                     for row in rows {
                         let id = row.id.to_bytes();
                         match row.body {
-                            Some(body) => self.hubs[hub].rows.insert(id, body),
+                            Some(body) => self.hubs[hub].rows.insert(id, body.to_vec()),
                             None => self.hubs[hub].rows.remove(&id),
                         };
                     }

@@ -103,6 +103,14 @@ impl Heap {
         page.get(from..from.saturating_add(length)).unwrap_or_default()
     }
 
+    /// What `block` holds, to be overwritten.
+    pub(crate) fn read_mut(&mut self, block: Block) -> &mut [u8] {
+        let (length, prefix_length) = self.length_of(block);
+        let from = block.offset().saturating_add(prefix_length);
+        let page = self.pages.get_mut(block.page()).map(Vec::as_mut_slice).unwrap_or_default();
+        page.get_mut(from..from.saturating_add(length)).unwrap_or_default()
+    }
+
     /// Frees `block`; with the last one all memory.
     pub(crate) fn remove(&mut self, block: Block) {
         let units = self.units_of(block);

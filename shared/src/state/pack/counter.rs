@@ -1,7 +1,7 @@
 //! An increment of a plain counter, written into its packed bytes without unpacking them.
 //!
 //! What an increment changes are three spots: the claim, the replica's own share, and the end of its own interval in the
-//! context. Everything between is copied. Only the common form is read: a string that is a sum alone, in which the replica
+//! context; where they keep their length, they are overwritten. Only the common form is read: a string that is a sum alone, in which the replica
 //! counted before and nothing of its share was reset. Any other form is left to the general way, which gives the same bytes.
 
 use super::{Reader, Writer};
@@ -73,22 +73,47 @@ impl Counter {
 
     /// Adds to the replica's own share; returns where the key is then.
     pub(in crate::state) fn add(self, arena: &mut Arena, block: Block, by: i128, mint: Mint) -> Block {
-        let stamp = self.claim.0.max(Stamp { hlc: mint.hlc, dot: mint.dot });
-        let (entry, (start, end, interval)) = (self.share.0, self.interval);
-        let entry = Entry { n: mint.dot.no, o: entry.o, acc: entry.acc.saturating_add(by) };
+        let (own, (start, end, interval)) = (self.share.0, self.interval);
         let scratch = arena.take_scratch();
         let mut writer = Writer::new(arena, scratch);
-        writer.copy(block, 0..self.claim.1.start);
-        writer.stamp(stamp);
-        writer.copy(block, self.claim.1.end..self.share.1.start);
-        writer.entry(entry, Writer::integer);
-        writer.copy(block, self.share.1.end..interval.start);
+        writer.stamp(self.claim.0.max(Stamp { hlc: mint.hlc, dot: mint.dot }));
+        let claim_end = writer.len();
+        writer.entry(Entry { n: mint.dot.no, o: own.o, acc: own.acc.saturating_add(by) }, Writer::integer);
+        let share_end = writer.len();
         writer.number(start);
         writer.number(mint.dot.no.0.max(end).saturating_sub(start));
-        writer.copy(block, interval.end..usize::MAX);
-        let bytes = writer.finish();
-        let block = arena.heap.replace(block, &bytes);
-        arena.put_scratch(bytes);
+        let spots = writer.finish();
+        let spots_of = |range: Range<usize>| spots.get(range).unwrap_or_default();
+        let changes = [
+            (self.claim.1, spots_of(0..claim_end)),
+            (self.share.1, spots_of(claim_end..share_end)),
+            (interval, spots_of(share_end..spots.len())),
+        ];
+        let block = splice(arena, block, changes);
+        arena.put_scratch(spots);
         block
     }
+}
+
+/// Puts bytes in place of others, which stand in order: where they are, if all are as long as before.
+fn splice(arena: &mut Arena, block: Block, changes: [(Range<usize>, &[u8]); 3]) -> Block {
+    if changes.iter().all(|(old, new)| old.len() == new.len()) {
+        let bytes = arena.heap.read_mut(block);
+        for (old, new) in changes {
+            if let Some(old) = bytes.get_mut(old) {
+                old.copy_from_slice(new);
+            }
+        }
+        return block;
+    }
+    let old = arena.heap.read(block);
+    let mut bytes = Vec::with_capacity(old.len().saturating_add(64));
+    let mut from = 0;
+    for (range, new) in changes {
+        bytes.extend_from_slice(old.get(from..range.start).unwrap_or_default());
+        bytes.extend_from_slice(new);
+        from = range.end;
+    }
+    bytes.extend_from_slice(old.get(from..).unwrap_or_default());
+    arena.heap.replace(block, &bytes)
 }

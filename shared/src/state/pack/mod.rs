@@ -5,6 +5,7 @@
 
 mod counter;
 mod read;
+mod varint;
 mod write;
 
 pub(super) use counter::Counter;
@@ -16,9 +17,6 @@ use crate::arena::{Arena, Block};
 
 /// Values longer than this stand beside the block that names them.
 const INLINE_BYTES_MAX: usize = 256;
-
-/// A number takes at most so many bytes of seven bits.
-const NUMBER_BYTES_MAX: usize = 10;
 
 /// Times are counted from here, so that present ones take six bytes: the middle of November 2023.
 const EPOCH_MS: i64 = 1_700_000_000_000;

@@ -1,7 +1,7 @@
 //! Unpacking what [`super::write`] packed. In memory the bytes are our own and whole; of bytes that were stored outside the
 //! caller asks afterwards whether they were. A reader at the end of its bytes reads zeros.
 
-use super::{EPOCH_MS, NUMBER_BYTES_MAX};
+use super::{EPOCH_MS, varint};
 use crate::{
     arena::{Arena, Place},
     hlc::Hlc,
@@ -238,29 +238,13 @@ impl<'a> Reader<'a> {
 
     #[inline]
     pub(super) fn number(&mut self) -> u64 {
-        if let [byte, rest @ ..] = self.bytes
-            && *byte < 0x80
-        {
-            self.bytes = rest;
-            return (*byte).into();
-        }
-        self.long_number()
-    }
-
-    fn long_number(&mut self) -> u64 {
-        let mut word = 0_u64;
-        let mut shift = 0_u32;
-        for (at, byte) in self.bytes.iter().take(NUMBER_BYTES_MAX).enumerate() {
-            word |= u64::from(byte & 0x7f).wrapping_shl(shift);
-            shift = shift.wrapping_add(7);
-            if *byte < 0x80 {
-                self.bytes = self.bytes.get(at.wrapping_add(1)..).unwrap_or_default();
-                return word;
-            }
-        }
-        self.is_damaged = true;
-        self.bytes = &[];
-        word
+        let Some((number, rest)) = varint::read(self.bytes) else {
+            self.is_damaged = true;
+            self.bytes = &[];
+            return 0;
+        };
+        self.bytes = rest;
+        number
     }
 
     pub(super) fn byte(&mut self) -> u8 {

@@ -1,13 +1,12 @@
 //! Packing. [`super::read`] undoes each of these.
 
-use super::{EPOCH_MS, INLINE_BYTES_MAX, NUMBER_BYTES_MAX};
+use super::{EPOCH_MS, INLINE_BYTES_MAX, varint};
 use crate::{
-    arena::{Arena, Block},
+    arena::Arena,
     hlc::Hlc,
     id::{Dot, ReplicaId, Stamp, TimestampMs},
     state::{Amount, Base, Ctx, Element, Entry, Header, Kind, Num, Sum},
 };
-use std::ops::Range;
 
 /// Appends packed values to a buffer.
 pub(in crate::state) struct Writer<'a> {
@@ -26,6 +25,11 @@ impl<'a> Writer<'a> {
     pub(super) fn whole(mut self) -> Self {
         self.inline_max = usize::MAX;
         self
+    }
+
+    /// How many bytes the buffer has.
+    pub(super) fn len(&self) -> usize {
+        self.bytes.len()
     }
 
     pub(super) fn finish(self) -> Vec<u8> {
@@ -164,13 +168,6 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// A part of what `block` holds, as far as it goes.
-    pub(super) fn copy(&mut self, block: Block, part: Range<usize>) {
-        let bytes = self.arena.heap.read(block);
-        let end = part.end.min(bytes.len());
-        self.bytes.extend_from_slice(bytes.get(part.start..end).unwrap_or_default());
-    }
-
     pub(super) fn stamp(&mut self, stamp: Stamp) {
         self.time(stamp.hlc);
         self.dot(stamp.dot, 0);
@@ -214,24 +211,9 @@ impl<'a> Writer<'a> {
         self.bytes.extend_from_slice(&amount.to_bits().to_le_bytes());
     }
 
+    #[inline]
     pub(super) fn number(&mut self, number: u64) {
-        if number < 0x80 {
-            self.bytes.push(number.to_le_bytes()[0]);
-            return;
-        }
-        let mut packed = [0_u8; NUMBER_BYTES_MAX];
-        let mut rest = number;
-        let mut length = 0;
-        for byte in &mut packed {
-            length = usize::wrapping_add(length, 1);
-            *byte = rest.to_le_bytes()[0] & 0x7f;
-            rest >>= 7;
-            if rest == 0 {
-                break;
-            }
-            *byte |= 0x80;
-        }
-        self.bytes.extend_from_slice(packed.get(..length).unwrap_or_default());
+        varint::write(&mut self.bytes, number);
     }
 }
 

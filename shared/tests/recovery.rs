@@ -586,4 +586,22 @@ mod leaves {
         assert_eq!(world.run(B, "SISMEMBER k y"), ":1");
         assert_eq!(world.run_leaf(leaf, "SISMEMBER k lost"), ":0");
     }
+
+    #[test]
+    fn what_a_lost_hub_settled_without_telling_outlives_a_removal_that_knew_it_only_as_the_leafs_own() {
+        let mut world = world("k", &["SADD k x"]);
+        let leaf = world.leaf_at(A, &["k"]);
+        world.run_leaf(leaf, "SADD k own");
+        // The hub settles it and the origin commits it; the verdict never arrives.
+        world.disconnect(leaf);
+        world.advance(10 * SECOND);
+        world.replace_hub(A);
+        assert_eq!(world.run_leaf(leaf, "DEL k"), ":1");
+        world.connect(leaf, B);
+        world.advance(MINUTE);
+        // What became of the addition is not guessed at: it is refused, and the removal names no dot that it was not shown.
+        assert_eq!(world.refused(leaf).len(), 1);
+        assert_eq!(world.agreed("SMEMBERS k"), "[$own]");
+        assert_eq!(world.run_leaf(leaf, "SMEMBERS k"), "[$own]");
+    }
 }

@@ -92,6 +92,8 @@ pub(crate) struct Ledger {
     booked: Vec<Booked>,
     /// Keys that a leaf reset while increments of its own were open, see [`Ledger::soften`].
     soft: BTreeSet<Key>,
+    /// Names whose addition lost its verdict with its session, see [`Ledger::orphan`].
+    orphans: BTreeSet<(Key, Bytes)>,
     deadlines: BTreeMap<Key, TimestampMs>,
     /// Removals that nobody knows the outcome of, and until when they may have happened.
     lost_removals: BTreeMap<Key, i64>,
@@ -163,6 +165,15 @@ impl Ledger {
         }
     }
 
+    /// An operation lost its verdict with its session. Whether it counts is not known, and neither is whether a removal that
+    /// saw it only as the leaf's own took it away: what the leaf was never shown has no dot that it could name.
+    pub(crate) fn orphan(&mut self, number: usize) {
+        self.doubt(number);
+        if let Some(Entry::Add(key, name) | Entry::Write(key, _, name)) = self.booked.get(number).map(|it| &it.entry) {
+            self.orphans.insert((key.clone(), name.clone()));
+        }
+    }
+
     /// What was kept alive may have ended.
     pub(crate) fn doubt_kept(&mut self) {
         let kept = self.booked.iter_mut().filter(|booked| matches!(booked.entry, Entry::Kept(..)));
@@ -191,7 +202,7 @@ impl Ledger {
     /// The accounts as they stand, to compare nodes with.
     pub(crate) fn auditor(&self) -> Auditor<'_> {
         let mut totals = Totals::default();
-        self.booked.iter().for_each(|booked| totals.add(booked));
+        self.booked.iter().for_each(|booked| totals.add(booked, &self.orphans));
         Auditor { ledger: self, totals }
     }
 }
@@ -276,8 +287,9 @@ impl Auditor<'_> {
 }
 
 impl Totals {
-    fn add(&mut self, booked: &Booked) {
+    fn add(&mut self, booked: &Booked, orphans: &BTreeSet<(Key, Bytes)>) {
         let Booked { entry, seen, at_ms, in_doubt } = booked;
+        let is_orphan = |key: &Key, name: &Bytes| orphans.contains(&(key.clone(), name.clone()));
         match entry {
             Entry::Sum(key, by) => self.sum(key, ElementId::String, *by, *in_doubt),
             Entry::Field(key, field, by) => self.sum(key, ElementId::Field(field.clone()), *by, *in_doubt),
@@ -304,14 +316,14 @@ impl Totals {
             Entry::Add(key, member) | Entry::Kept(key, member) => self.members(key).add(member, *in_doubt),
             Entry::Remove(key, member) => {
                 if *seen == Some(Reply::Int(1)) {
-                    self.members(key).remove(member, *in_doubt);
+                    self.members(key).remove(member, *in_doubt || is_orphan(key, member));
                 }
             }
             Entry::Empty(key) => {
                 let Some(Reply::Array(members)) = seen else { return };
                 for member in members {
                     if let Reply::Bulk(member) = member {
-                        self.members(key).remove(member, *in_doubt);
+                        self.members(key).remove(member, *in_doubt || is_orphan(key, member));
                     }
                 }
             }
@@ -319,7 +331,7 @@ impl Totals {
                 let names = self.values.entry((key.clone(), field.clone())).or_default();
                 names.add(value, *in_doubt);
                 if let Some(Reply::Bulk(seen)) = seen {
-                    names.remove(seen, *in_doubt);
+                    names.remove(seen, *in_doubt || is_orphan(key, seen));
                 }
             }
             Entry::Deadline(key, after_ms) => {
@@ -400,5 +412,30 @@ mod tests {
         let wrong = ledger.auditor().audit(|_| None, false);
         let lost_first = wrong.iter().any(|text| text.contains("first"));
         assert!(!lost_first && wrong.iter().any(|text| text.contains("last")), "{wrong:?}");
+    }
+
+    #[test]
+    fn a_removal_is_held_to_what_it_saw_but_for_what_lost_its_verdict() {
+        let key = key("set");
+        let add = |name: &'static str| Entry::Add(key.clone(), Bytes::from_static(name.as_bytes()));
+        let seen =
+            Reply::Array(["kept", "orphan"].map(|name| Reply::Bulk(Bytes::from_static(name.as_bytes()))).to_vec());
+        let mut ledger = Ledger::default();
+        ledger.book(add("kept"), None, 0, 0);
+        let orphan = ledger.book(add("orphan"), None, 0, 0);
+        ledger.book(Entry::Empty(key.clone()), Some(&seen), 1, 1);
+        ledger.orphan(orphan);
+        let mut state = headwater::state::KeyState::default();
+        for (no, name) in (1..).zip(["kept", "orphan"]) {
+            let element = ElementId::Member(Bytes::from_static(name.as_bytes()));
+            let (seen, cuts) = state.seen(&element);
+            let base = Some(headwater::state::NewBase::Member);
+            let write = headwater::state::Effect::Write { element, base, seen, cuts };
+            let dot = headwater::id::Dot { replica: headwater::id::ReplicaId::from_bits(1), no: headwater::id::No(no) };
+            let _ = state.apply(&write, headwater::state::Mint { dot, hlc: headwater::hlc::Hlc::from_bits(no) });
+        }
+        let wrong = ledger.auditor().audit(|other| (*other == key).then_some(state.view()), false);
+        assert_eq!(wrong.len(), 1, "{wrong:?}");
+        assert!(wrong[0].contains("back [b\"kept\"]"), "{wrong:?}");
     }
 }

@@ -97,7 +97,7 @@ impl World {
                     // What is rolled back was seen, and so was what a hub settled and lost.
                     node.reader.forget();
                 }
-                ended.values().for_each(|(_, number)| self.ledger.doubt(*number));
+                ended.values().for_each(|(_, number)| self.ledger.orphan(*number));
             }
             _ => {}
         }

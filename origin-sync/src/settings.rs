@@ -6,7 +6,7 @@
 use crate::{
     daemon::DaemonConfig,
     edge::{EdgeUrl, OriginToken},
-    store::{ClientFiles, Credentials, RedisConfig, RedisUrl, StoreLocation, TlsFiles},
+    store::{ClientFiles, Credentials, RedisConfig, RedisUrl, StoreLocation, TlsFiles, Topology},
 };
 use clap::Args;
 use serde::{Deserialize, Serialize};
@@ -29,6 +29,7 @@ const WINDOW_MS: i64 = 20;
 pub struct Settings {
     /// An edge's base URL, `http` or `https`; may be given several times, and must be once.
     #[arg(long, value_name = "URL", env = "HEADWATER_EDGE", value_delimiter = ',')]
+    #[serde(deserialize_with = "one_or_many")]
     edge: Option<Vec<String>>,
     /// What proves to the edges that this is the origin. Prefer the file: others may read a command line.
     #[arg(long, value_name = "TOKEN", env = "HEADWATER_ORIGIN_TOKEN", hide_env_values = true)]
@@ -36,9 +37,23 @@ pub struct Settings {
     /// A file that holds the origin's token, in place of the token itself.
     #[arg(long, value_name = "FILE", env = "HEADWATER_ORIGIN_TOKEN_FILE")]
     origin_token_file: Option<PathBuf>,
-    /// The Redis, as `redis://[user:password@]host[:port][/db]`, or `rediss://` for TLS.
-    #[arg(long, value_name = "URL", env = "HEADWATER_STORE", hide_env_values = true)]
-    store: Option<String>,
+    /// The Redis, as `redis://[user:password@]host[:port][/db]`, or `rediss://` for TLS. Several where these are sentinels
+    /// or nodes of a cluster, any of which tells of the others.
+    #[arg(long, value_name = "URL", env = "HEADWATER_STORE", hide_env_values = true, value_delimiter = ',')]
+    #[serde(deserialize_with = "one_or_many")]
+    store: Option<Vec<String>>,
+    /// The URLs are those of sentinels, which call the master so.
+    #[arg(long, value_name = "NAME", env = "HEADWATER_STORE_SENTINEL_MASTER")]
+    store_sentinel_master: Option<String>,
+    /// The user to the sentinels, in place of the URL's.
+    #[arg(long, value_name = "NAME", env = "HEADWATER_SENTINEL_USERNAME")]
+    sentinel_username: Option<String>,
+    /// A file that holds the password to the sentinels.
+    #[arg(long, value_name = "FILE", env = "HEADWATER_SENTINEL_PASSWORD_FILE")]
+    sentinel_password_file: Option<PathBuf>,
+    /// The URLs are those of nodes of a Redis Cluster.
+    #[arg(long, env = "HEADWATER_STORE_CLUSTER", num_args = 0..=1, default_missing_value = "true")]
+    store_cluster: Option<bool>,
     /// The user to Redis, in place of the URL's.
     #[arg(long, value_name = "NAME", env = "HEADWATER_STORE_USERNAME")]
     store_username: Option<String>,
@@ -145,14 +160,32 @@ impl Settings {
             (Some(_), Some(_)) => Err(SettingsError::Both("store", "data")),
             (None, None) => Err(SettingsError::Missing("store (or data)")),
             (None, Some(path)) => Ok(StoreLocation::Embedded(path.clone())),
-            (Some(url), None) => Ok(StoreLocation::Redis(RedisConfig {
-                url: parsed::<RedisUrl>("store", url)?,
+            (Some(urls), None) => Ok(StoreLocation::Redis(RedisConfig {
+                urls: urls.iter().map(|url| parsed::<RedisUrl>("store", url)).collect::<Result<_, _>>()?,
+                topology: self.topology(urls.len())?,
                 credentials: Credentials {
                     username: self.store_username.clone(),
                     password_file: self.store_password_file.clone(),
                 },
                 tls: self.tls()?,
             })),
+        }
+    }
+
+    fn topology(&self, urls: usize) -> Result<Topology, SettingsError> {
+        let is_cluster = self.store_cluster.unwrap_or(false);
+        match &self.store_sentinel_master {
+            Some(_) if is_cluster => Err(SettingsError::Both("store-sentinel-master", "store-cluster")),
+            Some(master) => Ok(Topology::Sentinel {
+                master: master.clone(),
+                credentials: Credentials {
+                    username: self.sentinel_username.clone(),
+                    password_file: self.sentinel_password_file.clone(),
+                },
+            }),
+            None if is_cluster => Ok(Topology::Cluster),
+            None if urls == 1 => Ok(Topology::Single),
+            None => Err(SettingsError::Missing("store-sentinel-master or store-cluster, where store is not one URL,")),
         }
     }
 
@@ -184,6 +217,20 @@ impl TryFrom<Settings> for DaemonConfig {
             window_ms: positive("window-ms", settings.window_ms.unwrap_or(WINDOW_MS))?,
         })
     }
+}
+
+/// A list, or its only item.
+fn one_or_many<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<String>>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged, expecting = "a text or a list of texts is expected")]
+    enum OneOrMany {
+        One(String),
+        Many(Vec<String>),
+    }
+    Ok(Some(match OneOrMany::deserialize(deserializer)? {
+        OneOrMany::One(text) => vec![text],
+        OneOrMany::Many(texts) => texts,
+    }))
 }
 
 fn positive(name: &'static str, number: i64) -> Result<i64, SettingsError> {
@@ -235,6 +282,11 @@ mod tests {
             (format!("{BASE}{store}data = '/tmp/x'"), "store and data exclude each other"),
             (format!("{BASE}store = 'nonsense'"), "store is not valid"),
             (format!("{BASE}store = 'rediss://h/#insecure'"), "store is not valid: a URL may not end in #insecure"),
+            (format!("{BASE}store = ['redis://a', 'redis://b']"), "store-sentinel-master or store-cluster, where"),
+            (
+                format!("{BASE}{store}store-cluster = true\nstore-sentinel-master = 'm'"),
+                "store-sentinel-master and store-cluster exclude each other",
+            ),
             (format!("{BASE}{store}window-ms = -1"), "window-ms must not be negative"),
             (format!("{BASE}{store}listen = 'here'"), "listen is not valid"),
             (format!("{BASE}{store}store-key-file = 'k'"), "store-cert-file, beside store-key-file, must be set"),

@@ -8,10 +8,11 @@ mod cases;
 mod machine_cases;
 mod plain_cases;
 mod support;
+mod topology_cases;
 
 use origin_sync::store::Store;
 use support::{
-    bed::{Bed, Embedded, Functions, Scripts, Secured},
+    bed::{Bed, Clustered, Embedded, Functions, Scripts, Secured, UnderSentinels},
     tls::Certificates,
 };
 
@@ -85,14 +86,23 @@ macro_rules! machine_on_every_store {
     };
 }
 
-every_store!(redis: Functions, redis_without_functions: Scripts, redis_by_tls: Secured, embedded: Embedded);
+every_store!(
+    redis: Functions,
+    redis_without_functions: Scripts,
+    redis_by_tls: Secured,
+    redis_cluster: Clustered,
+    redis_under_sentinels: UnderSentinels,
+    embedded: Embedded
+);
 machine_on_every_store!(
     machine_on_redis: Functions,
     machine_on_redis_without_functions: Scripts,
     machine_on_redis_by_tls: Secured,
+    machine_on_redis_cluster: Clustered,
+    machine_on_redis_under_sentinels: UnderSentinels,
     machine_on_embedded: Embedded
 );
-every_redis!(plain_redis: Functions, plain_redis_without_functions: Scripts, plain_redis_by_tls: Secured);
+every_redis!(plain_redis: Functions, plain_redis_without_functions: Scripts, plain_redis_by_tls: Secured, plain_redis_cluster: Clustered, plain_redis_under_sentinels: UnderSentinels);
 
 /// Loads the library once, leaves it alone when it is there, and replaces another text of it.
 #[tokio::test]

@@ -13,7 +13,7 @@ use std::{future::Future, path::PathBuf};
 
 pub use self::{
     embedded::{EmbeddedError, EmbeddedStore},
-    redis::{ClientFiles, Credentials, RedisConfig, RedisStore, RedisStoreError, RedisUrl, TlsFiles},
+    redis::{ClientFiles, Credentials, RedisConfig, RedisStore, RedisStoreError, RedisUrl, TlsFiles, Topology},
 };
 
 /// One connection to a store.
@@ -24,7 +24,9 @@ pub trait Store: Send + Sync + 'static {
     /// Compares and writes. After an error it is unknown whether the commit happened: what was loaded before is void.
     fn commit(&self, commit: Commit) -> impl Future<Output = Result<Outcome, StoreError>> + Send;
 
-    /// The identity of the store's present life, read when the connection was made and before anything else was.
+    /// The identity of the store's present life, read when the connection was made and before anything else was. Where
+    /// slots lie on several servers it is one name for all: a marker bears it as long as the life in which it was written
+    /// lasts, and on the server that holds its slot.
     fn run_id(&self) -> Bytes;
 
     /// Whether the connection still answers, so that a broken one is noticed also while nothing is to be done.

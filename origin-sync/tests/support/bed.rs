@@ -1,15 +1,18 @@
 //! The stores under test, each fresh and alone.
 
 use super::{
+    cluster::{RedisCluster, Watched},
     server::{RedisServer, free_port},
     tls::Certificates,
 };
 use origin_sync::store::{
     ClientFiles, Credentials, EmbeddedStore, RedisConfig, RedisStore, RedisStoreError, RedisUrl, Store, TlsFiles,
+    Topology,
 };
-use redis::{FromRedisValue, aio::MultiplexedConnection};
+use redis::{FromRedisValue, aio::MultiplexedConnection, cluster_async::ClusterConnection};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
+use tokio::sync::MutexGuard;
 
 /// A store, and a plain client of it where there are plain values.
 pub trait Bed: Sized {
@@ -140,7 +143,8 @@ impl Bed for Secured {
         let password = server.directory().join("password");
         std::fs::write(&password, "first\n").unwrap();
         let config = RedisConfig {
-            url: RedisUrl::new(format!("rediss://127.0.0.1:{tls_port}")),
+            urls: vec![RedisUrl::new(format!("rediss://127.0.0.1:{tls_port}"))],
+            topology: Topology::Single,
             credentials: Credentials { username: Some("headwater".to_owned()), password_file: Some(password) },
             tls: TlsFiles {
                 ca_file: Some(files.path("ca.crt")),
@@ -163,6 +167,96 @@ impl Bed for Secured {
     fn plain(&self) -> Option<Plain> {
         Some(self.plain.clone())
     }
+}
+
+/// The cluster that the cases share.
+pub struct Clustered {
+    cluster: MutexGuard<'static, Option<RedisCluster>>,
+    store: RedisStore,
+    plain: Plain,
+}
+
+impl Clustered {
+    pub fn cluster(&self) -> &RedisCluster {
+        self.cluster.as_ref().unwrap()
+    }
+
+    pub fn config(cluster: &RedisCluster) -> RedisConfig {
+        of_many(&cluster.urls(), Topology::Cluster)
+    }
+}
+
+impl Bed for Clustered {
+    type Store = RedisStore;
+
+    async fn make() -> Self {
+        let cluster = RedisCluster::shared().await;
+        let urls = cluster.as_ref().unwrap().urls();
+        let store = RedisStore::connect(&Self::config(cluster.as_ref().unwrap())).await.unwrap();
+        let client = redis::cluster::ClusterClient::new(urls).unwrap();
+        let plain = Plain::Cluster(client.get_async_connection().await.unwrap());
+        Self { cluster, store, plain }
+    }
+
+    fn store(&self) -> &RedisStore {
+        &self.store
+    }
+
+    async fn reopened(self) -> Self {
+        let store = RedisStore::connect(&Self::config(self.cluster())).await.unwrap();
+        Self { store, ..self }
+    }
+
+    fn plain(&self) -> Option<Plain> {
+        Some(self.plain.clone())
+    }
+}
+
+/// The master under sentinels that the cases share.
+pub struct UnderSentinels {
+    watched: MutexGuard<'static, Option<Watched>>,
+    store: RedisStore,
+    plain: Plain,
+}
+
+impl UnderSentinels {
+    pub fn watched(&self) -> &Watched {
+        self.watched.as_ref().unwrap()
+    }
+
+    pub fn config(watched: &Watched) -> RedisConfig {
+        let credentials = Credentials::default();
+        of_many(&watched.urls(), Topology::Sentinel { master: "mine".to_owned(), credentials })
+    }
+}
+
+impl Bed for UnderSentinels {
+    type Store = RedisStore;
+
+    async fn make() -> Self {
+        let watched = Watched::shared().await;
+        let all = watched.as_ref().unwrap();
+        let store = RedisStore::connect(&Self::config(all)).await.unwrap();
+        let plain = Plain::connect(&all.servers[all.master().await]).await;
+        Self { watched, store, plain }
+    }
+
+    fn store(&self) -> &RedisStore {
+        &self.store
+    }
+
+    async fn reopened(self) -> Self {
+        let store = RedisStore::connect(&Self::config(self.watched())).await.unwrap();
+        Self { store, ..self }
+    }
+
+    fn plain(&self) -> Option<Plain> {
+        Some(self.plain.clone())
+    }
+}
+
+fn of_many(urls: &[String], topology: Topology) -> RedisConfig {
+    RedisConfig { urls: urls.iter().map(RedisUrl::new).collect(), topology, ..RedisConfig::single(RedisUrl::new("")) }
 }
 
 pub struct Embedded {
@@ -208,14 +302,17 @@ async fn opened(path: &std::path::Path) -> EmbeddedStore {
     }
 }
 
-/// A plain client.
+/// A plain client, of one server or of a cluster.
 #[derive(Clone)]
-pub struct Plain(MultiplexedConnection);
+pub enum Plain {
+    Single(MultiplexedConnection),
+    Cluster(ClusterConnection),
+}
 
 impl Plain {
     pub async fn connect(server: &RedisServer) -> Self {
         let client = redis::Client::open(server.url()).unwrap();
-        Self(client.get_multiplexed_async_connection().await.unwrap())
+        Self::Single(client.get_multiplexed_async_connection().await.unwrap())
     }
 
     pub async fn ask<T: FromRedisValue>(&self, words: &[&str]) -> T {
@@ -227,7 +324,10 @@ impl Plain {
         for word in words {
             command.arg(*word);
         }
-        command.query_async(&mut self.0.clone()).await.unwrap()
+        match self.clone() {
+            Self::Single(mut connection) => command.query_async(&mut connection).await.unwrap(),
+            Self::Cluster(mut connection) => command.query_async(&mut connection).await.unwrap(),
+        }
     }
 }
 

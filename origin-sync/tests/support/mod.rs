@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test binary uses a part")]
 
 pub mod bed;
+pub mod cluster;
 pub mod daemon;
 pub mod edge;
 pub mod say;

@@ -49,6 +49,27 @@ impl RedisServer {
         }
     }
 
+    /// A sentinel of the master at that port, which two must take for dead.
+    pub async fn start_sentinel(master: u16) -> Self {
+        let deadline = Instant::now() + START_DEADLINE;
+        loop {
+            let (port, directory) = (free_port(), tempfile::tempdir().unwrap());
+            let file = directory.path().join("sentinel.conf");
+            let lines = [
+                format!("bind 127.0.0.1\nport {port}\npidfile pid\ndir {}", directory.path().display()),
+                format!("sentinel monitor mine 127.0.0.1 {master} 2"),
+                "sentinel down-after-milliseconds mine 1000\nsentinel failover-timeout mine 5000\n".to_owned(),
+            ];
+            std::fs::write(&file, lines.join("\n")).unwrap();
+            let arguments = vec![file.to_str().unwrap().to_owned(), "--sentinel".to_owned()];
+            let mut server = Self { child: keep(&arguments), port, directory, arguments };
+            if server.answers(deadline).await {
+                return server;
+            }
+            assert!(Instant::now() < deadline, "redis-server ends at once as a sentinel; try it by hand");
+        }
+    }
+
     pub fn url(&self) -> String {
         format!("redis://127.0.0.1:{}", self.port)
     }
@@ -59,6 +80,11 @@ impl RedisServer {
 
     pub fn directory(&self) -> &Path {
         self.directory.path()
+    }
+
+    /// The process of the server itself, as it wrote it down.
+    pub fn pid(&self) -> Option<u32> {
+        std::fs::read_to_string(self.directory.path().join("pid")).ok()?.trim().parse().ok()
     }
 
     /// Kills it, and starts it again on its port, empty and under a new run id.
@@ -90,10 +116,9 @@ impl RedisServer {
         let answer = async {
             let client = redis::Client::open(self.url())?;
             let mut connection = client.get_multiplexed_async_connection().await?;
-            redis::cmd("CONFIG").arg("GET").arg("dir").query_async::<Vec<String>>(&mut connection).await
+            redis::cmd("INFO").arg("server").query_async::<String>(&mut connection).await
         };
-        let directory = self.directory.path().canonicalize().unwrap();
-        answer.await.is_ok_and(|answer| answer.get(1).is_some_and(|told| Path::new(told) == directory))
+        answer.await.is_ok_and(|info| self.pid().is_some_and(|pid| info.contains(&format!("process_id:{pid}\r\n"))))
     }
 }
 
@@ -108,11 +133,17 @@ pub fn free_port() -> u16 {
 }
 
 fn spawn(port: u16, directory: &Path, arguments: &[String]) -> Child {
+    let port = port.to_string();
+    let own = ["--bind", "127.0.0.1", "--port", &port, "--save", "", "--appendonly", "no"];
+    let more = ["--enable-debug-command", "local", "--dir", directory.to_str().unwrap(), "--pidfile", "pid"];
+    keep(
+        &[&own[..], &more].concat().into_iter().map(str::to_owned).chain(arguments.iter().cloned()).collect::<Vec<_>>(),
+    )
+}
+
+fn keep(arguments: &[String]) -> Child {
     Command::new("sh")
         .args(["-c", KEEPER, "sh", "redis-server"])
-        .args(["--bind", "127.0.0.1", "--port", &port.to_string(), "--save", "", "--appendonly", "no"])
-        .args(["--enable-debug-command", "local", "--dir"])
-        .arg(directory)
         .args(arguments)
         .stdin(Stdio::piped())
         .stdout(Stdio::null())

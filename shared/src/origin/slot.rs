@@ -223,8 +223,9 @@ impl Origin {
         work.busy = Busy::Idle;
         work.is_known = true;
         self.ready.insert(slot);
-        let place = |marker: &Option<Marker>| marker.as_ref().map(|marker| (marker.incarnation, marker.seq));
-        if place(&work.marker) != place(&loaded.marker) {
+        // A slot of a cluster may have moved to another server, and with it comes all but the run id.
+        let place = |marker: &Marker| (marker.incarnation, marker.seq, marker.run_id.clone());
+        if work.marker.as_ref().map(place) != loaded.marker.as_ref().map(place) {
             // Another daemon's commits, or another history: nothing read before holds, and who holds keys must hear.
             if !fault!(StaleCacheKept) {
                 work.cache.clear();

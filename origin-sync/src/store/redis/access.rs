@@ -29,12 +29,31 @@ pub struct RedisUrl(String);
 /// A Redis deployment, as the operator describes it.
 #[derive(Clone, Debug)]
 pub struct RedisConfig {
-    /// The server.
-    pub url: RedisUrl,
+    /// The server; or sentinels, or nodes of a cluster, any one of which tells of the others.
+    pub urls: Vec<RedisUrl>,
+    /// What the URLs name.
+    pub topology: Topology,
     /// The user and password, in place of those of the URL.
     pub credentials: Credentials,
     /// The certificates of a connection by TLS, which a URL that begins with `rediss:` asks for.
     pub tls: TlsFiles,
+}
+
+/// How the servers belong together.
+#[derive(Clone, Debug)]
+pub enum Topology {
+    /// One server.
+    Single,
+    /// A master with replicas, of which sentinels know which one is the master. The URLs are the sentinels'; a user in them
+    /// is one of theirs, a database number that of the master.
+    Sentinel {
+        /// What they call the master.
+        master: String,
+        /// The user and password to the sentinels, in place of those of the URL.
+        credentials: Credentials,
+    },
+    /// Redis Cluster.
+    Cluster,
 }
 
 /// A user and the file with its password.
@@ -67,7 +86,8 @@ pub struct ClientFiles {
 impl RedisConfig {
     /// One server by its URL alone.
     pub fn single(url: RedisUrl) -> Self {
-        Self { url, credentials: Credentials::default(), tls: TlsFiles::default() }
+        let (credentials, tls) = (Credentials::default(), TlsFiles::default());
+        Self { urls: vec![url], topology: Topology::Single, credentials, tls }
     }
 }
 
@@ -75,6 +95,12 @@ impl RedisUrl {
     /// As the `redis` crate reads it: `redis://[user:password@]host[:port][/db]`, or `rediss://…` for TLS.
     pub fn new(url: impl Into<String>) -> Self {
         Self(url.into())
+    }
+}
+
+impl fmt::Display for Node {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.host, self.port)
     }
 }
 
@@ -101,34 +127,65 @@ impl fmt::Debug for RedisUrl {
 pub(super) struct Access {
     user: RedisConnectionInfo,
     certificates: TlsCertificates,
+    is_tls: bool,
+}
+
+/// Where a server is: host and port, as servers tell it of each other.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(super) struct Node {
+    pub(super) host: String,
+    pub(super) port: u16,
 }
 
 impl Access {
-    /// Reads the files.
-    pub(super) async fn read(
-        url: &RedisUrl,
-        credentials: &Credentials,
-        tls: &TlsFiles,
-    ) -> Result<(ConnectionAddr, Self), RedisStoreError> {
-        let info = url.0.as_str().into_connection_info()?;
-        let mut user = info.redis_settings().clone();
-        if let Some(name) = &credentials.username {
-            user = user.set_username(name);
+    /// Reads the files. Gives the addresses of the URLs, and the access to the servers of the data.
+    pub(super) async fn read(config: &RedisConfig) -> Result<(Vec<ConnectionAddr>, Self), RedisStoreError> {
+        let mut infos = Vec::with_capacity(config.urls.len());
+        for url in &config.urls {
+            infos.push(url.0.as_str().into_connection_info()?);
         }
-        if let Some(path) = &credentials.password_file {
-            user = user.set_password(String::from_utf8_lossy(&read(path).await?).trim());
-        }
-        let root_cert = match &tls.ca_file {
+        let first = infos.first().ok_or(RedisStoreError::NoAddress)?;
+        let user = match config.topology {
+            Topology::Sentinel { .. } => RedisConnectionInfo::default().set_db(first.redis_settings().db()),
+            Topology::Single | Topology::Cluster => first.redis_settings().clone(),
+        };
+        let root_cert = match &config.tls.ca_file {
             Some(path) => Some(read(path).await?),
             None => None,
         };
-        let client_tls = match &tls.client {
+        let client_tls = match &config.tls.client {
             Some(ClientFiles { certificate, key }) => {
                 Some(ClientTlsConfig { client_cert: read(certificate).await?, client_key: read(key).await? })
             }
             None => None,
         };
-        Ok((info.addr().clone(), Self { user, certificates: TlsCertificates { client_tls, root_cert } }))
+        let access = Self {
+            user: identified(user, &config.credentials).await?,
+            certificates: TlsCertificates { client_tls, root_cert },
+            is_tls: matches!(first.addr(), ConnectionAddr::TcpTls { .. }),
+        };
+        Ok((infos.iter().map(|info| info.addr().clone()).collect(), access))
+    }
+
+    /// The access to the sentinels, where this one is that to the servers that they watch.
+    pub(super) async fn to_sentinels(
+        &self,
+        url: &RedisUrl,
+        credentials: &Credentials,
+    ) -> Result<Self, RedisStoreError> {
+        let info = url.0.as_str().into_connection_info()?;
+        let user = info.redis_settings().clone().set_db(0);
+        Ok(Self { user: identified(user, credentials).await?, ..self.clone() })
+    }
+
+    /// The address of a server that others told of, reached as they are.
+    pub(super) fn address(&self, node: &Node) -> ConnectionAddr {
+        let Node { host, port } = node.clone();
+        if self.is_tls {
+            ConnectionAddr::TcpTls { host, port, insecure: false, tls_params: None }
+        } else {
+            ConnectionAddr::Tcp(host, port)
+        }
     }
 
     /// Connects to one server. The connection never reconnects by itself.
@@ -151,6 +208,19 @@ impl fmt::Debug for Access {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Access(…)")
     }
+}
+
+async fn identified(
+    mut user: RedisConnectionInfo,
+    credentials: &Credentials,
+) -> Result<RedisConnectionInfo, RedisStoreError> {
+    if let Some(name) = &credentials.username {
+        user = user.set_username(name);
+    }
+    if let Some(path) = &credentials.password_file {
+        user = user.set_password(String::from_utf8_lossy(&read(path).await?).trim());
+    }
+    Ok(user)
 }
 
 async fn read(path: &Path) -> Result<Vec<u8>, RedisStoreError> {

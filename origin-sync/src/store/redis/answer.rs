@@ -1,9 +1,10 @@
 //! What Redis holds of a slot, read back into values. All of it is ours, so whatever does not parse is an error.
 
-use super::RedisStoreError;
+use super::{RedisStoreError, access::Node, cluster::Range};
 use bytes::Bytes;
 use headwater::{
     id::{Key, No, ReplicaId},
+    slot::Slot,
     store::{Companion, Marker},
 };
 use redis::Value;
@@ -72,6 +73,26 @@ pub(super) fn run_id(info: &str) -> Result<Bytes, RedisStoreError> {
 pub(super) fn is_master(role: &Value) -> bool {
     let Value::Array(items) = role else { return false };
     matches!(items.first(), Some(Value::BulkString(name)) if name == b"master")
+}
+
+/// The masters of a cluster by `CLUSTER SLOTS`, where a node without a name is `host`, the one that was asked.
+pub(super) fn ranges(answer: Value, host: &str) -> Result<Vec<Range>, RedisStoreError> {
+    const MALFORMED: RedisStoreError = RedisStoreError::Answer("CLUSTER SLOTS is malformed");
+    let Value::Array(ranges) = answer else { return Err(MALFORMED) };
+    let range = |range| {
+        let Value::Array(items) = range else { return None };
+        let [Value::Int(first), Value::Int(last), Value::Array(master), ..] = items.as_slice() else { return None };
+        let host = match master.first()? {
+            Value::BulkString(name) if !name.is_empty() => String::from_utf8(name.clone()).ok()?,
+            Value::BulkString(_) | Value::Nil => host.to_owned(),
+            _ => return None,
+        };
+        let Some(Value::Int(port)) = master.get(1) else { return None };
+        let slot = |number: &i64| Slot::try_from(u16::try_from(*number).ok()?).ok();
+        let node = Node { host, port: u16::try_from(*port).ok()? };
+        Some(Range { first: slot(first)?, last: slot(last)?, node })
+    };
+    ranges.into_iter().map(|item| range(item).ok_or(MALFORMED)).collect()
 }
 
 fn pairs(answer: Value) -> Result<Vec<(Bytes, Bytes)>, RedisStoreError> {

@@ -2,33 +2,44 @@
 
 mod access;
 mod answer;
+mod cluster;
 mod names;
 mod plain;
+mod refusal;
 mod request;
 mod script;
+mod sentinel;
 mod server;
 
 pub use self::{
-    access::{ClientFiles, Credentials, RedisConfig, RedisUrl, TlsFiles},
+    access::{ClientFiles, Credentials, RedisConfig, RedisUrl, TlsFiles, Topology},
     plain::PlainError,
 };
 
 use super::{Store, StoreError};
 use access::Access;
 use bytes::Bytes;
+use cluster::Cluster;
 use headwater::{
     id::{Key, KeyTooLong},
     slot::Slot,
     store::{Commit, Load, Loaded, Outcome},
 };
 use redis::RedisError;
-use server::Server;
+use refusal::{Patience, Refusal};
+use sentinel::{Sentinels, Watched};
+use server::{Mode, Server};
 use std::{io, path::PathBuf};
 
 /// A connected Redis.
 #[derive(Debug)]
-pub struct RedisStore {
-    server: Server,
+pub struct RedisStore(Connected);
+
+#[derive(Debug)]
+enum Connected {
+    Single(Box<Server>),
+    Watched(Box<Watched>),
+    Cluster(Box<Cluster>),
 }
 
 /// Why Redis did not answer as it should.
@@ -60,6 +71,21 @@ pub enum RedisStoreError {
     /// A server that copies another one; nothing can be committed to it.
     #[error("the server is no master, but a replica of another one")]
     NotMaster,
+    /// A server that runs as something else than the settings say.
+    #[error("the server does not run as the settings say: {0}")]
+    Mode(&'static str),
+    /// The sentinels named another server.
+    #[error("the sentinels name another master, {named}")]
+    Moved {
+        /// Its address.
+        named: String,
+    },
+    /// The sentinels know no master of that name.
+    #[error("the sentinels know no master {0:?}")]
+    UnknownMaster(String),
+    /// No URL at all.
+    #[error("no server is named")]
+    NoAddress,
     /// A URL that asks for TLS without looking whose certificate it is.
     #[error("a URL may not end in #insecure: name the authority of the server's certificate instead")]
     Insecure,
@@ -80,28 +106,72 @@ impl RedisStore {
     /// Connects with what stands in the files of passwords and certificates now.
     ///
     /// # Errors
-    /// When the server cannot be reached, is no master, or does not let this user run all that commits need.
+    /// When a server cannot be reached, is no master, or does not let this user run all that commits need.
     pub async fn connect(config: &RedisConfig) -> Result<Self, RedisStoreError> {
-        let (address, access) = Access::read(&config.url, &config.credentials, &config.tls).await?;
-        let any = Slot::of(b"");
-        Ok(Self { server: Server::connect(&access, &address, any).await? })
+        let (addresses, access) = Access::read(config).await?;
+        let url = config.urls.first().ok_or(RedisStoreError::NoAddress)?;
+        Ok(Self(match &config.topology {
+            Topology::Single => {
+                let address = addresses.first().ok_or(RedisStoreError::NoAddress)?;
+                let server = Server::connect(&access, address, Mode::Standalone, Slot::of(b"")).await?;
+                Connected::Single(Box::new(server))
+            }
+            Topology::Sentinel { master, credentials } => {
+                let to_sentinels = access.to_sentinels(url, credentials).await?;
+                let sentinels = Sentinels::new(to_sentinels, addresses, master.clone());
+                Connected::Watched(Box::new(Watched::open(access, sentinels).await?))
+            }
+            Topology::Cluster => Connected::Cluster(Box::new(Cluster::open(access, &addresses).await?)),
+        }))
+    }
+
+    async fn write(&self, commit: Commit) -> Result<Outcome, RedisStoreError> {
+        let server = match &self.0 {
+            Connected::Cluster(cluster) => return cluster.commit(commit).await,
+            Connected::Single(server) => server,
+            Connected::Watched(watched) => watched.server(),
+        };
+        let mut patience = Patience::default();
+        loop {
+            let error = match server.commit(&commit).await {
+                Ok(outcome) => return Ok(outcome),
+                Err(error) => error,
+            };
+            match Refusal::of(&error) {
+                Some(refusal @ Refusal::NotNow(_)) => patience.wait(&refusal).await,
+                Some(Refusal::Moved(_)) | None => return Err(error),
+            }
+        }
     }
 }
 
 impl Store for RedisStore {
     async fn load(&self, load: Load) -> Result<Loaded, StoreError> {
-        Ok(self.server.load(&load).await?)
+        Ok(match &self.0 {
+            Connected::Single(server) => server.load(&load).await?,
+            Connected::Watched(watched) => watched.server().load(&load).await?,
+            Connected::Cluster(cluster) => cluster.load(&load).await?,
+        })
     }
 
     async fn commit(&self, commit: Commit) -> Result<Outcome, StoreError> {
-        Ok(self.server.commit(&commit).await?)
+        Ok(self.write(commit).await?)
     }
 
     fn run_id(&self) -> Bytes {
-        self.server.run_id().clone()
+        match &self.0 {
+            Connected::Single(server) => server.run_id().clone(),
+            Connected::Watched(watched) => watched.server().run_id().clone(),
+            Connected::Cluster(cluster) => cluster.run_id(),
+        }
     }
 
     async fn ping(&self) -> Result<(), StoreError> {
-        Ok(self.server.check_role().await?)
+        match &self.0 {
+            Connected::Single(server) => server.check_role().await?,
+            Connected::Watched(watched) => watched.check().await?,
+            Connected::Cluster(cluster) => cluster.ping().await?,
+        }
+        Ok(())
     }
 }

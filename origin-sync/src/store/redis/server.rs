@@ -25,14 +25,23 @@ impl Server {
     pub(super) async fn connect(
         access: &Access,
         address: &ConnectionAddr,
+        mode: Mode,
         slot: Slot,
     ) -> Result<Self, RedisStoreError> {
         let mut connection = access.connect(address).await?;
-        let info: String = redis::cmd("INFO").arg("server").query_async(&mut connection).await?;
+        let info = info(&mut connection).await?;
         let run_id = answer::run_id(&info)?;
+        if !mode.is_of(&info) {
+            return Err(RedisStoreError::Mode(mode.advice()));
+        }
         let server = Self { script: CommitScript::install(&mut connection, slot).await?, connection, run_id };
         server.check_role().await?;
         Ok(server)
+    }
+
+    /// The run id of whatever server is at that address.
+    pub(super) async fn run_id_at(access: &Access, address: &ConnectionAddr) -> Result<Bytes, RedisStoreError> {
+        answer::run_id(&info(&mut access.connect(address).await?).await?)
     }
 
     /// The identity of the server's present life.
@@ -76,7 +85,43 @@ impl Server {
 
     /// Whether the server answers, and still is a master: one that was demoted answers reads from what it copies.
     pub(super) async fn check_role(&self) -> Result<(), RedisStoreError> {
-        let role: Value = redis::cmd("ROLE").query_async(&mut self.connection.clone()).await?;
-        if answer::is_master(&role) { Ok(()) } else { Err(RedisStoreError::NotMaster) }
+        if self.is_master().await? { Ok(()) } else { Err(RedisStoreError::NotMaster) }
     }
+
+    /// Asks the server what it is.
+    pub(super) async fn is_master(&self) -> Result<bool, RedisStoreError> {
+        let role: Value = redis::cmd("ROLE").query_async(&mut self.connection.clone()).await?;
+        Ok(answer::is_master(&role))
+    }
+}
+
+/// As what a server must run.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Mode {
+    /// By itself, or with replicas.
+    Standalone,
+    /// As a node of a cluster.
+    Cluster,
+}
+
+impl Mode {
+    fn is_of(self, info: &str) -> bool {
+        let is = |mode: &str| info.lines().any(|line| line.trim_end() == format!("redis_mode:{mode}"));
+        match self {
+            // What is like Redis need not say it.
+            Self::Standalone => !is("cluster") && !is("sentinel"),
+            Self::Cluster => is("cluster"),
+        }
+    }
+
+    fn advice(self) -> &'static str {
+        match self {
+            Self::Standalone => "it is a sentinel or a node of a cluster; set store-sentinel-master or store-cluster",
+            Self::Cluster => "it is no node of a cluster; do not set store-cluster",
+        }
+    }
+}
+
+async fn info(connection: &mut MultiplexedConnection) -> Result<String, RedisStoreError> {
+    Ok(redis::cmd("INFO").arg("server").query_async(connection).await?)
 }

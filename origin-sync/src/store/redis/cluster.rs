@@ -1,0 +1,197 @@
+//! Redis Cluster: one connection to each master, and which slot is whose.
+//!
+//! The `redis` crate has a client for clusters, and this is why it is not used: it reconnects to a node behind one's back
+//! and sends again what may have run, so nobody could say under which run id a command ran. Here each node is a [`Server`]
+//! whose connection never comes back, and a redirect is followed only where it says that nothing ran.
+//!
+//! **Run ids.** A marker holds the run id of the node on which its incarnation was opened. The machine knows one run id, so
+//! it is given one name for all: a marker that was opened on the node that holds its slot now bears that name, and one that
+//! was opened elsewhere, or in an earlier life of that node, bears what is stored. So after a failover of a node its slots
+//! begin fresh incarnations and the others go on; and so does a slot that was moved to another node, since that node may
+//! later be the one that loses something.
+//!
+//! **Moves.** A commit to a node that has given the slot away answers `Stale`: it did not run, and the machine reads the slot
+//! again where it is now. A load follows. While the slot is on its way, requests wait; they do not follow ASK, since a
+//! commit also names what does not exist yet, which neither node would then vouch for.
+
+use super::{
+    RedisStoreError,
+    access::{Access, Node},
+    answer,
+    refusal::{Patience, Refusal},
+    server::{Mode, Server},
+};
+use bytes::Bytes;
+use futures_util::future::try_join_all;
+use headwater::{
+    slot::Slot,
+    store::{Commit, Load, Loaded, Outcome},
+};
+use redis::{ConnectionAddr, Value};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, PoisonError, RwLock},
+};
+
+/// The name for the run id of whatever node holds a slot.
+const RUN_ID: Bytes = Bytes::from_static(b"cluster");
+
+/// A connected cluster.
+#[derive(Debug)]
+pub(super) struct Cluster {
+    access: Access,
+    /// By slot.
+    owners: RwLock<Vec<Arc<Member>>>,
+    /// Held while a node that turned up is connected, so that it is once.
+    members: tokio::sync::Mutex<BTreeMap<Node, Arc<Member>>>,
+}
+
+#[derive(Debug)]
+struct Member {
+    node: Node,
+    server: Server,
+}
+
+impl Cluster {
+    /// Connects to every master that the first seed to answer names.
+    pub(super) async fn open(access: Access, seeds: &[ConnectionAddr]) -> Result<Self, RedisStoreError> {
+        let mut told = Err(RedisStoreError::NoAddress);
+        for seed in seeds {
+            told = topology(&access, seed).await;
+            if told.is_ok() {
+                break;
+            }
+        }
+        let ranges = told?;
+        let mut first_slots: BTreeMap<Node, Slot> = BTreeMap::new();
+        for range in &ranges {
+            first_slots.entry(range.node.clone()).or_insert(range.first);
+        }
+        let members = first_slots.into_iter().map(|(node, slot)| Member::connect(&access, node, slot));
+        let members = try_join_all(members).await?;
+        // A slot that nobody serves is asked of anybody, who then says so.
+        let anybody = members.first().ok_or(RedisStoreError::Answer("a cluster without slots"))?;
+        let mut owners = vec![Arc::clone(anybody); usize::from(Slot::COUNT)];
+        let members: BTreeMap<Node, Arc<Member>> =
+            members.into_iter().map(|member| (member.node.clone(), member)).collect();
+        for range in ranges {
+            let Some(member) = members.get(&range.node) else { continue };
+            let (first, last) = (usize::from(range.first.get()), usize::from(range.last.get()));
+            if let Some(part) = owners.get_mut(first..=last) {
+                part.fill(Arc::clone(member));
+            }
+        }
+        Ok(Self { access, owners: RwLock::new(owners), members: tokio::sync::Mutex::new(members) })
+    }
+
+    pub(super) fn run_id(&self) -> Bytes {
+        RUN_ID
+    }
+
+    pub(super) async fn load(&self, load: &Load) -> Result<Loaded, RedisStoreError> {
+        let mut patience = Patience::default();
+        loop {
+            let owner = self.owner(load.slot)?;
+            let error = match owner.server.load(load).await {
+                Ok(mut loaded) => {
+                    if let Some(marker) = &mut loaded.marker
+                        && marker.run_id == owner.server.run_id()
+                    {
+                        marker.run_id = RUN_ID;
+                    }
+                    return Ok(loaded);
+                }
+                Err(error) => error,
+            };
+            let Some(refusal) = Refusal::of(&error) else { return Err(error) };
+            patience.wait(&refusal).await;
+            if let Refusal::Moved(to) = refusal {
+                self.moved(load.slot, &owner, to).await?;
+            }
+        }
+    }
+
+    pub(super) async fn commit(&self, mut commit: Commit) -> Result<Outcome, RedisStoreError> {
+        let owner = self.owner(commit.slot)?;
+        if let Some((_, run_id, _)) = &mut commit.marker.open
+            && *run_id == RUN_ID
+        {
+            *run_id = owner.server.run_id().clone();
+        }
+        let mut patience = Patience::default();
+        loop {
+            let error = match owner.server.commit(&commit).await {
+                Ok(outcome) => return Ok(outcome),
+                Err(error) => error,
+            };
+            match Refusal::of(&error) {
+                None => return Err(error),
+                Some(Refusal::Moved(to)) => {
+                    self.moved(commit.slot, &owner, to).await?;
+                    return Ok(Outcome::Stale);
+                }
+                Some(refusal) => patience.wait(&refusal).await,
+            }
+        }
+    }
+
+    /// Whether every node still answers. One that was demoted has no slots any more, and says so when it is asked for one.
+    pub(super) async fn ping(&self) -> Result<(), RedisStoreError> {
+        let members: Vec<_> = self.members.lock().await.values().cloned().collect();
+        try_join_all(members.iter().map(|member| member.server.is_master())).await?;
+        Ok(())
+    }
+
+    fn owner(&self, slot: Slot) -> Result<Arc<Member>, RedisStoreError> {
+        let owners = self.owners.read().unwrap_or_else(PoisonError::into_inner);
+        owners.get(usize::from(slot.get())).cloned().ok_or(RedisStoreError::Answer("a slot beyond the last"))
+    }
+
+    /// Notes whose the slot is now, and connects to that node if it is new.
+    async fn moved(&self, slot: Slot, from: &Member, to: Node) -> Result<(), RedisStoreError> {
+        let host = if to.host.is_empty() { from.node.host.clone() } else { to.host };
+        let node = Node { host, port: to.port };
+        let mut members = self.members.lock().await;
+        let member = match members.get(&node) {
+            Some(member) => Arc::clone(member),
+            None => {
+                let member = Member::connect(&self.access, node.clone(), slot).await?;
+                members.insert(node, Arc::clone(&member));
+                member
+            }
+        };
+        drop(members);
+        tracing::debug!(%slot, from = %from.node, to = %member.node, "a slot has another master");
+        let mut owners = self.owners.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(owner) = owners.get_mut(usize::from(slot.get())) {
+            *owner = member;
+        }
+        Ok(())
+    }
+}
+
+impl Member {
+    async fn connect(access: &Access, node: Node, slot: Slot) -> Result<Arc<Self>, RedisStoreError> {
+        let server = Server::connect(access, &access.address(&node), Mode::Cluster, slot).await?;
+        Ok(Arc::new(Self { node, server }))
+    }
+}
+
+/// Slots in a row of one master.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Range {
+    pub(super) first: Slot,
+    pub(super) last: Slot,
+    pub(super) node: Node,
+}
+
+/// `CLUSTER SLOTS` is older than `CLUSTER SHARDS` and tells the port by which one is connected, be it by TLS or not.
+async fn topology(access: &Access, seed: &ConnectionAddr) -> Result<Vec<Range>, RedisStoreError> {
+    let mut connection = access.connect(seed).await?;
+    let answer: Value = redis::cmd("CLUSTER").arg("SLOTS").query_async(&mut connection).await?;
+    let host = match seed {
+        ConnectionAddr::Tcp(host, _) | ConnectionAddr::TcpTls { host, .. } => host.as_str(),
+        _ => "",
+    };
+    answer::ranges(answer, host)
+}

@@ -31,6 +31,7 @@ pub mod limit;
 pub mod limits;
 pub mod message;
 pub mod origin;
+mod random;
 pub mod rank_tree;
 pub mod slot;
 pub mod state;

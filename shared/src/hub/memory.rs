@@ -12,6 +12,7 @@ use crate::{
     eviction::{Access, Candidate, Policy, Pool, SAMPLES, SinceMs},
     id::{Key, TimestampMs},
     message::HubToOrigin,
+    random::Random,
     state::{Effect, Operation},
 };
 
@@ -65,14 +66,13 @@ pub(super) struct Uses {
     now: SinceMs,
     /// The stamp of a key that is new at this moment.
     new: Access,
-    /// The state of SplitMix64 (Steele, Lea and Flood 2014).
-    random: u64,
+    random: Random,
 }
 
 impl Uses {
     pub(super) fn new(policy: Policy, seed: u64) -> Self {
         let now = SinceMs(0);
-        Self { policy, now, new: Access::new(policy, now), random: seed }
+        Self { policy, now, new: Access::new(policy, now), random: Random::new(seed) }
     }
 
     /// Sets the clock. Constant, as is all here.
@@ -90,24 +90,16 @@ impl Uses {
     pub(super) fn used(&mut self, access: Access) -> Access {
         match self.policy {
             Policy::AllKeysLfu => {
-                let random = self.draw();
+                let random = self.random.short_bits();
                 access.used(self.policy, self.now, random)
             }
             Policy::NoEviction | Policy::AllKeysLru | Policy::VolatileTtl => self.new,
         }
     }
 
-    /// A random number below `bound`; zero if that is zero. Some are likelier than others by less than one in 2^32 / `bound`.
+    /// A random number below `bound`; zero if that is zero.
     pub(super) fn below(&mut self, bound: u32) -> u32 {
-        let wide = u64::from(self.draw()).saturating_mul(bound.into());
-        (wide >> 32) as u32
-    }
-
-    fn draw(&mut self) -> u32 {
-        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.random ^ (self.random >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((mixed ^ (mixed >> 31)) >> 32) as u32
+        self.random.below(bound)
     }
 }
 

@@ -12,6 +12,9 @@ pub const VALUE_BYTES_MAX: usize = 1024 * 1024;
 /// Arguments of one command: a wide HSET or ZADD, and still a bounded parse.
 pub const ARGUMENTS_MAX: usize = 16 * 1024;
 
+/// Elements that SRANDMEMBER and its like draw where they may repeat: as many as a command may name.
+pub const RANDOM_ELEMENTS_MAX: u64 = ARGUMENTS_MAX as u64;
+
 /// Commands in one pipeline request.
 pub const PIPELINE_MAX: usize = 1024;
 

@@ -26,7 +26,7 @@ impl General {
     fn run(&mut self, line: &str, replica: ReplicaId, now: TimestampMs) -> Result<Reply, String> {
         let command = parse(&words(line)).expect("lines of this test parse");
         let view = |_: &Key| View { state: Some(self.state.view()), is_held: true };
-        let prepared = exec::prepare(&command, view, now).map_err(|error| error.to_string())?;
+        let prepared = exec::prepare(&command, view, now, 0).map_err(|error| error.to_string())?;
         for operation in &prepared.operations {
             let hlc = self.clock.tick(now);
             for effect in &operation.effects {

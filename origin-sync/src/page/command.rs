@@ -16,7 +16,10 @@ use headwater::{
     store::Load,
     wire::WireError,
 };
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    hash::{BuildHasher, Hasher, RandomState},
+};
 
 /// Why a command was not executed.
 #[derive(Debug, thiserror::Error)]
@@ -64,7 +67,12 @@ pub(super) async fn execute(report: &Report, body: &[u8]) -> Result<serde_json::
         }
     }
     let view = |key: &Key| View { state: states.get(key).map(KeyState::view), is_held: true };
-    Ok(json(exec::prepare(&command, view, clock::now())?.reply))
+    Ok(json(exec::prepare(&command, view, clock::now(), entropy())?.reply))
+}
+
+/// The standard library's own source of random bits, which it takes from the system.
+fn entropy() -> u64 {
+    RandomState::new().build_hasher().finish()
 }
 
 fn arguments(body: &[u8]) -> Result<Vec<Bytes>, ReadError> {

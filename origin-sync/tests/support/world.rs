@@ -100,7 +100,7 @@ impl<'a, S: Store> World<'a, S> {
         let loaded = self.store.load(load).await.unwrap();
         let state = loaded.keys[0].1.as_ref().map(|companion| origin::key_state(companion).unwrap());
         let view = |_: &Key| View { state: state.as_ref().map(|state| state.view()), is_held: true };
-        exec::prepare(&command, view, self.now).unwrap().reply
+        exec::prepare(&command, view, self.now, 0).unwrap().reply
     }
 
     async fn deliver(&mut self, mail: Mail) {

@@ -84,7 +84,7 @@ pub enum CommandError {
     /// ZRANGE BYLEX WITHSCORES.
     #[error("ERR syntax error, WITHSCORES not supported in combination with BYLEX")]
     ByLexWithScores,
-    /// ZRANGE BYLEX, which Headwater does not have yet.
+    /// ZRANGE BYLEX, which earlier releases did not have.
     #[error("ERR Headwater: BYLEX is not supported yet")]
     ByLexNotSupported,
     /// DECRBY of the least i64, which has no opposite.
@@ -136,6 +136,54 @@ pub enum CommandError {
     /// A leaf's operation names numbers of its hub that the hub has not used.
     #[error("ERR Headwater: the operation claims to have seen what its hub has yet to do")]
     SeenAhead,
+    /// SETRANGE before the value's first byte.
+    #[error("ERR offset is out of range")]
+    OffsetOutOfRange,
+    /// INCRBYFLOAT and HINCRBYFLOAT to infinity.
+    #[error("ERR increment would produce NaN or Infinity")]
+    SumNotFinite,
+    /// HINCRBYFLOAT by infinity.
+    #[error("ERR value is NaN or Infinity")]
+    IncrementNotFinite,
+    /// HINCRBYFLOAT of a field that is no number.
+    #[error("ERR hash value is not a float")]
+    HashNotAFloat,
+    /// COPY of a key to itself.
+    #[error("ERR source and destination objects are the same")]
+    SameObject,
+    /// COPY to another database; there is one.
+    #[error("ERR DB index is out of range")]
+    NoSuchDatabase,
+    /// SINTERCARD of no keys.
+    #[error("ERR numkeys should be greater than 0")]
+    NumKeysNotPositive,
+    /// SINTERCARD of more keys than were sent.
+    #[error("ERR Number of keys can't be greater than number of args")]
+    NumKeysTooMany,
+    /// A LIMIT of SINTERCARD or ZINTERCARD that is no count.
+    #[error("ERR LIMIT can't be negative")]
+    LimitNegative,
+    /// ZUNION and the like of no keys.
+    #[error("ERR at least 1 input key is needed for '{0}' command")]
+    NoInputKeys(CommandName),
+    /// A weight that is no number.
+    #[error("ERR weight value is not a float")]
+    WeightNotAFloat,
+    /// A bound of BYLEX that does not begin with one of `-`, `+`, `[` and `(`.
+    #[error("ERR min or max not valid string range item")]
+    LexRange,
+    /// A cursor that is no number.
+    #[error("ERR invalid cursor")]
+    InvalidCursor,
+    /// A count of random elements beyond what may be asked for at once.
+    #[error("ERR value is out of range")]
+    CountOutOfRange,
+    /// The command would change more elements than one operation may.
+    #[error("ERR Headwater: the command would change more than {limit} elements at once")]
+    TooManyChanges {
+        /// How many may change.
+        limit: u32,
+    },
 }
 
 /// A kind of argument that has a limit.
@@ -174,13 +222,18 @@ impl fmt::Display for Part {
 
 impl CommandError {
     /// `what` has too many bytes.
-    pub(super) fn too_long(what: Part) -> Self {
+    pub(crate) fn too_long(what: Part) -> Self {
         Self::TooLong { what, limit: u32::try_from(what.bytes_max()).unwrap_or(u32::MAX) }
     }
 
     /// There are too many arguments.
     pub(super) fn too_many_arguments() -> Self {
         Self::TooManyArguments { limit: u32::try_from(limits::ARGUMENTS_MAX).unwrap_or(u32::MAX) }
+    }
+
+    /// More elements would change than [`limits::EFFECTS_MAX`].
+    pub(crate) fn too_many_changes() -> Self {
+        Self::TooManyChanges { limit: u32::try_from(limits::EFFECTS_MAX).unwrap_or(u32::MAX) }
     }
 
     /// No command is called `name`.
@@ -278,6 +331,8 @@ mod tests {
             (CommandError::NotHeld, 30),
             (CommandError::Behind, 33),
             (CommandError::SeenAhead, 34),
+            (CommandError::OffsetOutOfRange, 35),
+            (CommandError::CountOutOfRange, 48),
         ];
         for (error, number) in table {
             assert_eq!(postcard::to_allocvec(&error).unwrap(), [number], "{error}");

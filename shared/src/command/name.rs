@@ -41,6 +41,13 @@ macro_rules! command_names {
                 }
             }
 
+            /// Whether the command needs one agreed order of all writes, so that no edge can execute it alone.
+            pub const fn needs_origin(self) -> bool {
+                match self {
+                    $(Self::$variant => matches!(Access::$access, Access::Origin),)*
+                }
+            }
+
             /// How many arguments it takes, its own name included.
             pub(super) const fn arguments(self) -> RangeInclusive<usize> {
                 match self {
@@ -57,6 +64,8 @@ enum Access {
     Write,
     /// Changes a key and may take more memory.
     Grow,
+    /// Needs one agreed order of all writes, which only the origin has.
+    Origin,
 }
 
 command_names! {
@@ -95,6 +104,82 @@ command_names! {
     ZRem "zrem" 3..=ANY, Write;
     Ping "ping" 1..=2, Read;
     Echo "echo" 2..=2, Read;
+    IncrByFloat "incrbyfloat" 3..=3, Grow;
+    Append "append" 3..=3, Grow;
+    StrLen "strlen" 2..=2, Read;
+    GetRange "getrange" 4..=4, Read;
+    SubStr "substr" 4..=4, Read;
+    SetRange "setrange" 4..=4, Grow;
+    MSet "mset" 3..=ANY, Grow;
+    MGet "mget" 2..=ANY, Read;
+    GetSet "getset" 3..=3, Grow;
+    SetEx "setex" 4..=4, Grow;
+    PSetEx "psetex" 4..=4, Grow;
+    GetEx "getex" 2..=ANY, Write;
+    Copy "copy" 3..=ANY, Grow;
+    Rename "rename" 3..=3, Write;
+    Touch "touch" 2..=ANY, Read;
+    Unlink "unlink" 2..=ANY, Write;
+    ExpireAt "expireat" 3..=ANY, Write;
+    PExpireAt "pexpireat" 3..=ANY, Write;
+    ExpireTime "expiretime" 2..=2, Read;
+    PExpireTime "pexpiretime" 2..=2, Read;
+    SMIsMember "smismember" 3..=ANY, Read;
+    SMove "smove" 4..=4, Write;
+    SInter "sinter" 2..=ANY, Read;
+    SInterStore "sinterstore" 3..=ANY, Grow;
+    SInterCard "sintercard" 3..=ANY, Read;
+    SUnion "sunion" 2..=ANY, Read;
+    SUnionStore "sunionstore" 3..=ANY, Grow;
+    SDiff "sdiff" 2..=ANY, Read;
+    SDiffStore "sdiffstore" 3..=ANY, Grow;
+    SRandMember "srandmember" 2..=ANY, Read;
+    SScan "sscan" 3..=ANY, Read;
+    HMGet "hmget" 3..=ANY, Read;
+    HMSet "hmset" 4..=ANY, Grow;
+    HExists "hexists" 3..=3, Read;
+    HSetNx "hsetnx" 4..=4, Grow;
+    HIncrByFloat "hincrbyfloat" 4..=4, Grow;
+    HKeys "hkeys" 2..=2, Read;
+    HVals "hvals" 2..=2, Read;
+    HStrLen "hstrlen" 3..=3, Read;
+    HRandField "hrandfield" 2..=ANY, Read;
+    HScan "hscan" 3..=ANY, Read;
+    ZRangeByScore "zrangebyscore" 4..=ANY, Read;
+    ZRevRangeByScore "zrevrangebyscore" 4..=ANY, Read;
+    ZRangeByLex "zrangebylex" 4..=ANY, Read;
+    ZRevRangeByLex "zrevrangebylex" 4..=ANY, Read;
+    ZRevRange "zrevrange" 4..=ANY, Read;
+    ZRangeStore "zrangestore" 5..=ANY, Grow;
+    ZCount "zcount" 4..=4, Read;
+    ZLexCount "zlexcount" 4..=4, Read;
+    ZRemRangeByRank "zremrangebyrank" 4..=4, Write;
+    ZRemRangeByScore "zremrangebyscore" 4..=4, Write;
+    ZRemRangeByLex "zremrangebylex" 4..=4, Write;
+    ZMScore "zmscore" 3..=ANY, Read;
+    ZInter "zinter" 3..=ANY, Read;
+    ZInterStore "zinterstore" 4..=ANY, Grow;
+    ZInterCard "zintercard" 3..=ANY, Read;
+    ZUnion "zunion" 3..=ANY, Read;
+    ZUnionStore "zunionstore" 4..=ANY, Grow;
+    ZDiff "zdiff" 3..=ANY, Read;
+    ZDiffStore "zdiffstore" 4..=ANY, Grow;
+    ZRandMember "zrandmember" 2..=ANY, Read;
+    ZScan "zscan" 3..=ANY, Read;
+    Time "time" 1..=1, Read;
+    SetNx "setnx" 3..=3, Origin;
+    MSetNx "msetnx" 3..=ANY, Origin;
+    GetDel "getdel" 2..=2, Origin;
+    RenameNx "renamenx" 3..=3, Origin;
+    SPop "spop" 2..=3, Origin;
+    ZPopMin "zpopmin" 2..=3, Origin;
+    ZPopMax "zpopmax" 2..=3, Origin;
+    Scan "scan" 2..=ANY, Origin;
+    Keys "keys" 2..=2, Origin;
+    DbSize "dbsize" 1..=1, Origin;
+    RandomKey "randomkey" 1..=1, Origin;
+    FlushDb "flushdb" 1..=ANY, Origin;
+    FlushAll "flushall" 1..=ANY, Origin;
 }
 
 impl CommandName {
@@ -130,9 +215,14 @@ mod tests {
 
     #[test]
     fn the_number_of_a_name_never_changes() {
-        for (name, number) in
-            [(CommandName::Set, 0), (CommandName::SAdd, 14), (CommandName::ZAdd, 25), (CommandName::Echo, 34)]
-        {
+        for (name, number) in [
+            (CommandName::Set, 0),
+            (CommandName::SAdd, 14),
+            (CommandName::ZAdd, 25),
+            (CommandName::Echo, 34),
+            (CommandName::IncrByFloat, 35),
+            (CommandName::FlushAll, 110),
+        ] {
             assert_eq!(postcard::to_allocvec(&name).unwrap(), [number]);
         }
     }

@@ -4,10 +4,11 @@
 //! The limits of this store are checked where an argument is taken. Total: no input panics, and nothing is allocated beyond
 //! what the arguments themselves hold.
 
-use super::{
-    Command, CommandError, CommandName, Condition, Expiry, Limit, Part, RankRange, ScoreRange, Selection,
-    parse_integer, parse_score, parse_score_bound,
-};
+mod boards;
+mod keyed;
+mod ranges;
+
+use super::{Command, CommandError, CommandName, Condition, Expiry, Part, parse_integer, parse_score};
 use crate::{
     id::{Key, TimestampMs},
     limits::ARGUMENTS_MAX,
@@ -43,11 +44,11 @@ pub fn parse(argv: &[Bytes]) -> Result<Command, CommandError> {
         CommandName::Del => Ok(Command::Del { keys: args.keys()? }),
         CommandName::Exists => Ok(Command::Exists { keys: args.keys()? }),
         CommandName::Expire => {
-            let (key, after_ms, condition) = expire(args, MS_PER_SECOND)?;
+            let (key, after_ms, condition) = deadline(args, MS_PER_SECOND)?;
             Ok(Command::Expire { key, after_ms, condition })
         }
         CommandName::PExpire => {
-            let (key, after_ms, condition) = expire(args, 1)?;
+            let (key, after_ms, condition) = deadline(args, 1)?;
             Ok(Command::PExpire { key, after_ms, condition })
         }
         CommandName::Ttl => Ok(Command::Ttl { key: args.key()? }),
@@ -85,11 +86,17 @@ pub fn parse(argv: &[Bytes]) -> Result<Command, CommandError> {
             member: args.bytes(Part::Member)?,
             with_score: args.with_score()?,
         }),
-        CommandName::ZRange => zrange(args),
+        CommandName::ZRange => {
+            let key = args.key()?;
+            let (selection, reverse, with_scores) = ranges::range(args, ranges::Form::ANY)?;
+            Ok(Command::ZRange { key, selection, reverse, with_scores })
+        }
         CommandName::ZCard => Ok(Command::ZCard { key: args.key()? }),
         CommandName::ZRem => Ok(Command::ZRem { key: args.key()?, members: args.remaining(Part::Member)? }),
         CommandName::Ping => Ok(Command::Ping { message: args.optional(Part::Value)? }),
         CommandName::Echo => Ok(Command::Echo { message: args.bytes(Part::Value)? }),
+        name if name.needs_origin() => Err(CommandError::NeedsOrigin),
+        _ => keyed::keyed(args).map(Command::Keyed),
     }
 }
 
@@ -184,7 +191,7 @@ impl TimeUnit {
             .find_map(|(name, unit)| is(option, name).then_some(unit))
     }
 
-    fn expiry(self, number: &[u8]) -> Result<Expiry, CommandError> {
+    fn expiry(self, number: &[u8], command: CommandName) -> Result<Expiry, CommandError> {
         let ms_each = match self {
             Self::Ex | Self::ExAt => MS_PER_SECOND,
             Self::Px | Self::PxAt => 1,
@@ -192,7 +199,7 @@ impl TimeUnit {
         let ms = integer(number)?
             .checked_mul(ms_each)
             .filter(|&ms| ms > 0)
-            .ok_or(CommandError::InvalidExpireTime(CommandName::Set))?;
+            .ok_or(CommandError::InvalidExpireTime(command))?;
         Ok(match self {
             Self::Ex | Self::Px => Expiry::In(ms),
             Self::ExAt | Self::PxAt => Expiry::At(TimestampMs(ms)),
@@ -224,7 +231,7 @@ fn set(args: &mut Arguments<'_>) -> Result<Command, CommandError> {
         }
     }
     let expiry = match timed {
-        Some((unit, number)) => unit.expiry(number)?,
+        Some((unit, number)) => unit.expiry(number, CommandName::Set)?,
         None if keep => Expiry::Keep,
         None => Expiry::None,
     };
@@ -234,7 +241,8 @@ fn set(args: &mut Arguments<'_>) -> Result<Command, CommandError> {
     Ok(Command::Set { key, value, expiry })
 }
 
-fn expire(args: &mut Arguments<'_>, ms_each: i64) -> Result<(Key, i64, Condition), CommandError> {
+/// What EXPIRE and its like name: the key, the time in milliseconds, the condition.
+fn deadline(args: &mut Arguments<'_>, ms_each: i64) -> Result<(Key, i64, Condition), CommandError> {
     let (key, time) = (args.key()?, args.required()?);
     let mut flags = Flags::default();
     while let Some(option) = args.next() {
@@ -247,8 +255,8 @@ fn expire(args: &mut Arguments<'_>, ms_each: i64) -> Result<(Key, i64, Condition
         Flags { gt: true, lt: true, .. } => return Err(CommandError::ExpireGtWithLt),
         compatible => compatible.condition(),
     };
-    let after_ms = integer(time)?.checked_mul(ms_each).ok_or(CommandError::InvalidExpireTime(args.name))?;
-    Ok((key, after_ms, condition))
+    let ms = integer(time)?.checked_mul(ms_each).ok_or(CommandError::InvalidExpireTime(args.name))?;
+    Ok((key, ms, condition))
 }
 
 /// ZADD, and ZINCRBY, which Redis reads as a ZADD INCR that may even name options (in vain: its arity leaves them no room).
@@ -328,52 +336,6 @@ impl Flags {
             _ => Condition::Always,
         }
     }
-}
-
-#[derive(Clone, Copy, PartialEq)]
-enum RangeBy {
-    Rank,
-    Score,
-    Lex,
-}
-
-fn zrange(args: &mut Arguments<'_>) -> Result<Command, CommandError> {
-    // What Redis takes for "no LIMIT" is a count of -1, so that `LIMIT 5 -1` passes over ranks, and is ignored there.
-    const NO_LIMIT: i64 = -1;
-    let (key, first, second) = (args.key()?, args.required()?, args.required()?);
-    let (mut by, mut reverse, mut with_scores) = (RangeBy::Rank, false, false);
-    let (mut offset, mut count) = (0, NO_LIMIT);
-    while let Some(option) = args.next() {
-        if is(option, "withscores") {
-            with_scores = true;
-        } else if is(option, "limit") {
-            let [sent_offset, sent_count, rest @ ..] = args.rest else { return Err(CommandError::Syntax) };
-            (offset, count) = (integer(sent_offset)?, integer(sent_count)?);
-            args.rest = rest;
-        } else if is(option, "rev") && !reverse {
-            reverse = true;
-        } else if is(option, "bylex") && by == RangeBy::Rank {
-            by = RangeBy::Lex;
-        } else if is(option, "byscore") && by == RangeBy::Rank {
-            by = RangeBy::Score;
-        } else {
-            return Err(CommandError::Syntax);
-        }
-    }
-    let selection = match by {
-        RangeBy::Rank if count != NO_LIMIT => return Err(CommandError::LimitOverRanks),
-        RangeBy::Rank => Selection::Ranks(RankRange { start: integer(first)?, stop: integer(second)? }),
-        RangeBy::Lex if with_scores => return Err(CommandError::ByLexWithScores),
-        RangeBy::Lex => return Err(CommandError::ByLexNotSupported),
-        RangeBy::Score => {
-            let bound = |text| parse_score_bound(text).ok_or(CommandError::RangeNotAFloat);
-            // Under REV the greater bound comes first.
-            let (min, max) = if reverse { (second, first) } else { (first, second) };
-            let scores = ScoreRange { min: bound(min)?, max: bound(max)? };
-            Selection::Scores { scores, limit: Limit::from_sent(offset, count) }
-        }
-    };
-    Ok(Command::ZRange { key, selection, reverse, with_scores })
 }
 
 #[cfg(test)]

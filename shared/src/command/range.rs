@@ -1,9 +1,10 @@
 //! Which members of a board ZRANGE selects, apart from how the board is stored.
 
+use bytes::Bytes;
 use std::ops::Range;
 
 /// A selection from a board in the order that the command names.
-#[derive(Clone, Copy, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub enum Selection {
     /// By place in the order.
     Ranks(RankRange),
@@ -11,6 +12,13 @@ pub enum Selection {
     Scores {
         /// The scores selected.
         scores: ScoreRange,
+        /// The part of these that is wanted.
+        limit: Limit,
+    },
+    /// By name, which is an order only where all scores are the same; `limit` as for scores.
+    Names {
+        /// The names selected.
+        names: LexRange,
         /// The part of these that is wanted.
         limit: Limit,
     },
@@ -77,6 +85,60 @@ impl ScoreBound {
         match self {
             Self::Inclusive(bound) => score <= bound,
             Self::Exclusive(bound) => score < bound,
+        }
+    }
+}
+
+/// Names between two bounds. It holds nothing if `min` lies above `max`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct LexRange {
+    /// The lower bound.
+    pub min: LexBound,
+    /// The upper bound.
+    pub max: LexBound,
+}
+
+impl LexRange {
+    /// Whether `name` lies within.
+    pub fn contains(&self, name: &[u8]) -> bool {
+        let is_above = match &self.min {
+            LexBound::Lowest => true,
+            LexBound::Highest => false,
+            LexBound::Inclusive(bound) => name >= &bound[..],
+            LexBound::Exclusive(bound) => name > &bound[..],
+        };
+        is_above
+            && match &self.max {
+                LexBound::Lowest => false,
+                LexBound::Highest => true,
+                LexBound::Inclusive(bound) => name <= &bound[..],
+                LexBound::Exclusive(bound) => name < &bound[..],
+            }
+    }
+}
+
+/// One end of a [`LexRange`].
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum LexBound {
+    /// `-`: below every name.
+    Lowest,
+    /// `+`: above every name.
+    Highest,
+    /// Sent with a `[`: the name itself belongs to the range.
+    Inclusive(Bytes),
+    /// Sent with a `(`: the name itself does not belong to the range.
+    Exclusive(Bytes),
+}
+
+impl LexBound {
+    /// A bound as sent.
+    pub fn parse(text: &Bytes) -> Option<Self> {
+        match &text[..] {
+            b"-" => Some(Self::Lowest),
+            b"+" => Some(Self::Highest),
+            [b'[', ..] => Some(Self::Inclusive(text.slice(1..))),
+            [b'(', ..] => Some(Self::Exclusive(text.slice(1..))),
+            _ => None,
         }
     }
 }

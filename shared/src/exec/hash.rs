@@ -1,12 +1,48 @@
-//! HSET, HGET, HGETALL and HINCRBY; HDEL is the removal that all types share.
+//! HSET, HGET, HGETALL, HINCRBY and the like; HDEL is the removal that all types share.
 
-use super::{Prepared, Subject};
+use super::{Prepared, Subject, draw};
 use crate::{
-    command::{CommandError, Reply},
+    command::{CommandError, HashAction, LongDouble, Reply},
+    random::Random,
     state::{Effect, Element, ElementId, Increment, Kind, NewBase},
 };
 use bytes::Bytes;
 use std::collections::BTreeMap;
+
+/// What is done to a hash.
+pub(super) fn act(key: Subject<'_>, action: &HashAction, random: Random) -> Result<Prepared, CommandError> {
+    match action {
+        HashAction::Values(fields) => {
+            Ok(fields.iter().map(|field| value_of(&key, field).map(Reply::from)).collect::<Result<Reply, _>>()?.into())
+        }
+        HashAction::Set(fields) => Ok(Prepared { reply: Reply::Ok, ..set(key, fields)? }),
+        HashAction::Exists(field) => Ok(Reply::from(value_of(&key, field)?.is_some()).into()),
+        HashAction::SetAbsent { field, value } => {
+            if value_of(&key, field)?.is_some() {
+                return Ok(Reply::from(false).into());
+            }
+            let prepared = set(key, &[(field.clone(), value.clone())])?;
+            Ok(Prepared { reply: Reply::from(true), ..prepared })
+        }
+        HashAction::IncrementFloat { field, by } => increment_float(key, field, *by),
+        HashAction::Fields => {
+            Ok(key.elements(Kind::Hash)?.iter().map(|(id, _)| Reply::Bulk(id.name())).collect::<Reply>().into())
+        }
+        HashAction::AllValues => {
+            let elements = key.elements(Kind::Hash)?;
+            Ok(elements.iter().filter_map(|(_, element)| element.value()).map(Reply::Bulk).collect::<Reply>().into())
+        }
+        HashAction::Length(field) => Ok(Reply::count(value_of(&key, field)?.map_or(0, |value| value.len())).into()),
+        HashAction::Random { count, with_values } => random_fields(&key, *count, *with_values, random),
+        HashAction::Scan(scan) => {
+            let pair = |field: Bytes, element: &Element| match element.value() {
+                Some(value) => vec![Reply::Bulk(field), Reply::Bulk(value)],
+                None => Vec::new(),
+            };
+            Ok(draw::scan(&key, Kind::Hash, scan, pair)?.into())
+        }
+    }
+}
 
 pub(super) fn set(key: Subject<'_>, fields: &[(Bytes, Bytes)]) -> Result<Prepared, CommandError> {
     key.expect(Kind::Hash)?;
@@ -23,13 +59,11 @@ pub(super) fn set(key: Subject<'_>, fields: &[(Bytes, Bytes)]) -> Result<Prepare
 }
 
 pub(super) fn value(key: &Subject<'_>, field: &Bytes) -> Result<Prepared, CommandError> {
-    let element = key.element_present(&ElementId::Field(field.clone()))?;
-    Ok(Reply::from(element.as_ref().and_then(Element::value)).into())
+    Ok(Reply::from(value_of(key, field)?).into())
 }
 
 pub(super) fn all(key: &Subject<'_>) -> Result<Prepared, CommandError> {
-    key.expect(Kind::Hash)?;
-    let present = key.state.elements_of(Kind::Hash).into_iter().filter(|_| key.shown.is_some());
+    let present = key.elements(Kind::Hash)?.into_iter();
     let pairs = present.filter_map(|(id, element)| Some([Reply::Bulk(id.name()), Reply::Bulk(element.value()?)]));
     Ok(pairs.flatten().collect::<Reply>().into())
 }
@@ -43,4 +77,39 @@ pub(super) fn increment(key: Subject<'_>, field: &Bytes, by: i64) -> Result<Prep
     let total = present.checked_add(by).ok_or(CommandError::Overflow)?;
     let effect = Effect::Add { element: id, by: Increment::Int(by.into()) };
     Ok(key.created(Reply::Int(total), vec![effect]))
+}
+
+/// HINCRBYFLOAT: a write of the result.
+fn increment_float(key: Subject<'_>, field: &Bytes, by: LongDouble) -> Result<Prepared, CommandError> {
+    let before = match value_of(&key, field)? {
+        Some(value) => LongDouble::parse(&value).ok_or(CommandError::HashNotAFloat)?,
+        None => LongDouble::ZERO,
+    };
+    let sum = before.plus(by).ok_or(CommandError::SumNotFinite)?.to_text();
+    let write = key.write(ElementId::Field(field.clone()), Some(NewBase::Bytes(sum.clone())));
+    Ok(key.created(Reply::Bulk(sum), vec![write]))
+}
+
+fn random_fields(
+    key: &Subject<'_>,
+    count: Option<i64>,
+    with_values: bool,
+    mut random: Random,
+) -> Result<Prepared, CommandError> {
+    let fields = draw::names(key, Kind::Hash, count, &mut random)?;
+    if count.is_none() {
+        return Ok(fields.into_iter().next().map_or(Reply::Nil, Reply::Bulk).into());
+    }
+    let mut replies = Vec::with_capacity(fields.len());
+    for field in fields {
+        let value = if with_values { value_of(key, &field)? } else { None };
+        replies.push(Reply::Bulk(field));
+        replies.extend(value.map(Reply::Bulk));
+    }
+    Ok(Reply::Array(replies).into())
+}
+
+fn value_of(key: &Subject<'_>, field: &Bytes) -> Result<Option<Bytes>, CommandError> {
+    let element = key.element_present(&ElementId::Field(field.clone()))?;
+    Ok(element.as_ref().and_then(Element::value))
 }

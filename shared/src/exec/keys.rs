@@ -1,11 +1,32 @@
-//! Commands on whole keys: DEL, EXPIRE, TTL, PERSIST.
+//! Commands on whole keys: DEL, EXPIRE, TTL, PERSIST, COPY, RENAME.
 
-use super::{Prepared, Subject, View};
+use super::{Prepared, Subject, View, subject::bound_changes};
 use crate::{
-    command::{CommandError, CommandName, Condition, Reply, deadline_after},
+    command::{CommandError, CommandName, Condition, KeyAction, Reply, deadline_after},
     id::{Key, TimestampMs},
-    state::DeadlineChange,
+    state::{DeadlineChange, Element, ElementId, Kind, NewBase},
 };
+
+/// What is done to a key whatever its type; `other` is the second key of commands that name two.
+pub(super) fn act(key: Subject<'_>, other: Option<Subject<'_>>, action: &KeyAction) -> Result<Prepared, CommandError> {
+    match (action, other) {
+        (KeyAction::Copy { replace }, Some(to)) => copy(&key, to, *replace),
+        (KeyAction::Rename, Some(to)) => rename(key, to),
+        (KeyAction::ExpireAt { at, condition }, _) => Ok(expire_at(key, *at, *condition)),
+        (KeyAction::ExpireTime, _) => Ok(expire_time(&key, Unit::Seconds)),
+        (KeyAction::PExpireTime, _) => Ok(expire_time(&key, Unit::Milliseconds)),
+        // The parser gives each action the keys that it takes, and those of several keys are not asked here.
+        (KeyAction::Copy { .. } | KeyAction::Rename | KeyAction::Touch | KeyAction::Unlink, _) => {
+            Err(CommandError::Empty)
+        }
+    }
+}
+
+/// EXISTS and TOUCH: how many of the keys there are; one that is named twice counts twice.
+pub(super) fn existing<'a>(keys: &[Key], view: impl Fn(&Key) -> View<'a>, now: TimestampMs) -> Prepared {
+    let existing = keys.iter().filter(|key| Subject::new(key, view(key), now).shown.is_some());
+    Reply::count(existing.count()).into()
+}
 
 pub(super) fn del<'a>(keys: &[Key], view: impl Fn(&Key) -> View<'a>, now: TimestampMs) -> Prepared {
     let mut distinct: Vec<&Key> = keys.iter().collect();
@@ -22,6 +43,7 @@ pub(super) fn del<'a>(keys: &[Key], view: impl Fn(&Key) -> View<'a>, now: Timest
     Prepared { reply: Reply::count(operations.len()), operations }
 }
 
+/// EXPIRE and PEXPIRE.
 pub(super) fn expire(
     key: Subject<'_>,
     after_ms: i64,
@@ -29,9 +51,13 @@ pub(super) fn expire(
     command: CommandName,
 ) -> Result<Prepared, CommandError> {
     let at = deadline_after(key.now, after_ms, command)?;
+    Ok(expire_at(key, at, condition))
+}
+
+pub(super) fn expire_at(key: Subject<'_>, at: TimestampMs, condition: Condition) -> Prepared {
     let deadline = key.deadline;
     if key.shown.is_none() || !condition.admits_deadline(deadline.at(), at) {
-        return Ok(Reply::from(false).into());
+        return Reply::from(false).into();
     }
     let effect = if at <= key.now {
         key.state.seen_whole()
@@ -41,7 +67,7 @@ pub(super) fn expire(
         // A lowering within the clock bound is a touch by a node whose clock runs behind.
         key.moves(DeadlineChange::Raise(at))
     };
-    Ok(key.done(Reply::from(true), vec![effect]))
+    key.done(Reply::from(true), vec![effect])
 }
 
 pub(super) fn persist(key: Subject<'_>) -> Prepared {
@@ -59,16 +85,70 @@ pub(super) enum Unit {
     Milliseconds,
 }
 
+impl Unit {
+    fn reply(self, ms: i64) -> Reply {
+        Reply::Int(match self {
+            Self::Milliseconds => ms,
+            // Redis rounds to the nearest second.
+            Self::Seconds => ms.saturating_add(500).div_euclid(1000),
+        })
+    }
+}
+
 pub(super) fn time_to_live(key: &Subject<'_>, unit: Unit) -> Prepared {
-    let left_ms = match (key.shown, key.deadline.at()) {
-        (None, _) => return Reply::Int(-2).into(),
-        (Some(_), None) => return Reply::Int(-1).into(),
-        (Some(_), Some(at)) => at.since_ms(key.now),
+    deadline(key, |at| unit.reply(at.since_ms(key.now)))
+}
+
+/// EXPIRETIME and PEXPIRETIME.
+fn expire_time(key: &Subject<'_>, unit: Unit) -> Prepared {
+    deadline(key, |at| unit.reply(at.0))
+}
+
+fn deadline(key: &Subject<'_>, reply: impl FnOnce(TimestampMs) -> Reply) -> Prepared {
+    match (key.shown, key.deadline.at()) {
+        (None, _) => Reply::Int(-2),
+        (Some(_), None) => Reply::Int(-1),
+        (Some(_), Some(at)) => reply(at),
+    }
+    .into()
+}
+
+/// COPY: an observed rewrite of the target, with the deadline of the source.
+fn copy(from: &Subject<'_>, to: Subject<'_>, replace: bool) -> Result<Prepared, CommandError> {
+    if from.shown.is_none() || (to.shown.is_some() && !replace) {
+        return Ok(Reply::from(false).into());
+    }
+    let elements = written_anew(from)?;
+    to.replaced(Reply::from(true), elements, from.deadline.at())
+}
+
+/// RENAME: an observed DEL, and the same added again.
+fn rename(from: Subject<'_>, to: Subject<'_>) -> Result<Prepared, CommandError> {
+    if from.shown.is_none() {
+        return Err(CommandError::NoSuchKey);
+    }
+    if from.key == to.key {
+        return Ok(Reply::Ok.into());
+    }
+    let elements = written_anew(&from)?;
+    let added = to.replaced(Reply::Ok, elements, from.deadline.at())?;
+    let wipe = from.state.seen_whole();
+    let mut prepared = from.done(Reply::Ok, vec![wipe]);
+    prepared.operations.extend(added.operations);
+    Ok(prepared)
+}
+
+/// The writes that give another key what a reader sees of this one.
+fn written_anew(key: &Subject<'_>) -> Result<Vec<(ElementId, NewBase)>, CommandError> {
+    let Some(kind) = key.shown else { return Ok(Vec::new()) };
+    bound_changes(key.state.count(kind))?;
+    let base = |(id, element): (ElementId, Element)| {
+        let base = match kind {
+            Kind::Set => NewBase::Member,
+            Kind::String | Kind::Hash => NewBase::Bytes(element.value()?),
+            Kind::Board => NewBase::Abs(element.score()?),
+        };
+        Some((id, base))
     };
-    let left = match unit {
-        Unit::Milliseconds => left_ms,
-        // Redis rounds to the nearest second.
-        Unit::Seconds => left_ms.saturating_add(500).div_euclid(1000),
-    };
-    Reply::Int(left).into()
+    Ok(key.elements(kind)?.into_iter().filter_map(base).collect())
 }

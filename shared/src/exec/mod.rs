@@ -3,7 +3,9 @@
 //! Nothing changes here: whoever prepares (a leaf, or a hub for an HTTP command) hands the operations on to be numbered and
 //! applied. Redis' own meaning holds inside one node; what concurrent operations come to is the states' business.
 
+mod algebra;
 mod board;
+mod draw;
 mod hash;
 mod keys;
 mod set;
@@ -11,8 +13,9 @@ mod string;
 mod subject;
 
 use crate::{
-    command::{Command, CommandError, Reply},
+    command::{Action, Command, CommandError, KeyAction, Keyed, Reply, StringAction},
     id::{Key, TimestampMs},
+    random::Random,
     state::{ElementId, KeyView, Kind, Operation},
 };
 use subject::Subject;
@@ -55,11 +58,13 @@ pub fn needs_key(command: &Command) -> bool {
             !matches!(condition, Condition::Always | Condition::Greater | Condition::Less)
         }
         Command::ZAddIncr { condition, .. } => *condition != Condition::Always,
+        Command::Keyed(Keyed { action, .. }) => !action.is_blind(),
         _ => true,
     }
 }
 
-/// Executes `command` on what `view` shows at `now`.
+/// Executes `command` on what `view` shows at `now`. The commands that draw at random follow `entropy`, 64 bits that are the
+/// host's or follow from what it gave.
 ///
 /// # Errors
 /// Redis' own where the command does not fit the value; then there is no operation.
@@ -67,15 +72,14 @@ pub fn prepare<'a>(
     command: &Command,
     view: impl Fn(&Key) -> View<'a>,
     now: TimestampMs,
+    entropy: u64,
 ) -> Result<Prepared, CommandError> {
     match command {
+        Command::Keyed(keyed) => prepare_keyed(keyed, view, now, Random::new(entropy)),
         Command::Ping { message } => Ok(message.clone().map_or(Reply::simple("PONG"), Reply::Bulk).into()),
         Command::Echo { message } => Ok(Reply::Bulk(message.clone()).into()),
         Command::Del { keys } => Ok(keys::del(keys, view, now)),
-        Command::Exists { keys } => {
-            let existing = keys.iter().filter(|key| Subject::new(key, view(key), now).shown.is_some());
-            Ok(Reply::count(existing.count()).into())
-        }
+        Command::Exists { keys } => Ok(keys::existing(keys, view, now)),
         _ => {
             let Some(key) = command.keys().next() else { return Err(CommandError::Empty) };
             prepare_one(command, Subject::new(key, view(key), now))
@@ -125,10 +129,46 @@ fn prepare_one(command: &Command, key: Subject<'_>) -> Result<Prepared, CommandE
         Command::ZCard { .. } => key.count(Kind::Board),
         Command::ZRem { members, .. } => key.remove(Kind::Board, members),
         // Answered by `prepare`.
-        Command::Ping { .. } | Command::Echo { .. } | Command::Del { .. } | Command::Exists { .. } => {
-            Err(CommandError::Empty)
+        Command::Ping { .. }
+        | Command::Echo { .. }
+        | Command::Del { .. }
+        | Command::Exists { .. }
+        | Command::Keyed(_) => Err(CommandError::Empty),
+    }
+}
+
+fn prepare_keyed<'a>(
+    Keyed { name, keys, action }: &Keyed,
+    view: impl Fn(&Key) -> View<'a>,
+    now: TimestampMs,
+    random: Random,
+) -> Result<Prepared, CommandError> {
+    let subject = |key| Subject::new(key, view(key), now);
+    match action {
+        Action::Time => Ok(time(now).into()),
+        Action::String(StringAction::SetEach(values)) => string::set_each(keys, values, view, now),
+        Action::String(StringAction::Values) => Ok(string::values(keys, view, now)),
+        Action::Key(KeyAction::Touch) => Ok(keys::existing(keys, view, now)),
+        Action::Key(KeyAction::Unlink) => Ok(keys::del(keys, view, now)),
+        Action::Set(action) => set::act(keys.iter().map(subject).collect(), action, random),
+        Action::Board(action) => board::act(keys.iter().map(subject).collect(), action, random),
+        Action::String(_) | Action::Key(_) | Action::Hash(_) => {
+            let Some(key) = keys.first().map(subject) else { return Err(CommandError::Empty) };
+            match action {
+                Action::String(action) => string::act(key, action, *name),
+                Action::Hash(action) => hash::act(key, action, random),
+                Action::Key(action) => keys::act(key, keys.get(1).map(subject), action),
+                Action::Set(_) | Action::Board(_) | Action::Time => Err(CommandError::Empty),
+            }
         }
     }
+}
+
+/// TIME: seconds and microseconds; the clock knows milliseconds.
+fn time(now: TimestampMs) -> Reply {
+    let microseconds = now.0.rem_euclid(1000).saturating_mul(1000);
+    let parts = [now.0.div_euclid(1000), microseconds];
+    parts.into_iter().map(|part| Reply::Bulk(part.to_string().into())).collect()
 }
 
 impl From<Reply> for Prepared {

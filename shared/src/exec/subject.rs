@@ -4,8 +4,10 @@ use super::{Prepared, View};
 use crate::{
     command::{CommandError, Reply},
     id::{Key, TimestampMs},
+    limits::EFFECTS_MAX,
     state::{Deadline, DeadlineChange, Effect, Element, ElementId, KeyState, KeyView, Kind, NewBase, Operation},
 };
+use bytes::Bytes;
 use std::sync::OnceLock;
 
 /// One key as a command meets it.
@@ -51,7 +53,7 @@ impl<'a> Subject<'a> {
     }
 
     /// SREM, HDEL, ZREM: takes away what was seen of each name.
-    pub(super) fn remove(self, kind: Kind, names: &[bytes::Bytes]) -> Result<Prepared, CommandError> {
+    pub(super) fn remove(self, kind: Kind, names: &[Bytes]) -> Result<Prepared, CommandError> {
         self.expect(kind)?;
         let mut ids: Vec<ElementId> = names.iter().map(|name| ElementId::of(kind, name.clone())).collect();
         ids.sort();
@@ -71,6 +73,31 @@ impl<'a> Subject<'a> {
             self.state.seen(&element)
         };
         Effect::Write { element, base, seen, cuts }
+    }
+
+    /// Every element that a reader sees of a key that shows `kind`, by name. Linearithmic.
+    pub(super) fn elements(&self, kind: Kind) -> Result<Vec<(ElementId, Element)>, CommandError> {
+        self.expect(kind)?;
+        let mut elements = if self.shown.is_some() { self.state.elements_of(kind) } else { Vec::new() };
+        elements.retain(|(_, element)| element.is_present());
+        Ok(elements)
+    }
+
+    /// The names of what a reader sees of a key that shows `kind`, in no order. Linear.
+    pub(super) fn names(&self, kind: Kind) -> Result<Vec<&'a [u8]>, CommandError> {
+        self.expect(kind)?;
+        if self.shown.is_none() {
+            return Ok(Vec::new());
+        }
+        let mut names: Vec<&[u8]> = self.state.names_of(kind).collect();
+        if names.len() > self.state.count(kind) {
+            let is_present = |name: &&[u8]| {
+                let id = ElementId::of(kind, Bytes::copy_from_slice(name));
+                self.state.element(&id).is_some_and(|element| element.is_present())
+            };
+            names.retain(is_present);
+        }
+        Ok(names)
     }
 
     /// A change of the deadline in, or over, the epoch that is seen.
@@ -95,6 +122,39 @@ impl<'a> Subject<'a> {
         effects
     }
 
+    /// What gives a key that was just written outright this deadline, or none.
+    pub(super) fn deadline_to(&self, at: Option<TimestampMs>) -> Option<Effect> {
+        let deadline = self.deadline.at();
+        match at {
+            Some(at) if self.is_held && deadline.is_none_or(|own| own <= at) && !self.is_expired() => {
+                Some(self.moves(DeadlineChange::Raise(at)))
+            }
+            None if self.is_held && deadline.is_none() => None,
+            // A deadline that this node cannot know of, or a later one that it does, gives way only to a new epoch.
+            at => Some(self.moves(DeadlineChange::Open(at))),
+        }
+    }
+
+    /// All that is seen of the key gives way to these elements, as under COPY and the commands that store a result. Without
+    /// any, the key goes.
+    pub(super) fn replaced(
+        self,
+        reply: Reply,
+        elements: Vec<(ElementId, NewBase)>,
+        deadline: Option<TimestampMs>,
+    ) -> Result<Prepared, CommandError> {
+        bound_changes(elements.len())?;
+        let mut effects = Vec::with_capacity(elements.len().saturating_add(2));
+        if self.state.has_content() {
+            effects.push(self.state.seen_whole());
+        }
+        if !elements.is_empty() {
+            effects.extend(elements.into_iter().map(|(id, base)| fresh(id, base)));
+            effects.extend(self.deadline_to(deadline));
+        }
+        Ok(self.done(reply, effects))
+    }
+
     /// A write that may create the key.
     pub(super) fn created(self, reply: Reply, effects: Vec<Effect>) -> Prepared {
         let mut all = if effects.is_empty() { Vec::new() } else { self.afresh() };
@@ -106,4 +166,15 @@ impl<'a> Subject<'a> {
         let operation = Operation { key: self.key.clone(), at: self.now, effects };
         Prepared { reply, operations: if operation.effects.is_empty() { Vec::new() } else { vec![operation] } }
     }
+}
+
+/// A write of an element of which nothing is there any more.
+pub(super) fn fresh(element: ElementId, base: NewBase) -> Effect {
+    let cuts = Element::empty(element.kind()).sum.seen();
+    Effect::Write { element, base: Some(base), seen: Vec::new(), cuts }
+}
+
+/// Refuses what would be more effects than one operation may have, before any is made. A wipe and a deadline go beside.
+pub(super) fn bound_changes(elements: usize) -> Result<(), CommandError> {
+    if elements.saturating_add(2) > EFFECTS_MAX { Err(CommandError::too_many_changes()) } else { Ok(()) }
 }

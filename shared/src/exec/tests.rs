@@ -38,7 +38,7 @@ impl Node {
     }
 
     fn prepare_as(&self, line: &str, now: TimestampMs, is_held: bool) -> Result<Prepared, CommandError> {
-        prepare(&command(line), |_| View { state: Some(self.state.view()), is_held }, now)
+        prepare(&command(line), |_| View { state: Some(self.state.view()), is_held }, now, 0)
     }
 
     fn prepare(&self, line: &str, now: TimestampMs) -> Result<Prepared, CommandError> {
@@ -75,7 +75,7 @@ fn commands_that_change_nothing_make_no_operation() {
     let empty = Node::default();
     for line in ["GET k", "DEL missing", "EXPIRE k 10 XX", "PERSIST k", "TTL k", "EXISTS k k", "PING", "ECHO m"] {
         let view = |key: &Key| View { state: (key == &self::key()).then_some(node.state.view()), is_held: true };
-        assert_eq!(prepare(&command(line), view, NOW).unwrap().operations, [], "{line}");
+        assert_eq!(prepare(&command(line), view, NOW, 0).unwrap().operations, [], "{line}");
     }
     for line in
         ["DEL k", "SREM k m", "HDEL k f", "ZREM k m", "EXPIRE k 10", "PERSIST k", "ZADD k XX 1 m", "ZADD k XX INCR 1 m"]
@@ -105,7 +105,7 @@ fn del_wipes_each_key_once_and_counts_what_was_there() {
     let node = Node::after(&["SADD k m"]);
     let view =
         |key: &Key| View { state: (key != &Key::new("missing").unwrap()).then_some(node.state.view()), is_held: true };
-    let prepared = prepare(&command("DEL k other k missing"), view, NOW).unwrap();
+    let prepared = prepare(&command("DEL k other k missing"), view, NOW, 0).unwrap();
     assert_eq!(prepared.reply, Reply::Int(2));
     assert_eq!(
         prepared.operations.iter().map(|operation| operation.key.to_string()).collect::<Vec<_>>(),
@@ -290,6 +290,10 @@ fn what_rests_on_the_present_value_needs_the_key() {
         "ZADD k CH 1 m",
         "ZADD k INCR 1 m",
         "ZINCRBY k 1 m",
+        "MSET k v",
+        "SETEX k 1 v",
+        "HMSET k f v",
+        "TIME",
         "PING",
     ] {
         assert!(!needs_key(&command(line)), "{line}");
@@ -308,7 +312,125 @@ fn what_rests_on_the_present_value_needs_the_key() {
         "ZADD k GT INCR 1 m",
         "ZRANGE k 0 -1",
         "TYPE k",
+        "APPEND k v",
+        "INCRBYFLOAT k 1",
+        "SETRANGE k 0 v",
+        "GETSET k v",
+        "GETEX k",
+        "MGET k",
+        "COPY k j",
+        "RENAME k j",
+        "UNLINK k",
+        "EXPIREAT k 1",
+        "SMOVE k j m",
+        "SUNIONSTORE k j",
+        "HSETNX k f v",
+        "HINCRBYFLOAT k f 1",
+        "ZREMRANGEBYRANK k 0 -1",
+        "ZUNIONSTORE k 1 j",
+        "SSCAN k 0",
+        "SRANDMEMBER k",
     ] {
         assert!(needs_key(&command(line)), "{line}");
     }
+}
+
+/// What two keys, `a` of `from` and `b` of `to`, are prepared for a command.
+fn prepare_two(line: &str, from: &Node, to: &Node) -> Vec<Operation> {
+    let view = |key: &Key| {
+        let node = if key == &Key::new("a").unwrap() { from } else { to };
+        View { state: Some(node.state.view()), is_held: true }
+    };
+    prepare(&command(line), view, NOW, 0).unwrap().operations
+}
+
+#[test]
+fn a_rename_wipes_what_it_saw_of_both_keys_and_adds_the_source_again() {
+    let (from, to) = (Node::after(&["SADD k m", "EXPIRE k 100"]), Node::after(&["SET k v"]));
+    let operations = prepare_two("RENAME a b", &from, &to);
+    let [removed, added] = &operations[..] else { panic!("{operations:?}") };
+    assert_eq!(removed.effects, [from.state.seen_whole()]);
+    let [wipe, Effect::Write { element, seen, .. }, deadline] = &added.effects[..] else { panic!("{added:?}") };
+    assert_eq!(wipe, &to.state.seen_whole());
+    assert_eq!((element.name(), seen.len()), ("m".into(), 0));
+    assert_eq!(*deadline, raises(NOW.0 + 100_000));
+}
+
+#[test]
+fn a_stored_result_replaces_the_target_and_its_deadline() {
+    let (from, to) = (Node::after(&["SADD k m"]), Node::after(&["SET k v PX 50000"]));
+    let operations = prepare_two("SUNIONSTORE b a", &from, &to);
+    let [Operation { effects, .. }] = &operations[..] else { panic!("{operations:?}") };
+    assert!(
+        matches!(&effects[..], [wipe, Effect::Write { base: Some(NewBase::Member), .. }, epoch]
+            if *wipe == to.state.seen_whole() && *epoch == opens(None)),
+        "{effects:?}"
+    );
+    let emptied = prepare_two("SDIFFSTORE b a a", &from, &to);
+    assert_eq!(emptied[0].effects, [to.state.seen_whole()]);
+}
+
+#[test]
+fn results_of_parts_are_written_and_no_increments() {
+    let node = Node::after(&["SET k 5", "INCRBY k 2"]);
+    for (line, value) in [("APPEND k 0", "70"), ("SETRANGE k 1 x", "7x"), ("INCRBYFLOAT k 0.5", "7.5")] {
+        let effects = node.effects(line, NOW);
+        let [Effect::Write { base: Some(NewBase::Bytes(bytes)), cuts: SeenCuts::Int(cuts), .. }] = &effects[..] else {
+            panic!("{effects:?}")
+        };
+        assert_eq!((&bytes[..], cuts.len()), (value.as_bytes(), 1), "{line}");
+    }
+}
+
+#[test]
+fn what_would_change_too_many_elements_at_once_is_refused() {
+    let mut node = Node::default();
+    for start in (0..20_000).step_by(5_000) {
+        let entries: String = (start..start + 5_000).map(|n| format!(" {n} m{n}")).collect();
+        let prepared = node.prepare(&format!("ZADD k{entries}"), NOW).unwrap();
+        node.apply(&prepared, NOW);
+    }
+    let too_many = Err(CommandError::TooManyChanges { limit: 16384 });
+    assert_eq!(node.prepare("ZREMRANGEBYRANK k 0 -1", NOW), too_many);
+    assert_eq!(node.prepare("ZRANGESTORE k k 0 -1", NOW), too_many);
+    assert_eq!(node.prepare("ZREMRANGEBYRANK k 0 9999", NOW).unwrap().reply, Reply::Int(10_000));
+}
+
+#[test]
+fn a_scan_in_steps_meets_every_element_that_stays() {
+    let mut node = Node::default();
+    let members: String = (0..2_000).map(|n| format!(" m{n}")).collect();
+    let prepared = node.prepare(&format!("SADD k{members}"), NOW).unwrap();
+    node.apply(&prepared, NOW);
+    let (mut cursor, mut steps, mut met) = (Bytes::from("0"), 0, std::collections::BTreeSet::new());
+    loop {
+        let line = format!("SSCAN k {} COUNT 100", String::from_utf8_lossy(&cursor));
+        let Reply::Array(parts) = node.prepare(&line, NOW).unwrap().reply else { panic!("a scan answers two parts") };
+        let [Reply::Bulk(next), Reply::Array(found)] = &parts[..] else { panic!("{parts:?}") };
+        assert!(found.len() < 200, "a step is about as long as was asked for: {}", found.len());
+        met.extend(found.iter().map(|reply| format!("{reply:?}")));
+        // Others come and go meanwhile.
+        let churn = node.prepare(&format!("SADD k other{steps}"), NOW).unwrap();
+        node.apply(&churn, NOW);
+        let churn = node.prepare(&format!("SREM k other{steps}"), NOW).unwrap();
+        node.apply(&churn, NOW);
+        steps += 1;
+        cursor = next.clone();
+        if &cursor[..] == b"0" {
+            break;
+        }
+    }
+    assert_eq!(met.len(), 2_000);
+    assert!(steps >= 10, "{steps}");
+}
+
+#[test]
+fn draws_follow_the_entropy() {
+    let node = Node::after(&["SADD k a b c d e f g h"]);
+    let draw = |entropy| {
+        let view = |_: &Key| View { state: Some(node.state.view()), is_held: true };
+        prepare(&command("SRANDMEMBER k -20"), view, NOW, entropy).unwrap().reply
+    };
+    assert_eq!(draw(1), draw(1));
+    assert_ne!(draw(1), draw(2));
 }

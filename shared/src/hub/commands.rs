@@ -184,6 +184,7 @@ impl Hub {
         {
             return Ok(reply);
         }
+        let entropy = self.keys.entropy();
         let first_key = command.keys().next();
         let find = |key: &Key| if Some(key) == first_key { first } else { self.keys.find(key) };
         // Of a key that is not held this hub can only tell what it wrote itself; unknown is never empty.
@@ -196,7 +197,7 @@ impl Hub {
             let no = find(key);
             View { state: no.map(|no| self.keys.view(no)), is_held: no.is_some_and(|no| self.keys.entry(no).is_held) }
         };
-        let prepared = exec::prepare(command, view, now)?;
+        let prepared = exec::prepare(command, view, now, entropy)?;
         for operation in &prepared.operations {
             self.apply_prepared(operation, now);
         }

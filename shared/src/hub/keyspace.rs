@@ -120,6 +120,11 @@ impl Keyspace {
         allocated.saturating_sub(self.space.free_bytes().saturating_add(free))
     }
 
+    /// 64 bits for what a command draws at random.
+    pub(super) fn entropy(&mut self) -> u64 {
+        self.uses.entropy()
+    }
+
     /// Notes that a key was used.
     pub(super) fn note_use(&mut self, no: KeyNo) {
         let Some(entry) = self.entries.at_mut(no.0) else { return };

@@ -101,6 +101,11 @@ impl Uses {
     pub(super) fn below(&mut self, bound: u32) -> u32 {
         self.random.below(bound)
     }
+
+    /// 64 random bits.
+    pub(super) fn entropy(&mut self) -> u64 {
+        self.random.bits()
+    }
 }
 
 impl Hub {

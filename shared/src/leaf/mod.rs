@@ -19,6 +19,7 @@ use crate::{
     id::{ClientId, Dot, Key, No, ReplicaId, Seq, SessionId, TimestampMs},
     limits::{BATCH_OPERATIONS_MAX, EXPIRY_GRACE_MS, FRAME_BYTES_TARGET, KEYS_CHUNK, PENDING_OPERATIONS_MAX},
     message::{HubToLeaf, LeafToHub, Lifetime, RefusalCause},
+    random::Random,
     state::{ElementId, KeyDelta, KeyState, Mint},
     wire::Capabilities,
 };
@@ -38,6 +39,8 @@ const UNSEEN_MS_MAX: i64 = 30_000;
 #[derive(Debug)]
 pub struct Leaf {
     client: ClientId,
+    /// What commands draw at random follows from the client's name.
+    random: Random,
     lifetime: Lifetime,
     /// The session for new operations, and the next number in it.
     session: Option<(SessionId, Seq)>,
@@ -132,6 +135,7 @@ impl Leaf {
     pub fn new(client: ClientId, lifetime: Lifetime) -> Self {
         Self {
             client,
+            random: Random::new(client.0 as u64),
             lifetime,
             session: None,
             settled: BTreeMap::new(),
@@ -225,12 +229,13 @@ impl Leaf {
         if command.is_write() && self.pending.len() >= PENDING_OPERATIONS_MAX {
             return Err(CommandError::TooManyPending);
         }
+        let entropy = self.random.bits();
         let view = |key: &Key| View {
             state: self.key(key).map(KeyState::view),
             is_held: self.base.get(key).is_some_and(|base| base.is_held),
         };
         let hub_now = now.plus_ms(self.offset_ms);
-        let prepared = exec::prepare(&command, view, hub_now)?;
+        let prepared = exec::prepare(&command, view, hub_now, entropy)?;
         for operation in prepared.operations {
             let key = operation.key.clone();
             let first_local = self.last_local.next();

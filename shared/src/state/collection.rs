@@ -60,6 +60,11 @@ impl Collection {
         named.into_iter().map(unpack).collect()
     }
 
+    /// The name of every element, in no order. Linear.
+    pub(super) fn names<'a>(&'a self, arena: &'a Arena) -> impl Iterator<Item = &'a [u8]> {
+        self.blocks.iter().map(|block| pack::name(arena, *block))
+    }
+
     /// Whether `holds` of every element. Linear.
     pub(super) fn all(&self, arena: &Arena, holds: impl Fn(&Element) -> bool) -> bool {
         self.blocks.iter().all(|block| holds(&pack::load_element(arena, *block, self.kind)))

@@ -62,6 +62,12 @@ impl<'a> KeyView<'a> {
         }
     }
 
+    /// The names of all elements of one type, present or not, in no order; none of a string. Linear.
+    pub fn names_of(&self, kind: Kind) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+        let arena = &self.space.arena;
+        self.key.collection(self.space, kind).into_iter().flat_map(|collection| collection.names(arena))
+    }
+
     /// Every element. Linearithmic.
     pub fn elements(&self) -> Vec<(ElementId, Element)> {
         Kind::ALL.into_iter().flat_map(|kind| self.elements_of(kind)).collect()

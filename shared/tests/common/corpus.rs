@@ -300,6 +300,21 @@ pub fn errors() -> Vec<CommandError> {
         CommandError::TooManyPending,
         CommandError::Behind,
         CommandError::SeenAhead,
+        CommandError::OffsetOutOfRange,
+        CommandError::SumNotFinite,
+        CommandError::IncrementNotFinite,
+        CommandError::HashNotAFloat,
+        CommandError::SameObject,
+        CommandError::NoSuchDatabase,
+        CommandError::NumKeysNotPositive,
+        CommandError::NumKeysTooMany,
+        CommandError::LimitNegative,
+        CommandError::NoInputKeys(CommandName::ZInter),
+        CommandError::WeightNotAFloat,
+        CommandError::LexRange,
+        CommandError::InvalidCursor,
+        CommandError::CountOutOfRange,
+        CommandError::TooManyChanges { limit: 16384 },
     ];
     errors.extend(CommandName::ALL.iter().map(|name| CommandError::WrongArity(*name)));
     errors

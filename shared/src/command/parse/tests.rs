@@ -2,7 +2,11 @@
 
 use super::*;
 use crate::{
-    command::ScoreBound::{Exclusive, Inclusive},
+    command::{
+        Limit, RankRange,
+        ScoreBound::{Exclusive, Inclusive},
+        ScoreRange, Selection,
+    },
     limits::{KEY_BYTES_MAX, VALUE_BYTES_MAX},
 };
 use proptest::prelude::*;
@@ -127,15 +131,8 @@ fn errors_are_those_of_redis() {
 
 #[test]
 fn what_only_the_origin_can_do_is_said_so() {
-    let table: &[(&str, CommandError)] = &[
-        ("set k v nx", CommandError::NeedsOrigin),
-        ("set k v XX ex 5", CommandError::NeedsOrigin),
-        ("set k v nx nx get", CommandError::NeedsOrigin),
-        ("zrange k [a [b bylex", CommandError::ByLexNotSupported),
-        ("zrange k - + BYLEX rev limit 0 1", CommandError::ByLexNotSupported),
-    ];
-    for (line, error) in table {
-        assert_eq!(parsed(line), Err(error.clone()), "{line}");
+    for line in ["set k v nx", "set k v XX ex 5", "set k v nx nx get"] {
+        assert_eq!(parsed(line), Err(CommandError::NeedsOrigin), "{line}");
     }
 }
 
@@ -266,6 +263,23 @@ fn too_many_arguments_are_refused() {
     assert_eq!(parse(&[]), Err(CommandError::Empty));
 }
 
+#[test]
+fn what_needs_one_agreed_order_is_refused_once_its_arguments_are_right_in_number() {
+    for name in CommandName::ALL.iter().filter(|name| name.needs_origin()) {
+        let argv = vec![bytes(name.as_str()); *name.arguments().start()];
+        assert_eq!(parse(&argv), Err(CommandError::NeedsOrigin), "{name}");
+    }
+    assert_eq!(parsed("spop"), Err(CommandError::WrongArity(CommandName::SPop)));
+}
+
+#[test]
+fn draws_that_may_repeat_are_bounded() {
+    assert!(parsed("srandmember k -16384").is_ok() && parsed("srandmember k 9223372036854775807").is_ok());
+    for line in ["srandmember k -16385", "hrandfield k -16385 withvalues", "zrandmember k -9223372036854775807"] {
+        assert_eq!(parsed(line), Err(CommandError::CountOutOfRange), "{line}");
+    }
+}
+
 proptest! {
     #[test]
     fn no_arguments_panic(argv in prop::collection::vec(word(), 0..9)) {
@@ -278,8 +292,32 @@ proptest! {
 
 fn word() -> impl Strategy<Value = Vec<u8>> {
     let names = prop::sample::select(CommandName::ALL).prop_map(|name| name.as_str().as_bytes().to_vec());
-    const OPTIONS: &[&str] =
-        &["nx", "xx", "gt", "lt", "ch", "incr", "ex", "limit", "byscore", "rev", "1", "-1", "(1", "inf", "k"];
+    const OPTIONS: &[&str] = &[
+        "nx",
+        "xx",
+        "gt",
+        "lt",
+        "ch",
+        "incr",
+        "ex",
+        "limit",
+        "byscore",
+        "bylex",
+        "rev",
+        "weights",
+        "aggregate",
+        "sum",
+        "withscores",
+        "match",
+        "count",
+        "replace",
+        "1",
+        "-1",
+        "(1",
+        "[a",
+        "inf",
+        "k",
+    ];
     prop_oneof![
         names,
         prop::sample::select(OPTIONS).prop_map(|option| option.as_bytes().to_vec()),

@@ -385,7 +385,7 @@ fn frames() -> Vec<Vec<u8>> {
 fn framed(kind: u8, body: &[u8]) -> Vec<u8> {
     let length = (body.len() as u32).to_le_bytes();
     let head = [&b"HW"[..], &[VERSION, kind, 0], &length].concat();
-    let crc = crc32fast::hash(&[&head[..], body].concat()).to_le_bytes();
+    let crc = crc::Crc::<u32>::new(&crc::CRC_32_ISO_HDLC).checksum(&[&head[..], body].concat()).to_le_bytes();
     [&head[..], &crc, body].concat()
 }
 

@@ -149,7 +149,7 @@ fn what_a_later_version_adds_to_its_capabilities_is_passed_over() {
     frame.extend([1, 2, 3]);
     let body = frame.split_off(HEADER_BYTES);
     frame[5..9].copy_from_slice(&(body.len() as u32).to_le_bytes());
-    let crc = crc32fast::hash(&[&frame[..9], &body].concat());
+    let crc = crc::Crc::<u32>::new(&crc::CRC_32_ISO_HDLC).checksum(&[&frame[..9], &body].concat());
     frame[9..13].copy_from_slice(&crc.to_le_bytes());
     frame.extend(body);
     assert_eq!(decode(&frame), Ok(OriginToHub::Welcome { now: START, capabilities: OWN }));

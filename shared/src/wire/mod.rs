@@ -166,11 +166,19 @@ pub fn decode<M: Message>(frame: &[u8]) -> Result<M, WireError> {
 
 /// Over all that travels, so that a damaged flag shows too.
 fn checksum(head: &[u8], body: &[u8]) -> u32 {
-    let mut hasher = crc32fast::Hasher::new();
-    hasher.update(head);
-    hasher.update(body);
-    hasher.finalize()
+    let mut digest = CRC32.digest();
+    digest.update(head);
+    digest.update(body);
+    digest.finalize()
 }
+
+/// Sixteen kilobytes of tables are fast and do not compress: what is loaded over a network has one of them.
+#[cfg(target_arch = "wasm32")]
+type CrcTable = crc::Table<1>;
+#[cfg(not(target_arch = "wasm32"))]
+type CrcTable = crc::Table<16>;
+
+static CRC32: crc::Crc<u32, CrcTable> = crc::Crc::<u32, CrcTable>::new(&crc::CRC_32_ISO_HDLC);
 
 /// A plain value's stored form: bare postcard, since the storage frames and checks it.
 pub fn to_body<T: Serialize>(value: &T) -> Vec<u8> {

@@ -282,6 +282,6 @@ fn apply((marker, companions): &mut SlotRows, commit: Commit) {
 fn framed(kind: u8, flags: u8, body: &[u8]) -> Vec<u8> {
     let length = u32::try_from(body.len()).expect("a fuzzer's input is short").to_le_bytes();
     let head = [&b"HW"[..], &[wire::VERSION, kind, flags], &length].concat();
-    let crc = crc32fast::hash(&[&head[..], body].concat()).to_le_bytes();
+    let crc = crc::Crc::<u32>::new(&crc::CRC_32_ISO_HDLC).checksum(&[&head[..], body].concat()).to_le_bytes();
     [&head[..], &crc, body].concat()
 }

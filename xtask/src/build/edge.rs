@@ -37,7 +37,7 @@ fn worker_build(workspace: &Workspace, profile: Profile) -> Command {
     build.current_dir(workspace.root.join("edge"));
     match profile {
         Profile::Dev => build.args(["--dev", "--no-opt"]),
-        Profile::Release => build.arg("--release"),
+        Profile::Release | Profile::Small => build.arg("--release"),
     };
     // What it is not given it would download.
     build

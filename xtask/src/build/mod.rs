@@ -39,6 +39,8 @@ impl Artefact {
 pub(crate) enum Profile {
     Dev,
     Release,
+    /// As [`Profile::Release`], for size before speed.
+    Small,
 }
 
 impl Profile {
@@ -46,6 +48,15 @@ impl Profile {
         match self {
             Self::Dev => &[],
             Self::Release => &["--release"],
+            Self::Small => &["--profile", "small"],
+        }
+    }
+
+    /// What a browser loads is small if it is to be good.
+    fn for_browsers(self) -> Self {
+        match self {
+            Self::Dev => Self::Dev,
+            Self::Release | Self::Small => Self::Small,
         }
     }
 
@@ -54,6 +65,7 @@ impl Profile {
         match self {
             Self::Dev => "debug",
             Self::Release => "release",
+            Self::Small => "small",
         }
     }
 }
@@ -78,7 +90,7 @@ pub(crate) fn run(workspace: &Workspace, artefacts: &[Artefact], profile: Profil
     for artefact in artefacts {
         match artefact {
             Artefact::Edge => edge::build(workspace, profile).context("the edge Worker"),
-            Artefact::Www => www::build(workspace, profile).context("the browser package"),
+            Artefact::Www => www::build(workspace, profile.for_browsers()).context("the browser package"),
             Artefact::Daemon => daemon(workspace, profile).context("the daemon"),
         }?;
     }
@@ -87,7 +99,7 @@ pub(crate) fn run(workspace: &Workspace, artefacts: &[Artefact], profile: Profil
 
 /// Builds the browser package's wasm module as cargo leaves it, before wasm-bindgen.
 pub(crate) fn www_module(workspace: &Workspace) -> Result<std::path::PathBuf> {
-    www::module(workspace, Profile::Release)
+    www::module(workspace, Profile::Small)
 }
 
 fn daemon(workspace: &Workspace, profile: Profile) -> Result<()> {

@@ -64,7 +64,7 @@ fn bind(workspace: &Workspace, module: &Path, stage: &Path, profile: Profile) ->
     }
     let bound = stage.join(format!("{BINDINGS}_bg.wasm"));
     let mut optimise = Command::new(workspace.npm_tool("wasm-opt"));
-    optimise.args(["-O", "--output"]).arg(&bound).arg(&bound);
+    optimise.args(["-Oz", "--output"]).arg(&bound).arg(&bound);
     optimise.args(WASM_FEATURES.map(|feature| format!("--enable-{feature}")));
     run(&mut optimise)
 }
@@ -90,7 +90,7 @@ fn bundle(workspace: &Workspace, entries: &[PathBuf], stage: &Path, profile: Pro
         .arg(format!("--external:./{BINDINGS}.js"))
         .arg(format!("--outdir={}", stage.display()))
         .args(entries);
-    if profile == Profile::Release {
+    if profile != Profile::Dev {
         esbuild.arg("--minify");
     }
     run(&mut esbuild)

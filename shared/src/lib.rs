@@ -19,6 +19,7 @@
 pub mod fault;
 
 mod arena;
+mod checksum;
 pub mod command;
 pub mod eviction;
 pub mod exec;

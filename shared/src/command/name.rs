@@ -185,11 +185,50 @@ command_names! {
 impl CommandName {
     /// The command of this name, in any case.
     pub fn find(name: &[u8]) -> Option<Self> {
-        let first = name.first()?.to_ascii_lowercase();
-        let may_be = |known: &[u8]| known.len() == name.len() && known.first() == Some(&first);
-        let is = |known: &[u8]| may_be(known) && known.eq_ignore_ascii_case(name);
-        Self::ALL.iter().copied().find(|known| is(known.as_str().as_bytes()))
+        let front = front(name);
+        let from = BY_FRONT.partition_point(|(known, _)| *known < front);
+        let alike = BY_FRONT.get(from..)?.iter().take_while(|(known, _)| *known == front);
+        alike.map(|(_, known)| *known).find(|known| known.as_str().as_bytes().eq_ignore_ascii_case(name))
     }
+}
+
+/// All commands by the first eight bytes of their names, so that a name is found by comparing words.
+static BY_FRONT: [(u64, CommandName); CommandName::ALL.len()] = by_front();
+
+#[allow(
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    reason = "run by the compiler, to which a step out of bounds is an error"
+)]
+const fn by_front() -> [(u64, CommandName); CommandName::ALL.len()] {
+    let mut sorted = [(0, CommandName::Set); CommandName::ALL.len()];
+    let mut at = 0;
+    while at < sorted.len() {
+        let name = CommandName::ALL[at];
+        let entry = (front(name.as_str().as_bytes()), name);
+        let mut to = at;
+        while to > 0 && sorted[to - 1].0 > entry.0 {
+            sorted[to] = sorted[to - 1];
+            to -= 1;
+        }
+        sorted[to] = entry;
+        at += 1;
+    }
+    sorted
+}
+
+/// The first eight bytes in lower case, the first the most significant.
+const fn front(name: &[u8]) -> u64 {
+    let (mut word, mut rest) = (0_u64, name);
+    let mut shift = u64::BITS;
+    while shift > 0
+        && let [byte, after @ ..] = rest
+    {
+        shift = shift.wrapping_sub(8);
+        word |= (byte.to_ascii_lowercase() as u64) << shift;
+        rest = after;
+    }
+    word
 }
 
 impl fmt::Display for CommandName {

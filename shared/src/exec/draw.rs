@@ -2,6 +2,7 @@
 
 use super::Subject;
 use crate::{
+    checksum::CRC32,
     command::{CommandError, Reply, Scan, matches},
     random::Random,
     state::{Element, ElementId, Kind},
@@ -65,7 +66,7 @@ pub(super) fn scan(
     let names = key.names(kind)?;
     let is_whole = scan.cursor == 0 && names.len() <= WHOLE_MAX;
     let count = usize::try_from(scan.count).unwrap_or(usize::MAX).max(names.len().div_ceil(STEPS_MAX));
-    let checksum = |name: &[u8]| if is_whole { 0 } else { u64::from(crc32fast::hash(name)) };
+    let checksum = |name: &[u8]| if is_whole { 0 } else { u64::from(CRC32.checksum(name)) };
     let checksums = names.into_iter().map(|name| (checksum(name), name));
     let mut ahead: Vec<(u64, &[u8])> = checksums.filter(|(checksum, _)| *checksum >= scan.cursor).collect();
     ahead.sort_unstable();

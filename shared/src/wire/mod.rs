@@ -25,7 +25,7 @@ pub use capabilities::{Capabilities, Features, Formats, Terms};
 pub use error::{Invalid, WireError};
 pub use stored::{STORED_VERSION, decode_element, decode_header, encode_element, encode_header};
 
-use crate::limits::FRAME_BYTES_MAX;
+use crate::{checksum::CRC32, limits::FRAME_BYTES_MAX};
 use reader::Reader;
 use serde::{Serialize, de::DeserializeOwned};
 use writer::Writer;
@@ -171,14 +171,6 @@ fn checksum(head: &[u8], body: &[u8]) -> u32 {
     digest.update(body);
     digest.finalize()
 }
-
-/// Sixteen kilobytes of tables are fast and do not compress: what is loaded over a network has one of them.
-#[cfg(target_arch = "wasm32")]
-type CrcTable = crc::Table<1>;
-#[cfg(not(target_arch = "wasm32"))]
-type CrcTable = crc::Table<16>;
-
-static CRC32: crc::Crc<u32, CrcTable> = crc::Crc::<u32, CrcTable>::new(&crc::CRC_32_ISO_HDLC);
 
 /// A plain value's stored form: bare postcard, since the storage frames and checks it.
 pub fn to_body<T: Serialize>(value: &T) -> Vec<u8> {

@@ -6,6 +6,7 @@
 
 use crate::{
     clock,
+    daemon::DaemonConfig,
     measure::{self, CommitSize},
     report::{Connected, HubAddress, Report},
     store::{AnyStore, Store, StoreError},
@@ -90,8 +91,14 @@ pub(crate) struct Actor {
 
 impl Actor {
     /// A fresh machine on a fresh connection.
-    pub(crate) fn new(store: Arc<AnyStore>, report: Arc<Report>, loss_window_ms: i64, window_ms: i64) -> Self {
-        let config = OriginConfig { run_id: store.run_id(), entropy: fastrand::u64(..), loss_window_ms, window_ms };
+    pub(crate) fn new(store: Arc<AnyStore>, report: Arc<Report>, config: &DaemonConfig) -> Self {
+        let config = OriginConfig {
+            run_id: store.run_id(),
+            entropy: fastrand::u64(..),
+            loss_window_ms: config.loss_window_ms,
+            window_ms: config.window_ms,
+            window_ms_max: config.lag_target_ms,
+        };
         Self {
             origin: Origin::new(config),
             store,

@@ -38,8 +38,10 @@ pub struct DaemonConfig {
     pub listen: SocketAddr,
     /// How long after a commit it is taken to be stable, in milliseconds.
     pub loss_window_ms: i64,
-    /// The least time between two batches of one hub, in milliseconds.
+    /// The time between two batches of a hub that is at rest, in milliseconds.
     pub window_ms: i64,
+    /// What the operations of a busy hub may wait for each other, in milliseconds.
+    pub lag_target_ms: i64,
 }
 
 /// Why the daemon could not run.
@@ -144,7 +146,7 @@ async fn life(
         diallers.spawn(dialler.run());
     }
     report.set_live(Some(Live { store: Arc::clone(&store), inputs }));
-    let actor = Actor::new(store, Arc::clone(report), config.loss_window_ms, config.window_ms);
+    let actor = Actor::new(store, Arc::clone(report), config);
     let ended = actor.run(receiver, stop).await;
     report.set_live(None);
     measure::store_up(false);

@@ -20,7 +20,8 @@ use std::{
 
 const LISTEN: &str = "127.0.0.1:8790";
 const LOSS_WINDOW_MS: i64 = 60_000;
-const WINDOW_MS: i64 = 20;
+const WINDOW_MS: i64 = 5;
+const LAG_TARGET_MS: i64 = 50;
 
 /// The settings of one source; what is not set there is left to the others.
 #[derive(Args, Clone, Default, Serialize, Deserialize)]
@@ -78,9 +79,13 @@ pub struct Settings {
     /// How long after a commit Redis may still lose it, in milliseconds [default: 60000].
     #[arg(long, value_name = "N", env = "HEADWATER_LOSS_WINDOW_MS", allow_negative_numbers = true)]
     loss_window_ms: Option<i64>,
-    /// The least time between two batches of one hub, in milliseconds [default: 20].
+    /// The time between two batches of a hub that is at rest, in milliseconds [default: 5].
     #[arg(long, value_name = "N", env = "HEADWATER_WINDOW_MS", allow_negative_numbers = true)]
     window_ms: Option<i64>,
+    /// What operations of a busy hub may wait for others that share their commits, in milliseconds: the longer, the fewer
+    /// calls of Redis [default: 50].
+    #[arg(long, value_name = "N", env = "HEADWATER_LAG_TARGET_MS", allow_negative_numbers = true)]
+    lag_target_ms: Option<i64>,
 }
 
 /// What is wrong with the settings.
@@ -215,6 +220,7 @@ impl TryFrom<Settings> for DaemonConfig {
             listen: parsed::<SocketAddr>("listen", settings.listen.as_deref().unwrap_or(LISTEN))?,
             loss_window_ms: positive("loss-window-ms", settings.loss_window_ms.unwrap_or(LOSS_WINDOW_MS))?,
             window_ms: positive("window-ms", settings.window_ms.unwrap_or(WINDOW_MS))?,
+            lag_target_ms: positive("lag-target-ms", settings.lag_target_ms.unwrap_or(LAG_TARGET_MS))?,
         })
     }
 }
@@ -265,7 +271,7 @@ mod tests {
     #[test]
     fn what_is_not_set_has_its_default() {
         let redis = config(&format!("{BASE}store = 'redis://127.0.0.1:1'")).unwrap();
-        assert_eq!((redis.edges.len(), redis.loss_window_ms, redis.window_ms), (2, 60_000, 20));
+        assert_eq!((redis.edges.len(), redis.loss_window_ms, redis.window_ms, redis.lag_target_ms), (2, 60_000, 5, 50));
         assert_eq!(redis.listen.to_string(), LISTEN);
         assert!(matches!(redis.store, StoreLocation::Redis(_)));
         let file = config(&format!("{BASE}data = '/tmp/x'")).unwrap();

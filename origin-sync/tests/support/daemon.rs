@@ -18,13 +18,13 @@ pub struct Daemon {
 }
 
 impl Daemon {
-    /// With where to store, as on the command line.
-    pub fn start(edge: &str, store: [&str; 2], log: &Path) -> Self {
+    /// With further arguments, of which one says where to store.
+    pub fn start<'a>(edge: &str, arguments: impl IntoIterator<Item = &'a str>, log: &Path) -> Self {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let log = std::fs::File::options().create(true).append(true).open(log).unwrap();
         let child = Command::new(env!("CARGO_BIN_EXE_origin-sync"))
-            .args(["run", "--edge", edge, "--listen", &format!("127.0.0.1:{port}"), "--window-ms", "1"])
-            .args(store)
+            .args(["run", "--edge", edge, "--listen", &format!("127.0.0.1:{port}")])
+            .args(arguments)
             .env("HEADWATER_ORIGIN_TOKEN", TOKEN)
             .stdout(Stdio::null())
             .stderr(log)

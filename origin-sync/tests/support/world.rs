@@ -42,7 +42,13 @@ impl<'a, S: Store> World<'a, S> {
     pub fn of_daemon(daemon: u64, store: &'a S, hubs: usize) -> Self {
         let now = now();
         let entropy = |index: u64| (daemon * 1000 + index + 1) << 32;
-        let config = OriginConfig { run_id: store.run_id(), entropy: entropy(0), loss_window_ms: 0, window_ms: 0 };
+        let config = OriginConfig {
+            run_id: store.run_id(),
+            entropy: entropy(0),
+            loss_window_ms: 0,
+            window_ms: 0,
+            window_ms_max: 0,
+        };
         let create = |index: usize| Hub::create(format!("test/{index}"), entropy(index as u64 + 1), now).0;
         let hubs: Vec<Hub> = (0..hubs).map(create).collect();
         let mail = (0..hubs.len()).map(|index| Mail::Origin(OriginInput::Opened(link(index)))).collect();
@@ -53,7 +59,8 @@ impl<'a, S: Store> World<'a, S> {
     pub fn begin_anew(&mut self, store: &'a S) {
         self.store = store;
         let entropy = self.now.0.unsigned_abs() << 20;
-        let config = OriginConfig { run_id: store.run_id(), entropy, loss_window_ms: 0, window_ms: 0 };
+        let config =
+            OriginConfig { run_id: store.run_id(), entropy, loss_window_ms: 0, window_ms: 0, window_ms_max: 0 };
         self.origin = Origin::new(config);
         self.mail.clear();
         self.wakes.remove(&None);

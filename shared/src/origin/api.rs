@@ -21,8 +21,10 @@ pub struct OriginConfig {
     pub entropy: u64,
     /// How long after a commit it is taken to be stable, in milliseconds.
     pub loss_window_ms: i64,
-    /// The least time between two batches of one hub, in milliseconds.
+    /// The time between two batches of a hub that is at rest, in milliseconds.
     pub window_ms: i64,
+    /// The time between two batches of a hub that is busy, in milliseconds: for how long its operations may be gathered.
+    pub window_ms_max: i64,
 }
 
 /// Every cause of change in the origin.

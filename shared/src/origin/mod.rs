@@ -22,6 +22,7 @@ mod elapsed;
 mod plain;
 mod push;
 mod slot;
+mod window;
 
 pub use api::{Link, LinkStatus, OriginConfig, OriginEffect, OriginInput};
 pub use companion::key_state;
@@ -36,6 +37,7 @@ use crate::{
 use elapsed::Elapsed;
 use slot::SlotWork;
 use std::collections::{BTreeMap, BTreeSet};
+use window::Window;
 
 /// How often markers are read again, in milliseconds, and of how many slots: all of a small keyspace each second, and at
 /// most so many reads a second of a large one.
@@ -73,7 +75,9 @@ struct LinkState {
     resuming: BTreeSet<Slot>,
     /// Slots of the present batch that are not committed.
     outstanding: BTreeSet<Slot>,
-    batch_at: Option<TimestampMs>,
+    /// When the window of the present batch ends.
+    window_end: Option<TimestampMs>,
+    window: Window,
     /// When the next batch may be asked for.
     credit_at: Option<TimestampMs>,
 }
@@ -234,7 +238,9 @@ impl Origin {
         }
         let Some(state) = self.links.get_mut(&link) else { return };
         state.batches = state.batches.saturating_add(1);
-        state.batch_at = Some(now);
+        let no = slots.iter().map(|part| part.to).max().unwrap_or_default();
+        let window_ms = state.window.arrived(no, self.config.window_ms, self.config.window_ms_max);
+        state.window_end = Some(now.plus_ms(window_ms));
         state.credit_at = None;
         for part in slots {
             state.outstanding.insert(part.slot);
@@ -289,11 +295,9 @@ impl Origin {
 
     /// The origin's acknowledgement of a slot reaches the link; a batch that is done earns credit for the next.
     fn settle_link(&mut self, link: Link, slot: Slot, now: TimestampMs) {
-        let window_ms = self.config.window_ms;
         let Some(state) = self.links.get_mut(&link) else { return };
         if state.outstanding.remove(&slot) && state.outstanding.is_empty() && !fault!(CreditKept) {
-            let begun = state.batch_at.unwrap_or(now);
-            state.credit_at = Some(begun.plus_ms(window_ms).max(now));
+            state.credit_at = Some(state.window_end.unwrap_or(now).max(now));
         }
     }
 

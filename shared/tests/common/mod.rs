@@ -532,6 +532,7 @@ fn origin_config(run: u64) -> OriginConfig {
         entropy: run << 56 | 0xabc << 16,
         loss_window_ms: 1_000,
         window_ms: 0,
+        window_ms_max: 0,
     }
 }
 

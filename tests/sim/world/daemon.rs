@@ -111,7 +111,8 @@ impl World {
             run_id: Bytes::from(self.store.run_id.to_string()),
             entropy: self.lane(Lane::Node(End::Daemon(index))).u64(..),
             loss_window_ms: LOSS_WINDOW_MS,
-            window_ms: 50,
+            window_ms: 5,
+            window_ms_max: 100,
         };
         self.daemons[index].machine = Some(Origin::new(config));
         self.daemons[index].run_id = self.store.run_id;

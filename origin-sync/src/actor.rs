@@ -18,7 +18,7 @@ use headwater::{
     store::{Commit, Load, Outcome},
 };
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
@@ -58,7 +58,21 @@ pub(crate) enum Input {
     /// A socket is gone.
     Closed(Link),
     /// The status page asks.
-    Status(oneshot::Sender<Vec<Connected>>),
+    Status(oneshot::Sender<ActorStatus>),
+}
+
+/// What the status page shows of the machine.
+#[derive(Debug)]
+pub(crate) struct ActorStatus {
+    pub(crate) connected: Vec<Connected>,
+    /// Parts of batches that are received and not committed.
+    pub(crate) pending: usize,
+}
+
+/// A hub's batch that is not committed whole.
+struct Batch {
+    arrived: Instant,
+    slots: BTreeSet<Slot>,
 }
 
 /// Why the actor ended other than by request.
@@ -82,6 +96,7 @@ pub(crate) struct Actor {
     store: Arc<AnyStore>,
     report: Arc<Report>,
     links: BTreeMap<Link, (HubAddress, Outbox)>,
+    batches: BTreeMap<Link, Batch>,
     requests: JoinSet<Result<Answer, StoreError>>,
     /// Per slot how many commits in a row were refused.
     refusals: BTreeMap<Slot, u32>,
@@ -104,6 +119,7 @@ impl Actor {
             store,
             report,
             links: BTreeMap::new(),
+            batches: BTreeMap::new(),
             requests: JoinSet::new(),
             refusals: BTreeMap::new(),
             wake_at: None,
@@ -159,6 +175,10 @@ impl Actor {
             }
             Input::Hub(link, message) => {
                 measure::message_received();
+                if let HubToOrigin::Delta(parts) = &message {
+                    let slots = parts.iter().map(|part| part.slot).collect();
+                    self.batches.insert(link, Batch { arrived: Instant::now(), slots });
+                }
                 self.handle(OriginInput::Hub(link, message));
             }
             Input::Closed(link) => {
@@ -166,7 +186,30 @@ impl Actor {
                 self.handle(OriginInput::Closed(link));
             }
             // Whoever asked may have gone.
-            Input::Status(answer) => drop(answer.send(self.connected())),
+            Input::Status(answer) => {
+                drop(answer.send(ActorStatus { connected: self.connected(), pending: self.origin.queued() }));
+            }
+        }
+    }
+
+    /// Measures what a message to a hub tells of the daemon's work.
+    fn observe(&mut self, link: Link, message: &OriginToHub) {
+        let settled: Vec<Slot> = match message {
+            OriginToHub::Committed(slots) => slots.iter().map(|(slot, _)| *slot).collect(),
+            OriginToHub::Resume(slots) => {
+                measure::resumed(slots.len());
+                slots.iter().map(|(slot, _)| *slot).collect()
+            }
+            OriginToHub::Refused(refusal) => return measure::refused(refusal.cause),
+            _ => return,
+        };
+        let Some(batch) = self.batches.get_mut(&link) else { return };
+        batch.slots.retain(|slot| !settled.contains(slot));
+        if batch.slots.is_empty() {
+            if let Some((address, _)) = self.links.get(&link) {
+                measure::lag(address, batch.arrived.elapsed());
+            }
+            self.batches.remove(&link);
         }
     }
 
@@ -203,7 +246,10 @@ impl Actor {
     fn handle(&mut self, input: OriginInput) {
         for effect in self.origin.handle(input, clock::now()) {
             match effect {
-                OriginEffect::ToHub(link, message) => self.send(link, message),
+                OriginEffect::ToHub(link, message) => {
+                    self.observe(link, &message);
+                    self.send(link, message);
+                }
                 OriginEffect::Close(link, reason) => {
                     let hub = self.links.get(&link).map(|(address, _)| address.name.as_str());
                     tracing::warn!(hub, reason, "the origin closes a hub's connection");
@@ -236,6 +282,7 @@ impl Actor {
 
     fn close(&mut self, link: Link) {
         self.links.remove(&link);
+        self.batches.remove(&link);
         measure::hubs_connected(self.links.len());
     }
 
@@ -271,6 +318,10 @@ impl Actor {
     }
 
     fn ping(&mut self) {
+        measure::pending(self.origin.queued());
+        for connected in self.connected() {
+            measure::clock_offset(&connected.address, connected.status.clock_offset_ms);
+        }
         if !std::mem::replace(&mut self.is_pinging, true) {
             let store = Arc::clone(&self.store);
             self.requests.spawn(async move {

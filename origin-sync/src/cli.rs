@@ -1,9 +1,6 @@
 //! The command line.
 
-use crate::{
-    daemon::DaemonConfig,
-    settings::{Settings, SettingsError},
-};
+use crate::settings::{Settings, SettingsError};
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 
@@ -13,21 +10,44 @@ use std::path::PathBuf;
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
-    pub command: Action,
+    pub action: Action,
+    /// Where the settings are.
+    #[command(flatten)]
+    pub sources: Sources,
 }
 
-/// What the daemon can do.
-#[derive(Subcommand)]
+/// What the daemon can do, and what it can be asked for while it runs.
+#[derive(Debug, Subcommand)]
 pub enum Action {
     /// Runs until it is told to end.
-    Run(Sources),
+    Run,
+    /// Checks the settings, the store and the edges, and starts nothing.
+    Check,
+    /// Shows what a running daemon does.
+    Status {
+        /// As one JSON object.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Shows what the store of a running daemon has of a key.
+    Inspect {
+        /// The key.
+        key: String,
+    },
+    /// Removes the value of another type that a plain client left at a key, so that the key's next change writes its own.
+    Resolve {
+        /// The key.
+        key: String,
+    },
+    /// Has a running daemon commit what it received and end, and waits for that.
+    Drain,
 }
 
 /// Where the settings are.
 #[derive(Args)]
 pub struct Sources {
     /// A TOML file with settings under the names of the flags. Flags and variables count before it.
-    #[arg(long, value_name = "FILE", env = "HEADWATER_CONFIG")]
+    #[arg(long, value_name = "FILE", env = "HEADWATER_CONFIG", global = true)]
     config: Option<PathBuf>,
     #[command(flatten)]
     settings: Settings,
@@ -37,24 +57,24 @@ impl Sources {
     /// What all sources together say.
     ///
     /// # Errors
-    /// When a file cannot be read, or a setting is missing or does not fit.
-    pub fn config(self) -> Result<DaemonConfig, SettingsError> {
-        let settings = match &self.config {
-            Some(path) => self.settings.or(Settings::read(path)?)?,
-            None => self.settings,
-        };
-        settings.try_into()
+    /// When the file cannot be read, or has what there is not.
+    pub fn merge(self) -> Result<Settings, SettingsError> {
+        match &self.config {
+            Some(path) => self.settings.or(Settings::read(path)?),
+            None => Ok(self.settings),
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::daemon::DaemonConfig;
     use clap::CommandFactory;
 
     fn config(words: &str) -> Option<DaemonConfig> {
-        let Action::Run(sources) = Cli::try_parse_from(words.split(' ')).ok()?.command;
-        sources.config().ok()
+        let cli = Cli::try_parse_from(words.split(' ')).ok()?;
+        cli.sources.merge().ok()?.try_into().ok()
     }
 
     #[test]

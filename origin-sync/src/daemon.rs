@@ -14,13 +14,16 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{
     net::TcpListener,
-    sync::{mpsc, watch},
+    sync::{Notify, mpsc, watch},
     task::JoinSet,
-    time::{interval, sleep, timeout},
+    time::{Instant, interval, sleep, timeout},
 };
 
 /// How long sockets may take to send what waits and close.
 const CLOSE_DEADLINE: Duration = Duration::from_secs(2);
+
+/// A life that was shorter counts as a failure to open the store.
+const LASTING: Duration = Duration::from_secs(5);
 
 /// The exporter folds what was recorded into its summaries that often.
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
@@ -70,7 +73,13 @@ pub async fn run(
     let address = config.listen;
     let listener = TcpListener::bind(address).await.map_err(|source| DaemonError::Listen { address, source })?;
     let report = Arc::new(Report::new(config.store.name()));
-    let pages = Pages { report: Arc::clone(&report), token: config.token.clone(), metrics: metrics.clone() };
+    let drain = Arc::new(Notify::new());
+    let pages = Pages {
+        report: Arc::clone(&report),
+        token: config.token.clone(),
+        metrics: metrics.clone(),
+        drain: Arc::clone(&drain),
+    };
     let mut background = JoinSet::new();
     background.spawn(async move {
         if let Err(error) = axum::serve(listener, page::router(pages)).await {
@@ -82,11 +91,15 @@ pub async fn run(
         loop {
             upkeep.tick().await;
             metrics.run_upkeep();
+            measure::resident_memory();
         }
     });
     let (stopper, stopped) = watch::channel(false);
     background.spawn(async move {
-        stop.await;
+        tokio::select! {
+            () = stop => {}
+            () = drain.notified() => tracing::info!("asked to drain"),
+        }
         stopper.send_replace(true);
         // Held until the end, since a dropped sender would read as a stop as well.
         std::future::pending::<()>().await;
@@ -108,8 +121,13 @@ async fn lives(config: &DaemonConfig, report: &Arc<Report>, stopped: watch::Rece
         };
         match opened {
             Ok(store) => {
-                backoff.reset();
-                match life(config, report, Arc::new(store), &numbers, stop(stopped.clone())).await {
+                let began = Instant::now();
+                let ended = life(config, report, Arc::new(store), &numbers, stop(stopped.clone())).await;
+                // A store that opens and then refuses what it is asked is not tried ever faster.
+                if began.elapsed() >= LASTING {
+                    backoff.reset();
+                }
+                match ended {
                     Ok(()) => return,
                     Err(error) => tracing::error!(%error, "the store failed; all connections are closed and made anew"),
                 }

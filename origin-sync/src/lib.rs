@@ -7,13 +7,15 @@
 
 mod actor;
 mod backoff;
+pub mod check;
 pub mod cli;
 mod clock;
 pub mod daemon;
-mod dial;
+pub mod dial;
 pub mod edge;
 pub mod measure;
 mod page;
+pub mod remote;
 mod report;
 pub mod settings;
 pub mod store;

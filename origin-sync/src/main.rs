@@ -1,26 +1,47 @@
-//! The binary: reads the command line, sets up logs and signals, and runs the daemon.
+//! The binary: reads the command line and does what it says, be it to run the daemon or to ask one that runs.
 #![deny(clippy::unwrap_used)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 use anyhow::Context as _;
 use clap::Parser as _;
 use origin_sync::{
+    check,
     cli::{Action, Cli},
-    daemon, measure,
+    daemon::{self, DaemonConfig},
+    measure,
+    remote::Remote,
+    settings::{LogConfig, Settings},
 };
+use serde_json::Value;
 use tokio::signal::unix::{SignalKind, signal};
-use tracing_subscriber::EnvFilter;
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let Action::Run(sources) = Cli::parse().command;
-    let config = sources.config()?;
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
-    // Two crates of TLS clients share the one provider.
+    let Cli { action, sources } = Cli::parse();
+    let settings = sources.merge()?;
+    // Several crates of TLS clients share the one provider.
     if rustls::crypto::ring::default_provider().install_default().is_err() {
         anyhow::bail!("a TLS provider is installed already");
     }
+    match action {
+        Action::Run => run(settings).await?,
+        Action::Check => {
+            for line in check::run(&settings.try_into()?).await? {
+                println!("{line}");
+            }
+        }
+        Action::Status { json: true } => println!("{}", Remote::new(settings.remote()?).status().await?),
+        Action::Status { json: false } => print_status(&Remote::new(settings.remote()?).status().await?),
+        Action::Inspect { key } => print_pairs(&Remote::new(settings.remote()?).inspect(key).await?),
+        Action::Resolve { key } => print_pairs(&Remote::new(settings.remote()?).resolve(key).await?),
+        Action::Drain => Remote::new(settings.remote()?).drain().await?,
+    }
+    Ok(())
+}
+
+async fn run(settings: Settings) -> anyhow::Result<()> {
+    log_as(settings.logs()?);
+    let config: DaemonConfig = settings.try_into()?;
     let metrics = measure::install().context("the metrics cannot be set up")?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -32,4 +53,37 @@ async fn main() -> anyhow::Result<()> {
     };
     daemon::run(config, metrics, stop).await?;
     Ok(())
+}
+
+fn log_as(config: LogConfig) {
+    let log = tracing_subscriber::fmt().with_env_filter(config.filter).with_writer(std::io::stderr);
+    if config.is_json { log.json().init() } else { log.init() }
+}
+
+/// The hubs in a table under the rest.
+fn print_status(status: &Value) {
+    let Value::Object(fields) = status else { return };
+    for (name, value) in fields.iter().filter(|(name, _)| *name != "hubs") {
+        println!("{name:<16} {}", text(value));
+    }
+    println!("\n{:<32} {:<20} {:>9} {:>8} {:>9} {:>9}", "edge", "hub", "connected", "held", "batches", "clock ms");
+    for hub in status["hubs"].as_array().into_iter().flatten() {
+        let [edge, name, connected, held, batches, clock] =
+            ["edge", "name", "connected", "held", "batches", "clock_offset_ms"].map(|name| text(&hub[name]));
+        println!("{edge:<32} {name:<20} {connected:>9} {held:>8} {batches:>9} {clock:>9}");
+    }
+}
+
+fn print_pairs(answer: &Value) {
+    for (name, value) in answer.as_object().into_iter().flatten() {
+        println!("{name:<16} {}", text(value));
+    }
+}
+
+fn text(value: &Value) -> String {
+    match value {
+        Value::Null => "-".to_owned(),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
 }

@@ -17,6 +17,7 @@ use std::{
     path::{Path, PathBuf},
     str::FromStr,
 };
+use tracing_subscriber::EnvFilter;
 
 const LISTEN: &str = "127.0.0.1:8790";
 const LOSS_WINDOW_MS: i64 = 60_000;
@@ -29,63 +30,94 @@ const LAG_TARGET_MS: i64 = 50;
 #[command(next_help_heading = "Settings")]
 pub struct Settings {
     /// An edge's base URL, `http` or `https`; may be given several times, and must be once.
-    #[arg(long, value_name = "URL", env = "HEADWATER_EDGE", value_delimiter = ',')]
+    #[arg(long, global = true, value_name = "URL", env = "HEADWATER_EDGE", value_delimiter = ',')]
     #[serde(deserialize_with = "one_or_many")]
     edge: Option<Vec<String>>,
     /// What proves to the edges that this is the origin. Prefer the file: others may read a command line.
-    #[arg(long, value_name = "TOKEN", env = "HEADWATER_ORIGIN_TOKEN", hide_env_values = true)]
+    #[arg(long, global = true, value_name = "TOKEN", env = "HEADWATER_ORIGIN_TOKEN", hide_env_values = true)]
     origin_token: Option<String>,
     /// A file that holds the origin's token, in place of the token itself.
-    #[arg(long, value_name = "FILE", env = "HEADWATER_ORIGIN_TOKEN_FILE")]
+    #[arg(long, global = true, value_name = "FILE", env = "HEADWATER_ORIGIN_TOKEN_FILE")]
     origin_token_file: Option<PathBuf>,
     /// The Redis, as `redis://[user:password@]host[:port][/db]`, or `rediss://` for TLS. Several where these are sentinels
     /// or nodes of a cluster, any of which tells of the others.
-    #[arg(long, value_name = "URL", env = "HEADWATER_STORE", hide_env_values = true, value_delimiter = ',')]
+    #[arg(
+        long,
+        global = true,
+        value_name = "URL",
+        env = "HEADWATER_STORE",
+        hide_env_values = true,
+        value_delimiter = ','
+    )]
     #[serde(deserialize_with = "one_or_many")]
     store: Option<Vec<String>>,
     /// The URLs are those of sentinels, which call the master so.
-    #[arg(long, value_name = "NAME", env = "HEADWATER_STORE_SENTINEL_MASTER")]
+    #[arg(long, global = true, value_name = "NAME", env = "HEADWATER_STORE_SENTINEL_MASTER")]
     store_sentinel_master: Option<String>,
     /// The user to the sentinels, in place of the URL's.
-    #[arg(long, value_name = "NAME", env = "HEADWATER_SENTINEL_USERNAME")]
+    #[arg(long, global = true, value_name = "NAME", env = "HEADWATER_SENTINEL_USERNAME")]
     sentinel_username: Option<String>,
     /// A file that holds the password to the sentinels.
-    #[arg(long, value_name = "FILE", env = "HEADWATER_SENTINEL_PASSWORD_FILE")]
+    #[arg(long, global = true, value_name = "FILE", env = "HEADWATER_SENTINEL_PASSWORD_FILE")]
     sentinel_password_file: Option<PathBuf>,
     /// The URLs are those of nodes of a Redis Cluster.
-    #[arg(long, env = "HEADWATER_STORE_CLUSTER", num_args = 0..=1, default_missing_value = "true")]
+    #[arg(long, global = true, env = "HEADWATER_STORE_CLUSTER", num_args = 0..=1, default_missing_value = "true")]
     store_cluster: Option<bool>,
     /// The user to Redis, in place of the URL's.
-    #[arg(long, value_name = "NAME", env = "HEADWATER_STORE_USERNAME")]
+    #[arg(long, global = true, value_name = "NAME", env = "HEADWATER_STORE_USERNAME")]
     store_username: Option<String>,
     /// A file that holds the user's password. It is read again for every connection, so that it can change.
-    #[arg(long, value_name = "FILE", env = "HEADWATER_STORE_PASSWORD_FILE")]
+    #[arg(long, global = true, value_name = "FILE", env = "HEADWATER_STORE_PASSWORD_FILE")]
     store_password_file: Option<PathBuf>,
     /// A PEM file with the authorities that may vouch for Redis, in place of the public ones.
-    #[arg(long, value_name = "FILE", env = "HEADWATER_STORE_CA_FILE")]
+    #[arg(long, global = true, value_name = "FILE", env = "HEADWATER_STORE_CA_FILE")]
     store_ca_file: Option<PathBuf>,
     /// A PEM file with the certificate that the daemon shows to Redis.
-    #[arg(long, value_name = "FILE", env = "HEADWATER_STORE_CERT_FILE")]
+    #[arg(long, global = true, value_name = "FILE", env = "HEADWATER_STORE_CERT_FILE")]
     store_cert_file: Option<PathBuf>,
     /// A PEM file with the key of that certificate.
-    #[arg(long, value_name = "FILE", env = "HEADWATER_STORE_KEY_FILE")]
+    #[arg(long, global = true, value_name = "FILE", env = "HEADWATER_STORE_KEY_FILE")]
     store_key_file: Option<PathBuf>,
     /// Without Redis: the file, or the directory, that keeps the state.
-    #[arg(long, value_name = "FILE", env = "HEADWATER_DATA")]
+    #[arg(long, global = true, value_name = "FILE", env = "HEADWATER_DATA")]
     data: Option<PathBuf>,
     /// Where health, status and metrics are served [default: 127.0.0.1:8790].
-    #[arg(long, value_name = "ADDRESS", env = "HEADWATER_LISTEN")]
+    #[arg(long, global = true, value_name = "ADDRESS", env = "HEADWATER_LISTEN")]
     listen: Option<String>,
     /// How long after a commit Redis may still lose it, in milliseconds [default: 60000].
-    #[arg(long, value_name = "N", env = "HEADWATER_LOSS_WINDOW_MS", allow_negative_numbers = true)]
+    #[arg(long, global = true, value_name = "N", env = "HEADWATER_LOSS_WINDOW_MS", allow_negative_numbers = true)]
     loss_window_ms: Option<i64>,
     /// The time between two batches of a hub that is at rest, in milliseconds [default: 5].
-    #[arg(long, value_name = "N", env = "HEADWATER_WINDOW_MS", allow_negative_numbers = true)]
+    #[arg(long, global = true, value_name = "N", env = "HEADWATER_WINDOW_MS", allow_negative_numbers = true)]
     window_ms: Option<i64>,
     /// What operations of a busy hub may wait for others that share their commits, in milliseconds: the longer, the fewer
     /// calls of Redis [default: 50].
-    #[arg(long, value_name = "N", env = "HEADWATER_LAG_TARGET_MS", allow_negative_numbers = true)]
+    #[arg(long, global = true, value_name = "N", env = "HEADWATER_LAG_TARGET_MS", allow_negative_numbers = true)]
     lag_target_ms: Option<i64>,
+    /// What is logged, by level and module, as `info` or `origin_sync=debug,info` [default: info].
+    #[arg(long, global = true, value_name = "FILTER", env = "HEADWATER_LOG")]
+    log: Option<String>,
+    /// How a line of the log looks: `text` or `json` [default: text].
+    #[arg(long, global = true, value_name = "FORMAT", env = "HEADWATER_LOG_FORMAT")]
+    log_format: Option<String>,
+}
+
+/// How the daemon logs.
+#[derive(Debug)]
+pub struct LogConfig {
+    /// What is logged.
+    pub filter: EnvFilter,
+    /// Whether each line is a JSON object.
+    pub is_json: bool,
+}
+
+/// Where a running daemon is, and what proves to it that the operator asks.
+#[derive(Clone, Debug)]
+pub struct RemoteConfig {
+    /// The address of its pages.
+    pub listen: SocketAddr,
+    /// The origin's token.
+    pub token: OriginToken,
 }
 
 /// What is wrong with the settings.
@@ -129,6 +161,11 @@ pub enum SettingsError {
     Negative(&'static str),
 }
 
+/// A format that there is not.
+#[derive(Debug, thiserror::Error)]
+#[error("{0:?} is neither text nor json")]
+struct LogFormatError(String);
+
 impl Settings {
     /// What a file says.
     ///
@@ -146,6 +183,33 @@ impl Settings {
         let mut merged = table(other)?;
         merged.extend(table(self)?);
         merged.try_into().map_err(|error: toml::de::Error| SettingsError::Merge(error.into()))
+    }
+
+    /// How to log.
+    ///
+    /// # Errors
+    /// When the filter or the format does not fit.
+    pub fn logs(&self) -> Result<LogConfig, SettingsError> {
+        let filter =
+            EnvFilter::try_new(self.log.as_deref().unwrap_or("info")).map_err(|error| invalid("log", error))?;
+        let is_json = match self.log_format.as_deref() {
+            None | Some("text") => false,
+            Some("json") => true,
+            Some(other) => return Err(invalid("log-format", LogFormatError(other.to_owned()))),
+        };
+        Ok(LogConfig { filter, is_json })
+    }
+
+    /// Where the daemon with these settings is; what else they say does not matter.
+    ///
+    /// # Errors
+    /// When the address does not fit, or there is no token.
+    pub fn remote(&self) -> Result<RemoteConfig, SettingsError> {
+        Ok(RemoteConfig { listen: self.address()?, token: self.token()? })
+    }
+
+    fn address(&self) -> Result<SocketAddr, SettingsError> {
+        parsed("listen", self.listen.as_deref().unwrap_or(LISTEN))
     }
 
     fn token(&self) -> Result<OriginToken, SettingsError> {
@@ -217,7 +281,7 @@ impl TryFrom<Settings> for DaemonConfig {
             edges: edges.iter().map(|edge| parsed::<EdgeUrl>("edge", edge)).collect::<Result<_, _>>()?,
             token: settings.token()?,
             store: settings.location()?,
-            listen: parsed::<SocketAddr>("listen", settings.listen.as_deref().unwrap_or(LISTEN))?,
+            listen: settings.address()?,
             loss_window_ms: positive("loss-window-ms", settings.loss_window_ms.unwrap_or(LOSS_WINDOW_MS))?,
             window_ms: positive("window-ms", settings.window_ms.unwrap_or(WINDOW_MS))?,
             lag_target_ms: positive("lag-target-ms", settings.lag_target_ms.unwrap_or(LAG_TARGET_MS))?,

@@ -93,9 +93,20 @@ async fn what_a_hub_writes_stands_in_redis_and_on_the_pages() {
     }
     assert_eq!(daemon.post("/command", "another", r#"["GET","visits"]"#).await.unwrap().0, 401);
 
-    let (_, metrics) = daemon.get("/metrics").await.unwrap();
-    for name in ["headwater_store_up 1", "headwater_hubs_connected 1", "headwater_store_plain_commands_total"] {
-        assert!(metrics.contains(name), "{name} is not in {metrics}");
+    for name in [
+        "headwater_store_up 1",
+        "headwater_hubs_connected 1",
+        "headwater_store_plain_commands_total",
+        "headwater_commit_keys_bucket",
+        r#"headwater_store_seconds_bucket{request="commit""#,
+        "headwater_pending 0",
+        r#"hub="test/0",quantile="0.99"} 0"#,
+        "headwater_hub_clock_offset_ms{",
+        "headwater_resident_bytes",
+    ] {
+        // Some are set when the store is next asked for a sign of life.
+        let shows = async || daemon.get("/metrics").await.filter(|(_, metrics)| metrics.contains(name));
+        eventually(name, shows).await;
     }
 }
 
@@ -183,6 +194,85 @@ async fn sigterm_commits_what_was_received_and_ends_well() {
     assert!(since.elapsed() < Duration::from_secs(5), "{:?}", since.elapsed());
     eventually("the hub hears of it", async || (!setup.edge.status().is_origin_connected).then_some(())).await;
     assert!(std::fs::read_to_string(setup.log()).unwrap().contains("stopped"));
+}
+
+/// What is on its way to Redis when the signal comes is committed, though Redis takes its time.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sigterm_waits_for_what_redis_has_not_taken_yet() {
+    let mut setup = Setup::new().await;
+    let plain = Plain::connect(&setup.redis).await;
+    // A first write, so that the slot is known and the next one is one commit.
+    setup.edge.execute(&["INCR", "visits"]).unwrap();
+    setup.plain_reads("visits", "1").await;
+    settled(&setup.edge).await;
+    plain.ask::<()>(&["CLIENT", "PAUSE", "1500", "WRITE"]).await;
+    setup.edge.execute(&["INCR", "visits"]).unwrap();
+    eventually("the daemon has received it", async || {
+        let status = setup.daemon.status().await?;
+        (status["hubs"][0]["batches"].as_u64()? >= 2).then_some(())
+    })
+    .await;
+    assert!(setup.daemon.terminate().await.success());
+    assert_eq!(plain.ask::<String>(&["GET", "visits"]).await, "2");
+    eventually("the hub hears of the commit", async || (setup.edge.status().pending == 0).then_some(())).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_operator_looks_at_a_key_settles_it_and_drains() {
+    let mut setup = Setup::new().await;
+    let daemon = &setup.daemon;
+    setup.edge.execute(&["INCR", "visits"]).unwrap();
+    setup.plain_reads("visits", "1").await;
+    settled(&setup.edge).await;
+    let status = daemon.run(&["status"]).await.unwrap();
+    assert!(status.contains("store            redis") && status.contains("test/0"), "{status}");
+    let json: serde_json::Value = serde_json::from_str(&daemon.run(&["status", "--json"]).await.unwrap()).unwrap();
+    assert_eq!(json["pending"], 0);
+    let inspected = daemon.run(&["inspect", "visits"]).await.unwrap();
+    assert!(
+        inspected.contains("plain_type       string") && inspected.contains("is_foreign       false"),
+        "{inspected}"
+    );
+    assert!(daemon.run(&["resolve", "visits"]).await.unwrap_err().contains("nothing foreign"));
+
+    let plain = Plain::connect(&setup.redis).await;
+    plain.ask::<()>(&["DEL", "visits"]).await;
+    plain.ask::<()>(&["RPUSH", "visits", "theirs"]).await;
+    assert!(daemon.run(&["inspect", "visits"]).await.unwrap().contains("is_foreign       true"));
+    assert!(daemon.run(&["resolve", "visits"]).await.unwrap().contains("list"));
+    setup.edge.execute(&["INCR", "visits"]).unwrap();
+    setup.plain_reads("visits", "2").await;
+
+    daemon.run(&["drain"]).await.unwrap();
+    assert!(setup.daemon.ended().await.success());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn settings_are_checked_against_the_store_and_the_edges() {
+    let setup = Setup::new().await;
+    let (edge, store) = (setup.edge.url(), setup.redis.url());
+    let lines = setup.daemon.run(&["check", "--edge", &edge, "--store", &store]).await.unwrap();
+    assert!(lines.contains("store redis: run id ") && lines.contains("1 hubs"), "{lines}");
+    let error = setup.daemon.run(&["check", "--edge", &store, "--store", &store]).await.unwrap_err();
+    assert!(error.contains("edge is not valid"), "{error}");
+    let away = setup.daemon.run(&["check", "--edge", "http://127.0.0.1:1", "--store", &store]).await.unwrap_err();
+    assert!(away.contains("the edge http://127.0.0.1:1"), "{away}");
+    let away = setup.daemon.run(&["check", "--edge", &edge, "--store", "redis://127.0.0.1:1"]).await.unwrap_err();
+    assert!(away.contains("the store cannot be used"), "{away}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_line_of_the_log_may_be_an_object() {
+    let (redis, edge) = (RedisServer::start().await, Edge::start().await);
+    let directory = tempfile::tempdir().unwrap();
+    let log = directory.path().join("log");
+    let arguments = ["--store", &redis.url(), "--log-format", "json", "--log", "info"];
+    let mut daemon = Daemon::start(&edge.url(), arguments, &log);
+    eventually("the daemon is ready", async || ready(&daemon).await).await;
+    assert!(daemon.terminate().await.success());
+    let text = std::fs::read_to_string(log).unwrap();
+    let lines: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!(lines.iter().any(|line| line["fields"]["message"] == "draining"), "{text}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

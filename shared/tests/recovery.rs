@@ -217,7 +217,8 @@ mod daemons {
     }
 
     fn origin() -> Origin {
-        let config = OriginConfig { run_id: "run".into(), entropy: 1, loss_window_ms: 1_000, window_ms: 50 };
+        let config =
+            OriginConfig { run_id: "run".into(), entropy: 1, loss_window_ms: 1_000, window_ms: 50, window_ms_max: 50 };
         let mut origin = Origin::new(config);
         origin.handle(OriginInput::Opened(LINK), START);
         origin

@@ -49,17 +49,23 @@ pub(crate) struct Dialler {
 
 /// Why a directory was not read.
 #[derive(Debug, thiserror::Error)]
-enum DirectoryError {
+pub enum DirectoryError {
+    /// The edge.
     #[error("the edge cannot be reached: {0}")]
     Connect(#[from] hyper_util::client::legacy::Error),
+    /// The request.
     #[error("the request is malformed")]
     Request(#[from] hyper::http::Error),
+    /// Another answer than the list.
     #[error("the edge answered {0}")]
     Status(StatusCode),
+    /// The body.
     #[error("the edge's answer broke off, or is too long: {0}")]
     Body(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// Another body.
     #[error("the edge's answer is no list of hubs: {0}")]
     Json(#[from] serde_json::Error),
+    /// No answer.
     #[error("the edge did not answer in time")]
     Timeout(#[from] tokio::time::error::Elapsed),
 }
@@ -74,8 +80,7 @@ type HttpClient = Client<HttpsConnector<HttpConnector>, Empty<Bytes>>;
 impl Dialler {
     /// Reads the directory again and again, and dials what it names, until the actor ends; then all sockets close.
     pub(crate) async fn run(self) {
-        let connector = HttpsConnectorBuilder::new().with_webpki_roots().https_or_http().enable_http1().build();
-        let client: HttpClient = Client::builder(TokioExecutor::new()).build(connector);
+        let client = client();
         let edge = self.edge.to_string();
         let mut links = JoinSet::new();
         // A link whose guard is dropped closes.
@@ -87,7 +92,7 @@ impl Dialler {
             let read = tokio::select! {
                 read = async {
                     poll.tick().await;
-                    self.directory(&client).await
+                    read(&client, &self.edge, &self.token).await
                 } => read,
                 () = self.inputs.closed() => {
                     while links.join_next().await.is_some() {}
@@ -120,18 +125,28 @@ impl Dialler {
             while links.try_join_next().is_some() {}
         }
     }
+}
 
-    async fn directory(&self, client: &HttpClient) -> Result<BTreeSet<String>, DirectoryError> {
-        let request = Request::get(self.edge.hubs()).header(AUTHORIZATION, self.token.header()).body(Empty::new())?;
-        let read = async {
-            let response = client.request(request).await?;
-            if response.status() != StatusCode::OK {
-                return Err(DirectoryError::Status(response.status()));
-            }
-            let body = Limited::new(response.into_body(), DIRECTORY_BYTES_MAX).collect().await;
-            let hubs: Vec<Hub> = serde_json::from_slice(&body.map_err(DirectoryError::Body)?.to_bytes())?;
-            Ok(hubs.into_iter().map(|hub| hub.name).collect())
-        };
-        timeout(POLL_TIMEOUT, read).await?
-    }
+/// Reads an edge's directory once: the names of its hubs.
+pub(crate) async fn directory(edge: &EdgeUrl, token: &OriginToken) -> Result<BTreeSet<String>, DirectoryError> {
+    read(&client(), edge, token).await
+}
+
+fn client() -> HttpClient {
+    let connector = HttpsConnectorBuilder::new().with_webpki_roots().https_or_http().enable_http1().build();
+    Client::builder(TokioExecutor::new()).build(connector)
+}
+
+async fn read(client: &HttpClient, edge: &EdgeUrl, token: &OriginToken) -> Result<BTreeSet<String>, DirectoryError> {
+    let request = Request::get(edge.hubs()).header(AUTHORIZATION, token.header()).body(Empty::new())?;
+    let read = async {
+        let response = client.request(request).await?;
+        if response.status() != StatusCode::OK {
+            return Err(DirectoryError::Status(response.status()));
+        }
+        let body = Limited::new(response.into_body(), DIRECTORY_BYTES_MAX).collect().await;
+        let hubs: Vec<Hub> = serde_json::from_slice(&body.map_err(DirectoryError::Body)?.to_bytes())?;
+        Ok(hubs.into_iter().map(|hub| hub.name).collect())
+    };
+    timeout(POLL_TIMEOUT, read).await?
 }

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use headwater::{
     command::{self, CommandError, Reply},
     exec::{self, View},
-    id::Key,
+    id::{Key, KeyTooLong},
     origin,
     state::KeyState,
     store::Load,
@@ -32,6 +32,10 @@ pub(crate) enum ReadError {
     Command(#[from] CommandError),
     #[error("ERR Headwater: the daemon only reads; send writes to an edge")]
     Write,
+    #[error("ERR Headwater: no key is so long")]
+    Key(#[from] KeyTooLong),
+    #[error("ERR Headwater: nothing foreign stands at the key, or Headwater has nothing to put there")]
+    NotForeign,
     #[error("ERR Headwater: the store is not connected")]
     Away,
     #[error("ERR Headwater: the store failed: {0}")]
@@ -43,7 +47,8 @@ pub(crate) enum ReadError {
 impl ReadError {
     pub(super) fn status(&self) -> StatusCode {
         match self {
-            Self::Json(_) | Self::Argument | Self::Command(_) | Self::Write => StatusCode::BAD_REQUEST,
+            Self::Json(_) | Self::Argument | Self::Command(_) | Self::Write | Self::Key(_) => StatusCode::BAD_REQUEST,
+            Self::NotForeign => StatusCode::CONFLICT,
             Self::Away | Self::Store(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Companion(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }

@@ -1,6 +1,8 @@
-//! The daemon's own pages, on loopback: health, readiness, status, metrics, and reads of the store.
+//! The daemon's own pages, on loopback: health, readiness, status, metrics, reads of the store,
+//! and what an operator may ask for with the origin's token: to look at a key, to settle a foreign value, to drain.
 
 mod command;
+mod inspect;
 mod status;
 
 use crate::{edge::OriginToken, report::Report};
@@ -11,8 +13,11 @@ use axum::{
     http::{HeaderMap, StatusCode, header::AUTHORIZATION},
     routing::{get, post},
 };
+use command::ReadError;
 use metrics_exporter_prometheus::PrometheusHandle;
+use serde::Serialize;
 use std::sync::Arc;
+use tokio::sync::Notify;
 
 /// What the pages show.
 #[derive(Clone)]
@@ -20,6 +25,8 @@ pub(crate) struct Pages {
     pub(crate) report: Arc<Report>,
     pub(crate) token: OriginToken,
     pub(crate) metrics: PrometheusHandle,
+    /// Ends the daemon as SIGTERM does.
+    pub(crate) drain: Arc<Notify>,
 }
 
 /// All pages.
@@ -30,6 +37,9 @@ pub(crate) fn router(pages: Pages) -> Router {
         .route("/status", get(status))
         .route("/metrics", get(metrics))
         .route("/command", post(command))
+        .route("/inspect", post(inspect))
+        .route("/resolve", post(resolve))
+        .route("/drain", post(drain))
         .with_state(pages)
 }
 
@@ -45,12 +55,43 @@ async fn metrics(State(pages): State<Pages>) -> String {
     pages.metrics.render()
 }
 
-async fn command(State(pages): State<Pages>, headers: HeaderMap, body: Bytes) -> (StatusCode, Json<serde_json::Value>) {
+type Answer = (StatusCode, Json<serde_json::Value>);
+
+async fn command(State(pages): State<Pages>, headers: HeaderMap, body: Bytes) -> Answer {
+    authorized(&pages, &headers, async || {
+        command::execute(&pages.report, &body).await.map(|reply| serde_json::json!({ "result": reply }))
+    })
+    .await
+}
+
+async fn inspect(State(pages): State<Pages>, headers: HeaderMap, key: Bytes) -> Answer {
+    authorized(&pages, &headers, async || inspect::inspect(&pages.report, &key).await).await
+}
+
+async fn resolve(State(pages): State<Pages>, headers: HeaderMap, key: Bytes) -> Answer {
+    authorized(&pages, &headers, async || inspect::resolve(&pages.report, &key).await).await
+}
+
+async fn drain(State(pages): State<Pages>, headers: HeaderMap) -> Answer {
+    authorized(&pages, &headers, async || {
+        pages.drain.notify_one();
+        Ok(serde_json::json!({ "draining": true }))
+    })
+    .await
+}
+
+/// The answer to whoever has the token.
+async fn authorized<T: Serialize>(
+    pages: &Pages,
+    headers: &HeaderMap,
+    answer: impl AsyncFnOnce() -> Result<T, ReadError>,
+) -> Answer {
+    let error = |status, error: String| (status, Json(serde_json::json!({ "error": error })));
     if !pages.token.is_borne_by(headers.get(AUTHORIZATION)) {
-        return (StatusCode::UNAUTHORIZED, Json(serde_json::json!({ "error": "Unauthorized" })));
+        return error(StatusCode::UNAUTHORIZED, "Unauthorized".to_owned());
     }
-    match command::execute(&pages.report, &body).await {
-        Ok(reply) => (StatusCode::OK, Json(serde_json::json!({ "result": reply }))),
-        Err(error) => (error.status(), Json(serde_json::json!({ "error": error.to_string() }))),
+    match answer().await.and_then(|answer| serde_json::to_value(answer).map_err(ReadError::Json)) {
+        Ok(answer) => (StatusCode::OK, Json(answer)),
+        Err(cause) => error(cause.status(), cause.to_string()),
     }
 }

@@ -1,7 +1,7 @@
 //! `/status`: every hub that the directories name, and what the store was asked for.
 
 use crate::{
-    actor::Input,
+    actor::{ActorStatus, Input},
     report::{Connected, HubAddress, Report},
 };
 use serde::Serialize;
@@ -20,6 +20,8 @@ pub(crate) struct Status {
     commits: u64,
     loads: u64,
     conflicts: u64,
+    /// Parts of hubs' batches that are received and not committed.
+    pending: usize,
 }
 
 #[derive(Debug, Default, Serialize)]
@@ -34,10 +36,10 @@ struct HubStatus {
 }
 
 pub(crate) async fn status(report: &Report) -> Status {
-    let connected = connected(report).await;
+    let actor = ask(report).await;
     let mut by_address: BTreeMap<HubAddress, HubStatus> =
         report.hubs().into_iter().map(|address| (address, HubStatus::default())).collect();
-    for Connected { address, status } in connected.iter().flatten() {
+    for Connected { address, status } in actor.iter().flat_map(|actor| &actor.connected) {
         let shown = HubStatus {
             connected: true,
             hub: status.hub.map(|hub| hub.to_string()),
@@ -53,15 +55,16 @@ pub(crate) async fn status(report: &Report) -> Status {
     Status {
         hubs: by_address.into_iter().map(named).collect(),
         store: report.store,
-        store_connected: connected.is_some(),
+        store_connected: actor.is_some(),
+        pending: actor.map_or(0, |actor| actor.pending),
         commits: report.commits.load(Ordering::Relaxed),
         loads: report.loads.load(Ordering::Relaxed),
         conflicts: report.conflicts.load(Ordering::Relaxed),
     }
 }
 
-/// The connected hubs; `None` without a store.
-async fn connected(report: &Report) -> Option<Vec<Connected>> {
+/// What the machine says of itself; `None` without a store.
+async fn ask(report: &Report) -> Option<ActorStatus> {
     let live = report.live()?;
     let (answer, answered) = oneshot::channel();
     let ask = async {

@@ -8,7 +8,10 @@ pub mod embedded;
 pub mod redis;
 
 use bytes::Bytes;
-use headwater::store::{Commit, Load, Loaded, Outcome};
+use headwater::{
+    id::Key,
+    store::{Commit, Load, Loaded, Outcome},
+};
 use std::{future::Future, path::PathBuf};
 
 pub use self::{
@@ -28,6 +31,12 @@ pub trait Store: Send + Sync + 'static {
     /// slots lie on several servers it is one name for all: a marker bears it as long as the life in which it was written
     /// lasts, and on the server that holds its slot.
     fn run_id(&self) -> Bytes;
+
+    /// The type of what plain clients read at the key, as Redis calls it; `None` in a store without plain values.
+    fn plain_type(&self, key: &Key) -> impl Future<Output = Result<Option<String>, StoreError>> + Send;
+
+    /// Removes what plain clients read at the key, and says whether there was something. The next change writes it whole.
+    fn discard_plain(&self, key: &Key) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
     /// Whether the connection still answers, so that a broken one is noticed also while nothing is to be done.
     fn ping(&self) -> impl Future<Output = Result<(), StoreError>> + Send;
@@ -109,6 +118,20 @@ impl Store for AnyStore {
         match self {
             Self::Redis(store) => store.ping().await,
             Self::Embedded(store) => store.ping().await,
+        }
+    }
+
+    async fn plain_type(&self, key: &Key) -> Result<Option<String>, StoreError> {
+        match self {
+            Self::Redis(store) => store.plain_type(key).await,
+            Self::Embedded(store) => store.plain_type(key).await,
+        }
+    }
+
+    async fn discard_plain(&self, key: &Key) -> Result<bool, StoreError> {
+        match self {
+            Self::Redis(store) => store.discard_plain(key).await,
+            Self::Embedded(store) => store.discard_plain(key).await,
         }
     }
 }

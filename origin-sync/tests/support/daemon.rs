@@ -33,6 +33,29 @@ impl Daemon {
         Self { child, port }
     }
 
+    /// Runs the same program to ask this daemon something; gives what it printed if it succeeded.
+    pub async fn run(&self, arguments: &[&str]) -> Result<String, String> {
+        let listen = format!("127.0.0.1:{}", self.port);
+        let output = tokio::process::Command::new(env!("CARGO_BIN_EXE_origin-sync"))
+            .args(arguments)
+            .args(["--listen", &listen])
+            .env("HEADWATER_ORIGIN_TOKEN", TOKEN)
+            .output()
+            .await
+            .unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        if output.status.success() { Ok(text(output.stdout)) } else { Err(text(output.stderr)) }
+    }
+
+    /// How it ended, once it has.
+    pub async fn ended(&mut self) -> ExitStatus {
+        eventually("the daemon ends", async || self.child.try_wait().unwrap()).await
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     pub fn kill(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
@@ -41,7 +64,7 @@ impl Daemon {
     pub async fn terminate(&mut self) -> ExitStatus {
         let pid = self.child.id().to_string();
         assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
-        eventually("the daemon ends", async || self.child.try_wait().unwrap()).await
+        self.ended().await
     }
 
     pub async fn get(&self, path: &str) -> Option<(u16, String)> {

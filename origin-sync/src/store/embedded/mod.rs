@@ -128,6 +128,14 @@ impl Store for EmbeddedStore {
         self.run_id.clone()
     }
 
+    async fn plain_type(&self, _key: &Key) -> Result<Option<String>, StoreError> {
+        Ok(None)
+    }
+
+    async fn discard_plain(&self, _key: &Key) -> Result<bool, StoreError> {
+        Ok(false)
+    }
+
     async fn ping(&self) -> Result<(), StoreError> {
         Ok(())
     }

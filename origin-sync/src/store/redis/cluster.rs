@@ -49,7 +49,7 @@ pub(super) struct Cluster {
 #[derive(Debug)]
 struct Member {
     node: Node,
-    server: Server,
+    server: Arc<Server>,
 }
 
 impl Cluster {
@@ -82,6 +82,10 @@ impl Cluster {
             }
         }
         Ok(Self { access, owners: RwLock::new(owners), members: tokio::sync::Mutex::new(members) })
+    }
+
+    pub(super) fn server_of(&self, slot: Slot) -> Result<Arc<Server>, RedisStoreError> {
+        Ok(Arc::clone(&self.owner(slot)?.server))
     }
 
     pub(super) fn run_id(&self) -> Bytes {
@@ -173,7 +177,7 @@ impl Cluster {
 impl Member {
     async fn connect(access: &Access, node: Node, slot: Slot) -> Result<Arc<Self>, RedisStoreError> {
         let server = Server::connect(access, &access.address(&node), Mode::Cluster, slot).await?;
-        Ok(Arc::new(Self { node, server }))
+        Ok(Arc::new(Self { node, server: Arc::new(server) }))
     }
 }
 

@@ -29,7 +29,7 @@ use redis::RedisError;
 use refusal::{Patience, Refusal};
 use sentinel::{Sentinels, Watched};
 use server::{Mode, Server};
-use std::{io, path::PathBuf};
+use std::{io, path::PathBuf, sync::Arc};
 
 /// A connected Redis.
 #[derive(Debug)]
@@ -37,7 +37,7 @@ pub struct RedisStore(Connected);
 
 #[derive(Debug)]
 enum Connected {
-    Single(Box<Server>),
+    Single(Arc<Server>),
     Watched(Box<Watched>),
     Cluster(Box<Cluster>),
 }
@@ -114,7 +114,7 @@ impl RedisStore {
             Topology::Single => {
                 let address = addresses.first().ok_or(RedisStoreError::NoAddress)?;
                 let server = Server::connect(&access, address, Mode::Standalone, Slot::of(b"")).await?;
-                Connected::Single(Box::new(server))
+                Connected::Single(Arc::new(server))
             }
             Topology::Sentinel { master, credentials } => {
                 let to_sentinels = access.to_sentinels(url, credentials).await?;
@@ -145,6 +145,17 @@ impl RedisStore {
     }
 }
 
+impl RedisStore {
+    /// The server that holds the slot, as far as is known.
+    fn server_of(&self, slot: Slot) -> Result<Arc<Server>, RedisStoreError> {
+        match &self.0 {
+            Connected::Single(server) => Ok(Arc::clone(server)),
+            Connected::Watched(watched) => Ok(Arc::clone(watched.server())),
+            Connected::Cluster(cluster) => cluster.server_of(slot),
+        }
+    }
+}
+
 impl Store for RedisStore {
     async fn load(&self, load: Load) -> Result<Loaded, StoreError> {
         Ok(match &self.0 {
@@ -164,6 +175,14 @@ impl Store for RedisStore {
             Connected::Watched(watched) => watched.server().run_id().clone(),
             Connected::Cluster(cluster) => cluster.run_id(),
         }
+    }
+
+    async fn plain_type(&self, key: &Key) -> Result<Option<String>, StoreError> {
+        Ok(Some(self.server_of(key.slot())?.plain_type(key).await?))
+    }
+
+    async fn discard_plain(&self, key: &Key) -> Result<bool, StoreError> {
+        Ok(self.server_of(key.slot())?.discard_plain(key).await?)
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

@@ -4,6 +4,7 @@
 //! connection to the store.
 
 use super::{RedisStoreError, access::Node};
+use crate::measure;
 use redis::{ServerError, ServerErrorKind};
 use std::{fmt, time::Duration};
 use tokio::time::sleep;
@@ -27,6 +28,14 @@ impl fmt::Display for Refusal {
 }
 
 impl Refusal {
+    /// By what word the server says it.
+    fn reason(&self) -> &str {
+        match self {
+            Self::Moved(_) => "MOVED",
+            Self::NotNow(code) => code,
+        }
+    }
+
     /// What the error says, where it says that nothing ran.
     pub(super) fn of(error: &RedisStoreError) -> Option<Self> {
         let RedisStoreError::Server(error) = error else { return None };
@@ -63,6 +72,7 @@ impl Patience {
     const TELL_EACH: u32 = 50;
 
     pub(super) async fn wait(&mut self, refusal: &Refusal) {
+        measure::store_refused(refusal.reason());
         self.tries = self.tries.saturating_add(1);
         if self.tries.is_multiple_of(Self::TELL_EACH) {
             tracing::warn!(%refusal, tries = self.tries, "Redis refuses a request again and again; it waits");

@@ -12,11 +12,12 @@ use super::{
 use futures_util::future::select_ok;
 use headwater::slot::Slot;
 use redis::ConnectionAddr;
+use std::sync::Arc;
 
 /// The master that the sentinels named.
 #[derive(Debug)]
 pub(super) struct Watched {
-    server: Server,
+    server: Arc<Server>,
     node: Node,
     servers: Access,
     sentinels: Sentinels,
@@ -27,11 +28,11 @@ impl Watched {
     pub(super) async fn open(servers: Access, sentinels: Sentinels) -> Result<Self, RedisStoreError> {
         let node = sentinels.master().await?;
         let server = Server::connect(&servers, &servers.address(&node), Mode::Standalone, Slot::of(b"")).await?;
-        Ok(Self { server, node, servers, sentinels })
+        Ok(Self { server: Arc::new(server), node, servers, sentinels })
     }
 
     /// The connection.
-    pub(super) fn server(&self) -> &Server {
+    pub(super) fn server(&self) -> &Arc<Server> {
         &self.server
     }
 

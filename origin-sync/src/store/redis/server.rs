@@ -6,6 +6,7 @@
 use super::{RedisStoreError, access::Access, answer, names, request, script::CommitScript};
 use bytes::Bytes;
 use headwater::{
+    id::Key,
     slot::Slot,
     store::{Commit, Load, Loaded, Outcome},
 };
@@ -81,6 +82,19 @@ impl Server {
         let request = request::encode(commit)?;
         let answer = self.script.call(&mut self.connection.clone(), &request).await?;
         request::decode(commit, answer)
+    }
+
+    /// What `TYPE` says of the plain key.
+    pub(super) async fn plain_type(&self, key: &Key) -> Result<String, RedisStoreError> {
+        let mut ask = redis::cmd("TYPE");
+        Ok(ask.arg(key.as_bytes()).query_async(&mut self.connection.clone()).await?)
+    }
+
+    /// Removes the plain key; says whether it was there.
+    pub(super) async fn discard_plain(&self, key: &Key) -> Result<bool, RedisStoreError> {
+        let mut unlink = redis::cmd("UNLINK");
+        let removed: u64 = unlink.arg(key.as_bytes()).query_async(&mut self.connection.clone()).await?;
+        Ok(removed > 0)
     }
 
     /// Whether the server answers, and still is a master: one that was demoted answers reads from what it copies.

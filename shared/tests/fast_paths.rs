@@ -4,7 +4,7 @@
 use bytes::Bytes;
 use headwater::{
     command::{Reply, parse},
-    exec::{self, View},
+    exec::{self, Vantage, View},
     hlc::Clock,
     hub::{Connection, Hub, HubEffect, HubInput, Request},
     id::{Dot, Key, No, ReplicaId, TimestampMs},
@@ -25,7 +25,7 @@ struct General {
 impl General {
     fn run(&mut self, line: &str, replica: ReplicaId, now: TimestampMs) -> Result<Reply, String> {
         let command = parse(&words(line)).expect("lines of this test parse");
-        let view = |_: &Key| View { state: Some(self.state.view()), is_held: true };
+        let view = |_: &Key| View { state: Some(self.state.view()), is_held: true, vantage: Vantage::NOWHERE };
         let prepared = exec::prepare(&command, view, now, 0).map_err(|error| error.to_string())?;
         for operation in &prepared.operations {
             let hlc = self.clock.tick(now);

@@ -646,6 +646,117 @@ mod expiry {
     }
 }
 
+mod field_deadlines {
+    use super::*;
+
+    #[test]
+    fn a_field_ends_everywhere_at_once_and_the_others_stay() {
+        let mut world = world("k", &["HSET k f 1 g 2", "HEXPIRE k 10 FIELDS 1 f"]);
+        let leaf = world.leaf_at(B, &["k"]);
+        world.advance(8_999);
+        assert_eq!(world.agreed("HGETALL k"), "[$f $1 $g $2]");
+        world.skip(1);
+        // No message has passed.
+        assert_eq!([world.run(A, "HGETALL k"), world.run(B, "HLEN k")], ["[$g $2]", ":1"]);
+        assert_eq!(world.run_leaf(leaf, "HGET k f"), "nil");
+        world.advance(2 * SECOND);
+        assert_eq!(world.agreed("HGETALL k"), "[$g $2]");
+    }
+
+    #[test]
+    fn a_key_whose_last_field_ended_does_not_exist() {
+        let mut world = world("k", &["HSET k f 1", "HPEXPIRE k 5000 FIELDS 1 f"]);
+        world.advance(6 * SECOND);
+        assert_eq!(world.agreed("TYPE k"), "+none");
+        assert_eq!(world.run(B, "SADD k m"), ":1");
+        assert_eq!(world.agreed("TYPE k"), "+set");
+    }
+
+    #[test]
+    fn what_is_left_of_a_field_goes_a_minute_after_it_ended() {
+        let mut world = world("k", &["HSET k f 1 g 2", "HEXPIRE k 10 FIELDS 1 f"]);
+        let f = headwater::state::ElementId::Field("f".into());
+        world.advance(30 * SECOND);
+        assert!([A, B].iter().all(|hub| world.state(*hub, "k").element(&f).is_some()), "a late touch could revive it");
+        world.advance(MINUTE);
+        assert!([A, B].iter().all(|hub| world.state(*hub, "k").element(&f).is_none()));
+        assert_eq!(world.agreed("HGETALL k"), "[$g $2]");
+    }
+
+    #[test]
+    fn the_plain_field_of_a_key_that_a_new_daemon_reads_goes_too() {
+        let mut world = world("k", &["HSET k f 1 g 2", "HEXPIRE k 10 FIELDS 1 f"]);
+        world.part(A);
+        world.part(B);
+        world.restart_origin(1);
+        world.advance(20 * SECOND);
+        world.join(A);
+        world.join(B);
+        world.run(A, "HSET k h 3");
+        world.advance(2 * SECOND);
+        assert_eq!(world.agreed("HGETALL k"), "[$g $2 $h $3]");
+    }
+
+    #[test]
+    fn a_late_touch_revives_what_lingers() {
+        let mut world = world("k", &["HSET k f 1 g 2", "HEXPIRE k 10 FIELDS 1 f"]);
+        world.part(B);
+        world.run(B, "HEXPIRE k 3600 FIELDS 1 f");
+        world.advance(20 * SECOND);
+        assert_eq!(world.run(A, "HGET k f"), "nil");
+        world.join(B);
+        assert_eq!(world.agreed("HGET k f"), "$1");
+    }
+
+    #[test]
+    fn an_increment_after_the_end_starts_afresh() {
+        let mut world = world("k", &["HINCRBY k f 5", "HSET k g 1", "HEXPIRE k 10 FIELDS 1 f"]);
+        world.advance(12 * SECOND);
+        assert_eq!(world.run(B, "HINCRBY k f 1"), ":1");
+        assert_eq!(world.agreed("HTTL k FIELDS 1 f"), "[:-1]");
+        assert_eq!(world.agreed("HGET k f"), "$1");
+    }
+
+    #[test]
+    fn hset_clears_the_deadline_that_it_saw_and_no_other() {
+        let mut world = world("k", &["HSET k f 1", "HEXPIRE k 100 FIELDS 1 f"]);
+        world.run(A, "HSET k f 2");
+        assert_eq!(world.agreed("HTTL k FIELDS 1 f"), "[:-1]");
+        world.run(A, "HSET k f 3");
+        world.run(B, "HEXPIRE k 100 FIELDS 1 f");
+        assert_eq!(world.agreed("HTTL k FIELDS 1 f"), "[:100]");
+    }
+
+    #[test]
+    fn a_leaf_offline_touches_what_it_wrote_itself() {
+        let (mut world, leaf) = world_with_offline_leaf("k", &["HSET k g 1"]);
+        assert_eq!(world.run_leaf(leaf, "HSET k f 1"), ":1");
+        assert_eq!(world.run_leaf(leaf, "HEXPIRE k 1728000 FIELDS 2 f g"), "[:1 :1]");
+        assert_eq!(world.run_leaf(leaf, "HINCRBY k f 4"), ":5");
+        assert_eq!(world.run_leaf(leaf, "HPERSIST k FIELDS 1 f"), "[:1]");
+        assert_eq!(world.run_leaf(leaf, "HEXPIRE k 864000 FIELDS 1 f"), "[:1]");
+        back_online(&mut world, leaf);
+        assert_eq!(world.agreed("HGETALL k"), "[$f $5 $g $1]");
+        assert_eq!(world.agreed("HTTL k FIELDS 2 f g"), "[:864000 :1728000]");
+    }
+
+    #[test]
+    fn a_touch_that_a_leaf_sends_to_the_next_hub_keeps_the_value_that_it_sent_to_the_one_before() {
+        let mut world = world("k", &[]);
+        let leaf = world.leaf_at(A, &["k"]);
+        world.run_leaf(leaf, "HSET k f 1");
+        world.run_leaf(leaf, "HEXPIRE k 300 FIELDS 1 f");
+        // Both reach the first hub, the answer is lost.
+        world.connect(leaf, B);
+        world.run_leaf(leaf, "HPERSIST k FIELDS 1 f");
+        world.run_leaf(leaf, "HEXPIRE k 100 FIELDS 1 f");
+        world.settle();
+        assert_eq!(world.refused(leaf), [""; 0]);
+        assert_eq!(world.agreed("HGET k f"), "$1");
+        assert_eq!(world.agreed("HTTL k FIELDS 1 f"), "[:100]");
+    }
+}
+
 mod two_types {
     use super::*;
 

@@ -40,7 +40,7 @@ pub(crate) fn plain(
     wrong: &mut Vec<String>,
 ) {
     let expected = state.shown(now).map(|kind| {
-        let present = || state.elements_of(kind).into_iter().filter(|(_, element)| element.is_present());
+        let present = || state.elements_of(kind).into_iter().filter(|(_, element)| element.is_present_at(now));
         match kind {
             Kind::String => Value::String(present().next().and_then(|(_, e)| e.value()).unwrap_or_default()),
             Kind::Set => Value::Set(present().map(|(id, _)| id.name()).collect()),

@@ -89,13 +89,16 @@ impl Workload {
             "late",
             "brief",
             "kept",
+            "timed",
+            "brisk",
+            "quota",
         ];
         names.map(key).to_vec()
     }
 
     /// Keys that end by themselves, or may.
     pub(crate) fn may_end(key: &Key) -> bool {
-        [&b"ttl"[..], b"late", b"brief", b"kept"].contains(&key.as_bytes())
+        [&b"ttl"[..], b"late", b"brief", b"kept", b"timed", b"brisk", b"quota"].contains(&key.as_bytes())
     }
 
     /// Writes at this hub to each key, but `kept` which is the first hub's; among those of all hubs one that shows.
@@ -142,7 +145,7 @@ impl Workload {
     }
 
     fn choose(&mut self, rng: &mut fastrand::Rng, at_hub: bool) -> Work {
-        let choices = if self.has_deadlines { 18 } else { 15 };
+        let choices = if self.has_deadlines { 22 } else { 15 };
         loop {
             let work = match rng.u32(..choices) {
                 0..=2 => Some(sum(rng)),
@@ -160,7 +163,21 @@ impl Workload {
                 // By hubs' clocks alone, which are half a second apart at most: each moves the deadline out.
                 16 => at_hub
                     .then(|| Work::two("SADD late x", "PEXPIRE late 3500000", Entry::Deadline(key("late"), 3_499_000))),
-                _ => Some(Work::unbooked(vec![words("INCR brief"), words("PEXPIRE brief 4000")])),
+                17 => Some(Work::unbooked(vec![words("INCR brief"), words("PEXPIRE brief 4000")])),
+                // At hubs alone: a dot that a leaf saw of a hub which lost it leaves a gap in the key's context for good.
+                18 => at_hub.then(|| {
+                    let field = rng.u32(..4);
+                    let write = format!("HSET timed f{field} v");
+                    Work::two(&write, &format!("HPEXPIRE timed 4000 FIELDS 1 f{field}"), Entry::Nothing)
+                }),
+                19 => at_hub.then(|| {
+                    if rng.bool() {
+                        return Work::line("HPERSIST timed FIELDS 1 n");
+                    }
+                    Work::two("HINCRBY timed n 1", "HPEXPIRE timed 3000000 FIELDS 1 n", Entry::Nothing)
+                }),
+                20 => Some(Work::line("HW.LIMIT brisk SLIDING 20 2000")),
+                _ => Some(quota(rng)),
             };
             if let Some(work) = work {
                 return work;
@@ -245,4 +262,11 @@ fn raise(rng: &mut fastrand::Rng) -> Work {
 fn field(rng: &mut fastrand::Rng) -> Work {
     let by = rng.i64(1..10);
     Work::one(format!("HINCRBY hash n {by}"), Entry::Field(key("hash"), Bytes::from("n"), by))
+}
+
+/// A limit that is never reached, within one window for the whole run.
+fn quota(rng: &mut fastrand::Rng) -> Work {
+    let cost = rng.i64(1..10);
+    let line = format!("HW.LIMIT quota FIXED 1000000000 2300000000 COST {cost}");
+    Work::one(line, Entry::Field(key("quota"), Bytes::from("w2300000000:1699700000000"), cost))
 }

@@ -9,7 +9,7 @@ use axum::http::StatusCode;
 use bytes::Bytes;
 use headwater::{
     command::{self, CommandError, Reply},
-    exec::{self, View},
+    exec::{self, Vantage, View},
     id::{Key, KeyTooLong},
     origin,
     state::KeyState,
@@ -71,7 +71,8 @@ pub(super) async fn execute(report: &Report, body: &[u8]) -> Result<serde_json::
             }
         }
     }
-    let view = |key: &Key| View { state: states.get(key).map(KeyState::view), is_held: true };
+    let view =
+        |key: &Key| View { state: states.get(key).map(KeyState::view), is_held: true, vantage: Vantage::NOWHERE };
     Ok(json(exec::prepare(&command, view, clock::now(), entropy())?.reply))
 }
 

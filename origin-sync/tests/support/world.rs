@@ -2,7 +2,7 @@
 
 use headwater::{
     command::{CommandError, Reply},
-    exec::{self, View},
+    exec::{self, Vantage, View},
     hub::{Connection, Hub, HubEffect, HubInput, Request},
     id::{Key, TimestampMs},
     origin::{self, Link, Origin, OriginConfig, OriginEffect, OriginInput},
@@ -106,7 +106,11 @@ impl<'a, S: Store> World<'a, S> {
         let load = Load { slot: key.slot(), keys: vec![key], changed_after: None };
         let loaded = self.store.load(load).await.unwrap();
         let state = loaded.keys[0].1.as_ref().map(|companion| origin::key_state(companion).unwrap());
-        let view = |_: &Key| View { state: state.as_ref().map(|state| state.view()), is_held: true };
+        let view = |_: &Key| View {
+            state: state.as_ref().map(|state| state.view()),
+            is_held: true,
+            vantage: Vantage::NOWHERE,
+        };
         exec::prepare(&command, view, self.now, 0).unwrap().reply
     }
 

@@ -80,6 +80,15 @@ impl Expiry {
     }
 }
 
+/// When HEXPIRE and the like let a field end, in milliseconds that are not negative.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum FieldExpiry {
+    /// HEXPIRE, HPEXPIRE: so many milliseconds from now.
+    In(i64),
+    /// HEXPIREAT, HPEXPIREAT: at this time, which may have passed.
+    At(TimestampMs),
+}
+
 /// The instant `after_ms` from now, as EXPIRE and SET compute it; in the past if that is negative.
 ///
 /// # Errors

@@ -4,7 +4,7 @@
 //! wording is pinned against redis-server 7.0.15. Conditions that Redis does not know begin with `ERR Headwater:`.
 
 use super::CommandName;
-use crate::{id::KeyTooLong, limits};
+use crate::{id::KeyTooLong, limit::LimitError, limits};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -184,6 +184,24 @@ pub enum CommandError {
         /// How many may change.
         limit: u32,
     },
+    /// HEXPIRE and its family without the word FIELDS.
+    #[error("ERR Mandatory argument FIELDS is missing or not at the right position")]
+    FieldsMissing,
+    /// HEXPIRE and the like of no fields.
+    #[error("ERR Parameter `numFields` should be greater than 0")]
+    FieldCountNotPositive,
+    /// HTTL, HPERSIST and the like of no fields.
+    #[error("ERR Number of fields must be a positive integer")]
+    NoFields,
+    /// HEXPIRE and its family with more or fewer fields than announced.
+    #[error("ERR The `numfields` parameter must match the number of arguments")]
+    FieldCountMismatch,
+    /// HEXPIRE and the like of a negative time.
+    #[error("ERR invalid expire time, must be >= 0")]
+    NegativeExpireTime,
+    /// HW.LIMIT of what is no limit.
+    #[error("ERR Headwater: {0}")]
+    InvalidLimit(#[from] LimitError),
 }
 
 /// A kind of argument that has a limit.

@@ -18,7 +18,7 @@ mod reply;
 pub use action::{
     Action, Aggregate, BoardAction, Combination, HashAction, KeyAction, Keyed, Scan, SetAction, StringAction, Weighted,
 };
-pub use condition::{Condition, Expiry, deadline_after};
+pub use condition::{Condition, Expiry, FieldExpiry, deadline_after};
 pub use error::{CommandError, Part};
 pub use long_double::LongDouble;
 pub use name::CommandName;
@@ -275,6 +275,46 @@ pub enum Command {
         /// The members to remove.
         members: Vec<Bytes>,
     },
+    /// `HEXPIRE key seconds [NX | XX | GT | LT] FIELDS count field...`, and HPEXPIRE, HEXPIREAT, HPEXPIREAT
+    HExpire {
+        /// Which of them.
+        command: CommandName,
+        /// The key.
+        key: Key,
+        /// When the fields are to end.
+        expiry: FieldExpiry,
+        /// What must hold of the deadline that a field has; never one of the combined conditions.
+        condition: Condition,
+        /// The fields, in the order of the replies.
+        fields: Vec<Bytes>,
+    },
+    /// `HTTL key FIELDS count field...`, and HPTTL, HEXPIRETIME, HPEXPIRETIME
+    HTtl {
+        /// Which of them.
+        command: CommandName,
+        /// The key.
+        key: Key,
+        /// The fields, in the order of the replies.
+        fields: Vec<Bytes>,
+    },
+    /// `HPERSIST key FIELDS count field...`
+    HPersist {
+        /// The key.
+        key: Key,
+        /// The fields, in the order of the replies.
+        fields: Vec<Bytes>,
+    },
+    /// `HW.LIMIT key FIXED | SLIDING | BUCKET limit window_ms [BURST n] [COST n] [PEEK]`
+    Limit {
+        /// The key; its windows are fields of a hash.
+        key: Key,
+        /// The limit.
+        limit: crate::limit::Limit,
+        /// What the request costs; 0 asks what is left.
+        cost: u64,
+        /// PEEK: decides and counts nothing.
+        peek: bool,
+    },
     /// `PING [message]`
     Ping {
         /// What to reply instead of PONG.
@@ -326,6 +366,9 @@ impl Command {
             Self::ZRange { .. } => CommandName::ZRange,
             Self::ZCard { .. } => CommandName::ZCard,
             Self::ZRem { .. } => CommandName::ZRem,
+            Self::HExpire { command, .. } | Self::HTtl { command, .. } => *command,
+            Self::HPersist { .. } => CommandName::HPersist,
+            Self::Limit { .. } => CommandName::Limit,
             Self::Ping { .. } => CommandName::Ping,
             Self::Echo { .. } => CommandName::Echo,
             Self::Keyed(Keyed { name, .. }) => *name,
@@ -378,7 +421,11 @@ impl Command {
             | Self::ZRevRank { key, .. }
             | Self::ZRange { key, .. }
             | Self::ZCard { key }
-            | Self::ZRem { key, .. } => slice::from_ref(key).iter(),
+            | Self::ZRem { key, .. }
+            | Self::HExpire { key, .. }
+            | Self::HTtl { key, .. }
+            | Self::HPersist { key, .. }
+            | Self::Limit { key, .. } => slice::from_ref(key).iter(),
         }
     }
 }
@@ -493,6 +540,16 @@ mod tests {
             ("zrandmember k", &["k"], false),
             ("zscan k 0", &["k"], false),
             ("time", &[], false),
+            ("hexpire k 1 fields 1 f", &["k"], true),
+            ("hpexpire k 1 fields 1 f", &["k"], true),
+            ("hexpireat k 1 fields 1 f", &["k"], true),
+            ("hpexpireat k 1 fields 1 f", &["k"], true),
+            ("httl k fields 1 f", &["k"], false),
+            ("hpttl k fields 1 f", &["k"], false),
+            ("hexpiretime k fields 1 f", &["k"], false),
+            ("hpexpiretime k fields 1 f", &["k"], false),
+            ("hpersist k fields 1 f", &["k"], true),
+            ("hw.limit k fixed 1 1000", &["k"], true),
         ];
         for &(line, keys, is_write) in table {
             let command = parsed(line);

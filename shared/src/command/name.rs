@@ -180,6 +180,16 @@ command_names! {
     RandomKey "randomkey" 1..=1, Origin;
     FlushDb "flushdb" 1..=ANY, Origin;
     FlushAll "flushall" 1..=ANY, Origin;
+    HExpire "hexpire" 6..=ANY, Grow;
+    HPExpire "hpexpire" 6..=ANY, Grow;
+    HExpireAt "hexpireat" 6..=ANY, Grow;
+    HPExpireAt "hpexpireat" 6..=ANY, Grow;
+    HTtl "httl" 5..=ANY, Read;
+    HPTtl "hpttl" 5..=ANY, Read;
+    HExpireTime "hexpiretime" 5..=ANY, Read;
+    HPExpireTime "hpexpiretime" 5..=ANY, Read;
+    HPersist "hpersist" 5..=ANY, Write;
+    Limit "hw.limit" 5..=ANY, Grow;
 }
 
 impl CommandName {

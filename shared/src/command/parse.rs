@@ -5,7 +5,9 @@
 //! what the arguments themselves hold.
 
 mod boards;
+mod field_deadline;
 mod keyed;
+mod limit;
 mod ranges;
 
 use super::{Command, CommandError, CommandName, Condition, Expiry, Part, parse_integer, parse_score};
@@ -15,7 +17,7 @@ use crate::{
 };
 use bytes::Bytes;
 
-/// Parses a command with its arguments, as Redis 7.0 would (`WITHSCORE` of ZRANK as 7.2).
+/// Parses a command with its arguments, as Redis 7.0 would (`WITHSCORE` of ZRANK as 7.2, HEXPIRE and its family as 7.4).
 ///
 /// # Errors
 /// What Redis would answer, or that a limit of this store is passed, or [`CommandError::NeedsOrigin`] for options that are
@@ -93,6 +95,18 @@ pub fn parse(argv: &[Bytes]) -> Result<Command, CommandError> {
         }
         CommandName::ZCard => Ok(Command::ZCard { key: args.key()? }),
         CommandName::ZRem => Ok(Command::ZRem { key: args.key()?, members: args.remaining(Part::Member)? }),
+        CommandName::HExpire | CommandName::HPExpire | CommandName::HExpireAt | CommandName::HPExpireAt => {
+            field_deadline::expire(args)
+        }
+        CommandName::HTtl | CommandName::HPTtl | CommandName::HExpireTime | CommandName::HPExpireTime => {
+            let (command, key, fields) = field_deadline::of_fields(args)?;
+            Ok(Command::HTtl { command, key, fields })
+        }
+        CommandName::HPersist => {
+            let (_, key, fields) = field_deadline::of_fields(args)?;
+            Ok(Command::HPersist { key, fields })
+        }
+        CommandName::Limit => limit::limit(args),
         CommandName::Ping => Ok(Command::Ping { message: args.optional(Part::Value)? }),
         CommandName::Echo => Ok(Command::Echo { message: args.bytes(Part::Value)? }),
         name if name.needs_origin() => Err(CommandError::NeedsOrigin),

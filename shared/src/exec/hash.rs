@@ -75,18 +75,32 @@ pub(super) fn increment(key: Subject<'_>, field: &Bytes, by: i64) -> Result<Prep
         None => 0,
     };
     let total = present.checked_add(by).ok_or(CommandError::Overflow)?;
-    let effect = Effect::Add { element: id, by: Increment::Int(by.into()) };
-    Ok(key.created(Reply::Int(total), vec![effect]))
+    let mut effects = Vec::new();
+    if let Some(ended) = key.element(&id).filter(|element| element.deadline().at().is_some())
+        && !ended.is_present_at(key.now)
+        && !key.is_expired()
+    {
+        // It starts afresh, without what is left of a field that ended, or that was removed beside a new deadline.
+        effects.push(key.write(id.clone(), None));
+    }
+    effects.push(Effect::Add { element: id, by: Increment::Int(by.into()) });
+    Ok(key.created(Reply::Int(total), effects))
 }
 
-/// HINCRBYFLOAT: a write of the result.
+/// HINCRBYFLOAT: a write of the result, which keeps the field's deadline.
 fn increment_float(key: Subject<'_>, field: &Bytes, by: LongDouble) -> Result<Prepared, CommandError> {
     let before = match value_of(&key, field)? {
         Some(value) => LongDouble::parse(&value).ok_or(CommandError::HashNotAFloat)?,
         None => LongDouble::ZERO,
     };
     let sum = before.plus(by).ok_or(CommandError::SumNotFinite)?.to_text();
-    let write = key.write(ElementId::Field(field.clone()), Some(NewBase::Bytes(sum.clone())));
+    let id = ElementId::Field(field.clone());
+    let present = key.element_present(&id)?;
+    let mut write = key.write(id, Some(NewBase::Bytes(sum.clone())));
+    if let (Effect::Write { seen, .. }, Some(present)) = (&mut write, present) {
+        // As an increment it keeps the field's deadline.
+        seen.retain(|dot| present.deadlines().all(|(other, _)| other != *dot));
+    }
     Ok(key.created(Reply::Bulk(sum), vec![write]))
 }
 

@@ -6,15 +6,17 @@
 mod algebra;
 mod board;
 mod draw;
+mod field_deadline;
 mod hash;
 mod keys;
+mod limit;
 mod set;
 mod string;
 mod subject;
 
 use crate::{
-    command::{Action, Command, CommandError, KeyAction, Keyed, Reply, StringAction},
-    id::{Key, TimestampMs},
+    command::{Action, Command, CommandError, CommandName, KeyAction, Keyed, Reply, StringAction},
+    id::{Key, ReplicaId, TimestampMs},
     random::Random,
     state::{ElementId, KeyView, Kind, Operation},
 };
@@ -27,6 +29,22 @@ pub struct View<'a> {
     pub state: Option<KeyView<'a>>,
     /// Whether the node holds the key as the origin has it, or knows only its own writes.
     pub is_held: bool,
+    /// From where it is seen.
+    pub vantage: Vantage,
+}
+
+/// Where a view stands among the replicas, for commands that tell how sure their answer is.
+#[derive(Clone, Copy, Debug)]
+pub struct Vantage {
+    /// Under which name the node's own spends stand.
+    pub replica: ReplicaId,
+    /// When it last heard from beyond itself, by its own clock: a hub from the origin, a leaf from its hub.
+    pub heard_at: Option<TimestampMs>,
+}
+
+impl Vantage {
+    /// Of a node that counts nothing itself and has heard of nobody.
+    pub const NOWHERE: Self = Self { replica: ReplicaId::LEAF, heard_at: None };
 }
 
 /// What a command comes to.
@@ -115,6 +133,19 @@ fn prepare_one(command: &Command, key: Subject<'_>) -> Result<Prepared, CommandE
         Command::HDel { fields, .. } => key.remove(Kind::Hash, fields),
         Command::HIncrBy { field, by, .. } => hash::increment(key, field, *by),
         Command::HLen { .. } => key.count(Kind::Hash),
+        Command::HExpire { command, expiry, condition, fields, .. } => {
+            field_deadline::expire(key, *command, *expiry, *condition, fields)
+        }
+        Command::HTtl { command, fields, .. } => {
+            let unit = match command {
+                CommandName::HTtl | CommandName::HExpireTime => keys::Unit::Seconds,
+                _ => keys::Unit::Milliseconds,
+            };
+            let from_epoch = matches!(command, CommandName::HExpireTime | CommandName::HPExpireTime);
+            field_deadline::time_left(&key, fields, unit, from_epoch)
+        }
+        Command::HPersist { fields, .. } => field_deadline::persist(key, fields),
+        Command::Limit { limit, cost, peek, .. } => limit::decide(key, limit, *cost, *peek),
         Command::ZAdd { condition, count_changed, entries, .. } => board::add(key, *condition, *count_changed, entries),
         Command::ZAddIncr { condition, increment, member, .. } => board::increment(key, *condition, *increment, member),
         Command::ZIncrBy { increment, member, .. } => {

@@ -1,6 +1,6 @@
 //! One key as a command meets it, and how what a command does to it becomes effects.
 
-use super::{Prepared, View};
+use super::{Prepared, Vantage, View};
 use crate::{
     command::{CommandError, Reply},
     id::{Key, TimestampMs},
@@ -15,6 +15,7 @@ pub(super) struct Subject<'a> {
     pub(super) key: &'a Key,
     pub(super) state: KeyView<'a>,
     pub(super) is_held: bool,
+    pub(super) vantage: Vantage,
     pub(super) now: TimestampMs,
     pub(super) shown: Option<Kind>,
     pub(super) deadline: Deadline,
@@ -26,7 +27,7 @@ impl<'a> Subject<'a> {
         static NOTHING: OnceLock<KeyState> = OnceLock::new();
         let state = view.state.unwrap_or_else(|| NOTHING.get_or_init(KeyState::default).view());
         let (deadline, shown, string) = state.front(now);
-        Self { key, state, is_held: view.is_held, now, shown, deadline, string }
+        Self { key, state, is_held: view.is_held, vantage: view.vantage, now, shown, deadline, string }
     }
 
     /// Refuses a key that shows another type.
@@ -37,7 +38,7 @@ impl<'a> Subject<'a> {
     /// An element that a reader sees.
     pub(super) fn element_present(&self, id: &ElementId) -> Result<Option<Element>, CommandError> {
         self.expect(id.kind())?;
-        Ok(self.shown.and_then(|_| self.element(id)).filter(Element::is_present))
+        Ok(self.shown.and_then(|_| self.element(id)).filter(|element| element.is_present_at(self.now)))
     }
 
     pub(super) fn element(&self, id: &ElementId) -> Option<Element> {
@@ -49,7 +50,7 @@ impl<'a> Subject<'a> {
 
     pub(super) fn count(&self, kind: Kind) -> Result<Prepared, CommandError> {
         self.expect(kind)?;
-        Ok(Reply::count(self.shown.map_or(0, |_| self.state.count(kind))).into())
+        Ok(Reply::count(self.shown.map_or(0, |_| self.state.count_at(kind, self.now))).into())
     }
 
     /// SREM, HDEL, ZREM: takes away what was seen of each name.
@@ -58,7 +59,8 @@ impl<'a> Subject<'a> {
         let mut ids: Vec<ElementId> = names.iter().map(|name| ElementId::of(kind, name.clone())).collect();
         ids.sort();
         ids.dedup();
-        ids.retain(|id| self.shown.is_some() && self.state.element(id).is_some_and(|element| element.is_present()));
+        let is_there = |id: &ElementId| self.state.element(id).is_some_and(|element| element.is_present_at(self.now));
+        ids.retain(|id| self.shown.is_some() && is_there(id));
         let reply = Reply::count(ids.len());
         let effects = ids.into_iter().map(|id| self.write(id, None)).collect();
         Ok(self.done(reply, effects))
@@ -79,7 +81,7 @@ impl<'a> Subject<'a> {
     pub(super) fn elements(&self, kind: Kind) -> Result<Vec<(ElementId, Element)>, CommandError> {
         self.expect(kind)?;
         let mut elements = if self.shown.is_some() { self.state.elements_of(kind) } else { Vec::new() };
-        elements.retain(|(_, element)| element.is_present());
+        elements.retain(|(_, element)| element.is_present_at(self.now));
         Ok(elements)
     }
 
@@ -90,10 +92,10 @@ impl<'a> Subject<'a> {
             return Ok(Vec::new());
         }
         let mut names: Vec<&[u8]> = self.state.names_of(kind).collect();
-        if names.len() > self.state.count(kind) {
+        if names.len() > self.state.count_at(kind, self.now) {
             let is_present = |name: &&[u8]| {
                 let id = ElementId::of(kind, Bytes::copy_from_slice(name));
-                self.state.element(&id).is_some_and(|element| element.is_present())
+                self.state.element(&id).is_some_and(|element| element.is_present_at(self.now))
             };
             names.retain(is_present);
         }

@@ -38,7 +38,7 @@ impl Node {
     }
 
     fn prepare_as(&self, line: &str, now: TimestampMs, is_held: bool) -> Result<Prepared, CommandError> {
-        prepare(&command(line), |_| View { state: Some(self.state.view()), is_held }, now, 0)
+        prepare(&command(line), |_| view_of(&self.state, is_held), now, 0)
     }
 
     fn prepare(&self, line: &str, now: TimestampMs) -> Result<Prepared, CommandError> {
@@ -61,6 +61,10 @@ impl Node {
     }
 }
 
+fn view_of(state: &KeyState, is_held: bool) -> View<'_> {
+    View { state: Some(state.view()), is_held, vantage: Vantage::NOWHERE }
+}
+
 fn opens(at: Option<i64>) -> Effect {
     Effect::Deadline { change: DeadlineChange::Open(at.map(TimestampMs)), seen: None }
 }
@@ -74,7 +78,11 @@ fn commands_that_change_nothing_make_no_operation() {
     let node = Node::after(&["SET k 5"]);
     let empty = Node::default();
     for line in ["GET k", "DEL missing", "EXPIRE k 10 XX", "PERSIST k", "TTL k", "EXISTS k k", "PING", "ECHO m"] {
-        let view = |key: &Key| View { state: (key == &self::key()).then_some(node.state.view()), is_held: true };
+        let view = |key: &Key| View {
+            state: (key == &self::key()).then_some(node.state.view()),
+            is_held: true,
+            vantage: Vantage::NOWHERE,
+        };
         assert_eq!(prepare(&command(line), view, NOW, 0).unwrap().operations, [], "{line}");
     }
     for line in
@@ -103,8 +111,11 @@ fn errors_make_no_operation() {
 #[test]
 fn del_wipes_each_key_once_and_counts_what_was_there() {
     let node = Node::after(&["SADD k m"]);
-    let view =
-        |key: &Key| View { state: (key != &Key::new("missing").unwrap()).then_some(node.state.view()), is_held: true };
+    let view = |key: &Key| View {
+        state: (key != &Key::new("missing").unwrap()).then_some(node.state.view()),
+        is_held: true,
+        vantage: Vantage::NOWHERE,
+    };
     let prepared = prepare(&command("DEL k other k missing"), view, NOW, 0).unwrap();
     assert_eq!(prepared.reply, Reply::Int(2));
     assert_eq!(
@@ -247,6 +258,60 @@ fn time_to_live_is_rounded_to_the_nearest_second() {
 }
 
 #[test]
+fn fields_are_answered_as_by_redis_7_4() {
+    let node = Node::after(&["HSET k f 1 g 2 h 3", "HPEXPIRE k 5000 FIELDS 1 g"]);
+    let replies = |line: &str, later_ms| node.prepare(line, NOW.plus_ms(later_ms)).unwrap().reply;
+    let ints = |ints: &[i64]| Reply::Array(ints.iter().copied().map(Reply::Int).collect());
+    for (line, answers) in [
+        ("HEXPIRE k 10 FIELDS 3 f g x", &[1, 1, -2][..]),
+        ("HEXPIRE k 10 NX FIELDS 2 f g", &[1, 0]),
+        ("HEXPIRE k 10 XX FIELDS 2 f g", &[0, 1]),
+        ("HPEXPIRE k 4000 GT FIELDS 2 f g", &[0, 0]),
+        ("HPEXPIRE k 6000 GT FIELDS 2 f g", &[0, 1]),
+        ("HPEXPIRE k 4000 LT FIELDS 2 f g", &[1, 1]),
+        ("HPEXPIRE k 6000 LT FIELDS 2 f g", &[1, 0]),
+        ("HEXPIRE k 0 FIELDS 2 f x", &[2, -2]),
+        ("HEXPIRE k 0 FIELDS 2 f f", &[2, -2]),
+        ("HEXPIRE k 10 NX FIELDS 2 f f", &[1, 0]),
+        ("HPEXPIREAT k 1 FIELDS 1 f", &[2]),
+        ("HTTL k FIELDS 3 f g x", &[-1, 5, -2]),
+        ("HPTTL k FIELDS 1 g", &[5000]),
+        ("HPEXPIRETIME k FIELDS 1 g", &[1_005_000]),
+        ("HEXPIRETIME k FIELDS 1 g", &[1005]),
+        ("HPERSIST k FIELDS 4 f g x g", &[-1, 1, -2, -1]),
+    ] {
+        assert_eq!(replies(line, 0), ints(answers), "{line}");
+    }
+    assert_eq!(replies("HPTTL k FIELDS 1 g", 1), ints(&[4999]));
+    assert_eq!(replies("HTTL k FIELDS 1 g", 1), ints(&[5]));
+    assert_eq!(replies("HPTTL k FIELDS 1 g", 5000), ints(&[-2]));
+    assert_eq!(replies("HSET k g 1", 5000), Reply::Int(1));
+    assert_eq!(replies("HDEL k g", 5000), Reply::Int(0));
+    assert_eq!(replies("HLEN k", 5000), Reply::Int(2));
+    let missing = |_: &Key| View { state: None, is_held: true, vantage: Vantage::NOWHERE };
+    let prepared = prepare(&command("HEXPIRE none 10 FIELDS 2 f g"), missing, NOW, 0).unwrap();
+    assert_eq!(prepared, Prepared::from(ints(&[-2, -2])));
+}
+
+#[test]
+fn hset_clears_a_fields_deadline_and_hincrby_keeps_it() {
+    let node = Node::after(&[
+        "HSET k f 1 g 2",
+        "HEXPIRE k 5 FIELDS 2 f g",
+        "HSET k f 7",
+        "HINCRBY k g 1",
+        "HINCRBYFLOAT k g 1.5",
+    ]);
+    let left = Reply::Array(vec![Reply::Int(-1), Reply::Int(5)]);
+    assert_eq!(node.prepare("HTTL k FIELDS 2 f g", NOW).unwrap().reply, left);
+    let after = NOW.plus_ms(5_000);
+    assert_eq!(node.prepare("HGET k f", after).unwrap().reply, Reply::Bulk("7".into()));
+    let afresh = node.prepare("HINCRBY k g 1", after).unwrap();
+    assert_eq!(afresh.reply, Reply::Int(1));
+    assert!(matches!(&afresh.operations[0].effects[..], [Effect::Write { base: None, .. }, Effect::Add { .. }]));
+}
+
+#[test]
 fn scores_that_leave_the_range_are_written_outright() {
     let node = Node::after(&["ZADD k 1e308 m", "ZADD k inf i", "ZADD k -1e308 n", "ZINCRBY k 1e308 n"]);
     for (line, score) in [
@@ -339,7 +404,7 @@ fn what_rests_on_the_present_value_needs_the_key() {
 fn prepare_two(line: &str, from: &Node, to: &Node) -> Vec<Operation> {
     let view = |key: &Key| {
         let node = if key == &Key::new("a").unwrap() { from } else { to };
-        View { state: Some(node.state.view()), is_held: true }
+        View { state: Some(node.state.view()), is_held: true, vantage: Vantage::NOWHERE }
     };
     prepare(&command(line), view, NOW, 0).unwrap().operations
 }
@@ -428,7 +493,7 @@ fn a_scan_in_steps_meets_every_element_that_stays() {
 fn draws_follow_the_entropy() {
     let node = Node::after(&["SADD k a b c d e f g h"]);
     let draw = |entropy| {
-        let view = |_: &Key| View { state: Some(node.state.view()), is_held: true };
+        let view = |_: &Key| View { state: Some(node.state.view()), is_held: true, vantage: Vantage::NOWHERE };
         prepare(&command("SRANDMEMBER k -20"), view, NOW, entropy).unwrap().reply
     };
     assert_eq!(draw(1), draw(1));

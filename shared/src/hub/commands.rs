@@ -3,7 +3,7 @@
 use super::{Hub, HubEffect, Request, RowId, keyspace::KeyNo};
 use crate::{
     command::{self, Command, CommandError, Reply},
-    exec::{self, View},
+    exec::{self, Vantage, View},
     hlc::Clock,
     id::{Dot, Key, No, ReplicaId, TimestampMs},
     state::{ElementId, Mint},
@@ -195,7 +195,11 @@ impl Hub {
         }
         let view = |key: &Key| {
             let no = find(key);
-            View { state: no.map(|no| self.keys.view(no)), is_held: no.is_some_and(|no| self.keys.entry(no).is_held) }
+            View {
+                state: no.map(|no| self.keys.view(no)),
+                is_held: no.is_some_and(|no| self.keys.entry(no).is_held),
+                vantage: Vantage { replica: self.id, heard_at: self.heard_at },
+            }
         };
         let prepared = exec::prepare(command, view, now, entropy)?;
         for operation in &prepared.operations {

@@ -216,7 +216,7 @@ impl Keyspace {
     pub(super) fn apply(&mut self, no: KeyNo, effect: &Effect, mint: Mint) -> Touched {
         // What the origin goes by is noted before the first change.
         let origin_end = self.entry(no).notes.is_none().then(|| self.view(no).deadline().at()).flatten();
-        self.entry_mut(no).has_share |= matches!(effect, Effect::Add { .. });
+        self.entry_mut(no).has_share |= matches!(effect, Effect::Add { .. } | Effect::Spend { .. });
         let touched = self.open(no, |open| open.apply(effect, mint));
         self.note(no, origin_end, mint.dot.no, &touched);
         touched
@@ -340,7 +340,7 @@ impl Keyspace {
 
     /// Puts a stored element back.
     pub(super) fn restore_element(&mut self, no: KeyNo, id: &ElementId, element: Element) {
-        self.entry_mut(no).has_share |= !element.sum.is_empty();
+        self.entry_mut(no).has_share |= !element.sum.is_empty() || element.spent().next().is_some();
         self.open(no, |open| open.restore_element(id, element));
     }
 
@@ -473,8 +473,9 @@ impl Keyspace {
 }
 
 fn has_share(element: &Element, own: ReplicaId) -> bool {
-    match &element.sum {
+    let is_counted = match &element.sum {
         Sum::Int(num) => num.part(own).is_some(),
         Sum::Float(num) => num.part(own).is_some(),
-    }
+    };
+    is_counted || element.spent().any(|(replica, _)| replica == own)
 }

@@ -183,7 +183,7 @@ impl Hub {
 pub(super) fn may_grow(operation: &Operation) -> bool {
     operation.effects.iter().any(|effect| match effect {
         Effect::Write { base, .. } => base.is_some(),
-        Effect::Add { .. } => true,
-        Effect::Wipe { .. } | Effect::Deadline { .. } => false,
+        Effect::Add { .. } | Effect::Spend { .. } => true,
+        Effect::Wipe { .. } | Effect::Deadline { .. } | Effect::Touch { .. } => false,
     })
 }

@@ -121,6 +121,10 @@ fn sees_ahead(effect: &Effect, own: crate::id::ReplicaId, last: No, now: Timesta
         SeenCuts::Int(cuts) => cuts.iter().any(|seen| seen.replica == own && seen.cut.m > last),
         SeenCuts::Float(cuts) => cuts.iter().any(|seen| seen.replica == own && seen.cut.m > last),
     };
+    let epoch_ahead = |epoch: Stamp| {
+        let is_ahead = epoch.hlc.time().since_ms(now) > STAMP_AHEAD_MS_MAX;
+        is_ahead || epoch.dot.replica == own && epoch.dot.no > last
+    };
     match effect {
         Effect::Write { seen, cuts, .. } => {
             seen.iter().any(|dot| dot.replica == own && dot.no > last) || cuts_ahead(cuts)
@@ -129,11 +133,11 @@ fn sees_ahead(effect: &Effect, own: crate::id::ReplicaId, last: No, now: Timesta
             let latest = seen.of(own).and_then(crate::state::Intervals::last);
             latest.is_some_and(|no| no > last) || cuts.iter().any(|(_, cuts)| cuts_ahead(cuts))
         }
-        Effect::Deadline { seen, .. } => seen.is_some_and(|epoch| {
-            let is_ahead = epoch.hlc.time().since_ms(now) > STAMP_AHEAD_MS_MAX;
-            is_ahead || epoch.dot.replica == own && epoch.dot.no > last
-        }),
-        Effect::Add { .. } => false,
+        Effect::Touch { seen, epoch, .. } => {
+            seen.iter().any(|dot| dot.replica == own && dot.no > last) || epoch.is_some_and(epoch_ahead)
+        }
+        Effect::Deadline { seen, .. } => seen.is_some_and(epoch_ahead),
+        Effect::Add { .. } | Effect::Spend { .. } => false,
     }
 }
 
@@ -150,11 +154,17 @@ fn check(operation: &Operation, state: KeyView<'_>, now: TimestampMs) -> Result<
                 totals.clear();
             }
             Effect::Deadline { .. } => {}
-            Effect::Write { element, .. } | Effect::Add { element, .. } => {
+            Effect::Write { element, .. }
+            | Effect::Add { element, .. }
+            | Effect::Spend { element, .. }
+            | Effect::Touch { element, .. } => {
                 if shown.is_some_and(|shown| shown != element.kind()) {
                     return Err(CommandError::WrongType);
                 }
             }
+        }
+        if let Effect::Write { element, base: None, .. } = effect {
+            totals.insert(element, 0);
         }
         if let Effect::Add { element, by: Increment::Int(by) } = effect {
             let error = match element.kind() {
@@ -182,8 +192,8 @@ fn latest_seen(effect: &Effect, state: KeyView<'_>) -> Option<Hlc> {
     };
     match effect {
         Effect::Write { element, seen, .. } => of(element, &|dot| seen.contains(&dot)),
-        Effect::Deadline { seen, .. } => seen.map(|epoch| epoch.hlc),
-        Effect::Wipe { .. } | Effect::Add { .. } => None,
+        Effect::Deadline { seen: epoch, .. } | Effect::Touch { epoch, .. } => epoch.map(|epoch| epoch.hlc),
+        Effect::Wipe { .. } | Effect::Add { .. } | Effect::Spend { .. } => None,
     }
 }
 
@@ -256,12 +266,26 @@ fn observe_session(
             let cuts = all.collect();
             Effect::Wipe { seen, cuts }
         }
+        Effect::Touch { element, change, epoch, seen } => {
+            let mut seen = seen.clone();
+            let mut epoch = *epoch;
+            let present = state.element(element);
+            for (dot, deadline) in present.iter().flat_map(Element::deadlines) {
+                if dot.replica == own && session.minted(dot.no) {
+                    seen.push(dot);
+                    epoch = epoch.max(deadline.epoch());
+                }
+            }
+            seen.sort();
+            seen.dedup();
+            Effect::Touch { element: element.clone(), change: *change, epoch, seen }
+        }
         Effect::Deadline { change, seen } => {
             let present = state.deadline().epoch();
             let is_its = |epoch: &Stamp| epoch.dot.replica == own && session.minted(epoch.dot.no);
             Effect::Deadline { change: *change, seen: present.filter(is_its).max(*seen) }
         }
-        Effect::Add { .. } => effect.clone(),
+        Effect::Add { .. } | Effect::Spend { .. } => effect.clone(),
     };
     (observed, anew)
 }

@@ -64,6 +64,8 @@ pub struct Hub {
     memory: Memory,
     leaves: BTreeMap<Connection, LeafSocket>,
     origin: Option<OriginSocket>,
+    /// When the daemon last said anything; unknown since the machine was restored.
+    heard_at: Option<TimestampMs>,
     /// Daemons that greeted before the present one and are still there, the latest last.
     spare_origins: Vec<Connection>,
     waiting: Vec<Waiting>,
@@ -113,7 +115,10 @@ impl Hub {
                 let gone = self.leaves.remove(&connection);
                 self.unfollowed(gone.iter().flat_map(LeafSocket::subscriptions), now);
             }
-            HubInput::Origin(connection, message) => self.origin_message(connection, message, now),
+            HubInput::Origin(connection, message) => {
+                self.heard_at = Some(now);
+                self.origin_message(connection, message, now);
+            }
             HubInput::OriginClosed(connection) => self.origin_closed(connection, now),
             HubInput::Relay(request, message) => self.relay(request, message, now),
             HubInput::Forwarded(connection, message) => self.effects.push(HubEffect::ToLeaf(connection, message)),
@@ -193,6 +198,7 @@ impl Hub {
             memory: Memory::new(config.memory),
             leaves: BTreeMap::new(),
             origin: None,
+            heard_at: None,
             spare_origins: Vec::new(),
             waiting: Vec::new(),
             refused: BTreeSet::new(),

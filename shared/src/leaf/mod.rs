@@ -14,7 +14,7 @@ pub use api::{LeafEffect, LeafInput, LeafStatus};
 
 use crate::{
     command::{self, CommandError, Reply},
-    exec::{self, View},
+    exec::{self, Vantage, View},
     hlc::Hlc,
     id::{ClientId, Dot, Key, No, ReplicaId, Seq, SessionId, TimestampMs},
     limits::{BATCH_OPERATIONS_MAX, EXPIRY_GRACE_MS, FRAME_BYTES_TARGET, KEYS_CHUNK, PENDING_OPERATIONS_MAX},
@@ -63,6 +63,8 @@ pub struct Leaf {
     ask_at: Option<TimestampMs>,
     /// The sessions of which it has asked.
     asked: BTreeSet<SessionId>,
+    /// When the hub last said anything, by the leaf's own clock.
+    heard_at: Option<TimestampMs>,
     effects: Vec<LeafEffect>,
 }
 
@@ -151,6 +153,7 @@ impl Leaf {
             last_local: No::ZERO,
             ask_at: None,
             asked: BTreeSet::new(),
+            heard_at: None,
             effects: Vec::new(),
         }
     }
@@ -159,7 +162,10 @@ impl Leaf {
     pub fn handle(&mut self, input: LeafInput, now: TimestampMs) -> Vec<LeafEffect> {
         match input {
             LeafInput::Opened => self.hello(),
-            LeafInput::Hub(message) => self.hub_message(message, now),
+            LeafInput::Hub(message) => {
+                self.heard_at = Some(now);
+                self.hub_message(message, now);
+            }
             LeafInput::Closed => self.is_connected = false,
             LeafInput::Subscribe(keys) => {
                 let fresh: Vec<Key> = keys.into_iter().filter(|key| self.subscriptions.insert(key.clone())).collect();
@@ -233,6 +239,7 @@ impl Leaf {
         let view = |key: &Key| View {
             state: self.key(key).map(KeyState::view),
             is_held: self.base.get(key).is_some_and(|base| base.is_held),
+            vantage: Vantage { replica: ReplicaId::LEAF, heard_at: self.heard_at.map(|at| at.plus_ms(self.offset_ms)) },
         };
         let hub_now = now.plus_ms(self.offset_ms);
         let prepared = exec::prepare(&command, view, hub_now, entropy)?;

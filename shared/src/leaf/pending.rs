@@ -2,7 +2,7 @@
 
 use crate::{
     id::{Dot, Key, No, ReplicaId, Seq, SessionId, Stamp, TimestampMs},
-    state::{Amount, Effect, ElementId, Increment, KeyState, NewBase, Operation, SeenCut, SeenCuts},
+    state::{Amount, Effect, Element, ElementId, Increment, KeyState, NewBase, Operation, SeenCut, SeenCuts},
 };
 
 /// A dot with its replica and number, or a sum's part, at most.
@@ -73,10 +73,15 @@ impl Pending {
                 Effect::Wipe { seen, cuts: cuts.filter(|(_, cuts)| !cuts.is_empty()).collect() }
             }
             Effect::Deadline { change, seen } => {
-                let is_local = |epoch: Stamp| epoch.dot.replica == ReplicaId::LEAF;
-                Effect::Deadline { change, seen: if seen.is_some_and(is_local) { self.epoch } else { seen } }
+                Effect::Deadline { change, seen: if seen.is_some_and(is_provisional) { self.epoch } else { seen } }
             }
-            effect @ Effect::Add { .. } => effect,
+            Effect::Touch { element, change, epoch, mut seen } => {
+                // Of a field's epochs only the session's own can be provisional, and the hub knows those.
+                seen.retain(|dot| dot.replica != ReplicaId::LEAF);
+                let epoch = epoch.filter(|epoch| !is_provisional(*epoch));
+                Effect::Touch { element, change, epoch, seen }
+            }
+            effect @ (Effect::Add { .. } | Effect::Spend { .. }) => effect,
         });
         Operation { effects: effects.collect(), ..self.prepared.clone() }
     }
@@ -144,7 +149,17 @@ impl Observed<'_> {
                         *seen = shown.filter(|epoch| self.is_its(&epoch.dot));
                     }
                 }
-                Effect::Add { .. } => {}
+                Effect::Touch { element, epoch, seen, .. } => {
+                    let element = self.base.element(element);
+                    let its = || element.iter().flat_map(Element::deadlines).filter(|(dot, _)| self.is_its(dot));
+                    if epoch.is_some_and(|epoch| self.earlier.is_local(&epoch.dot)) {
+                        *epoch = its().filter_map(|(_, deadline)| deadline.epoch()).max();
+                    }
+                    if seen.iter().any(|dot| self.earlier.is_local(dot)) {
+                        seen.extend(its().map(|(dot, _)| dot));
+                    }
+                }
+                Effect::Add { .. } | Effect::Spend { .. } => {}
             }
         }
     }
@@ -196,6 +211,11 @@ fn extend_cut<A: Amount>(
     }
 }
 
+/// Whether the leaf's own operation opened the epoch, under a stamp that its hub does not know.
+fn is_provisional(epoch: Stamp) -> bool {
+    epoch.dot.replica == ReplicaId::LEAF
+}
+
 /// Some bytes more than the operation takes in a frame, so that a batch can be closed in time.
 pub(super) fn approximate_bytes(operation: &Operation) -> usize {
     let effects = operation.effects.iter().map(|effect| match effect {
@@ -204,7 +224,11 @@ pub(super) fn approximate_bytes(operation: &Operation) -> usize {
             let dots = seen.len().saturating_mul(DOT_BYTES);
             element.name().len().saturating_add(value).saturating_add(dots).saturating_add(DOT_BYTES)
         }
-        Effect::Add { element, .. } => element.name().len().saturating_add(DOT_BYTES),
+        Effect::Add { element, .. } | Effect::Spend { element, .. } => element.name().len().saturating_add(DOT_BYTES),
+        Effect::Touch { element, seen, .. } => {
+            let dots = seen.len().saturating_add(2).saturating_mul(DOT_BYTES);
+            element.name().len().saturating_add(dots)
+        }
         Effect::Wipe { seen, cuts } => {
             seen.interval_count().saturating_add(cuts.len()).saturating_add(1).saturating_mul(DOT_BYTES)
         }

@@ -3,8 +3,8 @@
 //! A limit is a set of counters, one per window, replicated like any counter and ending by themselves. What travels
 //! between nodes is counts and never verdicts, so that the spends of two hubs which could not see each other both count
 //! once they meet. [`Limit::decide`] reads the counters that [`Limit::windows`] names, answers with a [`Decision`], and
-//! says which counters to raise; the caller reads and writes. A counter is meant to be a field of a hash key, called
-//! [`Window::field`], with a deadline of its own at [`Limit::expires_at`].
+//! says which counters to raise; the caller reads and writes. The command HW.LIMIT (`exec/limit.rs`) keeps a
+//! counter as a field of a hash key, called [`Window::field`], which ends at [`Limit::expires_at`].
 //!
 //! | algorithm | what counts against the capacity | exact? |
 //! |---|---|---|
@@ -64,7 +64,7 @@ pub struct Limit {
 }
 
 /// What is wrong with a limit.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, thiserror::Error)]
 pub enum LimitError {
     /// The limit, or a bucket's refill, is zero or too large.
     #[error("the limit is {0}; it must be between 1 and {AMOUNT_MAX}")]

@@ -3,7 +3,7 @@
 use super::{
     Link, Origin, OriginEffect,
     plain::Before,
-    slot::{Busy, SlotWork},
+    slot::{Busy, Cached, SlotWork},
 };
 use crate::{
     hlc::Clock,
@@ -27,6 +27,9 @@ pub(super) struct Committing {
     /// The deltas that are in it.
     taken: Vec<(Link, SlotDelta)>,
     forgotten: Vec<Key>,
+    /// When it was made.
+    at: TimestampMs,
+    ended: Vec<Key>,
 }
 
 /// A key while a commit is being made.
@@ -37,6 +40,16 @@ struct Draft {
     /// Whether a delta was complete: what it does not list is removed, and has no field to tell so.
     is_whole: bool,
     by: BTreeSet<ReplicaId>,
+}
+
+impl Draft {
+    /// Nothing is changed yet; what ended since the last commit was there.
+    fn of(cached: &Cached, now: TimestampMs) -> Self {
+        let state = &cached.key.state;
+        let mut before = Before::of(state, now, cached.fields_at);
+        state.view().ended_fields(now).iter().for_each(|id| before.note(state, id));
+        Self { before, touched: BTreeSet::new(), is_changed: false, is_whole: false, by: BTreeSet::new() }
+    }
 }
 
 impl Origin {
@@ -74,16 +87,17 @@ impl Origin {
         if work.marker.is_none() {
             // Nothing was ever committed here, so there is nothing to forget.
             work.expired.clear();
+            work.ended.clear();
         }
         work.spare_living(now);
-        if work.inbox.is_empty() && work.expired.is_empty() {
+        if work.inbox.is_empty() && work.expired.is_empty() && work.ended.is_empty() {
             return;
         }
         let open = work.marker.is_none().then_some((incarnation, run_id, None));
         let own = work.marker.as_ref().map_or(incarnation, |marker| marker.incarnation);
         let mut no = work.marker.as_ref().map_or(No::ZERO, |marker| marker.no);
         let seq = work.seq().saturating_add(1);
-        let mut committing = Committing::default();
+        let mut committing = Committing { at: now, ..Committing::default() };
         let mut hubs: BTreeMap<ReplicaId, No> = BTreeMap::new();
         let mut drafts: BTreeMap<Key, Draft> = BTreeMap::new();
         let mut settled = Vec::new();
@@ -110,6 +124,11 @@ impl Origin {
             }
         }
         committing.taken = inbox;
+        for key in std::mem::take(&mut work.ended) {
+            if end_fields(work, &key, &mut drafts, (own, &mut no), &mut self.clock, now) {
+                committing.ended.push(key);
+            }
+        }
         let mut keys: Vec<KeyCommit> = Vec::new();
         for (key, draft) in drafts.iter().filter(|(_, draft)| draft.is_changed) {
             keys.push(key_commit(work, key, draft, seq, now));
@@ -165,6 +184,7 @@ impl Origin {
                     work.cache.remove(key);
                 }
                 work.expired.extend(committing.forgotten);
+                work.ended.extend(committing.ended);
                 if !fault!(RefusedCommitForgotten) {
                     work.inbox.splice(0..0, committing.taken);
                 }
@@ -194,6 +214,7 @@ impl Origin {
             work.anew.remove(key);
             if let Some(cached) = work.cache.get_mut(key) {
                 cached.version = Some(change.seq);
+                cached.fields_at = committing.at;
             }
         }
         for key in &committing.forgotten {
@@ -247,14 +268,8 @@ fn join(
     now: TimestampMs,
 ) -> Option<Option<TimestampMs>> {
     let cached = work.cache.entry(key.clone()).or_default();
+    let draft = drafts.entry(key.clone()).or_insert_with(|| Draft::of(cached, now));
     let state = &mut cached.key.state;
-    let draft = drafts.entry(key.clone()).or_insert_with(|| Draft {
-        before: Before::of(state, now),
-        touched: BTreeSet::new(),
-        is_changed: false,
-        is_whole: false,
-        by: BTreeSet::new(),
-    });
     if is_written_after_expiry(state, delta, now) {
         return Some(delta.header.deadline.at().filter(|at| *at > now));
     }
@@ -314,6 +329,37 @@ fn start_afresh(
     }
     draft.is_changed = true;
     draft.by.insert(own);
+}
+
+/// Takes fields that have ended out of the plain value; their state goes once no hub can revive them any more, as an HDEL in
+/// the origin's name. Says whether the key is in the commit for it.
+fn end_fields(
+    work: &mut SlotWork,
+    key: &Key,
+    drafts: &mut BTreeMap<Key, Draft>,
+    (own, no): (ReplicaId, &mut No),
+    clock: &mut Clock,
+    now: TimestampMs,
+) -> bool {
+    let Some(cached) = work.cache.get_mut(key) else { return false };
+    if cached.version.is_none() || cached.has_ended(now) {
+        return false;
+    }
+    let draft = drafts.entry(key.clone()).or_insert_with(|| Draft::of(cached, now));
+    let state = &mut cached.key.state;
+    for id in state.view().ended_fields(now.plus_ms(EXPIRY_GRACE_MS.saturating_neg())) {
+        let (seen, cuts) = state.seen(&id);
+        // The origin's numbers since its last one here are other keys' of the slot: the context stays one interval.
+        state.bridge(own, *no);
+        *no = no.next();
+        let mint = Mint { dot: Dot { replica: own, no: *no }, hlc: clock.tick(now) };
+        draft.before.note(state, &id);
+        let touched = state.apply(&Effect::Write { element: id, base: None, seen, cuts }, mint);
+        draft.touched.extend(touched.elements.into_iter().map(|(id, _)| id));
+        draft.by.insert(own);
+    }
+    draft.is_changed = true;
+    true
 }
 
 fn key_commit(work: &mut SlotWork, key: &Key, draft: &Draft, seq: u64, now: TimestampMs) -> KeyCommit {

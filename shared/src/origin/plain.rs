@@ -18,6 +18,7 @@ pub(super) struct Before {
     stored: Option<Kind>,
     deadline: Option<TimestampMs>,
     elements: BTreeMap<ElementId, Seen>,
+    fields_at: TimestampMs,
 }
 
 /// An element as a reader sees it.
@@ -30,9 +31,12 @@ enum Seen {
 }
 
 impl Before {
-    pub(super) fn of(state: &KeyState, now: TimestampMs) -> Self {
+    /// As the last commit left the plain key, which was without the fields that had ended by `fields_at`.
+    pub(super) fn of(state: &KeyState, now: TimestampMs, fields_at: TimestampMs) -> Self {
+        let is_past = state.deadline().is_past(now);
         Self {
-            shown: state.shown(now),
+            fields_at,
+            shown: state.view().stored_kind_at(fields_at).filter(|_| !is_past),
             stored: state.stored_kind(),
             deadline: state.deadline().at(),
             elements: BTreeMap::new(),
@@ -42,7 +46,7 @@ impl Before {
     /// Notes an element before it changes; the first note of each counts.
     pub(super) fn note(&mut self, state: &KeyState, id: &ElementId) {
         if !self.elements.contains_key(id) {
-            self.elements.insert(id.clone(), seen(state, id));
+            self.elements.insert(id.clone(), seen(state, id, self.fields_at));
         }
     }
 
@@ -58,14 +62,14 @@ impl Before {
                 return Plain { expected: Expected::AbsentOr(before), commands };
             }
             (None, Some(shown)) => {
-                return Plain { expected: absent_or(self.stored), commands: whole(&key, after, shown) };
+                return Plain { expected: absent_or(self.stored), commands: whole(&key, after, shown, now) };
             }
             (Some(before), Some(shown)) => (before, shown),
         };
         if anew || before != shown {
-            return Plain { expected: Expected::AbsentOr(before), commands: whole(&key, after, shown) };
+            return Plain { expected: Expected::AbsentOr(before), commands: whole(&key, after, shown, now) };
         }
-        let mut commands = self.changes(&key, after, shown);
+        let mut commands = self.changes(&key, after, shown, now);
         let deadline = after.deadline().at();
         if deadline != self.deadline {
             commands.push(expiry(&key, deadline));
@@ -73,11 +77,11 @@ impl Before {
         Plain { expected: Expected::Present(shown), commands }
     }
 
-    fn changes(&self, key: &Bytes, after: &KeyState, kind: Kind) -> Vec<Vec<Bytes>> {
+    fn changes(&self, key: &Bytes, after: &KeyState, kind: Kind, at: TimestampMs) -> Vec<Vec<Bytes>> {
         let mut set = Vec::new();
         let mut removed = Vec::new();
         for (id, before) in self.elements.iter().filter(|(id, _)| id.kind() == kind) {
-            let now = seen(after, id);
+            let now = seen(after, id, at);
             match (before, &now) {
                 (before, now) if before == now => {}
                 (_, Seen::Absent) => removed.push(id.name()),
@@ -94,12 +98,12 @@ impl Before {
     }
 }
 
-fn seen(state: &KeyState, id: &ElementId) -> Seen {
-    state.element(id).map_or(Seen::Absent, |element| seen_of(id, &element))
+fn seen(state: &KeyState, id: &ElementId, at: TimestampMs) -> Seen {
+    state.element(id).map_or(Seen::Absent, |element| seen_of(id, &element, at))
 }
 
-fn seen_of(id: &ElementId, element: &Element) -> Seen {
-    if !element.is_present() {
+fn seen_of(id: &ElementId, element: &Element, at: TimestampMs) -> Seen {
+    if !element.is_present_at(at) {
         return Seen::Absent;
     }
     match id {
@@ -110,14 +114,14 @@ fn seen_of(id: &ElementId, element: &Element) -> Seen {
 }
 
 /// The commands that write a value from nothing.
-fn whole(key: &Bytes, state: &KeyState, kind: Kind) -> Vec<Vec<Bytes>> {
+fn whole(key: &Bytes, state: &KeyState, kind: Kind, at: TimestampMs) -> Vec<Vec<Bytes>> {
     let mut commands = vec![vec![Bytes::from_static(b"UNLINK"), key.clone()]];
     if kind == Kind::String {
         let value = state.element(&ElementId::String).as_ref().and_then(Element::value).unwrap_or_default();
         commands.push(vec![Bytes::from_static(b"SET"), key.clone(), value]);
     } else {
-        let present = state.elements_of(kind).into_iter().filter(|(_, element)| element.is_present());
-        let all: Vec<Bytes> = present.flat_map(|(id, element)| arguments(&id, &seen_of(&id, &element))).collect();
+        let elements = state.elements_of(kind).into_iter();
+        let all: Vec<Bytes> = elements.flat_map(|(id, element)| arguments(&id, &seen_of(&id, &element, at))).collect();
         commands.extend(batches(add_name(kind), key, &all, arguments_per_element(kind)));
     }
     if let Some(at) = state.deadline().at() {

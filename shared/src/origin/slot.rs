@@ -11,10 +11,18 @@ use crate::{
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A key as the store had it when it was last read or written.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Cached {
     pub(super) version: Option<u64>,
     pub(super) key: StoredKey,
+    /// The plain value is without the fields that had ended by then. Of a key that was just read nobody knows.
+    pub(super) fields_at: TimestampMs,
+}
+
+impl Default for Cached {
+    fn default() -> Self {
+        Self { version: None, key: StoredKey::default(), fields_at: TimestampMs(i64::MIN) }
+    }
 }
 
 impl Cached {
@@ -22,6 +30,15 @@ impl Cached {
     pub(super) fn has_ended(&self, now: TimestampMs) -> bool {
         let grace_ms = if fault!(GraceIgnored) { 0 } else { EXPIRY_GRACE_MS };
         self.key.state.deadline().at().is_some_and(|at| at.plus_ms(grace_ms) <= now)
+    }
+
+    /// Whether a field ended that the plain value still has, or so long ago that its state is to go too.
+    fn has_ended_fields(&self, now: TimestampMs) -> bool {
+        let state = self.key.state.view();
+        let unwritten = state.field_end_after(self.fields_at);
+        let lingering = state.field_end_after(TimestampMs(i64::MIN)).map(|at| at.plus_ms(EXPIRY_GRACE_MS));
+        let is_due = unwritten.into_iter().chain(lingering).any(|at| at <= now);
+        is_due && self.version.is_some() && !self.has_ended(now)
     }
 }
 
@@ -62,6 +79,8 @@ pub(super) struct SlotWork {
     pub(super) foreign: BTreeSet<Key>,
     /// Expired keys to forget.
     pub(super) expired: BTreeSet<Key>,
+    /// Keys of which fields have ended.
+    pub(super) ended: BTreeSet<Key>,
     /// The marker is to be read again: another daemon may have moved it.
     pub(super) is_doubted: bool,
     /// A companion does not decode: the slot is left as it is, unacknowledged.
@@ -114,6 +133,7 @@ impl SlotWork {
             && self.resumes.is_empty()
             && self.attaches.is_empty()
             && self.expired.is_empty()
+            && self.ended.is_empty()
             && !self.is_doubted)
     }
 
@@ -167,6 +187,7 @@ impl Origin {
         work.wants.clear();
         work.attaches.clear();
         work.expired.clear();
+        work.ended.clear();
         for link in links {
             if let Some(state) = self.links.get_mut(&link) {
                 state.resuming.remove(&slot);
@@ -180,6 +201,7 @@ impl Origin {
         let Some(work) = self.slots.get_mut(&slot) else { return false };
         let mut keys: BTreeSet<Key> = work.wants.iter().map(|(_, key)| key.clone()).collect();
         keys.extend(work.inbox.iter().flat_map(|(_, part)| &part.keys).map(|(key, _)| key.clone()));
+        keys.extend(work.ended.iter().cloned());
         let mut changed_after = None;
         if !work.attaches.is_empty() {
             let links = work.attaches.iter().filter_map(|link| self.links.get(link));
@@ -242,7 +264,8 @@ impl Origin {
             let version = companion.as_ref().map(|companion| companion.version);
             match companion.as_ref().map(StoredKey::decode).transpose() {
                 Ok(stored) => {
-                    work.cache.insert(key, Cached { version, key: stored.unwrap_or_default() });
+                    let key_state = stored.unwrap_or_default();
+                    work.cache.insert(key, Cached { version, key: key_state, ..Cached::default() });
                 }
                 Err(_) => {
                     work.is_damaged = true;
@@ -303,7 +326,7 @@ impl Origin {
         }
     }
 
-    /// Finds expired keys in the cache that no hub can revive any more. What was foreign is tried again when it next
+    /// Finds in the cache expired keys that no hub can revive any more, and fields that have ended. What was foreign is tried again when it next
     /// changes: the operator may have made room.
     pub(super) fn sweep(&mut self, now: TimestampMs) {
         for (slot, work) in &mut self.slots {
@@ -315,6 +338,12 @@ impl Origin {
             let gone: Vec<Key> = gone.map(|(key, _)| key.clone()).collect();
             if !gone.is_empty() {
                 work.expired.extend(gone);
+                self.ready.insert(*slot);
+            }
+            let ended = work.cache.iter().filter(|(_, cached)| cached.has_ended_fields(now));
+            let ended: Vec<Key> = ended.map(|(key, _)| key.clone()).collect();
+            if !ended.is_empty() {
+                work.ended.extend(ended);
                 self.ready.insert(*slot);
             }
         }

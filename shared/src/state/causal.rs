@@ -66,7 +66,7 @@ impl<P: Clone + PartialEq> Causal<P> {
     }
 
     /// The dots and payloads in dot order.
-    pub fn iter(&self) -> impl Iterator<Item = (Dot, &P)> + '_ {
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = (Dot, &P)> + '_ {
         self.0.iter().map(|(dot, payload)| (*dot, payload))
     }
 

@@ -1,14 +1,16 @@
 //! The elements of one type of one key: packed blocks, found by the hash of their names.
 //!
-//! Invariants: an element with nothing recorded is not stored; the count and the ranks agree with the elements.
+//! Invariants: an element with nothing recorded is not stored; the count, the ranks and the ends agree with the elements.
 
 use super::{Element, ElementId, Kind, pack};
+use crate::id::TimestampMs;
 use crate::{
     arena::{Arena, Block},
     rank_tree::{RankTree, Score},
 };
 use bytes::Bytes;
 use hashbrown::HashTable;
+use std::collections::BTreeSet;
 
 /// The elements of one type.
 #[derive(Clone, Debug)]
@@ -17,16 +19,37 @@ pub(super) struct Collection {
     blocks: HashTable<Block>,
     present: u32,
     ranks: RankTree,
+    /// Of hashes: when each present field with a deadline ends. Most hashes have none.
+    ends: Option<Box<Ends>>,
+}
+
+/// The ends of some fields in order.
+#[derive(Clone, Debug, Default)]
+struct Ends {
+    by_time: BTreeSet<(TimestampMs, Bytes)>,
+    name_bytes: usize,
 }
 
 impl Collection {
     pub(super) fn new(kind: Kind) -> Self {
-        Self { kind, blocks: HashTable::new(), present: 0, ranks: RankTree::new() }
+        Self { kind, blocks: HashTable::new(), present: 0, ranks: RankTree::new(), ends: None }
     }
 
     /// How many elements a reader sees.
     pub(super) fn present(&self) -> usize {
         self.present as usize
+    }
+
+    /// The names of the fields that have ended by `now`, the first to end first. Linear in these.
+    pub(super) fn ended(&self, now: TimestampMs) -> impl Iterator<Item = &Bytes> {
+        let ends = self.ends.iter().flat_map(|ends| &ends.by_time);
+        ends.take_while(move |(at, _)| *at <= now).map(|(_, name)| name)
+    }
+
+    /// When the first field ends of those that end after `after`. Logarithmic.
+    pub(super) fn end_after(&self, after: TimestampMs) -> Option<TimestampMs> {
+        let from = (after.plus_ms(1), Bytes::new());
+        self.ends.as_ref()?.by_time.range(from..).next().map(|(at, _)| *at)
     }
 
     /// A board's order.
@@ -84,6 +107,7 @@ impl Collection {
         let stored = (!element.is_empty()).then(|| pack::store_element(arena, found, name, &element));
         self.present = self.present.saturating_add(after.is_present.into()).saturating_sub(before.is_present.into());
         self.rank(arena, name, (found, before.score), (stored, after.score));
+        self.move_end(name, before.end, after.end);
         match (found, stored) {
             (Some(old), Some(new)) if old != new => {
                 if let Some(place) = self.blocks.find_mut(hash, |other| *other == old) {
@@ -131,6 +155,26 @@ impl Collection {
         }
     }
 
+    /// Moves a field in the order of ends.
+    fn move_end(&mut self, name: &Bytes, before: Option<TimestampMs>, after: Option<TimestampMs>) {
+        if before == after {
+            return;
+        }
+        let ends = self.ends.get_or_insert_default();
+        if let Some(at) = before {
+            ends.by_time.remove(&(at, name.clone()));
+            ends.name_bytes = ends.name_bytes.saturating_sub(name.len());
+        }
+        if let Some(at) = after {
+            // Not a slice of the message that named it, which would keep all of that.
+            ends.by_time.insert((at, Bytes::copy_from_slice(name)));
+            ends.name_bytes = ends.name_bytes.saturating_add(name.len());
+        }
+        if ends.by_time.is_empty() {
+            self.ends = None;
+        }
+    }
+
     /// Frees every element.
     pub(super) fn drop_all(&mut self, arena: &mut Arena) {
         for block in self.blocks.drain() {
@@ -139,14 +183,22 @@ impl Collection {
         *self = Self::new(self.kind);
     }
 
-    /// The bytes that the table and the order have allocated; the elements are the arena's.
+    /// The bytes that the table and the orders have allocated, that of ends by estimate; the elements are the arena's.
     pub(super) fn memory_bytes(&self) -> usize {
-        self.blocks.allocation_size().saturating_add(usize::try_from(self.ranks.memory_bytes()).unwrap_or(usize::MAX))
+        let ranks = usize::try_from(self.ranks.memory_bytes()).unwrap_or(usize::MAX);
+        // A node of a B-tree is at least half full.
+        let ends = self.ends.as_ref().map_or(0, |ends| {
+            let entries = ends.by_time.len().saturating_mul(size_of::<[(TimestampMs, Bytes); 2]>());
+            entries.saturating_add(ends.name_bytes).saturating_add(size_of::<Ends>())
+        });
+        self.blocks.allocation_size().saturating_add(ranks).saturating_add(ends)
     }
 
     fn standing(&self, element: &Element) -> Standing {
         let score = if self.kind == Kind::Board { element.score() } else { None };
-        Standing { is_present: element.is_present(), score }
+        let is_present = element.is_present();
+        let end = if self.kind == Kind::Hash && is_present { element.deadline().at() } else { None };
+        Standing { is_present, score, end }
     }
 }
 
@@ -154,4 +206,5 @@ impl Collection {
 struct Standing {
     is_present: bool,
     score: Option<f64>,
+    end: Option<TimestampMs>,
 }

@@ -29,7 +29,8 @@ impl Deadline {
         std::mem::replace(self, winner) != winner
     }
 
-    pub(super) fn of(epoch: Option<Stamp>, at: Option<TimestampMs>) -> Self {
+    /// The deadline of these parts.
+    pub(crate) fn of(epoch: Option<Stamp>, at: Option<TimestampMs>) -> Self {
         Self { epoch, at }
     }
 

@@ -53,6 +53,26 @@ pub enum Effect {
         /// How much.
         by: Increment,
     },
+    /// Spends of a limit within a window, which is a hash field; what the replica spent there before is added.
+    Spend {
+        /// Which field.
+        element: ElementId,
+        /// How much.
+        amount: u64,
+        /// When it no longer matters.
+        until: TimestampMs,
+    },
+    /// Moves a hash field's deadline; neither its value nor the type that shows changes.
+    Touch {
+        /// Which field.
+        element: ElementId,
+        /// How.
+        change: DeadlineChange,
+        /// The epoch that was seen there.
+        epoch: Option<Stamp>,
+        /// The deadlines that were seen there, which this one replaces.
+        seen: Vec<Dot>,
+    },
     /// Removes all that was seen of the key.
     Wipe {
         /// Everything known of the key.

@@ -3,13 +3,14 @@
 //! An element is a causal base (what SET, SADD, HSET and ZADD write) and a sum (what INCR, HINCRBY and ZINCRBY add). Which
 //! parts mean anything follows from the [`Kind`]; the join does not ask.
 
-use super::{Causal, Ctx, Num, SeenCut};
+use super::{Causal, Ctx, Deadline, Num, SeenCut};
 use crate::{
     hlc::Hlc,
-    id::{Dot, No, ReplicaId, Stamp},
+    id::{Dot, No, ReplicaId, Stamp, TimestampMs},
 };
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
 
 /// A key's type.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
@@ -113,6 +114,17 @@ pub enum Base {
     Max(f64),
     /// A score lowered by ZADD LT; the least wins.
     Min(f64),
+    /// When a hash field ends; the greatest counts. It stands under a dot of its own, so that what removes or replaces the
+    /// field takes away the deadlines that it saw, and no others.
+    Until(Box<Deadline>),
+    /// All that one replica spent of a limit within a window, which is a hash field. Of a replica's the latest counts, those
+    /// of several add up, and with the last of them the field ends.
+    Spent {
+        /// How much.
+        amount: u64,
+        /// When it no longer matters.
+        until: TimestampMs,
+    },
 }
 
 impl Base {
@@ -120,7 +132,8 @@ impl Base {
     pub fn hlc(&self) -> Option<Hlc> {
         match self {
             Self::Bytes { hlc, .. } | Self::Abs { hlc, .. } => Some(*hlc),
-            Self::Member | Self::Max(_) | Self::Min(_) => None,
+            Self::Until(deadline) => deadline.epoch().map(|epoch| epoch.hlc),
+            Self::Member | Self::Max(_) | Self::Min(_) | Self::Spent { .. } => None,
         }
     }
 
@@ -128,6 +141,8 @@ impl Base {
         match self {
             Self::Member => kind == Kind::Set,
             Self::Bytes { .. } => matches!(kind, Kind::String | Kind::Hash),
+            Self::Until(deadline) => kind == Kind::Hash && **deadline != Deadline::default(),
+            Self::Spent { .. } => kind == Kind::Hash,
             Self::Abs { score, .. } | Self::Max(score) | Self::Min(score) => kind == Kind::Board && is_score(*score),
         }
     }
@@ -297,12 +312,70 @@ impl Element {
 
     /// Joins `other`, known under `other_ctx`, into this, known under `own_ctx`.
     pub fn join(&mut self, other: &Self, own_ctx: &Ctx, other_ctx: &Ctx) -> bool {
-        self.base.join(&other.base, own_ctx, other_ctx) | self.sum.join(&other.sum)
+        let changed = self.base.join(&other.base, own_ctx, other_ctx) | self.sum.join(&other.sum);
+        self.drop_superseded();
+        changed
     }
 
-    /// Whether a reader sees the element.
+    /// Whether a reader sees the element, unless it has ended.
     pub fn is_present(&self) -> bool {
-        !self.base.is_empty() || self.sum.is_visible()
+        self.base.iter().any(|(_, base)| !matches!(base, Base::Until(_))) || self.sum.is_visible()
+    }
+
+    /// Whether a reader sees the element at `now`.
+    pub fn is_present_at(&self, now: TimestampMs) -> bool {
+        self.is_present() && !self.deadline().is_past(now)
+    }
+
+    /// When a hash field ends; other elements have no deadline of their own.
+    pub fn deadline(&self) -> Deadline {
+        let spent = self.base.iter().filter_map(|(_, base)| match base {
+            Base::Spent { until, .. } => Some(Deadline::of(None, Some(*until))),
+            _ => None,
+        });
+        self.deadlines().map(|(_, deadline)| *deadline).chain(spent).max().unwrap_or_default()
+    }
+
+    /// What each replica spent here, ascending by replica.
+    pub fn spent(&self) -> impl Iterator<Item = (ReplicaId, u64)> + '_ {
+        self.base.iter().filter_map(|(dot, base)| match base {
+            Base::Spent { amount, .. } => Some((dot.replica, *amount)),
+            _ => None,
+        })
+    }
+
+    /// Adds to what the dot's replica spent, which then stands under this dot alone.
+    pub fn spend(&mut self, dot: Dot, amount: u64, until: TimestampMs) {
+        let own = self.base.iter().rev().find_map(|(other, base)| match base {
+            Base::Spent { amount, until } if other.replica == dot.replica => Some((*amount, *until)),
+            _ => None,
+        });
+        let (before, lives) = own.unwrap_or((0, until));
+        self.base.insert(dot, Base::Spent { amount: before.saturating_add(amount), until: until.max(lives) });
+        self.drop_superseded();
+    }
+
+    /// Keeps of each replica's spends the latest. What is dropped is no loser that a removal could miss: who has seen the
+    /// later has seen the earlier.
+    fn drop_superseded(&mut self) {
+        let mut last: Option<ReplicaId> = None;
+        let mut superseded: SmallVec<[Dot; 1]> = SmallVec::new();
+        for (dot, base) in self.base.iter().rev() {
+            if matches!(base, Base::Spent { .. }) && last.replace(dot.replica) == Some(dot.replica) {
+                superseded.push(dot);
+            }
+        }
+        if !superseded.is_empty() {
+            self.base.remove_if(|dot| superseded.contains(&dot));
+        }
+    }
+
+    /// The deadlines that stand, of which the greatest counts, with their dots.
+    pub fn deadlines(&self) -> impl Iterator<Item = (Dot, &Deadline)> + '_ {
+        self.base.iter().filter_map(|(dot, base)| match base {
+            Base::Until(deadline) => Some((dot, &**deadline)),
+            _ => None,
+        })
     }
 
     /// Whether nothing at all is recorded, so that it need not be stored.
@@ -322,14 +395,14 @@ impl Element {
             .map(|(_, value)| value)
     }
 
-    /// The bytes that GET or HGET answers: the latest base, plus the increments where it is an integer. A base that is no
+    /// The bytes that GET or HGET answers: the latest base, plus increments and spends where it is an integer. A base that is no
     /// integer shows alone. `None` when absent.
     pub fn value(&self) -> Option<Bytes> {
         if !self.is_present() {
             return None;
         }
         match self.integer() {
-            Ok(total) if self.sum.is_visible() => Some(Bytes::from(total.to_string())),
+            Ok(total) if self.sum.is_visible() || self.spent().next().is_some() => Some(Bytes::from(total.to_string())),
             _ => self.latest_bytes().cloned(),
         }
     }
@@ -341,7 +414,8 @@ impl Element {
             None => 0,
         };
         let Sum::Int(sum) = &self.sum else { return Err(NotAnInteger) };
-        let total = i128::from(base).saturating_add(sum.value());
+        let spent = self.spent().fold(0_i128, |total, (_, amount)| total.saturating_add(amount.into()));
+        let total = i128::from(base).saturating_add(sum.value()).saturating_add(spent);
         Ok(i64::try_from(total).unwrap_or(if total < 0 { i64::MIN } else { i64::MAX }))
     }
 
@@ -363,7 +437,7 @@ impl Element {
                 }
                 Base::Max(score) => max = Some(max.map_or(*score, |m| m.max(*score))),
                 Base::Min(score) => min = Some(min.map_or(*score, |m| m.min(*score))),
-                Base::Member | Base::Bytes { .. } => {}
+                Base::Member | Base::Bytes { .. } | Base::Until(_) | Base::Spent { .. } => {}
             }
         }
         let raised = match (latest, max) {

@@ -75,6 +75,11 @@ impl KeyState {
         self.view().count(kind)
     }
 
+    /// See [`KeyView::count_at`].
+    pub fn count_at(&self, kind: Kind, now: TimestampMs) -> usize {
+        self.view().count_at(kind, now)
+    }
+
     /// See [`KeyView::board`].
     pub fn board(&self) -> Board<'_> {
         self.view().board()

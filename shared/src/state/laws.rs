@@ -37,12 +37,16 @@ enum Step {
     Wipe(u8),
     Raise(u8, u8),
     Open(u8, Option<u8>),
+    Spend(u8, u8, u8, u8),
+    FieldRaise(u8, u8, u8),
+    FieldOpen(u8, u8, Option<u8>),
     Merge(u8, u8),
 }
 
 fn step() -> impl Strategy<Value = Step> {
     let r = 0_u8..3;
     let e = 0_u8..3;
+    let f = 0_u8..3;
     prop_oneof![
         (r.clone(), any::<u8>()).prop_map(|(r, v)| Step::Set(r, v)),
         (r.clone(), any::<i8>()).prop_map(|(r, v)| Step::Increment(r, v)),
@@ -56,6 +60,9 @@ fn step() -> impl Strategy<Value = Step> {
         r.clone().prop_map(Step::Wipe),
         (r.clone(), any::<u8>()).prop_map(|(r, at)| Step::Raise(r, at)),
         (r.clone(), any::<Option<u8>>()).prop_map(|(r, at)| Step::Open(r, at)),
+        (r.clone(), f.clone(), any::<u8>(), any::<u8>()).prop_map(|(r, e, n, at)| Step::Spend(r, e, n, at)),
+        (r.clone(), f.clone(), any::<u8>()).prop_map(|(r, e, at)| Step::FieldRaise(r, e, at)),
+        (r.clone(), f, any::<Option<u8>>()).prop_map(|(r, e, at)| Step::FieldOpen(r, e, at)),
         (r.clone(), r).prop_map(|(a, b)| Step::Merge(a, b)),
     ]
 }
@@ -64,7 +71,6 @@ fn step() -> impl Strategy<Value = Step> {
 fn run(steps: &[Step]) -> [KeyState; 3] {
     let mut states: [KeyState; 3] = Default::default();
     let mut numbers = [0_u64; 3];
-    let name = |e: &u8| Bytes::copy_from_slice(&[b'a' + e]);
     let mut apply = |states: &mut [KeyState; 3], r: u8, effect: Effect, time: usize| {
         let r = usize::from(r);
         numbers[r] += 1;
@@ -105,6 +111,14 @@ fn run(steps: &[Step]) -> [KeyState; 3] {
             }
             Step::Drop(r, e, k) => (*r, write(&states, *r, ElementId::of(Kind::ALL[usize::from(*k)], name(e)), None)),
             Step::Wipe(r) => (*r, states[usize::from(*r)].seen_whole()),
+            Step::Spend(r, e, amount, at) => {
+                let (element, until) = (ElementId::Field(name(e)), TimestampMs((*at).into()));
+                (*r, Effect::Spend { element, amount: (*amount).into(), until })
+            }
+            Step::FieldRaise(r, e, at) => (*r, touch(&states, *r, e, DeadlineChange::Raise(TimestampMs((*at).into())))),
+            Step::FieldOpen(r, e, at) => {
+                (*r, touch(&states, *r, e, DeadlineChange::Open(at.map(|at| TimestampMs(at.into())))))
+            }
             Step::Raise(r, at) => {
                 let change = DeadlineChange::Raise(TimestampMs((*at).into()));
                 (*r, Effect::Deadline { change, seen: states[usize::from(*r)].deadline().epoch() })
@@ -119,7 +133,29 @@ fn run(steps: &[Step]) -> [KeyState; 3] {
     states
 }
 
+fn name(e: &u8) -> Bytes {
+    Bytes::copy_from_slice(&[b'a' + e])
+}
+
+fn touch(states: &[KeyState; 3], r: u8, e: &u8, change: DeadlineChange) -> Effect {
+    let element = ElementId::Field(name(e));
+    let field = states[usize::from(r)].element(&element).unwrap_or_else(|| Element::empty(Kind::Hash));
+    let seen = field.deadlines().map(|(dot, _)| dot).collect();
+    Effect::Touch { element, change, epoch: field.deadline().epoch(), seen }
+}
+
 fn assert_counts_agree(state: &KeyState) {
+    for now in [0, 5, 60, 255].map(TimestampMs) {
+        let fields = state.elements_of(Kind::Hash).into_iter();
+        let (ended, present): (Vec<_>, Vec<_>) =
+            fields.filter(|(_, field)| field.is_present()).partition(|(_, field)| !field.is_present_at(now));
+        assert_eq!(state.count_at(Kind::Hash, now), present.len());
+        let mut listed = state.view().ended_fields(now);
+        listed.sort();
+        assert_eq!(listed, ended.into_iter().map(|(id, _)| id).collect::<Vec<_>>());
+        let next = present.iter().filter_map(|(_, field)| field.deadline().at()).min();
+        assert_eq!(state.view().field_end_after(now), next);
+    }
     for kind in Kind::ALL {
         assert_eq!(state.count(kind), state.elements_of(kind).iter().filter(|(_, e)| e.is_present()).count());
     }

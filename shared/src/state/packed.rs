@@ -5,7 +5,7 @@
 //! when it is closed; elements of collections are unpacked one at a time.
 
 use super::{
-    Base, Ctx, DeadlineChange, Effect, Element, ElementId, Header, Increment, KeyDelta, Kind, Mint, NewBase,
+    Base, Ctx, Deadline, DeadlineChange, Effect, Element, ElementId, Header, Increment, KeyDelta, Kind, Mint, NewBase,
     NotAnInteger, Touched,
     collection::Collection,
     pack::{self, Counter, Scalar},
@@ -180,6 +180,26 @@ impl Open<'_> {
                 self.change(element, |state| state.sum.add(mint.dot.replica, mint.dot.no, *by));
                 self.scalar.header.claims.raise(element.kind(), stamp);
                 touched.note(element);
+            }
+            Effect::Spend { element, amount, until } => {
+                self.change(element, |state| state.spend(mint.dot, *amount, *until));
+                self.scalar.header.claims.raise(element.kind(), stamp);
+                touched.note(element);
+            }
+            Effect::Touch { element, change, epoch, seen } => {
+                for dot in seen {
+                    self.scalar.header.ctx.insert(*dot);
+                }
+                let mut deadline = Deadline::default();
+                match change {
+                    DeadlineChange::Raise(at) => deadline.raise(*epoch, *at),
+                    DeadlineChange::Open(at) => deadline.open(stamp, *at),
+                }
+                self.change(element, |state| {
+                    state.base.remove_if(|dot| seen.contains(&dot));
+                    state.base.insert(mint.dot, Base::Until(Box::new(deadline)));
+                });
+                touched.elements.push((element.clone(), SmallVec::from_slice(seen)));
             }
             Effect::Wipe { seen, cuts } => {
                 self.scalar.header.ctx.union(seen);

@@ -81,6 +81,24 @@ impl<'a> KeyView<'a> {
         }
     }
 
+    /// How many elements of `kind` a reader sees at `now`, were that the type shown. Linear in the fields that have ended and
+    /// are not removed yet.
+    pub fn count_at(&self, kind: Kind, now: TimestampMs) -> usize {
+        let ended = self.key.collection(self.space, kind).map_or(0, |collection| collection.ended(now).count());
+        self.count(kind).saturating_sub(ended)
+    }
+
+    /// When the first hash field ends of those that end after `after`. Logarithmic.
+    pub fn field_end_after(&self, after: TimestampMs) -> Option<TimestampMs> {
+        self.key.collection(self.space, Kind::Hash)?.end_after(after)
+    }
+
+    /// The hash fields that have ended by `now`, the first to end first. Linear in these.
+    pub fn ended_fields(&self, now: TimestampMs) -> Vec<ElementId> {
+        let hash = self.key.collection(self.space, Kind::Hash);
+        hash.into_iter().flat_map(|hash| hash.ended(now)).map(|name| ElementId::Field(name.clone())).collect()
+    }
+
     /// The members of a board in order.
     pub fn board(&self) -> Board<'a> {
         Board::new(&self.space.arena, self.key.collection(self.space, Kind::Board).map(Collection::ranks))
@@ -89,7 +107,7 @@ impl<'a> KeyView<'a> {
     /// What every command needs first, unpacked once: the deadline, the type that shows at `now`, and the string.
     pub(crate) fn front(&self, now: TimestampMs) -> (Deadline, Option<Kind>, Element) {
         let (deadline, claims, string) = self.front_and_string();
-        let shown = if deadline.is_past(now) { None } else { self.kind_of(&claims, &string) };
+        let shown = if deadline.is_past(now) { None } else { self.kind_of(&claims, &string, now) };
         (deadline, shown, string)
     }
 
@@ -99,10 +117,15 @@ impl<'a> KeyView<'a> {
         self.front(now).1
     }
 
-    /// The type that would show if the deadline had not passed.
+    /// The type that would show if no deadline had passed.
     pub fn stored_kind(&self) -> Option<Kind> {
+        self.stored_kind_at(TimestampMs(i64::MIN))
+    }
+
+    /// The type that would show if the key's own deadline had not passed, with the fields that live at `now`.
+    pub(crate) fn stored_kind_at(&self, now: TimestampMs) -> Option<Kind> {
         let (_, claims, string) = self.front_and_string();
-        self.kind_of(&claims, &string)
+        self.kind_of(&claims, &string, now)
     }
 
     /// Whether any type has anything in it, shown or not.
@@ -154,10 +177,10 @@ impl<'a> KeyView<'a> {
             && collections.all(|collection| collection.all(&self.space.arena, is_known))
     }
 
-    fn kind_of(&self, claims: &Claims, string: &Element) -> Option<Kind> {
+    fn kind_of(&self, claims: &Claims, string: &Element, now: TimestampMs) -> Option<Kind> {
         let has_any = |kind: &Kind| match kind {
             Kind::String => string.is_present(),
-            _ => self.count(*kind) > 0,
+            _ => self.count_at(*kind, now) > 0,
         };
         Kind::ALL.into_iter().filter(has_any).max_by_key(|kind| claims.of(*kind))
     }

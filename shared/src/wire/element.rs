@@ -1,15 +1,21 @@
 //! Elements: their names, bases and sums.
 //!
 //! ```text
-//! head u8: kind (2 bits) | bases 0, 1 or more (2 bits) | has a sum | its name begins as the one before
+//! head u8: kind (2 bits) | bases 0, 1 or more (2 bits) | has a sum | its name begins as the one before | has more than values
 //! ```
 //! What the kind decides is not written: a set's base is `Member`, a string's or field's is `Bytes`, a board's sum is float.
+//! Where a field has deadlines or spends, a byte before each base says which it is.
 
-use super::{Invalid, reader::Reader, writer::Writer};
+use super::{
+    Invalid,
+    reader::Reader,
+    state::{read_stamp, write_stamp},
+    writer::Writer,
+};
 use crate::{
     id::{Dot, No, ReplicaId},
     limits::VALUE_BYTES_MAX,
-    state::{Amount, Base, Causal, Cut, Element, ElementId, Entry, Kind, Num, Part, Sum, is_score},
+    state::{Amount, Base, Causal, Cut, Deadline, Element, ElementId, Entry, Kind, Num, Part, Sum, is_score},
 };
 use bytes::Bytes;
 
@@ -18,7 +24,15 @@ const ONE_BASE: u8 = 1 << 2;
 const BASES: u8 = 1 << 3;
 const SUM: u8 = 1 << 4;
 const PREFIXED: u8 = 1 << 5;
-const HEAD: u8 = KINDS | ONE_BASE | BASES | SUM | PREFIXED;
+const TAGGED: u8 = 1 << 6;
+const HEAD: u8 = KINDS | ONE_BASE | BASES | SUM | PREFIXED | TAGGED;
+
+const VALUE: u8 = 0;
+const UNTIL: u8 = 1;
+const SPENT: u8 = 2;
+
+const DEADLINE_HAS_EPOCH: u8 = 1;
+const DEADLINE_HAS_END: u8 = 1 << 1;
 
 const ENTRY: u8 = 1;
 const CUT: u8 = 1 << 1;
@@ -137,23 +151,45 @@ fn head(kind: Kind, element: &Element) -> u8 {
         1 => ONE_BASE,
         _ => BASES,
     };
-    kind as u8 | bases | if element.sum.is_empty() { 0 } else { SUM }
+    let tagged = if is_tagged(element) { TAGGED } else { 0 };
+    kind as u8 | bases | tagged | if element.sum.is_empty() { 0 } else { SUM }
 }
 
 fn kind_of(head: u8) -> Result<Kind, Invalid> {
     if head & !HEAD != 0 || head & (ONE_BASE | BASES) == ONE_BASE | BASES {
         return Err(Invalid::Tag("element"));
     }
-    Kind::ALL.into_iter().find(|kind| *kind as u8 == head & KINDS).ok_or(Invalid::Tag("kind"))
+    let kind = Kind::ALL.into_iter().find(|kind| *kind as u8 == head & KINDS).ok_or(Invalid::Tag("kind"))?;
+    if head & TAGGED != 0 && (kind != Kind::Hash || head & (ONE_BASE | BASES) == 0) {
+        return Err(Invalid::Tag("element"));
+    }
+    Ok(kind)
 }
 
 fn write_content(w: &mut Writer, kind: Kind, element: &Element) {
     if let Some(more) = element.base.len().checked_sub(2) {
         w.count(more);
     }
+    let is_tagged = is_tagged(element);
     for (dot, base) in element.base.iter() {
         w.dot(dot);
-        write_base(w, kind, base);
+        match base {
+            Base::Until(deadline) if kind == Kind::Hash => {
+                w.u8(UNTIL);
+                write_deadline(w, deadline);
+            }
+            Base::Spent { amount, until } if kind == Kind::Hash => {
+                w.u8(SPENT);
+                w.varint(*amount);
+                w.time(*until);
+            }
+            base => {
+                if is_tagged {
+                    w.u8(VALUE);
+                }
+                write_base(w, kind, base);
+            }
+        }
     }
     match (&element.sum, kind) {
         (Sum::Int(sum), Kind::String | Kind::Set | Kind::Hash) if sum.is_empty() => {}
@@ -171,7 +207,10 @@ fn read_content(r: &mut Reader<'_>, kind: Kind, head: u8) -> Result<Element, Inv
         _ => r.count("bases", usize::MAX >> 1, DOT_BYTES_MIN)?.saturating_add(2),
     };
     let mut element = Element::empty(kind);
-    element.base = read_bases(r, kind, bases)?;
+    element.base = read_bases(r, kind, bases, head & TAGGED != 0)?;
+    if is_tagged(&element) != (head & TAGGED != 0) {
+        return Err(Invalid::Tag("element"));
+    }
     element.sum = match (head & SUM != 0, kind) {
         (false, _) => element.sum,
         (true, Kind::String | Kind::Hash) => Sum::Int(read_num(r)?),
@@ -181,7 +220,7 @@ fn read_content(r: &mut Reader<'_>, kind: Kind, head: u8) -> Result<Element, Inv
     Ok(element)
 }
 
-fn read_bases(r: &mut Reader<'_>, kind: Kind, count: usize) -> Result<Causal<Base>, Invalid> {
+fn read_bases(r: &mut Reader<'_>, kind: Kind, count: usize, is_tagged: bool) -> Result<Causal<Base>, Invalid> {
     let mut bases = Causal::default();
     let mut last: Option<Dot> = None;
     for _ in 0..count {
@@ -190,7 +229,13 @@ fn read_bases(r: &mut Reader<'_>, kind: Kind, count: usize) -> Result<Causal<Bas
             return Err(Invalid::Order("bases"));
         }
         r.spend(size_of::<(Dot, Base)>())?;
-        bases.insert(dot, read_base(r, kind)?);
+        let base = match if is_tagged { r.u8()? } else { VALUE } {
+            VALUE => read_base(r, kind)?,
+            UNTIL => read_deadline(r)?,
+            SPENT => Base::Spent { amount: r.varint()?, until: r.time()? },
+            _ => return Err(Invalid::Tag("base")),
+        };
+        bases.insert(dot, base);
     }
     Ok(bases)
 }
@@ -215,10 +260,47 @@ fn write_base(w: &mut Writer, kind: Kind, base: &Base) {
             w.u8(2);
             w.float(*score);
         }
-        (_, Base::Member | Base::Bytes { .. } | Base::Abs { .. } | Base::Max(_) | Base::Min(_)) => {
+        (
+            _,
+            Base::Member
+            | Base::Bytes { .. }
+            | Base::Abs { .. }
+            | Base::Max(_)
+            | Base::Min(_)
+            | Base::Until(_)
+            | Base::Spent { .. },
+        ) => {
             w.refuse(Invalid::Type);
         }
     }
+}
+
+/// Whether a field has more than values, so that a tag stands before each base.
+fn is_tagged(element: &Element) -> bool {
+    element.base.iter().any(|(_, base)| matches!(base, Base::Until(_) | Base::Spent { .. }))
+}
+
+fn write_deadline(w: &mut Writer, deadline: &Deadline) {
+    let (epoch, at) = (deadline.epoch(), deadline.at());
+    let has_epoch = if epoch.is_some() { DEADLINE_HAS_EPOCH } else { 0 };
+    w.u8(has_epoch | if at.is_some() { DEADLINE_HAS_END } else { 0 });
+    if let Some(epoch) = epoch {
+        write_stamp(w, epoch);
+    }
+    if let Some(at) = at {
+        w.time(at);
+    }
+}
+
+fn read_deadline(r: &mut Reader<'_>) -> Result<Base, Invalid> {
+    let flags = r.u8()?;
+    if flags == 0 || flags & !(DEADLINE_HAS_EPOCH | DEADLINE_HAS_END) != 0 {
+        return Err(Invalid::Tag("deadline"));
+    }
+    let epoch = if flags & DEADLINE_HAS_EPOCH == 0 { None } else { Some(read_stamp(r)?) };
+    let at = if flags & DEADLINE_HAS_END == 0 { None } else { Some(r.time()?) };
+    r.spend(size_of::<Deadline>())?;
+    Ok(Base::Until(Box::new(Deadline::of(epoch, at))))
 }
 
 fn read_base(r: &mut Reader<'_>, kind: Kind) -> Result<Base, Invalid> {

@@ -1,7 +1,7 @@
 //! Prepared operations.
 //!
 //! ```text
-//! effect: tag (3 bits) | kind of its element (2 bits)
+//! effect: tag (4 bits) | kind of its element (2 bits)
 //! ```
 
 use super::{
@@ -12,12 +12,13 @@ use super::{
     writer::Writer,
 };
 use crate::{
+    id::Stamp,
     limits::{EFFECTS_MAX, VALUE_BYTES_MAX},
     state::{DeadlineChange, Effect, ElementId, Increment, Kind, NewBase, Operation, SeenCut, SeenCuts},
 };
 
-const TAGS: u8 = 0b111;
-const KIND_SHIFT: u32 = 3;
+const TAGS: u8 = 0b1111;
+const KIND_SHIFT: u32 = 4;
 const REMOVE: u8 = 0;
 const WRITE: u8 = 1;
 const ADD: u8 = 2;
@@ -25,6 +26,8 @@ const WIPE: u8 = 3;
 const RAISE: u8 = 4;
 const OPEN: u8 = 5;
 const PERSIST: u8 = 6;
+const TOUCH: u8 = 7;
+const SPEND: u8 = 8;
 
 /// A key's length, a time, a count, and the shortest effect.
 pub(super) const OPERATION_BYTES_MIN: usize = 4;
@@ -83,21 +86,28 @@ fn write_effect(w: &mut Writer, effect: &Effect) {
                 write_cuts(w, id.kind(), cuts);
             }
         }
-        Effect::Deadline { change, seen } => {
-            let (tag, at) = match change {
-                DeadlineChange::Raise(at) => (RAISE, Some(at)),
-                DeadlineChange::Open(Some(at)) => (OPEN, Some(at)),
-                DeadlineChange::Open(None) => (PERSIST, None),
-            };
-            w.u8(tag);
-            if let Some(at) = at {
-                w.time(*at);
+        Effect::Spend { element, amount, until } => {
+            w.u8(tagged(SPEND, element.kind()));
+            write_name(w, element);
+            if element.kind() != Kind::Hash {
+                w.refuse(Invalid::Type);
             }
-            w.u8(seen.is_some().into());
-            if let Some(epoch) = seen {
-                write_stamp(w, *epoch);
+            w.varint(*amount);
+            w.time(*until);
+        }
+        Effect::Touch { element, change, epoch, seen } => {
+            w.u8(tagged(TOUCH, element.kind()));
+            write_name(w, element);
+            if element.kind() != Kind::Hash {
+                w.refuse(Invalid::Type);
+            }
+            write_change(w, change, *epoch);
+            w.count(seen.len());
+            for dot in seen {
+                w.dot(*dot);
             }
         }
+        Effect::Deadline { change, seen } => write_change(w, change, *seen),
     }
 }
 
@@ -105,7 +115,7 @@ fn read_effect(r: &mut Reader<'_>) -> Result<Effect, Invalid> {
     let head = r.u8()?;
     let kind = Kind::ALL.into_iter().find(|kind| *kind as u8 == head >> KIND_SHIFT).ok_or(Invalid::Tag("effect"))?;
     let tag = head & TAGS;
-    if !matches!(tag, REMOVE | WRITE | ADD) && kind != Kind::String {
+    if !matches!(tag, REMOVE | WRITE | ADD | TOUCH | SPEND) && kind != Kind::String {
         return Err(Invalid::Tag("effect"));
     }
     Ok(match tag {
@@ -133,16 +143,47 @@ fn read_effect(r: &mut Reader<'_>) -> Result<Effect, Invalid> {
             })?;
             Effect::Wipe { seen, cuts }
         }
-        RAISE | OPEN | PERSIST => {
-            let change = match tag {
-                RAISE => DeadlineChange::Raise(r.time()?),
-                OPEN => DeadlineChange::Open(Some(r.time()?)),
-                _ => DeadlineChange::Open(None),
-            };
-            Effect::Deadline { change, seen: if r.bool()? { Some(read_stamp(r)?) } else { None } }
+        SPEND if kind == Kind::Hash => {
+            Effect::Spend { element: read_name(r, kind)?, amount: r.varint()?, until: r.time()? }
         }
-        _ => return Err(Invalid::Tag("effect")),
+        TOUCH if kind == Kind::Hash => {
+            let element = read_name(r, kind)?;
+            let tag = r.u8()?;
+            let (change, epoch) = read_change(r, tag)?;
+            Effect::Touch { element, change, epoch, seen: r.list("dots", usize::MAX, DOT_BYTES_MIN, Reader::dot)? }
+        }
+        tag => {
+            let (change, seen) = read_change(r, tag)?;
+            Effect::Deadline { change, seen }
+        }
     })
+}
+
+/// A tag of how, when, and in which epoch.
+fn write_change(w: &mut Writer, change: &DeadlineChange, epoch: Option<Stamp>) {
+    let (tag, at) = match change {
+        DeadlineChange::Raise(at) => (RAISE, Some(at)),
+        DeadlineChange::Open(Some(at)) => (OPEN, Some(at)),
+        DeadlineChange::Open(None) => (PERSIST, None),
+    };
+    w.u8(tag);
+    if let Some(at) = at {
+        w.time(*at);
+    }
+    w.u8(epoch.is_some().into());
+    if let Some(epoch) = epoch {
+        write_stamp(w, epoch);
+    }
+}
+
+fn read_change(r: &mut Reader<'_>, tag: u8) -> Result<(DeadlineChange, Option<Stamp>), Invalid> {
+    let change = match tag {
+        RAISE => DeadlineChange::Raise(r.time()?),
+        OPEN => DeadlineChange::Open(Some(r.time()?)),
+        PERSIST => DeadlineChange::Open(None),
+        _ => return Err(Invalid::Tag("effect")),
+    };
+    Ok((change, if r.bool()? { Some(read_stamp(r)?) } else { None }))
 }
 
 fn write_base(w: &mut Writer, kind: Kind, base: &NewBase) {

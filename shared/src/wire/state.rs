@@ -139,12 +139,7 @@ pub(crate) fn read_header(r: &mut Reader<'_>) -> Result<(Header, bool), Invalid>
     }
     let epoch = if flags & EPOCH == 0 { None } else { Some(read_stamp(r)?) };
     let at: Option<TimestampMs> = if flags & DEADLINE == 0 { None } else { Some(r.time()?) };
-    let mut deadline = Deadline::default();
-    match (epoch, at) {
-        (Some(epoch), at) => deadline.open(epoch, at),
-        (None, Some(at)) => deadline.raise(None, at),
-        (None, None) => {}
-    }
+    let deadline = Deadline::of(epoch, at);
     Ok((Header { ctx, wipe, claims: Claims::from_iter(claims), deadline }, flags & COMPLETE != 0))
 }
 

@@ -7,6 +7,7 @@ use headwater::{
     hlc::Hlc,
     hub::RowId,
     id::{ClientId, Dot, Key, No, ReplicaId, Seq, SessionId, Stamp, TimestampMs},
+    limit::LimitError,
     message::{Cursor, HubToLeaf, HubToOrigin, LeafToHub, Lifetime, OriginToHub, Refusal, RefusalCause, SlotDelta},
     slot::Slot,
     state::{
@@ -198,6 +199,12 @@ pub fn effects() -> Vec<Effect> {
     let ints = || SeenCuts::Int(vec![SeenCut { replica: replica(2), cut: Cut { m: No(4), acc: -(1_i128 << 70) } }]);
     let floats = || SeenCuts::Float(vec![SeenCut { replica: replica(2), cut: Cut { m: No(4), acc: -0.5 } }]);
     let write = |element, base, cuts| Effect::Write { element, base, seen: vec![dot(2, 3), dot(3, 200)], cuts };
+    let touch = |change, epoch| Effect::Touch {
+        element: ElementId::Field(name(b"f")),
+        change,
+        epoch,
+        seen: vec![dot(2, 5), dot(3, 7)],
+    };
     let epoch = Stamp { hlc: Hlc::at(START.plus_ms(-7)), dot: dot(2, 2) };
     let mut seen = Ctx::new();
     seen.insert_interval(replica(2), No(1), No(4));
@@ -214,6 +221,10 @@ pub fn effects() -> Vec<Effect> {
         Effect::Add { element: ElementId::String, by: Increment::Int(i128::MAX) },
         Effect::Add { element: ElementId::Field(name(b"f")), by: Increment::Int(-1) },
         Effect::Add { element: ElementId::Ranked(name(b"r")), by: Increment::Float(0.25) },
+        Effect::Spend { element: ElementId::Field(name(b"w60000:0")), amount: 7, until: START },
+        touch(DeadlineChange::Raise(START), Some(epoch)),
+        touch(DeadlineChange::Open(Some(TimestampMs(5))), None),
+        touch(DeadlineChange::Open(None), None),
         Effect::Wipe { seen, cuts: vec![(ElementId::String, ints()), (ElementId::Ranked(name(b"r")), floats())] },
         Effect::Deadline { change: DeadlineChange::Raise(START), seen: Some(epoch) },
         Effect::Deadline { change: DeadlineChange::Raise(START), seen: None },
@@ -315,6 +326,15 @@ pub fn errors() -> Vec<CommandError> {
         CommandError::InvalidCursor,
         CommandError::CountOutOfRange,
         CommandError::TooManyChanges { limit: 16384 },
+        CommandError::FieldsMissing,
+        CommandError::FieldCountNotPositive,
+        CommandError::NoFields,
+        CommandError::FieldCountMismatch,
+        CommandError::NegativeExpireTime,
+        CommandError::InvalidLimit(LimitError::Amount(0)),
+        CommandError::InvalidLimit(LimitError::Window(0)),
+        CommandError::InvalidLimit(LimitError::Burst(0)),
+        CommandError::InvalidLimit(LimitError::FillsTooSlowly { burst: 1, fills_in_ms: 1 << 70 }),
     ];
     errors.extend(CommandName::ALL.iter().map(|name| CommandError::WrongArity(*name)));
     errors

@@ -75,6 +75,18 @@ fn effect(random: &mut Random, state: &KeyState) -> Effect {
             let change = DeadlineChange::Open((number > 0).then_some(TimestampMs(number)));
             Effect::Deadline { change, seen: state.deadline().epoch() }
         }
+        7 if kind == Kind::Hash => Effect::Spend { element, amount: random.below(9), until: TimestampMs(number) },
+        6 if kind == Kind::Hash => {
+            let field = state.element(&element);
+            let deadline = field.as_ref().map(|field| field.deadline()).unwrap_or_default();
+            let seen = field.iter().flat_map(|field| field.deadlines()).map(|(dot, _)| dot).collect();
+            let change = match random.below(3) {
+                0 => DeadlineChange::Open(None),
+                1 => DeadlineChange::Open(Some(TimestampMs(number))),
+                _ => DeadlineChange::Raise(TimestampMs(number)),
+            };
+            Effect::Touch { element, change, epoch: deadline.epoch(), seen }
+        }
         3 | 4 if kind != Kind::Set => {
             let by = if kind == Kind::Board { Increment::Float(score) } else { Increment::Int(number.into()) };
             Effect::Add { element, by }

@@ -74,7 +74,7 @@ impl fmt::Debug for PlainKind {
 /// What a state shows at `now`.
 pub fn view(state: KeyView<'_>, now: TimestampMs) -> Option<PlainView> {
     let kind = state.shown(now)?;
-    let present = state.elements_of(kind).into_iter().filter(|(_, element)| element.is_present());
+    let present = state.elements_of(kind).into_iter().filter(|(_, element)| element.is_present_at(now));
     let value = |element: &Element| match kind {
         Kind::Set => Some(Bytes::new()),
         Kind::String | Kind::Hash => element.value(),

@@ -334,6 +334,8 @@ impl World {
             let at = self.now + 1_500_000;
             self.issue(0, Work::line(&format!("SET ttl 1 PXAT {at}")));
             self.ledger.settle_deadline(key("ttl"), TimestampMs(at));
+            // A daemon that came anew knows of fields' ends once it reads the key.
+            self.issue(0, Work::line("HSET timed last 1"));
             self.settle("after the shortening");
         }
         self.hold_all();

@@ -27,6 +27,26 @@ fn m() -> Bytes {
     bytes("m")
 }
 
+#[test]
+fn deadlines_of_fields_are_refused_as_by_redis_7_4() {
+    for (line, expected) in [
+        ("HEXPIRE k 10 FIELDS 1", "ERR wrong number of arguments for 'hexpire' command"),
+        ("HEXPIRE k x FIELDS 1 f", "ERR value is not an integer or out of range"),
+        ("HEXPIRE k -1 FIELDS 1 f", "ERR invalid expire time, must be >= 0"),
+        ("HEXPIRE k 70368744178 FIELDS 1 f", "ERR invalid expire time in 'hexpire' command"),
+        ("HPEXPIREAT k 70368744177664 FIELDS 1 f", "ERR invalid expire time in 'hpexpireat' command"),
+        ("HEXPIRE k 10 NX XX FIELDS 1 f", "ERR Mandatory argument FIELDS is missing or not at the right position"),
+        ("HTTL k FIELD 1 f", "ERR Mandatory argument FIELDS is missing or not at the right position"),
+        ("HEXPIRE k 10 FIELDS 0 f", "ERR Parameter `numFields` should be greater than 0"),
+        ("HEXPIRE k 10 FIELDS x f", "ERR Parameter `numFields` should be greater than 0"),
+        ("HPERSIST k FIELDS 0 f", "ERR Number of fields must be a positive integer"),
+        ("HEXPIRE k 10 FIELDS 2 f", "ERR The `numfields` parameter must match the number of arguments"),
+        ("HTTL k FIELDS 1 f g", "ERR The `numfields` parameter must match the number of arguments"),
+    ] {
+        assert_eq!(parsed(line).unwrap_err().to_string(), expected, "{line}");
+    }
+}
+
 /// Each line is one argv, split at single spaces; each answer is that of redis-server 7.0.15, whose replies to the same
 /// lines were compared when this table was written.
 #[test]

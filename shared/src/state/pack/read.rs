@@ -127,10 +127,20 @@ impl<'a> Reader<'a> {
             }
             2 => Base::Abs { hlc: self.time(), score: self.float() },
             3 => Base::Max(self.float()),
-            _ => Base::Min(self.float()),
+            4 => Base::Min(self.float()),
+            5 => Base::Until(Box::new(self.field_deadline())),
+            _ => Base::Spent { amount: self.number(), until: self.timestamp() },
         };
-        self.is_damaged |= tag > 4;
+        self.is_damaged |= tag > 6;
         (dot, base)
+    }
+
+    fn field_deadline(&mut self) -> Deadline {
+        let flags = self.byte();
+        self.is_damaged |= flags > 3;
+        let epoch = (flags & 1 != 0).then(|| self.stamp());
+        let at = (flags & 2 != 0).then(|| self.timestamp());
+        Deadline::of(epoch, at)
     }
 
     fn shares<A: Amount>(&mut self, count: usize, amount: impl Fn(&mut Self) -> A) -> Num<A> {
@@ -278,9 +288,19 @@ pub(in crate::state) fn skip_values(mut reader: Reader<'_>, kind: Kind) -> Small
     }
     for _ in 0..bases {
         let (_, tag) = reader.dot();
-        if tag != 1 {
+        match tag {
+            1 => {}
+            5 => {
+                reader.field_deadline();
+                continue;
+            }
+            6 => {
+                reader.number();
+                reader.timestamp();
+                continue;
+            }
             // A base of another type is never large, and its element holds none that is.
-            break;
+            _ => break,
         }
         reader.time();
         let word = reader.number();

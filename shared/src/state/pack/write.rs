@@ -5,7 +5,7 @@ use crate::{
     arena::Arena,
     hlc::Hlc,
     id::{Dot, ReplicaId, Stamp, TimestampMs},
-    state::{Amount, Base, Ctx, Element, Entry, Header, Kind, Num, Sum},
+    state::{Amount, Base, Ctx, Deadline, Element, Entry, Header, Kind, Num, Sum},
 };
 
 /// Appends packed values to a buffer.
@@ -60,6 +60,18 @@ impl<'a> Writer<'a> {
         }
         for (_, stamp) in header.claims.iter() {
             self.stamp(stamp);
+        }
+    }
+
+    /// A field's deadline, behind a byte of what it has.
+    fn deadline(&mut self, deadline: &Deadline) {
+        self.bytes.push(u8::from(deadline.epoch().is_some()) | u8::from(deadline.at().is_some()) << 1);
+        if let Some(stamp) = deadline.epoch() {
+            self.time(stamp.hlc);
+            self.dot(stamp.dot, 0);
+        }
+        if let Some(at) = deadline.at() {
+            self.timestamp(at);
         }
     }
 
@@ -126,6 +138,15 @@ impl<'a> Writer<'a> {
             Base::Min(score) => {
                 self.dot(dot, 4);
                 self.float(*score);
+            }
+            Base::Spent { amount, until } => {
+                self.dot(dot, 6);
+                self.number(*amount);
+                self.timestamp(*until);
+            }
+            Base::Until(deadline) => {
+                self.dot(dot, 5);
+                self.deadline(deadline);
             }
         }
     }

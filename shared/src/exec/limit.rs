@@ -1,0 +1,75 @@
+//! HW.LIMIT: a decision on a request by the counters of its limit's windows, which are fields of a hash.
+//!
+//! Each replica counts its own spends, so that those of two hubs which could not see each other both count once they meet.
+//! A field ends with its window, and the key with its last field: a limit that nobody asks for any more takes no memory.
+
+use super::{Prepared, Subject};
+use crate::{
+    command::{CommandError, Reply},
+    id::TimestampMs,
+    limit::{Decision, Knowledge, Limit, OverAdmission, Seen},
+    state::{DeadlineChange, Effect, ElementId, Kind},
+};
+
+/// What is answered for what is not known, or not bounded.
+const NONE: i64 = -1;
+
+pub(super) fn decide(key: Subject<'_>, limit: &Limit, cost: u64, peek: bool) -> Result<Prepared, CommandError> {
+    key.expect(Kind::Hash)?;
+    let staleness_ms = key.vantage.heard_at.map(|at| key.now.since_ms(at).max(0).unsigned_abs());
+    let knowledge = Knowledge { staleness_ms: staleness_ms.unwrap_or(u64::MAX), budgets: None };
+    let decision = limit.decide(cost, key.now, &knowledge, |window| {
+        let counter = key.element(&ElementId::Field(window.field())).filter(|_| !key.is_expired());
+        let mut seen = Seen::default();
+        for (replica, amount) in counter.iter().flat_map(|counter| counter.spent()) {
+            let count = if replica == key.vantage.replica { &mut seen.own } else { &mut seen.others };
+            *count = count.saturating_add(amount);
+        }
+        seen
+    });
+    let reply = reply(&decision, staleness_ms);
+    let end = decision.adds.iter().map(|add| add.expires_at).max();
+    let Some(end) = end.filter(|_| !peek) else { return Ok(reply.into()) };
+    let mut effects = beginning(&key, end);
+    effects.extend(decision.adds.iter().map(|add| Effect::Spend {
+        element: ElementId::Field(add.window.field()),
+        amount: add.amount,
+        until: add.expires_at,
+    }));
+    Ok(key.done(reply, effects))
+}
+
+/// What goes before the spends: a key that begins with them, or that ends at all, ends after them.
+fn beginning(key: &Subject<'_>, end: TimestampMs) -> Vec<Effect> {
+    let own = key.deadline.at();
+    let mut effects = Vec::new();
+    if key.is_expired() {
+        effects.push(key.state.seen_whole());
+    }
+    if key.shown.is_none() && own.is_some() {
+        effects.push(key.moves(DeadlineChange::Open(Some(end))));
+    } else if key.shown.is_none() || own.is_some_and(|own| own < end) {
+        effects.push(key.moves(DeadlineChange::Raise(end)));
+    }
+    effects
+}
+
+/// `[allowed, remaining, reset at, retry after, staleness, over-admission at most, over-admission expected]`, times in
+/// milliseconds.
+fn reply(decision: &Decision, staleness_ms: Option<u64>) -> Reply {
+    let number = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+    let over_admit_max = match decision.bounds.over_admit_max {
+        OverAdmission::Bounded(most) => number(most),
+        OverAdmission::Unbounded => NONE,
+    };
+    let answers = [
+        i64::from(decision.is_allowed()),
+        number(decision.remaining),
+        decision.reset_at.0,
+        decision.retry_after_ms.map_or(NONE, number),
+        staleness_ms.map_or(NONE, number),
+        over_admit_max,
+        number(decision.bounds.over_admit_expected),
+    ];
+    answers.into_iter().map(Reply::Int).collect()
+}

@@ -181,6 +181,11 @@ impl Clustered {
         self.cluster.as_ref().unwrap()
     }
 
+    pub async fn plain_of(cluster: &RedisCluster) -> Plain {
+        let client = redis::cluster::ClusterClient::new(cluster.urls()).unwrap();
+        Plain::Cluster(client.get_async_connection().await.unwrap())
+    }
+
     pub fn config(cluster: &RedisCluster) -> RedisConfig {
         of_many(&cluster.urls(), Topology::Cluster)
     }
@@ -191,10 +196,8 @@ impl Bed for Clustered {
 
     async fn make() -> Self {
         let cluster = RedisCluster::shared().await;
-        let urls = cluster.as_ref().unwrap().urls();
         let store = RedisStore::connect(&Self::config(cluster.as_ref().unwrap())).await.unwrap();
-        let client = redis::cluster::ClusterClient::new(urls).unwrap();
-        let plain = Plain::Cluster(client.get_async_connection().await.unwrap());
+        let plain = Self::plain_of(cluster.as_ref().unwrap()).await;
         Self { cluster, store, plain }
     }
 

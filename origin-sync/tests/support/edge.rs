@@ -30,9 +30,13 @@ const HUB_NAME: &str = "test/0";
 
 pub struct Edge {
     port: u16,
-    shared: Arc<Shared>,
+    hub: HubHandle,
     _tasks: JoinSet<()>,
 }
+
+/// The hub, for whoever writes to it.
+#[derive(Clone)]
+pub struct HubHandle(Arc<Shared>);
 
 #[derive(Default)]
 struct Sockets {
@@ -63,16 +67,47 @@ impl Edge {
         let mut tasks = JoinSet::new();
         tasks.spawn(accept(listener, Arc::clone(&shared)));
         tasks.spawn(tick(Arc::clone(&shared)));
-        Self { port, shared, _tasks: tasks }
+        Self { port, hub: HubHandle(shared), _tasks: tasks }
     }
 
     pub fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }
 
+    pub fn handle(&self) -> HubHandle {
+        self.hub.clone()
+    }
+
+    pub fn execute(&self, words: &[&str]) -> Result<Reply, CommandError> {
+        self.hub.execute(words)
+    }
+
+    pub fn status(&self) -> HubStatus {
+        self.hub.status()
+    }
+
+    /// Sends the daemon what is no frame of ours.
+    pub fn send_garbage(&self) {
+        let sockets = self.hub.0.sockets.lock().unwrap();
+        let (_, socket) = sockets.open.as_ref().expect("a connected daemon");
+        socket.send(Message::Binary(bytes("garbage"))).unwrap();
+    }
+
+    /// From now on sockets are accepted and then ignored.
+    pub fn go_deaf(&self) {
+        self.hub.0.is_deaf.store(true, Ordering::SeqCst);
+    }
+
+    /// Sockets accepted so far.
+    pub fn accepted(&self) -> u64 {
+        self.hub.0.accepted.load(Ordering::SeqCst)
+    }
+}
+
+impl HubHandle {
     pub fn execute(&self, words: &[&str]) -> Result<Reply, CommandError> {
         let commands = vec![words.iter().map(bytes).collect()];
-        let effects = self.shared.handle(HubInput::Commands { request: Request(0), commands, idempotency: None });
+        let effects = self.0.handle(HubInput::Commands { request: Request(0), commands, idempotency: None });
         let reply = effects.into_iter().find_map(|effect| match effect {
             HubEffect::Reply { replies, .. } => replies.into_iter().next(),
             _ => None,
@@ -81,24 +116,7 @@ impl Edge {
     }
 
     pub fn status(&self) -> HubStatus {
-        self.shared.hub.lock().unwrap().status()
-    }
-
-    /// Sends the daemon what is no frame of ours.
-    pub fn send_garbage(&self) {
-        let sockets = self.shared.sockets.lock().unwrap();
-        let (_, socket) = sockets.open.as_ref().expect("a connected daemon");
-        socket.send(Message::Binary(bytes("garbage"))).unwrap();
-    }
-
-    /// From now on sockets are accepted and then ignored.
-    pub fn go_deaf(&self) {
-        self.shared.is_deaf.store(true, Ordering::SeqCst);
-    }
-
-    /// Sockets accepted so far.
-    pub fn accepted(&self) -> u64 {
-        self.shared.accepted.load(Ordering::SeqCst)
+        self.0.hub.lock().unwrap().status()
     }
 }
 

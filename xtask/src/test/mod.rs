@@ -28,6 +28,8 @@ use tally::Tally;
 const SERVER_TESTS: &[(Suite, &str, &str)] = &[
     (Suite::Redis, "headwater-tests", "harness"),
     (Suite::Redis, "origin-sync", "redis"),
+    (Suite::Redis, "origin-sync", "daemon"),
+    (Suite::Faults, "origin-sync", "faults"),
     (Suite::Edge, "headwater-tests", "edge"),
 ];
 
@@ -46,8 +48,10 @@ pub(crate) enum Suite {
     Wasm,
     /// The seeded simulation.
     Sim,
-    /// The daemon against a real Redis.
+    /// The daemon against real Redis servers: one, by TLS, under sentinels, a cluster; and without.
     Redis,
+    /// The daemon while servers and itself are killed, stopped and misused, with what was acknowledged counted.
+    Faults,
     /// The Worker in workerd, with the daemon.
     Edge,
     /// The browser package in Chromium.
@@ -60,7 +64,7 @@ impl Suite {
         parts.extend_from_slice(match self {
             Self::Unit | Self::Sim => &[],
             Self::Wasm => &[Part::Target(WASI_TARGET), Part::Target(WASM_TARGET), Part::Node, Part::WasmBindgen],
-            Self::Redis | Self::Edge => &[Part::Redis],
+            Self::Redis | Self::Faults | Self::Edge => &[Part::Redis],
             Self::Browser => &[Part::Chromium],
         });
         parts
@@ -68,7 +72,7 @@ impl Suite {
 
     fn artefacts(self) -> &'static [Artefact] {
         match self {
-            Self::Unit | Self::Wasm | Self::Sim | Self::Redis => &[],
+            Self::Unit | Self::Wasm | Self::Sim | Self::Redis | Self::Faults => &[],
             Self::Edge | Self::Browser => &Artefact::ALL,
         }
     }
@@ -86,6 +90,12 @@ impl Suite {
                 Ok(vec![seeds, mutants])
             }
             Self::Redis | Self::Edge => self.server_tests(workspace),
+            Self::Faults => {
+                let mut commands = self.server_tests(workspace)?;
+                // What each case counted is printed, and one at a time, since each wants the machine for itself.
+                commands.iter_mut().for_each(|command| drop(command.args(["--", "--nocapture", "--test-threads=1"])));
+                Ok(commands)
+            }
             Self::Browser => Ok(vec![browser(workspace)?]),
         }
     }

@@ -1,0 +1,329 @@
+//! Faults under load: parts are killed, stopped and misused while a hub takes operations, and in the end Redis holds each
+//! operation that was acknowledged, once.
+//!
+//! The hub and its edge are in this process, the daemon and the servers are real. Each case prints what it counted and how
+//! long it took from the end of the fault until Redis held everything.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(missing_docs, unreachable_pub, reason = "nothing here is for others")]
+
+mod support;
+
+use headwater::slot::Slot;
+use std::{
+    cell::Cell,
+    path::Path,
+    process::Command,
+    time::{Duration, Instant},
+};
+use support::{
+    bed::{Clustered, Plain},
+    cluster::{RedisCluster, Watched, ask},
+    daemon::{Daemon, eventually},
+    edge::{Edge, TOKEN},
+    server::RedisServer,
+};
+use tempfile::TempDir;
+
+/// Each in a slot of its own.
+const COUNTERS: usize = 10;
+
+/// How long the load runs before the fault.
+const BEFORE: Duration = Duration::from_millis(300);
+
+/// What the hub acknowledged.
+#[derive(Default)]
+struct Ledger {
+    counts: [u64; COUNTERS],
+    members: u64,
+    healed: Duration,
+}
+
+impl Ledger {
+    fn operations(&self) -> u64 {
+        self.counts.iter().sum::<u64>() + self.members
+    }
+}
+
+struct Setup {
+    edge: Edge,
+    daemon: Daemon,
+    directory: TempDir,
+    arguments: Vec<String>,
+}
+
+impl Setup {
+    async fn new(arguments: &[&str]) -> Self {
+        let edge = Edge::start().await;
+        let directory = tempfile::tempdir().unwrap();
+        let daemon = Daemon::start(&edge.url(), arguments.iter().copied(), &directory.path().join("log"));
+        eventually("the daemon is ready", async || {
+            daemon.get("/readyz").await.filter(|(status, _)| *status == 200).map(drop)
+        })
+        .await;
+        Self { edge, daemon, directory, arguments: arguments.iter().map(|&word| word.to_owned()).collect() }
+    }
+
+    async fn single(redis: &RedisServer) -> Self {
+        Self::new(&["--store", &redis.url()]).await
+    }
+
+    fn restart_daemon(&mut self) {
+        let arguments = self.arguments.iter().map(String::as_str);
+        self.daemon = Daemon::start(&self.edge.url(), arguments, &self.directory.path().join("log"));
+    }
+
+    /// Lets the hub take operations until the fault has come and gone.
+    async fn under_load(&mut self, fault: impl AsyncFnOnce(&mut Self)) -> Ledger {
+        let edge = self.edge.handle();
+        let is_over = Cell::new(false);
+        let load = async {
+            let mut ledger = Ledger::default();
+            while !is_over.get() {
+                for (index, count) in ledger.counts.iter_mut().enumerate() {
+                    edge.execute(&["INCR", &format!("c{index}")]).unwrap();
+                    *count += 1;
+                }
+                edge.execute(&["SADD", "members", &format!("m{}", ledger.members)]).unwrap();
+                ledger.members += 1;
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            ledger
+        };
+        let fault = async {
+            tokio::time::sleep(BEFORE).await;
+            fault(self).await;
+            is_over.set(true);
+            Instant::now()
+        };
+        let (mut ledger, ended) = tokio::join!(load, fault);
+        eventually("all is committed", async || (edge.status().pending == 0).then_some(())).await;
+        ledger.healed = ended.elapsed();
+        ledger
+    }
+}
+
+/// Redis holds what was acknowledged: all of it, and nothing twice.
+async fn holds(name: &str, plain: &Plain, ledger: &Ledger) {
+    let mut counted = Vec::new();
+    for index in 0..COUNTERS {
+        counted.push(plain.ask::<Option<u64>>(&["GET", &format!("c{index}")]).await.unwrap_or(0));
+    }
+    let members: u64 = plain.ask(&["SCARD", "members"]).await;
+    println!(
+        "{name:<44} {:>6} operations acknowledged, {:>6} in Redis, healed in {:>5} ms",
+        ledger.operations(),
+        counted.iter().sum::<u64>() + members,
+        ledger.healed.as_millis()
+    );
+    assert_eq!((counted.as_slice(), members), (ledger.counts.as_slice(), ledger.members));
+}
+
+fn signal(name: &str, pid: u32) {
+    assert!(Command::new("kill").args([name, &pid.to_string()]).status().unwrap().success());
+}
+
+async fn a_while() {
+    tokio::time::sleep(Duration::from_secs(1)).await;
+}
+
+fn append_only(_directory: &Path) -> Vec<String> {
+    ["--appendonly", "yes", "--appendfsync", "always"].map(str::to_owned).into()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_daemon_is_killed() {
+    let redis = RedisServer::start().await;
+    let mut setup = Setup::single(&redis).await;
+    let kill = async |setup: &mut Setup| {
+        for _ in 0..3 {
+            setup.daemon.kill();
+            setup.restart_daemon();
+            a_while().await;
+        }
+    };
+    let ledger = setup.under_load(kill).await;
+    holds("the daemon is killed three times", &Plain::connect(&redis).await, &ledger).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_daemon_is_stopped() {
+    let redis = RedisServer::start().await;
+    let mut setup = Setup::single(&redis).await;
+    let stop = async |setup: &mut Setup| {
+        signal("-STOP", setup.daemon.pid());
+        a_while().await;
+        signal("-CONT", setup.daemon.pid());
+    };
+    let ledger = setup.under_load(stop).await;
+    holds("the daemon is stopped", &Plain::connect(&redis).await, &ledger).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn redis_is_killed_and_loses_all() {
+    let mut redis = RedisServer::start().await;
+    let mut setup = Setup::single(&redis).await;
+    let ledger = setup.under_load(async |_| redis.restart().await).await;
+    holds("Redis is killed, and comes back empty", &Plain::connect(&redis).await, &ledger).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn redis_is_killed_and_keeps_all() {
+    let mut redis = RedisServer::start_with(append_only).await;
+    let mut setup = Setup::single(&redis).await;
+    let ledger = setup.under_load(async |_| redis.restart().await).await;
+    holds("Redis is killed, and comes back with all", &Plain::connect(&redis).await, &ledger).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn redis_is_stopped() {
+    let redis = RedisServer::start().await;
+    let mut setup = Setup::single(&redis).await;
+    let stop = async |_: &mut Setup| {
+        signal("-STOP", redis.pid().unwrap());
+        a_while().await;
+        signal("-CONT", redis.pid().unwrap());
+    };
+    let ledger = setup.under_load(stop).await;
+    holds("Redis is stopped", &Plain::connect(&redis).await, &ledger).await;
+}
+
+/// The run id stays, so only the vanished markers tell.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn redis_is_flushed() {
+    let redis = RedisServer::start().await;
+    let mut setup = Setup::single(&redis).await;
+    let ledger = setup.under_load(async |_| ask::<()>(&redis, &["FLUSHALL"]).await).await;
+    holds("FLUSHALL", &Plain::connect(&redis).await, &ledger).await;
+}
+
+/// What the hub was told is safe is sent again too.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn redis_is_flushed_long_after_the_loss_window() {
+    let redis = RedisServer::start().await;
+    let mut setup = Setup::new(&["--store", &redis.url(), "--loss-window-ms", "0"]).await;
+    let flush = async |setup: &mut Setup| {
+        eventually("something is stable", async || {
+            let status = setup.edge.status();
+            (status.unstable < status.keys).then_some(())
+        })
+        .await;
+        ask::<()>(&redis, &["FLUSHALL"]).await;
+        a_while().await;
+    };
+    let ledger = setup.under_load(flush).await;
+    holds("FLUSHALL after the loss window", &Plain::connect(&redis).await, &ledger).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn redis_has_no_memory_left() {
+    let redis = RedisServer::start().await;
+    let mut setup = Setup::single(&redis).await;
+    let fill = async |setup: &mut Setup| {
+        ask::<()>(&redis, &["CONFIG", "SET", "maxmemory", "1mb"]).await;
+        eventually("commits are refused", async || {
+            let (_, metrics) = setup.daemon.get("/metrics").await?;
+            metrics.contains(r#"headwater_store_refused_total{reason="OOM"}"#).then_some(())
+        })
+        .await;
+        a_while().await;
+        ask::<()>(&redis, &["CONFIG", "SET", "maxmemory", "0"]).await;
+    };
+    let ledger = setup.under_load(fill).await;
+    holds("Redis has no memory left", &Plain::connect(&redis).await, &ledger).await;
+    let (_, metrics) = setup.daemon.get("/metrics").await.unwrap();
+    assert!(!metrics.contains("headwater_store_lost_total"), "the connection was kept: {metrics}");
+}
+
+/// It becomes a replica of a server that there is not, and so keeps its data.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn redis_is_made_a_replica() {
+    let redis = RedisServer::start().await;
+    let mut setup = Setup::single(&redis).await;
+    let demote = async |_: &mut Setup| {
+        ask::<()>(&redis, &["REPLICAOF", "127.0.0.1", "1"]).await;
+        a_while().await;
+        ask::<()>(&redis, &["REPLICAOF", "NO", "ONE"]).await;
+    };
+    let ledger = setup.under_load(demote).await;
+    holds("Redis is a replica for a while", &Plain::connect(&redis).await, &ledger).await;
+}
+
+/// The other keys go on; this one is written whole once the value is out of the way.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_leaves_a_list_under_a_counter() {
+    let redis = RedisServer::start().await;
+    let mut setup = Setup::single(&redis).await;
+    let plain = Plain::connect(&redis).await;
+    let misuse = async |setup: &mut Setup| {
+        plain.ask::<()>(&["DEL", "c0"]).await;
+        plain.ask::<()>(&["RPUSH", "c0", "theirs"]).await;
+        let before: u64 = plain.ask(&["GET", "c1"]).await;
+        eventually("the other counters go on", async || {
+            let now: u64 = plain.ask(&["GET", "c1"]).await;
+            (now > before + 20).then_some(())
+        })
+        .await;
+        assert_eq!(plain.ask::<Vec<String>>(&["LRANGE", "c0", "0", "-1"]).await, ["theirs"]);
+        let (status, _) = setup.daemon.post("/resolve", TOKEN, "c0").await.unwrap();
+        assert_eq!(status, 200);
+        eventually("the counter is there again", async || plain.ask::<Option<u64>>(&["GET", "c0"]).await).await;
+    };
+    let ledger = setup.under_load(misuse).await;
+    holds("a list stands under a counter", &plain, &ledger).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_master_under_sentinels_is_killed() {
+    let mut watched = Watched::start().await;
+    let urls = watched.urls().join(",");
+    let mut setup = Setup::new(&["--store", &urls, "--store-sentinel-master", "mine"]).await;
+    let kill = async |_: &mut Setup| {
+        watched.servers[0].kill();
+        eventually("the replica is promoted", async || (watched.master().await == 1).then_some(())).await;
+    };
+    let ledger = setup.under_load(kill).await;
+    holds("the master under sentinels is killed", &Plain::connect(&watched.servers[1]).await, &ledger).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_of_a_cluster_is_killed() {
+    let mut cluster = RedisCluster::start(1).await;
+    let urls = cluster.urls().join(",");
+    eventually("the replica has caught up", async || {
+        let told: String = ask(&cluster.nodes[3], &["INFO", "replication"]).await;
+        told.contains("master_link_status:up").then_some(())
+    })
+    .await;
+    let mut setup = Setup::new(&["--store", &urls, "--store-cluster"]).await;
+    let kill = async |_: &mut Setup| {
+        cluster.nodes[0].kill();
+        eventually("the replica is promoted", async || {
+            let told: String = ask(&cluster.nodes[3], &["CLUSTER", "INFO"]).await;
+            let role: String = ask(&cluster.nodes[3], &["INFO", "replication"]).await;
+            (role.contains("role:master") && told.contains("cluster_state:ok")).then_some(())
+        })
+        .await;
+    };
+    let ledger = setup.under_load(kill).await;
+    cluster.nodes.remove(0);
+    holds("a node of a cluster is killed", &Clustered::plain_of(&cluster).await, &ledger).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn slots_move_between_nodes() {
+    let cluster = RedisCluster::start(0).await;
+    let urls = cluster.urls().join(",");
+    let mut setup = Setup::new(&["--store", &urls, "--store-cluster"]).await;
+    let resettle = async |_: &mut Setup| {
+        for name in ["c0", "c1", "c2", "members"] {
+            let slot = Slot::of(name.as_bytes());
+            let to = (cluster.owner(slot).await + 1) % 3;
+            cluster.begin_move(slot, to).await;
+            cluster.end_move(slot, to).await;
+        }
+    };
+    let ledger = setup.under_load(resettle).await;
+    holds("four slots move to other nodes", &Clustered::plain_of(&cluster).await, &ledger).await;
+    let (_, metrics) = setup.daemon.get("/metrics").await.unwrap();
+    assert!(!metrics.contains("headwater_store_lost_total"), "the connections were kept: {metrics}");
+}

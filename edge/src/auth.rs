@@ -15,12 +15,15 @@ pub(crate) fn is_bearer(headers: &Headers, token: &str) -> bool {
     bearer(&sent).is_some_and(|sent| is_same(sent, token))
 }
 
+/// Whether the request bears `token` in its header or its query.
+pub(crate) fn is_query_bearer(headers: &Headers, query_token: Option<&str>, token: &str) -> bool {
+    is_bearer(headers, token) || query_token.is_some_and(|sent| is_same(sent, token))
+}
+
 /// Whether the upgrade bears `token` in its header, its query or its subprotocols.
 pub(crate) fn is_socket_bearer(headers: &Headers, query_token: Option<&str>, token: &str) -> bool {
     let protocols = headers.get("sec-websocket-protocol").ok().flatten().unwrap_or_default();
-    is_bearer(headers, token)
-        || query_token.is_some_and(|sent| is_same(sent, token))
-        || protocol_token(&protocols).is_some_and(|sent| is_same(sent, token))
+    is_query_bearer(headers, query_token, token) || protocol_token(&protocols).is_some_and(|sent| is_same(sent, token))
 }
 
 /// The credentials after the scheme, which is named in any case.

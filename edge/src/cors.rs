@@ -3,7 +3,7 @@
 use worker::{Headers, Response, Result};
 
 /// Names the headers in the answers that scripts may read.
-const EXPOSED: &str = "Headwater-Provisional";
+const EXPOSED: &str = "Headwater-Provisional, Upstash-Sync-Token";
 
 /// A day, the longest that any browser keeps it.
 const PREFLIGHT_SECONDS: &str = "86400";
@@ -18,7 +18,7 @@ pub(crate) fn allow(headers: &Headers) -> Result<()> {
 pub(crate) fn preflight() -> Result<Response> {
     let headers = Headers::new();
     allow(&headers)?;
-    headers.set("access-control-allow-methods", "GET, POST, OPTIONS")?;
+    headers.set("access-control-allow-methods", "GET, POST, PUT, OPTIONS")?;
     // The wildcard does not cover Authorization. It lets pass what Upstash's client tells about itself.
     headers.set("access-control-allow-headers", "Authorization, *")?;
     headers.set("access-control-max-age", PREFLIGHT_SECONDS)?;

@@ -15,6 +15,7 @@ mod directory;
 #[allow(missing_docs, reason = "the macro for Durable Objects documents nothing of what it generates")]
 mod hub;
 mod limits;
+mod path;
 mod peers;
 mod respond;
 mod rest;

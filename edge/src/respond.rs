@@ -4,6 +4,9 @@ use crate::{cors, rest};
 use std::fmt;
 use worker::{Headers, Response, Result};
 
+/// The header in which `@upstash/redis` carries what it has seen from one request to the next.
+pub(crate) const SYNC_TOKEN: &str = "upstash-sync-token";
+
 /// JSON with this status.
 pub(crate) fn json(status: u16, body: Vec<u8>) -> Result<Response> {
     let headers = Headers::new();
@@ -13,8 +16,13 @@ pub(crate) fn json(status: u16, body: Vec<u8>) -> Result<Response> {
 }
 
 /// JSON of replies, some of which may rest on this hub's own writes alone.
-pub(crate) fn replies(status: u16, body: Vec<u8>, provisional: bool) -> Result<Response> {
+///
+/// A sync token goes back as it came: sessions by token do not exist yet, and a client reads its own writes at its hub without.
+pub(crate) fn replies(status: u16, body: Vec<u8>, provisional: bool, sync_token: Option<&str>) -> Result<Response> {
     let response = json(status, body)?;
+    if let Some(token) = sync_token {
+        response.headers().set(SYNC_TOKEN, token)?;
+    }
     if provisional {
         response.headers().set("headwater-provisional", "true")?;
     }

@@ -1,6 +1,6 @@
 //! The JSON dialect of Upstash's REST API: commands in, replies out. Pure.
 //!
-//! A command is an array of strings, numbers and booleans; a pipeline an array of such arrays. A reply is
+//! A command is an array of strings, numbers and booleans; a pipeline or transaction an array of such arrays. A reply is
 //! `{"result": …}` or `{"error": "…"}`. Bytes that are no UTF-8 are replaced, unless the client asks for base64, under which
 //! every string but a bare `OK` is encoded, as `@upstash/redis` expects.
 
@@ -8,7 +8,7 @@ use crate::limits::REQUEST_ARGUMENTS_MAX;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use headwater::{
-    command::{CommandError, Reply},
+    command::{CommandError, Reply, parse},
     limits::PIPELINE_MAX,
 };
 use serde::{
@@ -26,6 +26,11 @@ pub(crate) struct BadBody {
     source: serde_json::Error,
 }
 
+/// A command of a transaction is wrong before anything is executed.
+#[derive(Debug, thiserror::Error)]
+#[error("EXECABORT Transaction discarded because of: {0}")]
+pub(crate) struct Discarded(#[source] CommandError);
+
 /// Whether the body of a request is one command or several, and so its answer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(crate) enum Shape {
@@ -33,6 +38,8 @@ pub(crate) enum Shape {
     Single,
     /// `POST /pipeline`
     Pipeline,
+    /// `POST /multi-exec`: nothing is executed unless all of it can be read.
+    Transaction,
 }
 
 /// How strings are written into replies.
@@ -56,10 +63,18 @@ impl Shape {
             Self::Single => {
                 ("JSON array of a command", CommandSeed { arguments }.deserialize(&mut json).map(|one| vec![one]))
             }
-            Self::Pipeline => ("JSON array of commands", PipelineSeed { arguments }.deserialize(&mut json)),
+            Self::Pipeline | Self::Transaction => {
+                ("JSON array of commands", PipelineSeed { arguments }.deserialize(&mut json))
+            }
         };
         let commands = commands.and_then(|commands| json.end().map(|()| commands));
         commands.map_err(|source| BadBody { expected, source })
+    }
+
+    /// Why none of these commands is executed, if that is so.
+    pub(crate) fn discarded(self, commands: &[Vec<Bytes>]) -> Option<Discarded> {
+        let mut causes = commands.iter().filter(|_| self == Self::Transaction).map(|argv| parse(argv));
+        causes.find_map(Result::err).map(Discarded)
     }
 
     /// The answer's status and body.
@@ -276,6 +291,20 @@ mod tests {
             assert!(error.starts_with("ERR Headwater: the body is no JSON array of a command: "), "{error}");
         }
         assert!(parsed(Shape::Pipeline, r#"["a"]"#).is_err());
+    }
+
+    #[test]
+    fn a_transaction_is_discarded_for_one_command_that_is_wrong() {
+        let commands = |body: &str| Shape::Transaction.parse(body.as_bytes()).unwrap();
+        let (right, wrong) = (commands(r#"[["get","k"],["ping"]]"#), commands(r#"[["set","k","v"],["get"]]"#));
+        assert!(Shape::Transaction.discarded(&right).is_none() && Shape::Pipeline.discarded(&wrong).is_none());
+        assert_eq!(
+            Shape::Transaction.discarded(&wrong).map(|discarded| discarded.to_string()),
+            Some(
+                "EXECABORT Transaction discarded because of: ERR wrong number of arguments for 'get' command"
+                    .to_owned()
+            )
+        );
     }
 
     #[test]

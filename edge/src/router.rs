@@ -6,7 +6,8 @@ use crate::{
     cors,
     directory::HubsQuery,
     hub::call::{self, Commands, Status},
-    limits::{BODY_BYTES_MAX, HUB_TIMEOUT_MS, RELAY_BYTES_MAX},
+    limits::{BODY_BYTES_MAX, HUB_TIMEOUT_MS, RELAY_BYTES_MAX, SYNC_TOKEN_BYTES_MAX},
+    path::{self, Asked},
     peers::{self, PeerError},
     respond, rest,
     rest::{Encoding, Shape},
@@ -34,6 +35,8 @@ enum Refusal {
     Shards(#[from] headwater::command::CommandError),
     #[error("ERR Headwater: the query needs {0}")]
     Query(&'static str),
+    #[error("ERR Headwater: MONITOR and SUBSCRIBE are not served; a leaf's WebSocket at /v1/leaf follows keys")]
+    Stream,
     #[error("ERR Headwater: no hub is called {0}")]
     NoSuchHub(String),
     #[error("ERR Headwater: this is the address of a WebSocket")]
@@ -61,7 +64,7 @@ enum Refusal {
 impl Refusal {
     fn status(&self) -> u16 {
         match self {
-            Self::Body(_) | Self::IdempotencyKey | Self::Shards(_) | Self::Query(_) => 400,
+            Self::Body(_) | Self::IdempotencyKey | Self::Shards(_) | Self::Query(_) | Self::Stream => 400,
             Self::Unauthorized => 401,
             Self::NotFound | Self::NoSuchHub(_) => 404,
             Self::Method(_) => 405,
@@ -81,11 +84,13 @@ pub(crate) async fn route(request: Request, env: &Env) -> Result<Response> {
         (Method::Options, _) => return cors::preflight(),
         (Method::Post, "/") => commands(request, env, Shape::Single).await,
         (Method::Post, "/pipeline") => commands(request, env, Shape::Pipeline).await,
+        (Method::Post, "/multi-exec") => commands(request, env, Shape::Transaction).await,
         (Method::Get, "/v1/status") => status(env).await,
         (Method::Get, "/v1/hubs") => hubs(&request, env).await,
         (Method::Get, "/v1/origin") => origin(&request, env).await,
         (Method::Get, "/v1/leaf") => leaf(&request, env).await,
         (Method::Post, "/v1/relay") => relay(request, env).await,
+        (Method::Get | Method::Post | Method::Put, path) if is_command(&request, path) => in_path(request, env).await,
         (Method::Get | Method::Head, path) if !path.starts_with("/v1/") => assets(request, env).await,
         (Method::Get, _) => Err(Refusal::NotFound),
         (method, _) => Err(Refusal::Method(method)),
@@ -96,20 +101,47 @@ pub(crate) async fn route(request: Request, env: &Env) -> Result<Response> {
     }
 }
 
+/// Commands in a JSON body.
 async fn commands(mut request: Request, env: &Env, shape: Shape) -> Result<Response, Refusal> {
-    let headers = request.headers();
-    if !auth::is_bearer(headers, &config::token(env)?) {
-        return Err(Refusal::Unauthorized);
+    authorize_client(&request, None, env)?;
+    let commands = shape.parse(&body(&mut request, BODY_BYTES_MAX).await?)?;
+    execute(&request, env, shape, commands).await
+}
+
+/// Whether a path is a command: one that Headwater knows, or whatever a client with a token names; the site asks without one.
+fn is_command(request: &Request, path: &str) -> bool {
+    let is_client = || request.headers().has("authorization").unwrap_or(false);
+    path != "/" && !path.starts_with("/v1/") && (path::asked(path) != Asked::Other || is_client())
+}
+
+/// A command in the path.
+async fn in_path(mut request: Request, env: &Env) -> Result<Response, Refusal> {
+    let url = request.url()?;
+    authorize_client(&request, url.query().and_then(path::token).as_deref(), env)?;
+    if path::asked(url.path()) == Asked::Stream {
+        return Err(Refusal::Stream);
     }
+    let body = match request.method() {
+        Method::Get => None,
+        // A POST without a body names all arguments in its path.
+        _ => Some(body(&mut request, BODY_BYTES_MAX).await?).filter(|body| !body.is_empty()),
+    };
+    let argv = path::arguments(url.path(), body, url.query());
+    execute(&request, env, Shape::Single, vec![argv]).await
+}
+
+/// Hands commands to the hub of their keys.
+async fn execute(request: &Request, env: &Env, shape: Shape, commands: Vec<Vec<Bytes>>) -> Result<Response, Refusal> {
+    let headers = request.headers();
     let idempotency = headers.get("idempotency-key")?.map(Bytes::from);
     if idempotency.as_ref().is_some_and(|key| key.is_empty() || key.len() > IDEMPOTENCY_KEY_BYTES_MAX) {
         return Err(Refusal::IdempotencyKey);
     }
     let asked = headers.get("upstash-encoding")?;
     let encoding = if asked.as_deref() == Some("base64") { Encoding::Base64 } else { Encoding::Lossy };
-    let commands = shape.parse(&body(&mut request, BODY_BYTES_MAX).await?)?;
+    let sync_token = headers.get(respond::SYNC_TOKEN)?.filter(|token| token.len() <= SYNC_TOKEN_BYTES_MAX);
     let shard = Shard::of_commands(&commands, config::shards(env)?)?;
-    let commands = Commands { shape, encoding, idempotency, commands };
+    let commands = Commands { shape, encoding, sync_token, idempotency, commands };
     let request = call::post(call::COMMANDS, &headwater::wire::to_body(&commands))?;
     let hub = peers::hub(env, &shard.hub_name(&config::region(env)?))?;
     Ok(timeout::within(HUB_TIMEOUT_MS, hub.fetch_with_request(request)).await.ok_or(Refusal::TimedOut)??)
@@ -225,6 +257,11 @@ async fn each_hub<R>(
         }
     };
     try_join_all(Shard::all(config::shards(env)?).map(ask)).await
+}
+
+fn authorize_client(request: &Request, query_token: Option<&str>, env: &Env) -> Result<(), Refusal> {
+    let is_client = auth::is_query_bearer(request.headers(), query_token, &config::token(env)?);
+    if is_client { Ok(()) } else { Err(Refusal::Unauthorized) }
 }
 
 fn authorize_origin(request: &Request, env: &Env) -> Result<(), Refusal> {

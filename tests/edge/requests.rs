@@ -119,7 +119,11 @@ async fn browsers_of_any_site_may_call() {
     let with_token = browser.with("authorization", &format!("Bearer {TOKEN}"));
     for answer in [with_token.command(json!(["INCR", "n"])).await, browser.command(json!(["INCR", "n"])).await] {
         assert_eq!(answer.header("access-control-allow-origin"), Some("*"), "{answer:?}");
-        assert_eq!(answer.header("access-control-expose-headers"), Some("Headwater-Provisional"), "{answer:?}");
+        assert_eq!(
+            answer.header("access-control-expose-headers"),
+            Some("Headwater-Provisional, Upstash-Sync-Token"),
+            "{answer:?}"
+        );
     }
 }
 
@@ -128,7 +132,7 @@ async fn other_addresses_and_methods_are_refused() {
     let region = Region::start().await;
     let http = region.http();
     assert_eq!(http.get("/v1/nonsense").await.refusal(404), "ERR Headwater: there is nothing at this address");
-    assert_eq!(http.post("/nonsense", "[]").await.refusal(405), "ERR Headwater: the address does not take POST");
+    assert_eq!(http.post("/v1/nonsense", "[]").await.refusal(405), "ERR Headwater: the address does not take POST");
     let put = http.send(Method::PUT, "/", "[]".into()).await.unwrap();
     assert_eq!(put.refusal(405), "ERR Headwater: the address does not take PUT");
 }

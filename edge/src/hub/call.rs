@@ -26,6 +26,8 @@ pub(crate) struct Commands {
     pub(crate) shape: Shape,
     /// How its strings are written.
     pub(crate) encoding: Encoding,
+    /// The client's `Upstash-Sync-Token`.
+    pub(crate) sync_token: Option<String>,
     /// The client's `Idempotency-Key`.
     pub(crate) idempotency: Option<Bytes>,
     /// Each with its arguments.

@@ -103,18 +103,22 @@ impl DurableObject for Hub {
 
 impl Hub {
     async fn commands(&self, body: &[u8]) -> Result<Response, ShellError> {
-        let Ok(Commands { shape, encoding, idempotency, commands }) = postcard::from_bytes(body) else {
+        let Ok(Commands { shape, encoding, sync_token, idempotency, commands }) = postcard::from_bytes(body) else {
             // Only a Worker of another version sends what this one cannot read.
             return Ok(respond::error(503, &INTERRUPTED)?);
         };
-        if commands.is_empty() && shape == Shape::Pipeline {
+        if commands.is_empty() && shape != Shape::Single {
             return Ok(respond::json(200, shape.answer(&[], encoding).1)?);
+        }
+        // One input of the machine is one step, which no other request comes between.
+        if let Some(discarded) = shape.discarded(&commands) {
+            return Ok(respond::error(400, &discarded)?);
         }
         let asked = self.shell.ask(|request| HubInput::Commands { request, commands, idempotency })?;
         match self.answer(asked).await {
             Ok(Answer::Replies(results, provisional)) => {
                 let (status, body) = shape.answer(&results, encoding);
-                Ok(respond::replies(status, body, provisional)?)
+                Ok(respond::replies(status, body, provisional, sync_token.as_deref())?)
             }
             // The machine answers commands with replies only.
             Ok(Answer::Relayed(_)) => Ok(respond::error(500, &INTERRUPTED)?),

@@ -26,6 +26,7 @@ use tally::Tally;
 
 /// The tests that need servers, each the job of one suite. All other tests of the workspace are unit tests.
 const SERVER_TESTS: &[(Suite, &str, &str)] = &[
+    (Suite::Redis, "headwater", "differential"),
     (Suite::Redis, "headwater-tests", "harness"),
     (Suite::Redis, "origin-sync", "redis"),
     (Suite::Redis, "origin-sync", "daemon"),

@@ -1,0 +1,52 @@
+//! The clients that applications use, unmodified, against an edge with an origin.
+
+use std::path::Path;
+use std::process::Stdio;
+
+use headwater_tests::harness::{Daemon, DaemonConfig, Layout, Store, free_port};
+use tokio::process::Command;
+
+use super::region::{ORIGIN_TOKEN, Region, TOKEN};
+
+/// An edge whose keys an origin holds, so that a key that nobody wrote is known to be absent.
+async fn with_origin() -> (Region, Daemon, tempfile::TempDir) {
+    let region = Region::start().await;
+    let dir = tempfile::tempdir().unwrap();
+    let config = DaemonConfig {
+        edges: vec![region.edge.url()],
+        origin_token: ORIGIN_TOKEN.into(),
+        store: Store::Embedded(dir.path().join("store")),
+        listen_port: free_port().unwrap(),
+        loss_window_ms: 100,
+        log: dir.path().join("daemon.log"),
+    };
+    let daemon = Daemon::start(&Layout::of_workspace(), config).await.unwrap();
+    region.until("origin_connected", true).await;
+    (region, daemon, dir)
+}
+
+/// Runs the Node tests of one file and demands that they pass.
+async fn pass(file: &str, region: &Region) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("edge/clients");
+    let output = Command::new("node")
+        .args(["--test", "--test-reporter=spec", file])
+        .current_dir(folder)
+        .env("HEADWATER_TEST_EDGE_URL", region.edge.url())
+        .env("HEADWATER_TEST_TOKEN", TOKEN)
+        .env("UPSTASH_DISABLE_TELEMETRY", "1")
+        .stdin(Stdio::null())
+        .kill_on_drop(true)
+        .output()
+        .await
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    println!("{said}");
+    let ran = said.lines().find_map(|line| line.split_once("pass ")?.1.trim().parse::<u32>().ok());
+    assert!(output.status.success() && ran.is_some_and(|ran| ran > 0), "{said}");
+}
+
+#[tokio::test]
+async fn the_client_of_upstash_works_unmodified() {
+    let (region, _daemon, _dir) = with_origin().await;
+    pass("upstash.test.mjs", &region).await;
+}

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Stdio;
 
-use headwater_tests::harness::{Daemon, DaemonConfig, Layout, Store, free_port};
+use headwater_tests::harness::{Daemon, DaemonConfig, Layout, Redis, RedisConfig, Store, free_port};
 use tokio::process::Command;
 
 use super::region::{ORIGIN_TOKEN, Region, TOKEN};
@@ -26,13 +26,14 @@ async fn with_origin() -> (Region, Daemon, tempfile::TempDir) {
 }
 
 /// Runs the Node tests of one file and demands that they pass.
-async fn pass(file: &str, region: &Region) {
+async fn pass(file: &str, region: &Region, environment: &[(&str, String)]) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("edge/clients");
     let output = Command::new("node")
         .args(["--test", "--test-reporter=spec", file])
         .current_dir(folder)
         .env("HEADWATER_TEST_EDGE_URL", region.edge.url())
         .env("HEADWATER_TEST_TOKEN", TOKEN)
+        .envs(environment.iter().map(|(name, value)| (name, value)))
         .env("UPSTASH_DISABLE_TELEMETRY", "1")
         .stdin(Stdio::null())
         .kill_on_drop(true)
@@ -48,5 +49,14 @@ async fn pass(file: &str, region: &Region) {
 #[tokio::test]
 async fn the_client_of_upstash_works_unmodified() {
     let (region, _daemon, _dir) = with_origin().await;
-    pass("upstash.test.mjs", &region).await;
+    pass("upstash.test.mjs", &region, &[]).await;
+}
+
+#[tokio::test]
+async fn the_client_through_an_edge_gets_what_redis_answers() {
+    let (region, _daemon, dir) = with_origin().await;
+    let port = free_port().unwrap();
+    let config = RedisConfig { dir: dir.path().join("redis"), port, append_only: false };
+    let _redis = Redis::start(config).await.unwrap();
+    pass("differential.test.mjs", &region, &[("HEADWATER_TEST_REDIS_PORT", port.to_string())]).await;
 }

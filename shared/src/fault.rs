@@ -59,12 +59,14 @@ pub enum Fault {
     StableByWallClock,
     UnseenAwaitedForever,
     UnheardKept,
+    SpendsOfOthersDropped,
+    EndedFieldsKept,
 }
 
 #[cfg(feature = "mutants")]
 impl Fault {
     /// All faults.
-    pub const ALL: [Self; 51] = [
+    pub const ALL: [Self; 53] = [
         Self::CausalKeepsRemoved,
         Self::CausalDropsUnseen,
         Self::CutTakesWholeSum,
@@ -116,6 +118,8 @@ impl Fault {
         Self::StableByWallClock,
         Self::UnseenAwaitedForever,
         Self::UnheardKept,
+        Self::SpendsOfOthersDropped,
+        Self::EndedFieldsKept,
     ];
 }
 

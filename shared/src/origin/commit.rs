@@ -47,7 +47,9 @@ impl Draft {
     fn of(cached: &Cached, now: TimestampMs) -> Self {
         let state = &cached.key.state;
         let mut before = Before::of(state, now, cached.fields_at);
-        state.view().ended_fields(now).iter().for_each(|id| before.note(state, id));
+        if !fault!(EndedFieldsKept) {
+            state.view().ended_fields(now).iter().for_each(|id| before.note(state, id));
+        }
         Self { before, touched: BTreeSet::new(), is_changed: false, is_whole: false, by: BTreeSet::new() }
     }
 }

@@ -37,6 +37,9 @@ impl Cached {
         let state = self.key.state.view();
         let unwritten = state.field_end_after(self.fields_at);
         let lingering = state.field_end_after(TimestampMs(i64::MIN)).map(|at| at.plus_ms(EXPIRY_GRACE_MS));
+        if fault!(EndedFieldsKept) {
+            return false;
+        }
         let is_due = unwritten.into_iter().chain(lingering).any(|at| at <= now);
         is_due && self.version.is_some() && !self.has_ended(now)
     }

@@ -361,7 +361,11 @@ impl Element {
         let mut last: Option<ReplicaId> = None;
         let mut superseded: SmallVec<[Dot; 1]> = SmallVec::new();
         for (dot, base) in self.base.iter().rev() {
-            if matches!(base, Base::Spent { .. }) && last.replace(dot.replica) == Some(dot.replica) {
+            if !matches!(base, Base::Spent { .. }) {
+                continue;
+            }
+            let later = last.replace(dot.replica);
+            if later == Some(dot.replica) || later.is_some() && fault!(SpendsOfOthersDropped) {
                 superseded.push(dot);
             }
         }

@@ -94,7 +94,9 @@ impl Suite {
             Self::Faults => {
                 let mut commands = self.server_tests(workspace)?;
                 // What each case counted is printed, and one at a time, since each wants the machine for itself.
-                commands.iter_mut().for_each(|command| drop(command.args(["--", "--nocapture", "--test-threads=1"])));
+                for command in &mut commands {
+                    command.args(["--", "--nocapture", "--test-threads=1"]);
+                }
                 Ok(commands)
             }
             Self::Browser => Ok(vec![browser(workspace)?]),

@@ -134,6 +134,7 @@ impl Actor {
         stop: impl Future<Output = ()>,
     ) -> Result<(), ActorError> {
         tokio::pin!(stop);
+        let store = Arc::clone(&self.store);
         let mut ping = interval(PING_INTERVAL);
         ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -141,6 +142,7 @@ impl Actor {
                 Some(answer) = self.requests.join_next() => self.answered(answer)?,
                 Some(input) = inputs.recv() => self.input(input),
                 () = wake(self.wake_at) => self.tick(),
+                (slot, seq) = store.news() => self.handle(OriginInput::Changed(slot, seq)),
                 _ = ping.tick() => self.ping(),
                 () = &mut stop => break,
             }

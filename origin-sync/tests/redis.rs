@@ -10,11 +10,14 @@ mod plain_cases;
 mod support;
 mod topology_cases;
 
-use origin_sync::store::Store;
+use origin_sync::store::{RedisStore, Store};
+use std::time::{Duration, Instant};
 use support::{
     bed::{Bed, Clustered, Embedded, Functions, Scripts, Secured, UnderSentinels},
+    say::{commit, committed, key},
     tls::Certificates,
 };
+use tokio::time::timeout;
 
 macro_rules! suite {
     ($name:ident, $bed:ty, $cases:ident: $($case:ident),+ $(,)?) => {
@@ -140,12 +143,41 @@ async fn who_may_not_call_functions_commits_by_script() {
     cases::a_first_commit_is_read_back(bed.reopened().await).await;
 }
 
+/// Also in a cluster, where a message reaches the subscribers of every node. What a daemon says itself is no news to it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn daemons_hear_of_each_others_commits_only() {
+    let (single, cluster) = (Functions::make().await, Clustered::make().await);
+    let other = single.connect().await.unwrap();
+    hear_of_each_other(single.store(), &other).await;
+    let other = RedisStore::connect(&Clustered::config(cluster.cluster())).await.unwrap();
+    hear_of_each_other(cluster.store(), &other).await;
+}
+
+async fn hear_of_each_other(one: &RedisStore, two: &RedisStore) {
+    for (speaker, listener, name) in [(one, two, "a"), (two, one, "b")] {
+        let slot = key(name).slot();
+        let deadline = Instant::now() + Duration::from_secs(20);
+        let mut seq = 0;
+        // Said again, since a subscription may not have begun.
+        let heard = loop {
+            committed(speaker, commit(slot, seq, Vec::new())).await;
+            seq += 1;
+            if let Ok(heard) = timeout(Duration::from_millis(50), listener.news()).await {
+                break heard;
+            }
+            assert!(Instant::now() < deadline, "nothing is heard");
+        };
+        assert_eq!(heard.0, slot);
+        assert!((1..=seq).contains(&heard.1), "{heard:?}");
+    }
+}
+
 /// A commit must not end half-way because a user may not run one of its commands.
 #[tokio::test]
 async fn a_user_who_may_not_run_all_of_a_commit_is_refused_at_once() {
     let bed = Functions::make().await;
     let plain = bed.plain().unwrap();
-    for denied in ["-restore", "-zrem", "-pexpireat"] {
+    for denied in ["-restore", "-zrem", "-pexpireat", "-publish"] {
         let allow = denied.replacen('-', "+", 1);
         plain.ask::<()>(&["ACL", "SETUSER", "default", denied]).await;
         let error = bed.connect().await.unwrap_err().to_string();

@@ -16,7 +16,7 @@ use std::{future::Future, path::PathBuf};
 
 pub use self::{
     embedded::{EmbeddedError, EmbeddedStore},
-    redis::{ClientFiles, Credentials, RedisConfig, RedisStore, RedisStoreError, RedisUrl, TlsFiles, Topology},
+    redis::{ClientFiles, Credentials, News, RedisConfig, RedisStore, RedisStoreError, RedisUrl, TlsFiles, Topology},
 };
 
 /// One connection to a store.
@@ -37,6 +37,9 @@ pub trait Store: Send + Sync + 'static {
 
     /// Removes what plain clients read at the key, and says whether there was something. The next change writes it whole.
     fn discard_plain(&self, key: &Key) -> impl Future<Output = Result<bool, StoreError>> + Send;
+
+    /// Waits for the next commit of another daemon: its slot and sequence. A hint; some may be missed.
+    fn news(&self) -> impl Future<Output = News> + Send;
 
     /// Whether the connection still answers, so that a broken one is noticed also while nothing is to be done.
     fn ping(&self) -> impl Future<Output = Result<(), StoreError>> + Send;
@@ -132,6 +135,13 @@ impl Store for AnyStore {
         match self {
             Self::Redis(store) => store.discard_plain(key).await,
             Self::Embedded(store) => store.discard_plain(key).await,
+        }
+    }
+
+    async fn news(&self) -> News {
+        match self {
+            Self::Redis(store) => store.news().await,
+            Self::Embedded(store) => store.news().await,
         }
     }
 }

@@ -8,7 +8,7 @@
 mod tables;
 mod writer;
 
-use super::{Store, StoreError};
+use super::{News, Store, StoreError};
 use crate::clock;
 use bytes::Bytes;
 use headwater::{
@@ -134,6 +134,11 @@ impl Store for EmbeddedStore {
 
     async fn discard_plain(&self, _key: &Key) -> Result<bool, StoreError> {
         Ok(false)
+    }
+
+    /// The file has one owner, so there is no other to hear of.
+    async fn news(&self) -> News {
+        std::future::pending().await
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

@@ -5,8 +5,9 @@
 //! the new one, and the daemon need not be restarted.
 
 use super::RedisStoreError;
+use futures_util::Stream;
 use redis::{
-    AsyncConnectionConfig, Client, ClientTlsConfig, ConnectionAddr, IntoConnectionInfo, RedisConnectionInfo,
+    AsyncConnectionConfig, Client, ClientTlsConfig, ConnectionAddr, IntoConnectionInfo, Msg, RedisConnectionInfo,
     TlsCertificates, aio::MultiplexedConnection, io::tcp::TcpSettings,
 };
 use std::{
@@ -15,6 +16,7 @@ use std::{
     str::FromStr,
     time::Duration,
 };
+use tokio::time::timeout;
 
 /// A server beyond this is as good as gone.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -188,19 +190,34 @@ impl Access {
         }
     }
 
+    /// A subscription to a channel, over a connection of its own.
+    pub(super) async fn subscribe(
+        &self,
+        address: &ConnectionAddr,
+        channel: &str,
+    ) -> Result<impl Stream<Item = Msg> + Unpin + use<>, RedisStoreError> {
+        let connected = timeout(CONNECT_TIMEOUT, self.client(address)?.get_async_pubsub()).await;
+        let mut subscription = connected.map_err(RedisStoreError::Timeout)??;
+        subscription.subscribe(channel).await?;
+        Ok(subscription.into_on_message())
+    }
+
     /// Connects to one server. The connection never reconnects by itself.
     pub(super) async fn connect(&self, address: &ConnectionAddr) -> Result<MultiplexedConnection, RedisStoreError> {
-        let tcp = TcpSettings::default().set_nodelay(true);
-        let info = address.clone().into_connection_info()?;
-        let info = info.set_tcp_settings(tcp).set_redis_settings(self.user.clone());
-        let client = match address {
-            ConnectionAddr::TcpTls { .. } => Client::build_with_tls(info, self.certificates.clone())?,
-            _ => Client::open(info)?,
-        };
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(CONNECT_TIMEOUT))
             .set_response_timeout(Some(RESPONSE_TIMEOUT));
-        Ok(client.get_multiplexed_async_connection_with_config(&config).await?)
+        Ok(self.client(address)?.get_multiplexed_async_connection_with_config(&config).await?)
+    }
+
+    fn client(&self, address: &ConnectionAddr) -> Result<Client, RedisStoreError> {
+        let tcp = TcpSettings::default().set_nodelay(true);
+        let info = address.clone().into_connection_info()?;
+        let info = info.set_tcp_settings(tcp).set_redis_settings(self.user.clone());
+        Ok(match address {
+            ConnectionAddr::TcpTls { .. } => Client::build_with_tls(info, self.certificates.clone())?,
+            _ => Client::open(info)?,
+        })
     }
 }
 

@@ -40,6 +40,7 @@ const RUN_ID: Bytes = Bytes::from_static(b"cluster");
 #[derive(Debug)]
 pub(super) struct Cluster {
     access: Access,
+    writer: u64,
     /// By slot.
     owners: RwLock<Vec<Arc<Member>>>,
     /// Held while a node that turned up is connected, so that it is once.
@@ -54,7 +55,7 @@ struct Member {
 
 impl Cluster {
     /// Connects to every master that the first seed to answer names.
-    pub(super) async fn open(access: Access, seeds: &[ConnectionAddr]) -> Result<Self, RedisStoreError> {
+    pub(super) async fn open(access: Access, seeds: &[ConnectionAddr], writer: u64) -> Result<Self, RedisStoreError> {
         let mut told = Err(RedisStoreError::NoAddress);
         for seed in seeds {
             told = topology(&access, seed).await;
@@ -67,7 +68,7 @@ impl Cluster {
         for range in &ranges {
             first_slots.entry(range.node.clone()).or_insert(range.first);
         }
-        let members = first_slots.into_iter().map(|(node, slot)| Member::connect(&access, node, slot));
+        let members = first_slots.into_iter().map(|(node, slot)| Member::connect(&access, node, slot, writer));
         let members = try_join_all(members).await?;
         // A slot that nobody serves is asked of anybody, who then says so.
         let anybody = members.first().ok_or(RedisStoreError::Answer("a cluster without slots"))?;
@@ -81,7 +82,12 @@ impl Cluster {
                 part.fill(Arc::clone(member));
             }
         }
-        Ok(Self { access, owners: RwLock::new(owners), members: tokio::sync::Mutex::new(members) })
+        Ok(Self { access, writer, owners: RwLock::new(owners), members: tokio::sync::Mutex::new(members) })
+    }
+
+    /// Where one of the masters is.
+    pub(super) fn address(&self) -> Result<ConnectionAddr, RedisStoreError> {
+        Ok(self.access.address(&self.owner(Slot::of(b""))?.node))
     }
 
     pub(super) fn server_of(&self, slot: Slot) -> Result<Arc<Server>, RedisStoreError> {
@@ -159,7 +165,7 @@ impl Cluster {
         let member = match members.get(&node) {
             Some(member) => Arc::clone(member),
             None => {
-                let member = Member::connect(&self.access, node.clone(), slot).await?;
+                let member = Member::connect(&self.access, node.clone(), slot, self.writer).await?;
                 members.insert(node, Arc::clone(&member));
                 member
             }
@@ -175,8 +181,8 @@ impl Cluster {
 }
 
 impl Member {
-    async fn connect(access: &Access, node: Node, slot: Slot) -> Result<Arc<Self>, RedisStoreError> {
-        let server = Server::connect(access, &access.address(&node), Mode::Cluster, slot).await?;
+    async fn connect(access: &Access, node: Node, slot: Slot, writer: u64) -> Result<Arc<Self>, RedisStoreError> {
+        let server = Server::connect(access, &access.address(&node), Mode::Cluster, slot, writer).await?;
         Ok(Arc::new(Self { node, server: Arc::new(server) }))
     }
 }

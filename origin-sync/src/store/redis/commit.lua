@@ -5,7 +5,7 @@
 -- left there (INCRBY on a text): these run first, and are undone if one of them fails; the value is foreign then.
 --
 -- keys: marker, feed, then for each key its companion and the plain key.
--- args: fence, sequence, then in this order
+-- args: fence, sequence, what to publish where, then in this order
 --   per key: expected version or "", expected type or "none" or "" for whatever it is, "1" if it may also be absent
 --   per key: commands that may fail, as a count and, for each, its length and words
 --   per key: commands that cannot fail, likewise; "1" to forget the key, else "0" and version, expiry or "",
@@ -81,6 +81,7 @@ local function commit(keys, args)
   local count = (#keys - 2) / 2
 
   local fence, seq = take(), take()
+  local channel, news = take(), take()
   local held = redis.call('HMGET', marker, 'i', 's')
   if (held[1] or '') ~= fence or (held[2] or '0') ~= seq then return { 'stale' } end
 
@@ -140,24 +141,25 @@ local function commit(keys, args)
   end
   each_chunk('HSET', marker)
   each_chunk('HDEL', marker)
+  redis.call('PUBLISH', channel, news)
   return { 'committed' }
 end
 
 -- Runs every command that a commit may need on a key of no use, so that a user who may not run one is found out here and
 -- not half-way through a commit. Answers with the first error, or nothing.
-local function probe(keys)
-  local key = keys[1]
+local function probe(keys, args)
+  local key, channel = keys[1], args[1]
   local dump
   for _, words in ipairs({
     { 'UNLINK' }, { 'SET', '1' }, { 'INCRBY', '1' }, { 'DECRBY', '1' }, { 'TYPE' }, { 'PEXPIREAT', '33333333333333' },
     { 'PTTL' }, { 'PERSIST' }, { 'DUMP' }, { 'UNLINK' }, { 'RESTORE', '0' }, { 'UNLINK' },
     { 'HSET', 'f', '1' }, { 'HINCRBY', 'f', '1' }, { 'HGET', 'f' }, { 'HMGET', 'f' }, { 'HDEL', 'f' },
     { 'ZADD', '1', 'm' }, { 'ZINCRBY', '1', 'm' }, { 'ZSCORE', 'm' }, { 'ZREM', 'm' },
-    { 'SADD', 'm' }, { 'SREM', 'm' },
+    { 'SADD', 'm' }, { 'SREM', 'm' }, { 'PUBLISH', '' },
   }) do
     local verb = table.remove(words, 1)
     if verb == 'RESTORE' then words[2] = dump end
-    local answer = redis.pcall(verb, key, unpack(words))
+    local answer = redis.pcall(verb, verb == 'PUBLISH' and channel or key, unpack(words))
     if type(answer) == 'table' and answer.err then
       redis.pcall('UNLINK', key)
       return { verb, answer.err }

@@ -4,6 +4,7 @@ mod access;
 mod answer;
 mod cluster;
 mod names;
+mod news;
 mod plain;
 mod refusal;
 mod request;
@@ -13,6 +14,7 @@ mod server;
 
 pub use self::{
     access::{ClientFiles, Credentials, RedisConfig, RedisUrl, TlsFiles, Topology},
+    news::News,
     plain::PlainError,
 };
 
@@ -25,6 +27,7 @@ use headwater::{
     slot::Slot,
     store::{Commit, Load, Loaded, Outcome},
 };
+use news::Listener;
 use redis::RedisError;
 use refusal::{Patience, Refusal};
 use sentinel::{Sentinels, Watched};
@@ -33,7 +36,10 @@ use std::{io, path::PathBuf, sync::Arc};
 
 /// A connected Redis.
 #[derive(Debug)]
-pub struct RedisStore(Connected);
+pub struct RedisStore {
+    connected: Connected,
+    listener: Listener,
+}
 
 #[derive(Debug)]
 enum Connected {
@@ -83,6 +89,9 @@ pub enum RedisStoreError {
     /// The sentinels know no master of that name.
     #[error("the sentinels know no master {0:?}")]
     UnknownMaster(String),
+    /// A connection that did not come about in time.
+    #[error("the server cannot be connected in time")]
+    Timeout(#[source] tokio::time::error::Elapsed),
     /// No URL at all.
     #[error("no server is named")]
     NoAddress,
@@ -110,23 +119,31 @@ impl RedisStore {
     pub async fn connect(config: &RedisConfig) -> Result<Self, RedisStoreError> {
         let (addresses, access) = Access::read(config).await?;
         let url = config.urls.first().ok_or(RedisStoreError::NoAddress)?;
-        Ok(Self(match &config.topology {
+        let writer = fastrand::u64(..);
+        let (connected, address) = match &config.topology {
             Topology::Single => {
                 let address = addresses.first().ok_or(RedisStoreError::NoAddress)?;
-                let server = Server::connect(&access, address, Mode::Standalone, Slot::of(b"")).await?;
-                Connected::Single(Arc::new(server))
+                let server = Server::connect(&access, address, Mode::Standalone, Slot::of(b""), writer).await?;
+                (Connected::Single(Arc::new(server)), address.clone())
             }
             Topology::Sentinel { master, credentials } => {
                 let to_sentinels = access.to_sentinels(url, credentials).await?;
                 let sentinels = Sentinels::new(to_sentinels, addresses, master.clone());
-                Connected::Watched(Box::new(Watched::open(access, sentinels).await?))
+                let watched = Watched::open(access.clone(), sentinels, writer).await?;
+                let address = watched.address();
+                (Connected::Watched(Box::new(watched)), address)
             }
-            Topology::Cluster => Connected::Cluster(Box::new(Cluster::open(access, &addresses).await?)),
-        }))
+            Topology::Cluster => {
+                let cluster = Cluster::open(access.clone(), &addresses, writer).await?;
+                let address = cluster.address()?;
+                (Connected::Cluster(Box::new(cluster)), address)
+            }
+        };
+        Ok(Self { connected, listener: Listener::start(access, address, writer) })
     }
 
     async fn write(&self, commit: Commit) -> Result<Outcome, RedisStoreError> {
-        let server = match &self.0 {
+        let server = match &self.connected {
             Connected::Cluster(cluster) => return cluster.commit(commit).await,
             Connected::Single(server) => server,
             Connected::Watched(watched) => watched.server(),
@@ -148,7 +165,7 @@ impl RedisStore {
 impl RedisStore {
     /// The server that holds the slot, as far as is known.
     fn server_of(&self, slot: Slot) -> Result<Arc<Server>, RedisStoreError> {
-        match &self.0 {
+        match &self.connected {
             Connected::Single(server) => Ok(Arc::clone(server)),
             Connected::Watched(watched) => Ok(Arc::clone(watched.server())),
             Connected::Cluster(cluster) => cluster.server_of(slot),
@@ -158,7 +175,7 @@ impl RedisStore {
 
 impl Store for RedisStore {
     async fn load(&self, load: Load) -> Result<Loaded, StoreError> {
-        Ok(match &self.0 {
+        Ok(match &self.connected {
             Connected::Single(server) => server.load(&load).await?,
             Connected::Watched(watched) => watched.server().load(&load).await?,
             Connected::Cluster(cluster) => cluster.load(&load).await?,
@@ -170,7 +187,7 @@ impl Store for RedisStore {
     }
 
     fn run_id(&self) -> Bytes {
-        match &self.0 {
+        match &self.connected {
             Connected::Single(server) => server.run_id().clone(),
             Connected::Watched(watched) => watched.server().run_id().clone(),
             Connected::Cluster(cluster) => cluster.run_id(),
@@ -185,8 +202,12 @@ impl Store for RedisStore {
         Ok(self.server_of(key.slot())?.discard_plain(key).await?)
     }
 
+    async fn news(&self) -> News {
+        self.listener.next().await
+    }
+
     async fn ping(&self) -> Result<(), StoreError> {
-        match &self.0 {
+        match &self.connected {
             Connected::Single(server) => server.check_role().await?,
             Connected::Watched(watched) => watched.check().await?,
             Connected::Cluster(cluster) => cluster.ping().await?,

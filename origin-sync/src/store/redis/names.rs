@@ -2,6 +2,9 @@
 
 use headwater::{id::Key, slot::Slot};
 
+/// The channel on which each commit says which slot it brought to which sequence.
+pub(super) const CHANNEL: &str = "hw:changed";
+
 /// The hash that holds a slot's marker.
 pub(super) fn marker(slot: Slot) -> String {
     format!("hw:m:{{{}}}", slot.tag())

@@ -8,8 +8,8 @@ use headwater::{
 };
 use redis::Value;
 
-/// The call for a commit.
-pub(super) fn encode(commit: &Commit) -> Result<Request, RedisStoreError> {
+/// The call for a commit of the daemon that calls itself `writer` in what it publishes.
+pub(super) fn encode(commit: &Commit, writer: u64) -> Result<Request, RedisStoreError> {
     let slot = commit.slot;
     let mut request = Request::default();
     request.keys.push(names::marker(slot).into_bytes());
@@ -27,6 +27,8 @@ pub(super) fn encode(commit: &Commit) -> Result<Request, RedisStoreError> {
     let words = &mut request.arguments;
     words.push(commit.fence.map_or(Bytes::new(), replica));
     words.push(number(commit.expected_seq));
+    words.push(word(names::CHANNEL));
+    words.push(Bytes::from(format!("{slot} {} {writer}", commit.marker.seq)));
     for part in &commit.keys {
         words.push(part.expected_version.map_or(Bytes::new(), number));
         words.extend(expectation(&part.plain));

@@ -1,6 +1,7 @@
 //! How the compare-and-set gets into Redis: as a function, or where functions are refused as a script.
 
 use super::{RedisStoreError, names};
+use bytes::Bytes;
 use headwater::slot::Slot;
 use redis::{Cmd, ErrorKind, RedisError, Script, ServerErrorKind, Value, aio::MultiplexedConnection};
 
@@ -21,7 +22,8 @@ pub(super) enum CommitScript {
 impl CommitScript {
     /// Loads the library unless this very text is loaded already, and finds out whether this user may run all of it.
     pub(super) async fn install(connection: &mut MultiplexedConnection, slot: Slot) -> Result<Self, RedisStoreError> {
-        let probe = Request { keys: vec![names::probe(slot).into_bytes()], arguments: Vec::new() };
+        let channel = Bytes::from_static(names::CHANNEL.as_bytes());
+        let probe = Request { keys: vec![names::probe(slot).into_bytes()], arguments: vec![channel] };
         let probed = match load(connection, &library()).await {
             Ok(()) => probe.command("FCALL", PROBE).query_async(connection).await,
             Err(error) => Err(error),
@@ -30,8 +32,8 @@ impl CommitScript {
             Ok(answer) => (Self::Function, answer),
             Err(error) if is_refused(&error) => {
                 tracing::info!(%error, "the server refuses functions; commits go through EVALSHA");
-                let script = Script::new(&format!("{BODY}\nreturn probe(KEYS)\n"));
-                let answer = script.key(names::probe(slot)).invoke_async(connection).await?;
+                let script = Script::new(&format!("{BODY}\nreturn probe(KEYS, ARGV)\n"));
+                let answer = script.key(names::probe(slot)).arg(names::CHANNEL).invoke_async(connection).await?;
                 (Self::Script(Script::new(&format!("{BODY}\nreturn commit(KEYS, ARGV)\n"))), answer)
             }
             Err(error) => return Err(error.into()),
@@ -69,12 +71,12 @@ impl CommitScript {
 #[derive(Debug, Default)]
 pub(super) struct Request {
     pub(super) keys: Vec<Vec<u8>>,
-    pub(super) arguments: Vec<bytes::Bytes>,
+    pub(super) arguments: Vec<Bytes>,
 }
 
 impl Request {
     fn command(&self, verb: &str, what: &str) -> Cmd {
-        let bytes = self.keys.iter().map(Vec::len).chain(self.arguments.iter().map(bytes::Bytes::len)).sum::<usize>();
+        let bytes = self.keys.iter().map(Vec::len).chain(self.arguments.iter().map(Bytes::len)).sum::<usize>();
         let mut command = Cmd::with_capacity(self.keys.len() + self.arguments.len() + 3, bytes + 64);
         command.arg(verb).arg(what).arg(self.keys.len());
         for key in &self.keys {

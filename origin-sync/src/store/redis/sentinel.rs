@@ -25,10 +25,16 @@ pub(super) struct Watched {
 
 impl Watched {
     /// Connects to whatever server the sentinels name.
-    pub(super) async fn open(servers: Access, sentinels: Sentinels) -> Result<Self, RedisStoreError> {
+    pub(super) async fn open(servers: Access, sentinels: Sentinels, writer: u64) -> Result<Self, RedisStoreError> {
         let node = sentinels.master().await?;
-        let server = Server::connect(&servers, &servers.address(&node), Mode::Standalone, Slot::of(b"")).await?;
+        let address = servers.address(&node);
+        let server = Server::connect(&servers, &address, Mode::Standalone, Slot::of(b""), writer).await?;
         Ok(Self { server: Arc::new(server), node, servers, sentinels })
+    }
+
+    /// Where it is.
+    pub(super) fn address(&self) -> ConnectionAddr {
+        self.servers.address(&self.node)
     }
 
     /// The connection.

@@ -18,16 +18,18 @@ pub(super) struct Server {
     connection: MultiplexedConnection,
     script: CommitScript,
     run_id: Bytes,
+    writer: u64,
 }
 
 impl Server {
     /// Connects, reads the run id before anything else, and installs the compare-and-set. It is tried on a key of `slot`,
-    /// which must be the server's where it is part of a cluster.
+    /// which must be the server's where it is part of a cluster. `writer` is what the daemon calls itself in what it publishes.
     pub(super) async fn connect(
         access: &Access,
         address: &ConnectionAddr,
         mode: Mode,
         slot: Slot,
+        writer: u64,
     ) -> Result<Self, RedisStoreError> {
         let mut connection = access.connect(address).await?;
         let info = info(&mut connection).await?;
@@ -35,7 +37,8 @@ impl Server {
         if !mode.is_of(&info) {
             return Err(RedisStoreError::Mode(mode.advice()));
         }
-        let server = Self { script: CommitScript::install(&mut connection, slot).await?, connection, run_id };
+        let script = CommitScript::install(&mut connection, slot).await?;
+        let server = Self { connection, script, run_id, writer };
         server.check_role().await?;
         Ok(server)
     }
@@ -79,7 +82,7 @@ impl Server {
 
     /// The compare-and-set.
     pub(super) async fn commit(&self, commit: &Commit) -> Result<Outcome, RedisStoreError> {
-        let request = request::encode(commit)?;
+        let request = request::encode(commit, self.writer)?;
         let answer = self.script.call(&mut self.connection.clone(), &request).await?;
         request::decode(commit, answer)
     }

@@ -1,0 +1,93 @@
+//! What other daemons say of their commits, heard on a connection of its own.
+//!
+//! Nothing rests on it: the machine reads markers again by itself, and news only makes it do so sooner. So the connection
+//! is simply made anew when it ends, and what was said meanwhile is not missed.
+
+use super::{RedisStoreError, access::Access, names};
+use futures_util::StreamExt;
+use headwater::slot::Slot;
+use redis::ConnectionAddr;
+use std::time::Duration;
+use tokio::{sync::mpsc, task::JoinHandle, time::sleep};
+
+const RETRY_AFTER: Duration = Duration::from_secs(5);
+
+/// News that wait to be taken. What comes beyond it is dropped, since the markers tell it too.
+const WAITING_MAX: usize = 1024;
+
+/// A commit of another daemon: the slot, and the sequence to which it was brought.
+pub type News = (Slot, u64);
+
+/// The subscription, which ends when this is dropped.
+#[derive(Debug)]
+pub(super) struct Listener {
+    task: JoinHandle<()>,
+    heard: tokio::sync::Mutex<mpsc::Receiver<News>>,
+}
+
+impl Listener {
+    /// Listens to one server; in a cluster any of them tells of all. What `writer` itself says is left out.
+    pub(super) fn start(access: Access, address: ConnectionAddr, writer: u64) -> Self {
+        let (sender, heard) = mpsc::channel(WAITING_MAX);
+        let task = tokio::spawn(async move {
+            loop {
+                if let Err(error) = listen(&access, &address, writer, &sender).await {
+                    tracing::debug!(%error, "other daemons' commits are not heard of");
+                }
+                sleep(RETRY_AFTER).await;
+            }
+        });
+        Self { task, heard: tokio::sync::Mutex::new(heard) }
+    }
+
+    /// The next news; waits until there are some.
+    pub(super) async fn next(&self) -> News {
+        match self.heard.lock().await.recv().await {
+            Some(news) => news,
+            None => std::future::pending().await,
+        }
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn listen(
+    access: &Access,
+    address: &ConnectionAddr,
+    writer: u64,
+    sender: &mpsc::Sender<News>,
+) -> Result<(), RedisStoreError> {
+    let mut subscription = access.subscribe(address, names::CHANNEL).await?;
+    while let Some(message) = subscription.next().await {
+        if let Some(news) = parse(message.get_payload_bytes(), writer) {
+            let _ = sender.try_send(news);
+        }
+    }
+    Ok(())
+}
+
+/// `slot sequence writer`; whatever else stands there is none of ours.
+fn parse(payload: &[u8], writer: u64) -> Option<News> {
+    let mut words = std::str::from_utf8(payload).ok()?.split(' ').map(str::parse::<u64>);
+    let (slot, seq, by) = (words.next()?.ok()?, words.next()?.ok()?, words.next()?.ok()?);
+    let slot = Slot::try_from(u16::try_from(slot).ok()?).ok()?;
+    (by != writer && words.next().is_none()).then_some((slot, seq))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_others_say_is_news() {
+        let slot = Slot::try_from(5).unwrap();
+        assert_eq!(parse(b"5 7 1", 2), Some((slot, 7)));
+        for other in ["5 7 2", "5 7", "5 7 1 1", "16384 7 1", "x 7 1", ""] {
+            assert_eq!(parse(other.as_bytes(), 2), None, "{other}");
+        }
+    }
+}

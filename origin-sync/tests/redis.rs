@@ -14,7 +14,7 @@ use origin_sync::store::{RedisStore, Store};
 use std::time::{Duration, Instant};
 use support::{
     bed::{Bed, Clustered, Embedded, Functions, Scripts, Secured, UnderSentinels},
-    say::{commit, committed, key},
+    say::{commit, committed, key, load_all},
     tls::Certificates,
 };
 use tokio::time::timeout;
@@ -170,6 +170,20 @@ async fn hear_of_each_other(one: &RedisStore, two: &RedisStore) {
         assert_eq!(heard.0, slot);
         assert!((1..=seq).contains(&heard.1), "{heard:?}");
     }
+}
+
+/// Such a server refuses even to queue the reads of a transaction. A load that failed would end the connection.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_load_waits_while_redis_has_no_memory() {
+    let bed = Functions::make().await;
+    let plain = bed.plain().unwrap();
+    plain.ask::<()>(&["CONFIG", "SET", "maxmemory", "1"]).await;
+    let key = key("k");
+    let load = load_all(bed.store(), &key);
+    tokio::pin!(load);
+    assert!(timeout(Duration::from_millis(100), &mut load).await.is_err());
+    plain.ask::<()>(&["CONFIG", "SET", "maxmemory", "0"]).await;
+    assert_eq!(load.await.marker, None);
 }
 
 /// A commit must not end half-way because a user may not run one of its commands.

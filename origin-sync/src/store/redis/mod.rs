@@ -142,6 +142,26 @@ impl RedisStore {
         Ok(Self { connected, listener: Listener::start(access, address, writer) })
     }
 
+    /// Also a load may be put off: without memory Redis queues no transaction.
+    async fn read(&self, load: &Load) -> Result<Loaded, RedisStoreError> {
+        let server = match &self.connected {
+            Connected::Cluster(cluster) => return cluster.load(load).await,
+            Connected::Single(server) => server,
+            Connected::Watched(watched) => watched.server(),
+        };
+        let mut patience = Patience::default();
+        loop {
+            let error = match server.load(load).await {
+                Ok(loaded) => return Ok(loaded),
+                Err(error) => error,
+            };
+            match Refusal::of(&error) {
+                Some(refusal @ Refusal::NotNow(_)) => patience.wait(&refusal).await,
+                Some(Refusal::Moved(_)) | None => return Err(error),
+            }
+        }
+    }
+
     async fn write(&self, commit: Commit) -> Result<Outcome, RedisStoreError> {
         let server = match &self.connected {
             Connected::Cluster(cluster) => return cluster.commit(commit).await,
@@ -175,11 +195,7 @@ impl RedisStore {
 
 impl Store for RedisStore {
     async fn load(&self, load: Load) -> Result<Loaded, StoreError> {
-        Ok(match &self.connected {
-            Connected::Single(server) => server.load(&load).await?,
-            Connected::Watched(watched) => watched.server().load(&load).await?,
-            Connected::Cluster(cluster) => cluster.load(&load).await?,
-        })
+        Ok(self.read(&load).await?)
     }
 
     async fn commit(&self, commit: Commit) -> Result<Outcome, StoreError> {

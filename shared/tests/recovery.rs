@@ -2,13 +2,14 @@
 
 mod common;
 
+use bytes::Bytes;
 use common::{DAY, MINUTE, SECOND, START, World, key};
 use headwater::{
     command::CommandError,
-    hub::{Connection, Hub, HubEffect, HubInput, RowId},
+    hub::{Connection, Hub, HubEffect, HubInput, Request, RowId},
     id::{ClientId, Dot, No, ReplicaId, Seq},
     message::{Cursor, HubToLeaf, HubToOrigin, LeafToHub, Lifetime, OriginToHub, SlotDelta},
-    state::{Ctx, Cut, Effect, ElementId, NewBase, Operation, SeenCut, SeenCuts},
+    state::{Ctx, Cut, Effect, ElementId, KeyDelta, NewBase, Operation, SeenCut, SeenCuts},
 };
 
 const A: usize = 0;
@@ -52,6 +53,32 @@ mod expiry {
         world.restart_hub(A);
         world.join(A);
         assert_eq!(world.agreed("HGET k user"), "$u");
+    }
+
+    #[test]
+    fn a_key_that_the_origin_shows_as_unknown_is_sent_to_it_whole() {
+        let delta = world("k", &["HSET k user u", "PEXPIRE k 60000"]).state(A, "k").to_complete_delta();
+        let (mut hub, _) = Hub::create("hub".to_owned(), 9 << 32, START);
+        let daemon = Connection(1);
+        let tell = |hub: &mut Hub, message| hub.handle(HubInput::Origin(daemon, message), START);
+        let (slot, at) = (key("k").slot(), |seq| Cursor { incarnation: Some(ReplicaId::from_bits(7 << 16)), seq });
+        tell(&mut hub, OriginToHub::Welcome { now: START, capabilities: Default::default() });
+        let ask = |words: &[&'static str]| HubInput::Commands {
+            request: Request(1),
+            commands: vec![words.iter().map(|word| Bytes::from_static(word.as_bytes())).collect()],
+            idempotency: None,
+        };
+        hub.handle(ask(&["EXISTS", "k"]), START);
+        tell(&mut hub, OriginToHub::Whole { slot, at: at(1), keys: vec![(key("k"), delta)] });
+        hub.handle(ask(&["PEXPIRE", "k", "600000"]), START);
+        let nothing = KeyDelta { complete: true, ..KeyDelta::default() };
+        tell(&mut hub, OriginToHub::Down { slot, from: at(1), to: at(2), keys: vec![(key("k"), nothing)] });
+        let sent = tell(&mut hub, OriginToHub::Credit(1)).into_iter().find_map(|effect| match effect {
+            HubEffect::ToOrigin(_, HubToOrigin::Delta(mut slots)) => slots.pop()?.keys.pop(),
+            _ => None,
+        });
+        let (_, delta) = sent.expect("the touch is sent");
+        assert!(delta.complete && !delta.elements.is_empty(), "{delta:?}");
     }
 
     #[test]

@@ -287,8 +287,14 @@ impl Keyspace {
 
     /// Joins a delta of the origin's.
     pub(super) fn join(&mut self, no: KeyNo, delta: &KeyDelta) -> Touched {
+        let (is_unknown, own_end) = (delta.complete && delta.header.ctx.is_empty(), self.view(no).deadline().at());
         if let Some(notes) = self.notes_mut(no) {
-            notes.note_origin_end(delta.header.deadline.at());
+            // An origin that has nothing of the key has forgotten it, or lost it: changes alone would not restore it.
+            if is_unknown {
+                notes.doubt_origin_end(own_end);
+            } else {
+                notes.note_origin_end(delta.header.deadline.at());
+            }
         }
         let own = self.own;
         self.entry_mut(no).has_share |= delta.elements.iter().any(|(_, element)| has_share(element, own));

@@ -1,5 +1,6 @@
 //! The leaf's inputs and effects: the contract between the machine and a tab or isolate.
 
+use super::LeafRowWrite;
 use crate::{
     command::CommandError,
     id::{Key, TimestampMs},
@@ -27,6 +28,8 @@ pub enum LeafInput {
 /// What the shell is to do, in order.
 #[derive(Clone, PartialEq, Debug)]
 pub enum LeafEffect {
+    /// Store these in one transaction, before anything that follows is sent. Only a leaf that is stored says so.
+    Persist(Vec<LeafRowWrite>),
     /// Send to the hub.
     Send(LeafToHub),
     /// These keys read differently now.

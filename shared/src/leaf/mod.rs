@@ -9,8 +9,10 @@
 
 mod api;
 mod pending;
+mod rows;
 
 pub use api::{LeafEffect, LeafInput, LeafStatus};
+pub use rows::{LeafRestoreError, LeafRowId, LeafRowWrite};
 
 use crate::{
     command::{self, CommandError, Reply},
@@ -20,11 +22,12 @@ use crate::{
     limits::{BATCH_OPERATIONS_MAX, EXPIRY_GRACE_MS, FRAME_BYTES_TARGET, KEYS_CHUNK, PENDING_OPERATIONS_MAX},
     message::{HubToLeaf, LeafToHub, Lifetime, RefusalCause},
     random::Random,
-    state::{ElementId, KeyDelta, KeyState, Mint},
+    state::{ElementId, KeyDelta, KeyState, Mint, Touched},
     wire::Capabilities,
 };
 use bytes::Bytes;
 use pending::{Pending, approximate_bytes};
+use rows::Dirty;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// How long the leaf waits for a verdict before it sends an operation again, in milliseconds: a hub that could not reach
@@ -66,6 +69,8 @@ pub struct Leaf {
     /// When the hub last said anything, by the leaf's own clock.
     heard_at: Option<TimestampMs>,
     effects: Vec<LeafEffect>,
+    /// What is to be stored; none if the leaf lives in memory alone.
+    dirty: Option<Dirty>,
 }
 
 /// A key as the hub showed it.
@@ -80,7 +85,7 @@ struct Base {
 
 impl Base {
     /// Joins what the hub showed.
-    fn join(&mut self, mut delta: KeyDelta) {
+    fn join(&mut self, mut delta: KeyDelta) -> Touched {
         let ctx = &delta.header.ctx;
         if delta.complete {
             self.ahead.clear();
@@ -105,7 +110,7 @@ impl Base {
             delta.elements.extend(dead);
             delta.elements.sort_by(|(a, _), (b, _)| a.cmp(b));
         }
-        let _ = self.state.join(&delta);
+        self.state.join(&delta)
     }
 }
 
@@ -155,6 +160,7 @@ impl Leaf {
             asked: BTreeSet::new(),
             heard_at: None,
             effects: Vec::new(),
+            dirty: None,
         }
     }
 
@@ -177,6 +183,7 @@ impl Leaf {
                 for key in &keys {
                     self.subscriptions.remove(key);
                     self.base.remove(key);
+                    self.dirty.iter_mut().for_each(|dirty| dirty.dropped(key));
                     self.deferred.remove(key);
                 }
                 self.drop_shown();
@@ -195,8 +202,7 @@ impl Leaf {
                 }
             }
         }
-        self.send_pending(now);
-        std::mem::take(&mut self.effects)
+        self.conclude(now)
     }
 
     /// Executes a command on the view. A write is queued for the hub and shows at once.
@@ -206,8 +212,7 @@ impl Leaf {
     /// [`CommandError::TooManyPending`] when the queue is full.
     pub fn command(&mut self, argv: &[Bytes], now: TimestampMs) -> (Result<Reply, CommandError>, Vec<LeafEffect>) {
         let reply = self.execute(argv, now);
-        self.send_pending(now);
-        (reply, std::mem::take(&mut self.effects))
+        (reply, self.conclude(now))
     }
 
     /// What an application shows.
@@ -223,6 +228,17 @@ impl Leaf {
     /// The view of a key.
     pub fn key(&self, key: &Key) -> Option<&KeyState> {
         self.overlay.get(key).or_else(|| self.base.get(key).map(|base| &base.state))
+    }
+
+    /// Ends an input: sends what there is to send, but stores first.
+    fn conclude(&mut self, now: TimestampMs) -> Vec<LeafEffect> {
+        self.send_pending(now);
+        let rows = self.take_rows();
+        let mut effects = std::mem::take(&mut self.effects);
+        if !rows.is_empty() {
+            effects.insert(0, LeafEffect::Persist(rows));
+        }
+        effects
     }
 
     fn execute(&mut self, argv: &[Bytes], now: TimestampMs) -> Result<Reply, CommandError> {
@@ -373,9 +389,11 @@ impl Leaf {
     /// Drops what a hub settled and knows no more of. If the origin has it, the base will show it.
     fn forget_settled_in(&mut self, session: SessionId) {
         let mut keys = BTreeSet::new();
+        let dirty = &mut self.dirty;
         self.pending.retain(|pending| {
             let is_of_it = pending.is_settled() && pending.sent.is_some_and(|(own, _)| own == session);
             if is_of_it {
+                dirty.iter_mut().for_each(|dirty| dirty.done(pending));
                 keys.insert(pending.key().clone());
             }
             !is_of_it
@@ -411,9 +429,10 @@ impl Leaf {
     /// Rolls back the operations for which `verdict` gives a cause, and reports them.
     fn refuse(&mut self, verdict: impl Fn(&Pending) -> Option<CommandError>) {
         let mut keys = BTreeSet::new();
-        let effects = &mut self.effects;
+        let (effects, dirty) = (&mut self.effects, &mut self.dirty);
         self.pending.retain(|pending| match verdict(pending) {
             Some(cause) => {
+                dirty.iter_mut().for_each(|dirty| dirty.done(pending));
                 keys.insert(pending.key().clone());
                 effects.push(LeafEffect::Refused(pending.key().clone(), cause));
                 false
@@ -468,8 +487,10 @@ impl Leaf {
                 let base = self.base.entry(key.clone()).or_default();
                 if push.delta.complete && is_left_over(&base.state, &push.delta, hub_now) {
                     *base = Base::default();
+                    self.dirty.iter_mut().for_each(|dirty| dirty.dropped(key));
                 }
-                base.join(push.delta);
+                let touched = base.join(push.delta);
+                self.dirty.iter_mut().for_each(|dirty| dirty.joined(key, &touched));
                 base.is_held = push.is_held;
                 changed.push(key.clone());
             }
@@ -503,6 +524,7 @@ impl Leaf {
                 continue;
             }
             let shown = self.pending.remove(at);
+            self.dirty.iter_mut().for_each(|dirty| dirty.done(&shown));
             if let Some(base) = self.base.get(shown.key()) {
                 // Later operations that saw its provisional dots have seen the real ones.
                 for later in self.pending.iter_mut().skip(at).filter(|later| later.key() == shown.key()) {
@@ -552,6 +574,7 @@ impl Leaf {
                     let sent = (current, next);
                     next = next.next();
                     pending.sent = Some(sent);
+                    pending.is_dirty = true;
                     sent
                 }
             };

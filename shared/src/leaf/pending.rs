@@ -4,12 +4,13 @@ use crate::{
     id::{Dot, Key, No, ReplicaId, Seq, SessionId, Stamp, TimestampMs},
     state::{Amount, Effect, Element, ElementId, Increment, KeyState, NewBase, Operation, SeenCut, SeenCuts},
 };
+use serde::{Deserialize, Serialize};
 
 /// A dot with its replica and number, or a sum's part, at most.
 const DOT_BYTES: usize = 40;
 
 /// One operation of the queue.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Pending {
     /// As the view applies it; it may have seen provisional dots.
     pub(super) view: Operation,
@@ -24,9 +25,13 @@ pub(super) struct Pending {
     /// Where it was first sent, and as which number.
     pub(super) sent: Option<(SessionId, Seq)>,
     /// Since when it is on its way on the present socket.
+    #[serde(skip)]
     pub(super) in_flight_since: Option<TimestampMs>,
     /// By which hub it was settled, and the numbers `(after, through]` that it took.
     pub(super) settled: Option<(ReplicaId, No, No)>,
+    /// Whether its row is to be written before the present input is done with.
+    #[serde(skip)]
+    pub(super) is_dirty: bool,
 }
 
 impl Pending {
@@ -45,6 +50,7 @@ impl Pending {
             sent: None,
             in_flight_since: None,
             settled: None,
+            is_dirty: true,
         }
     }
 
@@ -58,6 +64,7 @@ impl Pending {
 
     pub(super) fn settle(&mut self, hub: ReplicaId, after: No, through: No) {
         self.settled = Some((hub, after, through));
+        self.is_dirty = true;
     }
 
     /// The operation without its provisional dots: what the session did before counts as observed at the hub.
@@ -90,6 +97,7 @@ impl Pending {
     /// One that is not sent yet tells its hub so, which may be another than settled `earlier`.
     pub(super) fn observe(&mut self, earlier: &Self, base: &KeyState, hub: ReplicaId, (after, through): (No, No)) {
         let seen = Observed { earlier, base, hub, after, through };
+        self.is_dirty = true;
         seen.extend(&mut self.view.effects, false);
         if self.sent.is_none() {
             seen.extend(&mut self.prepared.effects, true);

@@ -515,7 +515,7 @@ impl World {
                     }
                 }
                 LeafEffect::WakeAt(at) => self.leaves[leaf].wake_at = Some(at),
-                LeafEffect::Changed(_) => {}
+                LeafEffect::Changed(_) | LeafEffect::Persist(_) => {}
             }
         }
     }

@@ -51,6 +51,7 @@ impl World {
         if let Some(wire) = self.leaves[leaf].wire {
             self.break_wire(wire);
         }
+        self.reopen(leaf);
     }
 
     fn after_failover(&mut self) {

@@ -7,10 +7,12 @@ impl World {
         let lane = self.lane(Lane::Node(End::Leaf(index)));
         let (client, skew_ms, hub) = (ClientId(lane.u128(..)), lane.i64(-10_000..10_000), lane.usize(..hubs));
         let lifetime = if index.is_multiple_of(2) { Lifetime::Tab } else { Lifetime::Isolate };
-        let mut machine = Leaf::new(client, lifetime);
+        let is_stored = lifetime == Lifetime::Tab;
+        let mut machine = if is_stored { Leaf::stored(client, lifetime) } else { Leaf::new(client, lifetime) };
         let _ = machine.handle(LeafInput::Subscribe(Workload::keys()), TimestampMs(self.now));
         self.leaves.push(LeafNode {
             machine,
+            rows: is_stored.then(BTreeMap::new),
             wire: None,
             hub,
             skew_ms,
@@ -37,6 +39,7 @@ impl World {
         for effect in effects {
             self.trace.record(self.now, End::Leaf(leaf), &effect);
             match effect {
+                LeafEffect::Persist(writes) => self.store_leaf(leaf, writes),
                 LeafEffect::Send(message) => {
                     self.note_sent(leaf, &message);
                     let frame = wire::encode(&message).expect("messages fit a frame");
@@ -59,6 +62,39 @@ impl World {
                 }
             }
         }
+    }
+
+    fn store_leaf(&mut self, leaf: usize, writes: Vec<LeafRowWrite>) {
+        let rows = self.leaves[leaf].rows.as_mut().expect("only a leaf that is stored stores");
+        for write in writes {
+            match write {
+                LeafRowWrite::Put(row, body) => {
+                    rows.insert(row.to_bytes(), body);
+                }
+                LeafRowWrite::Drop(row) => {
+                    rows.remove(&row.to_bytes());
+                }
+                LeafRowWrite::DropKey(key) => {
+                    let prefix = LeafRowId::Key(key).to_bytes();
+                    rows.retain(|row, _| !row.starts_with(&prefix));
+                }
+            }
+        }
+    }
+
+    /// Closes the tab and opens it again, if it is one: it must come back as it went.
+    pub(super) fn reopen(&mut self, leaf: usize) {
+        let Some(rows) = &self.leaves[leaf].rows else { return };
+        let rows = rows.iter().map(|(row, body)| (LeafRowId::from_bytes(row).expect("a leaf's row"), body.clone()));
+        let mut restored = Leaf::restore(rows).expect("a leaf reads its rows");
+        for key in Workload::keys() {
+            if restored.key(&key) != self.leaves[leaf].machine.key(&key) {
+                self.violate(Checker::Rows, format!("leaf {leaf}: {key} is another once the tab is opened again"));
+            }
+        }
+        let effects = restored.handle(LeafInput::Subscribe(Workload::keys()), self.clock(End::Leaf(leaf)));
+        self.leaves[leaf].machine = restored;
+        self.perform_leaf(leaf, effects);
     }
 
     /// Which of the ledger's operations went out under which number.

@@ -29,7 +29,7 @@ use headwater::{
     fault::{self, Fault},
     hub::{Connection, Hub, HubEffect, HubInput, Request, RowId},
     id::{ClientId, Key, No, ReplicaId, SessionId, TimestampMs},
-    leaf::{Leaf, LeafEffect, LeafInput},
+    leaf::{Leaf, LeafEffect, LeafInput, LeafRowId, LeafRowWrite},
     message::{HubToLeaf, HubToOrigin, LeafToHub, Lifetime, OriginToHub},
     origin::{Link, Origin, OriginConfig, OriginEffect, OriginInput},
     slot::Slot,
@@ -162,6 +162,8 @@ struct HubNode {
 
 struct LeafNode {
     machine: Leaf,
+    /// What a tab stored; none for a leaf that lives in memory alone.
+    rows: Option<BTreeMap<Vec<u8>, Bytes>>,
     wire: Option<u64>,
     hub: usize,
     skew_ms: i64,

@@ -1,0 +1,269 @@
+//! A leaf's rows: what a tab stores so that closing it loses nothing, and the leaf rebuilt from it.
+//!
+//! Only a leaf that was made to be stored keeps track. Rows are the effects' first, so a shell that stores before it sends
+//! never gives one number of a session to two operations. Pushes that still wait for a verdict are not stored: the hub shows
+//! their keys whole again after the next greeting.
+
+use super::{Base, Leaf, Pending};
+use crate::{
+    id::{ClientId, Dot, Key, No, Seq, SessionId},
+    limits::{DELTA_ELEMENTS_MAX, VALUE_BYTES_MAX},
+    message::Lifetime,
+    state::{ElementId, Kind, Touched},
+    wire::{
+        Invalid, WireError, from_body,
+        reader::Reader,
+        stored::{decode_element, encode_element, from_stored, read_header, to_stored, write_header},
+        to_body,
+        writer::Writer,
+    },
+};
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+
+const META: u8 = b'm';
+const PENDING: u8 = b'p';
+const KEY: u8 = b'k';
+
+/// A row of a leaf's storage.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum LeafRowId {
+    /// The leaf itself.
+    Meta,
+    /// An operation, by the number of its first provisional dot.
+    Pending(No),
+    /// A key as the hub showed it: its header.
+    Key(Key),
+    /// An element of such a key.
+    Element(Key, ElementId),
+}
+
+/// A change of a leaf's storage. All that one effect lists belongs in one transaction, in this order.
+#[derive(Clone, PartialEq, Debug)]
+pub enum LeafRowWrite {
+    /// Writes a row.
+    Put(LeafRowId, Bytes),
+    /// Drops a row.
+    Drop(LeafRowId),
+    /// Drops a key's row and those of its elements: all that begin with [`LeafRowId::to_bytes`] of the key's.
+    DropKey(Key),
+}
+
+impl LeafRowId {
+    /// The row's primary key; a key's elements follow it and no other row comes between.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let of_key = |key: &Key| {
+            // A key has at most 1024 bytes.
+            let length = u16::try_from(key.as_bytes().len()).unwrap_or(u16::MAX);
+            [&[KEY], &length.to_be_bytes()[..], key.as_bytes()].concat()
+        };
+        match self {
+            Self::Meta => vec![META],
+            Self::Pending(no) => [&[PENDING], &no.0.to_be_bytes()[..]].concat(),
+            Self::Key(key) => of_key(key),
+            Self::Element(key, id) => [&of_key(key)[..], &[id.kind() as u8], id.name_bytes()].concat(),
+        }
+    }
+
+    /// The row that has this primary key.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let (tag, rest) = bytes.split_first()?;
+        match *tag {
+            META if rest.is_empty() => Some(Self::Meta),
+            PENDING => Some(Self::Pending(No(u64::from_be_bytes(rest.try_into().ok()?)))),
+            KEY => {
+                let (length, rest) = rest.split_first_chunk::<2>()?;
+                let (name, rest) = rest.split_at_checked(u16::from_be_bytes(*length).into())?;
+                let key = Key::new(Bytes::copy_from_slice(name)).ok()?;
+                let Some((kind, name)) = rest.split_first() else { return Some(Self::Key(key)) };
+                // A string has no name, so that each element has one row.
+                let fits = |kind: &Kind| *kind != Kind::String || name.is_empty();
+                let kind = Kind::ALL.into_iter().find(|other| *other as u8 == *kind).filter(fits)?;
+                Some(Self::Element(key, ElementId::of(kind, Bytes::copy_from_slice(name))))
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Why stored rows make no leaf.
+#[derive(Debug, thiserror::Error)]
+pub enum LeafRestoreError {
+    /// There are rows, but not the one with the client's name.
+    #[error("the stored rows do not say whose they are; delete them all")]
+    NoMeta,
+    /// A row does not decode.
+    #[error("the stored row {row:?} does not decode; delete all rows, with what was not synchronised")]
+    Row {
+        /// Which row.
+        row: LeafRowId,
+        /// Why.
+        #[source]
+        source: WireError,
+    },
+}
+
+#[derive(Serialize, Deserialize)]
+struct Meta {
+    client: ClientId,
+    lifetime: Lifetime,
+    session: Option<(SessionId, Seq)>,
+    settled: BTreeMap<SessionId, Seq>,
+    offset_ms: i64,
+    last_local: No,
+}
+
+/// What is to be stored before the present input is done with.
+#[derive(Debug, Default)]
+pub(super) struct Dirty {
+    /// The meta row as it is stored.
+    meta: Vec<u8>,
+    keys: BTreeMap<Key, Change>,
+    /// Operations that are done with.
+    gone: Vec<No>,
+}
+
+/// How a key's rows are out of date.
+#[derive(Debug, Default)]
+struct Change {
+    /// The rows that are there are another key's.
+    is_new: bool,
+    elements: BTreeSet<ElementId>,
+}
+
+impl Dirty {
+    /// The base took something up.
+    pub(super) fn joined(&mut self, key: &Key, touched: &Touched) {
+        let change = self.keys.entry(key.clone()).or_default();
+        change.elements.extend(touched.elements.iter().map(|(id, _)| id.clone()));
+    }
+
+    /// The base of a key was dropped; another may follow.
+    pub(super) fn dropped(&mut self, key: &Key) {
+        self.keys.insert(key.clone(), Change { is_new: true, elements: BTreeSet::new() });
+    }
+
+    /// An operation is done with.
+    pub(super) fn done(&mut self, pending: &Pending) {
+        self.gone.push(pending.first_local);
+    }
+}
+
+impl Leaf {
+    /// A leaf that knows nothing yet and says what to store.
+    pub fn stored(client: ClientId, lifetime: Lifetime) -> Self {
+        Self { dirty: Some(Dirty::default()), ..Self::new(client, lifetime) }
+    }
+
+    /// The leaf that stored these rows, without a connection and without subscriptions.
+    ///
+    /// # Errors
+    /// When a row is missing or does not decode: a leaf that guessed could give one number to two operations.
+    pub fn restore(rows: impl IntoIterator<Item = (LeafRowId, Bytes)>) -> Result<Self, LeafRestoreError> {
+        let mut meta = None;
+        let mut bases: BTreeMap<Key, Base> = BTreeMap::new();
+        let mut pending: BTreeMap<No, Pending> = BTreeMap::new();
+        for (row, body) in rows {
+            let result = match &row {
+                LeafRowId::Meta => from_body::<Meta>(&body).map(|stored| meta = Some(stored)),
+                LeafRowId::Pending(no) => from_body::<Pending>(&body).map(|stored| {
+                    pending.insert(*no, stored);
+                }),
+                LeafRowId::Key(key) => from_stored(&body, |r| read_base(r, bases.entry(key.clone()).or_default())),
+                LeafRowId::Element(key, id) => decode_element(id.kind(), &body)
+                    .map(|element| bases.entry(key.clone()).or_default().state.restore_element(id, element)),
+            };
+            result.map_err(|source| LeafRestoreError::Row { row, source })?;
+        }
+        let Meta { client, lifetime, session, settled, offset_ms, last_local } = meta.ok_or(LeafRestoreError::NoMeta)?;
+        let mut leaf = Self::stored(client, lifetime);
+        leaf.session = session;
+        leaf.settled = settled;
+        leaf.offset_ms = offset_ms;
+        leaf.last_local = last_local;
+        leaf.base = bases;
+        leaf.pending = pending.into_values().collect();
+        let keys: BTreeSet<Key> = leaf.pending.iter().map(|pending| pending.key().clone()).collect();
+        for key in &keys {
+            leaf.rebuild(key);
+        }
+        let body = leaf.meta_body();
+        leaf.dirty.get_or_insert_default().meta = body;
+        Ok(leaf)
+    }
+
+    /// The rows that the present input changed, in the order in which to write them.
+    pub(super) fn take_rows(&mut self) -> Vec<LeafRowWrite> {
+        let Some(dirty) = self.dirty.as_mut() else { return Vec::new() };
+        let (keys, gone) = (std::mem::take(&mut dirty.keys), std::mem::take(&mut dirty.gone));
+        let mut rows: Vec<LeafRowWrite> = gone.into_iter().map(|no| LeafRowWrite::Drop(LeafRowId::Pending(no))).collect();
+        for (key, change) in keys {
+            if change.is_new {
+                rows.push(LeafRowWrite::DropKey(key.clone()));
+            }
+            let Some(base) = self.base.get(&key) else { continue };
+            for id in change.elements {
+                let row = LeafRowId::Element(key.clone(), id.clone());
+                rows.push(match base.state.element(&id) {
+                    Some(element) => LeafRowWrite::Put(row, encode_element(id.kind(), &element).into()),
+                    None => LeafRowWrite::Drop(row),
+                });
+            }
+            let body = to_stored(|w| write_base(w, base));
+            rows.push(LeafRowWrite::Put(LeafRowId::Key(key), body.into()));
+        }
+        for pending in self.pending.iter_mut().filter(|pending| pending.is_dirty) {
+            pending.is_dirty = false;
+            rows.push(LeafRowWrite::Put(LeafRowId::Pending(pending.first_local), to_body(pending).into()));
+        }
+        let body = self.meta_body();
+        if let Some(dirty) = self.dirty.as_mut().filter(|dirty| dirty.meta != body) {
+            rows.push(LeafRowWrite::Put(LeafRowId::Meta, Bytes::copy_from_slice(&body)));
+            dirty.meta = body;
+        }
+        rows
+    }
+
+    fn meta_body(&self) -> Vec<u8> {
+        to_body(&Meta {
+            client: self.client,
+            lifetime: self.lifetime,
+            session: self.session,
+            settled: self.settled.clone(),
+            offset_ms: self.offset_ms,
+            last_local: self.last_local,
+        })
+    }
+}
+
+fn write_base(w: &mut Writer, base: &Base) {
+    write_header(w, &base.state.header());
+    w.u8(base.is_held.into());
+    w.count(base.ahead.len());
+    for (id, dots) in &base.ahead {
+        w.u8(id.kind() as u8);
+        w.bytes(id.name_bytes());
+        w.count(dots.len());
+        dots.iter().for_each(|dot| w.dot(*dot));
+    }
+}
+
+fn read_base(r: &mut Reader<'_>, base: &mut Base) -> Result<(), Invalid> {
+    base.state.restore_header(read_header(r)?);
+    base.is_held = match r.u8()? {
+        0 => false,
+        1 => true,
+        _ => return Err(Invalid::Tag("held")),
+    };
+    // A kind, a length and a count; a dot takes a reference and a number.
+    let ahead = r.list("elements", DELTA_ELEMENTS_MAX, 3, |r| {
+        let kind = r.u8()?;
+        let kind = Kind::ALL.into_iter().find(|other| *other as u8 == kind).ok_or(Invalid::Tag("kind"))?;
+        let id = ElementId::of(kind, r.bytes("name", VALUE_BYTES_MAX)?);
+        let dots: Vec<Dot> = r.list("dots", DELTA_ELEMENTS_MAX, 2, Reader::dot)?;
+        Ok((id, dots))
+    })?;
+    base.ahead = ahead.into_iter().collect();
+    Ok(())
+}

@@ -38,8 +38,11 @@ async function main(): Promise<void> {
   });
   store.addEventListener("refused", (event) => event instanceof RefusedEvent && showRefusal(event));
   store.addEventListener("error", (event) => console.error((event as ErrorEvent).message));
-  // The store lives in memory only: what has not reached the edge would be lost.
-  addEventListener("beforeunload", (event) => store.status.pending > 0 && event.preventDefault());
+  // What has reached neither the edge nor the disk would be lost.
+  addEventListener("beforeunload", (event) => {
+    const { pending, storage } = store.status;
+    if (pending > 0 && storage !== "saved") event.preventDefault();
+  });
 
   const view = new View(store);
   store.subscribe(view.keys, (keys) => view.stale(keys));

@@ -1,15 +1,26 @@
 //! The leaf's effects as tagged objects. The frame is encoded here, so TypeScript never sees a message.
 
 use headwater::{
-    leaf::LeafEffect,
+    leaf::{LeafEffect, LeafRowId, LeafRowWrite},
     wire::{Terms, WireError},
 };
 use wasm_bindgen::prelude::*;
 
 #[wasm_bindgen(typescript_custom_section)]
 const TYPES: &str = r#"
+/**
+ * A change of what is stored: writes a row, drops one, or drops all rows whose primary keys begin so. Bytes compare as
+ * they stand.
+ */
+export type RowWrite =
+  | { kind: "put"; id: Uint8Array<ArrayBuffer>; body: Uint8Array<ArrayBuffer> }
+  | { kind: "drop"; id: Uint8Array<ArrayBuffer>; body?: undefined }
+  | { kind: "drop-all"; id: Uint8Array<ArrayBuffer>; body?: undefined };
+
 /** What the shell is to do. A key that is not UTF-8 reads with U+FFFD; nothing in a tab creates one. */
 export type Effect =
+  /** Store these in one transaction, before what follows is sent. */
+  | { kind: "persist"; writes: RowWrite[] }
   /** Send this binary message to the hub. */
   | { kind: "send"; frame: Uint8Array<ArrayBuffer> }
   /** These keys read differently now. */
@@ -41,6 +52,20 @@ extern "C" {
     fn set_error(this: &JsEffect, error: &str);
     #[wasm_bindgen(method, setter)]
     fn set_at(this: &JsEffect, at: f64);
+    #[wasm_bindgen(method, setter)]
+    fn set_writes(this: &JsEffect, writes: Vec<JsRowWrite>);
+
+    /// One change of what is stored.
+    #[wasm_bindgen(typescript_type = "RowWrite")]
+    pub type JsRowWrite;
+    #[wasm_bindgen(constructor, js_class = "Object")]
+    fn new() -> JsRowWrite;
+    #[wasm_bindgen(method, setter)]
+    fn set_kind(this: &JsRowWrite, kind: &str);
+    #[wasm_bindgen(method, setter)]
+    fn set_id(this: &JsRowWrite, id: Vec<u8>);
+    #[wasm_bindgen(method, setter)]
+    fn set_body(this: &JsRowWrite, body: &[u8]);
 }
 
 /// The effect's JavaScript form.
@@ -50,6 +75,10 @@ extern "C" {
 pub(crate) fn to_js(effect: LeafEffect, terms: &Terms) -> Result<JsEffect, WireError> {
     let object = JsEffect::new();
     match effect {
+        LeafEffect::Persist(writes) => {
+            object.set_kind("persist");
+            object.set_writes(writes.into_iter().map(row_to_js).collect());
+        }
         LeafEffect::Send(message) => {
             object.set_kind("send");
             object.set_frame(terms.encode(&message)?);
@@ -71,4 +100,19 @@ pub(crate) fn to_js(effect: LeafEffect, terms: &Terms) -> Result<JsEffect, WireE
         }
     }
     Ok(object)
+}
+
+fn row_to_js(write: LeafRowWrite) -> JsRowWrite {
+    let object = JsRowWrite::new();
+    let (kind, row) = match write {
+        LeafRowWrite::Put(row, body) => {
+            object.set_body(&body);
+            ("put", row)
+        }
+        LeafRowWrite::Drop(row) => ("drop", row),
+        LeafRowWrite::DropKey(key) => ("drop-all", LeafRowId::Key(key)),
+    };
+    object.set_kind(kind);
+    object.set_id(row.to_bytes());
+    object
 }

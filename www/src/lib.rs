@@ -12,7 +12,7 @@ use effect::JsEffect;
 use headwater::{
     command::CommandError,
     id::{ClientId, Key, TimestampMs},
-    leaf::{Leaf, LeafEffect, LeafInput},
+    leaf::{Leaf, LeafEffect, LeafInput, LeafRowId},
     message::Lifetime,
     wire::{self, Terms},
 };
@@ -25,6 +25,12 @@ export interface Outcome {
   result?: Reply;
   error?: string;
   effects: Effect[];
+}
+
+/** A row as it was stored. */
+export interface StoredRow {
+  id: Uint8Array;
+  body: Uint8Array;
 }
 
 /** What an application shows of its leaf. */
@@ -54,6 +60,14 @@ extern "C" {
     #[wasm_bindgen(method, setter)]
     fn set_effects(this: &JsOutcome, effects: Vec<JsEffect>);
 
+    #[wasm_bindgen(typescript_type = "StoredRow")]
+    /// A row as it was stored.
+    pub type JsStoredRow;
+    #[wasm_bindgen(method, getter)]
+    fn id(this: &JsStoredRow) -> Vec<u8>;
+    #[wasm_bindgen(method, getter)]
+    fn body(this: &JsStoredRow) -> Vec<u8>;
+
     #[wasm_bindgen(typescript_type = "LeafStatus")]
     /// What an application shows of its leaf.
     pub type JsLeafStatus;
@@ -79,11 +93,22 @@ pub struct WasmLeaf {
 
 #[wasm_bindgen]
 impl WasmLeaf {
-    /// A leaf that holds nothing, named by 128 random bits.
+    /// A leaf that holds nothing, named by 128 random bits. One that `is_stored` says what to store.
     #[wasm_bindgen(constructor)]
-    pub fn new(entropy_high: u64, entropy_low: u64) -> Self {
+    pub fn new(entropy_high: u64, entropy_low: u64, is_stored: bool) -> Self {
         let client = ClientId(u128::from(entropy_high) << 64 | u128::from(entropy_low));
-        Self { leaf: Leaf::new(client, Lifetime::Tab), terms: Terms::default() }
+        let leaf = if is_stored { Leaf::stored } else { Leaf::new };
+        Self { leaf: leaf(client, Lifetime::Tab), terms: Terms::default() }
+    }
+
+    /// The leaf that stored these rows; throws when they make none.
+    pub fn restore(rows: Vec<JsStoredRow>) -> Result<Self, JsError> {
+        let row = |row: JsStoredRow| {
+            let id = LeafRowId::from_bytes(&row.id()).ok_or_else(|| JsError::new("a stored row has an unknown name"))?;
+            Ok((id, row.body().into()))
+        };
+        let rows = rows.into_iter().map(row).collect::<Result<Vec<_>, JsError>>()?;
+        Ok(Self { leaf: Leaf::restore(rows)?, terms: Terms::default() })
     }
 
     /// A socket to a hub opened.

@@ -73,9 +73,14 @@ export class Link {
     this.#dial();
   }
 
-  /** Sends a frame, or loses it where no socket is open; `closed` has told the owner so. */
-  send(frame: Uint8Array<ArrayBuffer>): void {
-    if (this.#isOpen) this.#socket?.send(frame);
+  /** The present socket; another one is another value. */
+  get socket(): unknown {
+    return this.#socket;
+  }
+
+  /** Sends a frame, or loses it where that socket is not open any more; `closed` has told the owner so. */
+  send(frame: Uint8Array<ArrayBuffer>, socket: unknown): void {
+    if (this.#isOpen && this.#socket === socket) this.#socket?.send(frame);
   }
 
   /** The edge owes an answer. */

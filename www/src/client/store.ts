@@ -5,8 +5,9 @@
  * for all that changed in a task, so a handler may call back into the store.
  */
 
-import type { Effect, Reply, WasmLeaf } from "../headwater.js";
+import type { Effect, Reply, RowWrite, WasmLeaf } from "../headwater.js";
 import { Link, type Problem } from "./link.ts";
+import type { Rows } from "./rows.ts";
 
 /** A word of a command. */
 export type Argument = string | number | bigint;
@@ -14,11 +15,20 @@ export type Argument = string | number | bigint;
 /** `offline`: no hub has welcomed this tab. `syncing`: operations are on their way. `synced`: the hub has all of them. */
 export type Phase = "offline" | "syncing" | "synced";
 
+/**
+ * Where what the tab knows is kept. `memory`: in the tab alone, since it was asked so, another tab has the store open, or the
+ * browser allows nothing else. `saving`: a write is on its way to the disk. `saved`: closing the tab loses nothing. `failed`:
+ * the disk was full or broke; what was stored is deleted, and the tab goes on in memory.
+ */
+export type Storage = "memory" | "saving" | "saved" | "failed";
+
 /** What an application shows of its store. */
 export interface Status {
   readonly phase: Phase;
   /** Operations not settled by their hub. */
   readonly pending: number;
+  /** Where the tab keeps what it knows. */
+  readonly storage: Storage;
   /** Whether the network is cut by `cut`. */
   readonly isCut: boolean;
   /** Why there is no connection, once that is known. */
@@ -60,14 +70,21 @@ export class Store extends EventTarget {
   readonly #link: Link;
   readonly #subscriptions = new Set<Subscription>();
   readonly #changed = new Set<string>();
+  #rows: Rows | undefined;
+  #storage: Storage;
+  /** What is to be stored and, behind it, sent: done one after the other. */
+  #queue = Promise.resolve();
+  #queued = 0;
   #wake: ReturnType<typeof setTimeout> | undefined;
   #wasConnected = false;
   #shown: Status;
   #isNotifying = false;
 
-  constructor(leaf: WasmLeaf, url: string, token: string) {
+  constructor(leaf: WasmLeaf, rows: Rows | undefined, url: string, token: string) {
     super();
     this.#leaf = leaf;
+    this.#rows = rows;
+    this.#storage = rows ? "saved" : "memory";
     this.#link = new Link(url, token, {
       opened: () => this.#step((now) => this.#leaf.opened(now)),
       received: (frame) => this.#step((now) => this.#leaf.receive(frame, now)),
@@ -83,7 +100,7 @@ export class Store extends EventTarget {
     const { isConnected, pending } = this.#leaf.status();
     const { isCut, problem, retryAt, url } = this.#link;
     const phase = isConnected ? (pending > 0 ? "syncing" : "synced") : "offline";
-    return { phase, pending, isCut, problem, retryAt, url };
+    return { phase, pending, storage: this.#storage, isCut, problem, retryAt, url };
   }
 
   /**
@@ -131,10 +148,17 @@ export class Store extends EventTarget {
     this.#link.roam(url);
   }
 
-  /** Ends the store. What is pending is lost. */
+  /** Resolves once all that was written so far is on the disk, or {@link Status.storage} says that it will not be. */
+  async saved(): Promise<void> {
+    await this.#queue;
+  }
+
+  /** Ends the store. What is pending is lost, unless {@link Status.storage} says that it is saved. */
   close(): void {
     this.#link.end();
     clearTimeout(this.#wake);
+    const rows = this.#rows;
+    void this.#queue.then(() => rows?.close());
   }
 
   /** Gives the leaf an input that came from outside; what it cannot take costs the connection and is told. */
@@ -160,8 +184,11 @@ export class Store extends EventTarget {
 
   #performOne(effect: Effect): void {
     switch (effect.kind) {
+      case "persist":
+        this.#store(effect.writes);
+        return;
       case "send":
-        this.#link.send(effect.frame);
+        this.#send(effect.frame);
         // A subscription need not be answered at once; a hello and an operation must be.
         if (this.status.phase !== "synced") this.#link.expectAnswer();
         return;
@@ -178,6 +205,48 @@ export class Store extends EventTarget {
         this.#wakeAt(effect.at);
         return;
     }
+  }
+
+  #store(writes: readonly RowWrite[]): void {
+    if (this.#rows) this.#storage = "saving";
+    this.#enqueue(async () => {
+      try {
+        await this.#rows?.write(writes);
+      } catch (error) {
+        await this.#storeNoMore(error);
+      }
+    });
+  }
+
+  #enqueue(step: () => void | Promise<void>): void {
+    this.#queued += 1;
+    this.#queue = this.#queue.then(step).then(() => {
+      this.#queued -= 1;
+      if (this.#rows && this.#queued === 0) this.#storage = "saved";
+      this.#notifySoon();
+    });
+  }
+
+  /** Rows that are behind would give the numbers of this session again: they go. */
+  async #storeNoMore(cause: unknown): Promise<void> {
+    const rows = this.#rows;
+    this.#rows = undefined;
+    this.#storage = "failed";
+    this.dispatchEvent(new ErrorEvent("error", { error: cause, message: `nothing can be stored: ${String(cause)}` }));
+    try {
+      await rows?.clear();
+    } catch (error) {
+      // What cannot be deleted must not be outrun either: nothing more is sent under its numbers.
+      this.dispatchEvent(new ErrorEvent("error", { error, message: `what is stored cannot be deleted: ${String(error)}` }));
+      this.#link.end();
+    }
+  }
+
+  /** On the socket for which it was meant, and not before what came before it is stored. */
+  #send(frame: Uint8Array<ArrayBuffer>): void {
+    const { socket } = this.#link;
+    if (this.#queued === 0) this.#link.send(frame, socket);
+    else this.#enqueue(() => this.#link.send(frame, socket));
   }
 
   #wakeAt(at: number): void {

@@ -54,10 +54,11 @@ function sentence({ phase, isCut, problem }: Status, edge: string): string {
   return `Connecting to ${edge}…`;
 }
 
-function detail({ phase, isCut, pending, problem, retryAt }: Status): string {
+function detail({ phase, isCut, pending, storage, problem, retryAt }: Status): string {
   if (phase === "synced") return "The edge has everything that this tab has written.";
   if (phase === "syncing") return "Writes are on their way to the edge.";
-  const waits = pending > 0 ? "What you write waits in this tab." : "Reads and writes go on in this tab.";
+  const place = storage === "saved" ? "on this device" : "in this tab";
+  const waits = pending > 0 ? `What you write waits ${place}.` : "Reads and writes go on in this tab.";
   if (isCut) return waits;
   const seconds = retryAt === undefined ? 0 : Math.ceil((retryAt - Date.now()) / 1000);
   const next = seconds > 0 ? `Next attempt in ${seconds} s.` : "Trying now.";

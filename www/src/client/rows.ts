@@ -1,0 +1,145 @@
+/**
+ * The leaf's rows in IndexedDB: one database a store, one transaction for all that one input changed.
+ *
+ * Invariant: one tab at a time has the rows of a name, by a Web Lock that it holds until it closes. Two tabs that went on
+ * from the same rows would give one number to two operations.
+ */
+
+import type { RowWrite, StoredRow } from "../headwater.js";
+
+/** Raised when what is stored cannot be read; {@link forget} makes room for a new beginning. */
+export class StorageError extends Error {
+  override readonly name = "StorageError";
+}
+
+const VERSION = 1;
+const STORE = "rows";
+
+export class Rows {
+  readonly #database: IDBDatabase;
+  readonly #release: () => void;
+  readonly #name: string;
+
+  private constructor(name: string, database: IDBDatabase, release: () => void) {
+    this.#name = name;
+    this.#database = database;
+    this.#release = release;
+    // Another version of the page wants to migrate: it waits for this one to end, and nothing is lost meanwhile.
+    database.onversionchange = () => undefined;
+  }
+
+  /**
+   * The rows of this name and all that they hold; `undefined` where nothing can be stored: another tab has them, or the
+   * browser allows none, as in a private window.
+   *
+   * @throws {StorageError} when there are rows and they cannot be read.
+   */
+  static async open(name: string): Promise<{ rows: Rows; stored: StoredRow[] } | undefined> {
+    if (!("indexedDB" in globalThis) || !("locks" in navigator)) return undefined;
+    const release = await locked(databaseName(name));
+    if (!release) return undefined;
+    let database: IDBDatabase;
+    try {
+      database = await opened(databaseName(name));
+    } catch {
+      release();
+      return undefined;
+    }
+    const rows = new Rows(name, database, release);
+    try {
+      return { rows, stored: await rows.#all() };
+    } catch (cause) {
+      rows.close();
+      throw new StorageError(`the rows of "${name}" cannot be read: forget("${name}") deletes them`, { cause });
+    }
+  }
+
+  /** Performs all of these, in order, or none; resolves once they are stored. */
+  async write(writes: readonly RowWrite[]): Promise<void> {
+    const transaction = this.#database.transaction(STORE, "readwrite", { durability: "relaxed" });
+    const store = transaction.objectStore(STORE);
+    for (const { kind, id, body } of writes) {
+      if (kind === "put") store.put(body, id);
+      else if (kind === "drop") store.delete(id);
+      else store.delete(IDBKeyRange.bound(id, followed(id)));
+    }
+    await completed(transaction);
+  }
+
+  /** Deletes all rows. */
+  async clear(): Promise<void> {
+    const transaction = this.#database.transaction(STORE, "readwrite");
+    transaction.objectStore(STORE).clear();
+    await completed(transaction);
+  }
+
+  /** Leaves the rows to another tab. */
+  close(): void {
+    this.#database.close();
+    this.#release();
+  }
+
+  async #all(): Promise<StoredRow[]> {
+    const store = this.#database.transaction(STORE).objectStore(STORE);
+    const [ids, bodies] = await Promise.all([answered(store.getAllKeys()), answered(store.getAll())]);
+    return ids.map((id, at) => ({ id: new Uint8Array(id as ArrayBuffer), body: bodies[at] as Uint8Array }));
+  }
+}
+
+/**
+ * Deletes what is stored under this name, with all that was not synchronised.
+ *
+ * @throws {StorageError} while a tab has it open.
+ */
+export async function forget(name: string): Promise<void> {
+  const release = await locked(databaseName(name));
+  if (!release) throw new StorageError(`"${name}" is open in a tab: close it first`);
+  try {
+    await answered(indexedDB.deleteDatabase(databaseName(name)));
+  } finally {
+    release();
+  }
+}
+
+function databaseName(name: string): string {
+  return `headwater:${name}`;
+}
+
+/** Takes the lock of this name, unless another tab has it; gives what releases it. */
+function locked(name: string): Promise<(() => void) | undefined> {
+  return new Promise((resolve, reject) => {
+    const held = navigator.locks.request(name, { ifAvailable: true }, (lock) => {
+      if (!lock) return resolve(undefined);
+      return new Promise<void>((release) => resolve(() => release()));
+    });
+    held.catch(reject);
+  });
+}
+
+function opened(name: string): Promise<IDBDatabase> {
+  const request = indexedDB.open(name, VERSION);
+  request.onupgradeneeded = () => request.result.createObjectStore(STORE);
+  return answered(request);
+}
+
+/** The last key that a row of the same key can have: kinds of elements are small numbers. */
+function followed(id: Uint8Array): Uint8Array {
+  const last = new Uint8Array(id.length + 1);
+  last.set(id);
+  last[id.length] = 0xff;
+  return last;
+}
+
+function answered<T>(request: IDBRequest<T>): Promise<T> {
+  return new Promise((resolve, reject) => {
+    request.onsuccess = () => resolve(request.result);
+    request.onerror = () => reject(request.error);
+  });
+}
+
+function completed(transaction: IDBTransaction): Promise<void> {
+  return new Promise((resolve, reject) => {
+    transaction.oncomplete = () => resolve();
+    transaction.onabort = () => reject(transaction.error);
+  });
+}

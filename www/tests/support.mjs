@@ -1,0 +1,201 @@
+/**
+ * What the tests in Chromium share: the edges of the stack, tabs, a proxy that can be cut, and waiting for what is true in
+ * the end. `page.test.mjs` has the contract with whoever starts them.
+ */
+
+import assert from "node:assert/strict";
+import { once } from "node:events";
+import { connect, createServer } from "node:net";
+import { after, before } from "node:test";
+import { chromium } from "playwright-core";
+
+export const DEADLINE_MS = 30_000;
+export const OFFLINE_HITS = 5;
+export const HITS_ELSEWHERE = 7;
+/** INCR hits:total, INCR hits:status:200, ZINCRBY board:paths. */
+export const OPERATIONS_PER_HIT = 3;
+
+export const edges = required("HEADWATER_TEST_EDGE_URLS").split(",").map((edge) => edge.slice(edge.indexOf("=") + 1));
+export const token = required("HEADWATER_TEST_TOKEN");
+export const [here, elsewhere] = edges;
+
+export let browser;
+
+before(async () => {
+  browser = await chromium.launch({
+    executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
+    args: ["--no-sandbox", "--disable-dev-shm-usage", "--disable-background-networking"],
+  });
+});
+
+after(() => browser?.close());
+
+/** Cuts the page off, writes on both sides, and connects it again; then once more without writing. */
+export async function countsThrough(page, { path, cut, restore }) {
+  const before = await agreedTotal();
+  const boardBefore = await scoreAt(here, path);
+  await shows(page, before);
+
+  await cut();
+  await page.locator('#connection[data-state="offline"]').waitFor({ timeout: DEADLINE_MS });
+  await addHits(page, path, OFFLINE_HITS);
+  await shows(page, before + OFFLINE_HITS);
+  await pending(page, OFFLINE_HITS * OPERATIONS_PER_HIT);
+  await hitsAt(elsewhere, path, HITS_ELSEWHERE);
+  await shows(page, before + OFFLINE_HITS);
+
+  await restore();
+  const sum = before + OFFLINE_HITS + HITS_ELSEWHERE;
+  await shows(page, sum);
+  await pending(page, 0);
+  await agreedTotal(sum);
+
+  // Whatever the page would send again, it sends now.
+  await cut();
+  await page.locator('#connection[data-state="offline"]').waitFor({ timeout: DEADLINE_MS });
+  await restore();
+  await page.locator('#connection[data-state="synced"]').waitFor({ timeout: DEADLINE_MS });
+  await addHits(page, path, 1);
+  await shows(page, sum + 1);
+  await pending(page, 0);
+  await agreedTotal(sum + 1);
+  for (const edge of edges) {
+    // Keys reach the other edge each in its own time.
+    await eventually(`the board at ${edge}`, () => scoreAt(edge, path), boardBefore + OFFLINE_HITS + HITS_ELSEWHERE + 1);
+  }
+}
+
+/** Adds hits that reach the edge, whose verdicts do not reach the page; returns the total before. */
+export async function sendsUnheard(page, proxy) {
+  const before = await agreedTotal();
+  await shows(page, before);
+  proxy.mute();
+  await addHits(page, "/unheard", OFFLINE_HITS);
+  await agreedTotal(before + OFFLINE_HITS);
+  await pending(page, OFFLINE_HITS * OPERATIONS_PER_HIT);
+  return before;
+}
+
+/** A tab at an edge, connected. */
+export async function opened(t, url, parameters = {}, options = {}) {
+  const page = await tab(t, `${url}/?${new URLSearchParams({ ...parameters, token })}`, options);
+  await page.locator('#connection[data-state="synced"]').waitFor({ timeout: DEADLINE_MS });
+  return page;
+}
+
+/** A tab; whatever goes wrong in it fails the test. */
+export async function tab(t, url, options = {}) {
+  const context = await browser.newContext(options);
+  const errors = [];
+  t.after(async () => {
+    await context.close();
+    assert.deepEqual(errors, [], "thrown in the page");
+  });
+  const page = await context.newPage();
+  page.on("pageerror", (error) => errors.push(String(error)));
+  await page.goto(url);
+  return page;
+}
+
+export async function addHits(page, path, times) {
+  await page.getByLabel("Path", { exact: true }).fill(path);
+  for (let hit = 0; hit < times; hit += 1) await page.getByRole("button", { name: "Add a hit" }).click();
+}
+
+export function shows(page, total) {
+  return eventually(`the page shows ${total}`, async () => number(await page.locator("#total").textContent()), total);
+}
+
+export function pending(page, operations) {
+  return eventually(`${operations} pending`, async () => number(await page.locator("#pending").textContent()), operations);
+}
+
+export function number(text) {
+  return Number(text.replaceAll(",", ""));
+}
+
+export async function hitsAt(edge, path, times) {
+  const hit = [["INCR", "hits:total"], ["INCR", "hits:status:200"], ["ZINCRBY", "board:paths", "1", path]];
+  for (const { error } of await post(edge, "/pipeline", Array(times).fill(hit).flat())) assert.equal(error, undefined);
+}
+
+/** What all edges say of the total; `expected`, where it is known that they will come to say it. */
+export async function agreedTotal(expected) {
+  const totals = () => Promise.all(edges.map(async (edge) => Number((await post(edge, "/", ["GET", "hits:total"])).result)));
+  const target = expected ?? Math.max(...(await totals()));
+  await eventually(`every edge says ${target}`, async () => JSON.stringify(await totals()), JSON.stringify(edges.map(() => target)));
+  return target;
+}
+
+export async function scoreAt(edge, path) {
+  return Number((await post(edge, "/", ["ZSCORE", "board:paths", path])).result);
+}
+
+export async function post(edge, route, body) {
+  const answer = await fetch(edge + route, {
+    method: "POST",
+    headers: { authorization: `Bearer ${token}`, "content-type": "application/json" },
+    body: JSON.stringify(body),
+  });
+  assert.ok(answer.ok, `${edge}${route}: ${answer.status} ${await answer.clone().text()}`);
+  return answer.json();
+}
+
+/** Waits until `read` gives `wanted`; fails at the deadline with what it gave last. */
+export async function eventually(what, read, wanted) {
+  const deadline = Date.now() + DEADLINE_MS;
+  for (;;) {
+    const found = await read();
+    if (found === wanted) return;
+    assert.ok(Date.now() < deadline, `${what}: still ${found}`);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+}
+
+/** A TCP proxy. Muted, it passes on what clients send and nothing that comes back; cut, it has no connections at all. */
+export async function proxyTo(url) {
+  const { hostname, port } = new URL(url);
+  const sockets = new Set();
+  let isMuted = false;
+  const server = createServer((near) => {
+    const far = connect(Number(port), hostname);
+    near.pipe(far);
+    far.on("data", (chunk) => isMuted || near.write(chunk));
+    for (const [one, other] of [[near, far], [far, near]]) {
+      sockets.add(one);
+      // Whatever ends one side ends the other; an error is followed by a close.
+      one.on("error", () => {});
+      one.on("close", () => {
+        sockets.delete(one);
+        other.destroy();
+      });
+    }
+  });
+  const listen = async (at) => {
+    isMuted = false;
+    server.listen(at, "127.0.0.1");
+    await once(server, "listening");
+  };
+  await listen(0);
+  const own = server.address().port;
+  return {
+    url: `http://127.0.0.1:${own}`,
+    mute: () => {
+      isMuted = true;
+    },
+    cut: async () => {
+      if (!server.listening) return;
+      const closed = once(server, "close");
+      server.close();
+      for (const socket of sockets) socket.destroy();
+      await closed;
+    },
+    restore: () => listen(own),
+  };
+}
+
+export function required(name) {
+  const value = process.env[name];
+  assert.ok(value, `${name} is not set: run \`cargo xtask test browser\``);
+  return value;
+}

@@ -104,7 +104,8 @@ impl WasmLeaf {
     /// The leaf that stored these rows; throws when they make none.
     pub fn restore(rows: Vec<JsStoredRow>) -> Result<Self, JsError> {
         let row = |row: JsStoredRow| {
-            let id = LeafRowId::from_bytes(&row.id()).ok_or_else(|| JsError::new("a stored row has an unknown name"))?;
+            let id =
+                LeafRowId::from_bytes(&row.id()).ok_or_else(|| JsError::new("a stored row has an unknown name"))?;
             Ok((id, row.body().into()))
         };
         let rows = rows.into_iter().map(row).collect::<Result<Vec<_>, JsError>>()?;

@@ -176,7 +176,8 @@ impl Leaf {
             };
             result.map_err(|source| LeafRestoreError::Row { row, source })?;
         }
-        let Meta { client, lifetime, session, settled, offset_ms, last_local } = meta.ok_or(LeafRestoreError::NoMeta)?;
+        let Meta { client, lifetime, session, settled, offset_ms, last_local } =
+            meta.ok_or(LeafRestoreError::NoMeta)?;
         let mut leaf = Self::stored(client, lifetime);
         leaf.session = session;
         leaf.settled = settled;
@@ -197,7 +198,8 @@ impl Leaf {
     pub(super) fn take_rows(&mut self) -> Vec<LeafRowWrite> {
         let Some(dirty) = self.dirty.as_mut() else { return Vec::new() };
         let (keys, gone) = (std::mem::take(&mut dirty.keys), std::mem::take(&mut dirty.gone));
-        let mut rows: Vec<LeafRowWrite> = gone.into_iter().map(|no| LeafRowWrite::Drop(LeafRowId::Pending(no))).collect();
+        let mut rows: Vec<LeafRowWrite> =
+            gone.into_iter().map(|no| LeafRowWrite::Drop(LeafRowId::Pending(no))).collect();
         for (key, change) in keys {
             if change.is_new {
                 rows.push(LeafRowWrite::DropKey(key.clone()));

@@ -65,7 +65,7 @@ extern "C" {
     #[wasm_bindgen(method, setter)]
     fn set_id(this: &JsRowWrite, id: Vec<u8>);
     #[wasm_bindgen(method, setter)]
-    fn set_body(this: &JsRowWrite, body: &[u8]);
+    fn set_body(this: &JsRowWrite, body: Vec<u8>);
 }
 
 /// The effect's JavaScript form.
@@ -106,7 +106,8 @@ fn row_to_js(write: LeafRowWrite) -> JsRowWrite {
     let object = JsRowWrite::new();
     let (kind, row) = match write {
         LeafRowWrite::Put(row, body) => {
-            object.set_body(&body);
+            // A borrowed slice would be a view of memory that is used again before it is stored.
+            object.set_body(body.to_vec());
             ("put", row)
         }
         LeafRowWrite::Drop(row) => ("drop", row),

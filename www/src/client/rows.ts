@@ -58,10 +58,15 @@ export class Rows {
   async write(writes: readonly RowWrite[]): Promise<void> {
     const transaction = this.#database.transaction(STORE, "readwrite", { durability: "relaxed" });
     const store = transaction.objectStore(STORE);
-    for (const { kind, id, body } of writes) {
-      if (kind === "put") store.put(body, id);
-      else if (kind === "drop") store.delete(id);
-      else store.delete(IDBKeyRange.bound(id, followed(id)));
+    try {
+      for (const { kind, id, body } of writes) {
+        if (kind === "put") store.put(body, id);
+        else if (kind === "drop") store.delete(id);
+        else store.delete(IDBKeyRange.bound(id, followed(id)));
+      }
+    } catch (error) {
+      transaction.abort();
+      throw error;
     }
     await completed(transaction);
   }

@@ -12,6 +12,7 @@ use crate::{
     store::{AnyStore, Store, StoreError},
 };
 use headwater::{
+    id::HashSeed,
     message::{HubToOrigin, OriginToHub},
     origin::{Link, LinkStatus, Origin, OriginConfig, OriginEffect, OriginInput},
     slot::Slot,
@@ -33,6 +34,10 @@ pub(crate) const INPUTS_MAX: usize = 256;
 
 /// Messages that wait for one hub's socket: some for every slot, as when a hub that holds keys everywhere comes back.
 pub(crate) const OUTBOX_MAX: usize = 64 * 1024;
+
+/// The time between two looks at a hub for what the store lost unnoticed, in milliseconds. Each looks at some 4000 keys and
+/// wakes a hub that sleeps, so that a hub of a million keys is gone through in two days and sleeps most of them.
+const AUDIT_MS: i64 = 600_000;
 
 /// How often the store is asked for a sign of life.
 const PING_INTERVAL: Duration = Duration::from_secs(2);
@@ -113,6 +118,8 @@ impl Actor {
             loss_window_ms: config.loss_window_ms,
             window_ms: config.window_ms,
             window_ms_max: config.lag_target_ms,
+            seed: HashSeed(fastrand::u64(..), fastrand::u64(..)),
+            audit_ms: AUDIT_MS,
         };
         Self {
             origin: Origin::new(config),

@@ -61,12 +61,16 @@ pub enum Fault {
     UnheardKept,
     SpendsOfOthersDropped,
     EndedFieldsKept,
+    DifferencesIgnored,
+    DeadNotExchanged,
+    ExchangeClaimsAll,
+    LostNotCompared,
 }
 
 #[cfg(feature = "mutants")]
 impl Fault {
     /// All faults.
-    pub const ALL: [Self; 53] = [
+    pub const ALL: [Self; 57] = [
         Self::CausalKeepsRemoved,
         Self::CausalDropsUnseen,
         Self::CutTakesWholeSum,
@@ -120,6 +124,10 @@ impl Fault {
         Self::UnheardKept,
         Self::SpendsOfOthersDropped,
         Self::EndedFieldsKept,
+        Self::DifferencesIgnored,
+        Self::DeadNotExchanged,
+        Self::ExchangeClaimsAll,
+        Self::LostNotCompared,
     ];
 }
 

@@ -9,6 +9,7 @@
 //! - [`exec`]: a command against a key's state becomes a reply and prepared effects; effects change the state.
 //! - [`eviction`]: which keys to evict when memory runs short.
 //! - [`wire`], [`message`]: the frame and what travels in it.
+//! - [`digest`]: where two replicas differ.
 //! - [`lease`]: until when a node may use rights that it was handed.
 //! - [`limit`]: rate limits as functions of window counters and time.
 //! - [`leaf`], [`hub`], [`origin`]: the machines, `handle(input, now) -> effects`.
@@ -21,6 +22,7 @@ pub mod fault;
 mod arena;
 mod checksum;
 pub mod command;
+pub mod digest;
 pub mod eviction;
 pub mod exec;
 pub mod hlc;

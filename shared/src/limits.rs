@@ -85,6 +85,16 @@ pub const EXPANSION_MAX: usize = 32;
 /// Keys in one message that lists keys, where a sender splits: 4 MiB of the longest.
 pub const KEYS_CHUNK: usize = 4096;
 
+/// Nodes of which one message asks for digests, or in which it exchanges what is there: some ten kilobytes.
+pub const NODES_MAX: usize = 4096;
+
+/// Into how many parts a node is split at most, as a power of two: enough that half the bits of a hash of a key are passed
+/// over in one step, and a map of the parts that are not empty takes 512 bytes.
+pub const DIGEST_SPLIT_MAX: u8 = 12;
+
+/// Digests of parts in one message: 64 KiB of them.
+pub const DIGESTS_MAX: usize = 32 * 1024;
+
 /// The least body of a frame that both ends must accept, in bytes: what a sender cannot split, which is a frame just below
 /// its target with one more operation or element, its name and its value, or a chunk of keys.
 pub const FRAME_BYTES_MAX_LEAST: usize = 8 * 1024 * 1024;

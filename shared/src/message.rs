@@ -4,10 +4,11 @@
 
 use crate::{
     command::CommandError,
-    id::{ClientId, Key, No, ReplicaId, Seq, SessionId, TimestampMs},
+    digest::Node,
+    id::{ClientId, HashSeed, Key, No, ReplicaId, Seq, SessionId, TimestampMs},
     limits::REFUSAL_BYTES_MAX,
     slot::Slot,
-    state::{KeyDelta, Operation},
+    state::{Ctx, KeyDelta, Operation},
     wire::{Capabilities, WireError},
 };
 use serde::{Deserialize, Serialize};
@@ -128,6 +129,24 @@ pub struct Cursor {
     pub seq: u64,
 }
 
+/// A node of which the other end is asked for digests.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Ask {
+    /// Which.
+    pub node: Node,
+    /// Into how many parts, as a power of two; 0 asks for the node's own digest.
+    pub split: u8,
+}
+
+/// The answer to an [`Ask`].
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Digest {
+    /// The node's digest.
+    Whole(u64),
+    /// The lower 16 bits of the digests of its `2^split` parts but the last, which is what is missing from the node's own.
+    Parts(Vec<u16>),
+}
+
 /// From a hub to the daemon.
 #[derive(Clone, PartialEq, Debug)]
 pub enum HubToOrigin {
@@ -154,6 +173,30 @@ pub enum HubToOrigin {
     Unsubscribe(Vec<Key>),
     /// A downlink delta did not join up: send again from this cursor.
     Gap(Slot, Cursor),
+    /// What the origin said was stable in these slots it has lost: compare what the hub holds of them.
+    Lost(Vec<Slot>),
+    /// Answers a [`OriginToHub::Compare`].
+    Digests {
+        /// Of which round.
+        round: u64,
+        /// In the order in which they were asked for.
+        digests: Vec<Digest>,
+        /// The contexts of the keys that were asked for, as far as they are held.
+        contexts: Vec<(Key, Ctx)>,
+    },
+    /// Answers an [`OriginToHub::Exchange`], or a part of it does. Each delta speaks of the dots that it lists and of those
+    /// that the origin listed and that are dead; of a key that lies whole in a node that was asked for the last delta
+    /// speaks of the key's whole context.
+    Exchanged {
+        /// Of which round.
+        round: u64,
+        /// Whether this is the last part.
+        last: bool,
+        /// Where the hub stands in the slots of the keys.
+        cursors: Vec<(Slot, Cursor)>,
+        /// What the hub has.
+        keys: Vec<(Key, KeyDelta)>,
+    },
 }
 
 /// From the daemon to a hub.
@@ -196,6 +239,30 @@ pub enum OriginToHub {
     },
     /// The last message was refused; the daemon closes the connection.
     Refused(Refusal),
+    /// Asks for digests of what the hub holds.
+    Compare {
+        /// Numbers what is asked for on this connection, so that answers from before are known.
+        round: u64,
+        /// Under which items are hashed.
+        seed: HashSeed,
+        /// Of what.
+        asks: Vec<Ask>,
+        /// Also the contexts of these keys: where the digests turn out equal, they hold for the origin too.
+        keys: Vec<Key>,
+    },
+    /// Both sides differ in these nodes: here is what the origin has there, and the hub shall say what it has.
+    Exchange {
+        /// As in [`OriginToHub::Compare`].
+        round: u64,
+        /// As in [`OriginToHub::Compare`].
+        seed: HashSeed,
+        /// Where they differ; no position lies in two of them.
+        nodes: Vec<Node>,
+        /// What the origin has there; each delta speaks of the dots that it lists and of nothing else.
+        keys: Vec<(Key, KeyDelta)>,
+    },
+    /// In these slots the origin has what the hub holds, so that changes after the committed number are enough again.
+    Compared(Vec<Slot>),
 }
 
 /// Why a message was refused, for the peer to act on.

@@ -7,7 +7,7 @@ use common::{DAY, MINUTE, SECOND, START, World, key};
 use headwater::{
     command::CommandError,
     hub::{Connection, Hub, HubEffect, HubInput, Request, RowId},
-    id::{ClientId, Dot, No, ReplicaId, Seq},
+    id::{ClientId, Dot, HashSeed, No, ReplicaId, Seq},
     message::{Cursor, HubToLeaf, HubToOrigin, LeafToHub, Lifetime, OriginToHub, SlotDelta},
     state::{Ctx, Cut, Effect, ElementId, KeyDelta, NewBase, Operation, SeenCut, SeenCuts},
 };
@@ -244,8 +244,15 @@ mod daemons {
     }
 
     fn origin() -> Origin {
-        let config =
-            OriginConfig { run_id: "run".into(), entropy: 1, loss_window_ms: 1_000, window_ms: 50, window_ms_max: 50 };
+        let config = OriginConfig {
+            run_id: "run".into(),
+            entropy: 1,
+            seed: HashSeed(1, 2),
+            loss_window_ms: 1_000,
+            window_ms: 50,
+            window_ms_max: 50,
+            audit_ms: 600_000,
+        };
         let mut origin = Origin::new(config);
         origin.handle(OriginInput::Opened(LINK), START);
         origin

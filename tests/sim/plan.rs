@@ -23,6 +23,7 @@ pub(crate) enum Kind {
     FailOver,
     Flush,
     Evict,
+    Lose,
     Part,
     Clock,
 }
@@ -52,6 +53,8 @@ pub(crate) enum Trouble {
     Flush { is_restart: bool },
     /// The server evicts a plain value.
     Evict { key: Key },
+    /// The server evicts a companion and its plain value.
+    Lose { key: Key },
     /// Nothing comes through between a hub and a peer, in the ways given, for so long.
     Part { hub: usize, peer: End, to_hub: bool, from_hub: bool, ms: i64 },
     /// A node's clock is off by so much, for so long.
@@ -137,6 +140,7 @@ impl Action {
             Trouble::FailOver { .. } => Kind::FailOver,
             Trouble::Flush { .. } => Kind::Flush,
             Trouble::Evict { .. } => Kind::Evict,
+            Trouble::Lose { .. } => Kind::Lose,
             Trouble::Part { .. } => Kind::Part,
             Trouble::Clock { .. } => Kind::Clock,
         })
@@ -154,7 +158,9 @@ impl Action {
                 Trouble::CrashDaemon { daemon, .. } | Trouble::Pause { daemon, .. } => vec![End::Daemon(*daemon)],
                 Trouble::Part { hub, peer, .. } => vec![End::Hub(*hub), *peer],
                 Trouble::Clock { node, .. } => vec![*node],
-                Trouble::FailOver { .. } | Trouble::Flush { .. } | Trouble::Evict { .. } => Vec::new(),
+                Trouble::FailOver { .. } | Trouble::Flush { .. } | Trouble::Evict { .. } | Trouble::Lose { .. } => {
+                    Vec::new()
+                }
             },
         }
     }
@@ -201,6 +207,10 @@ fn trouble(rng: &mut fastrand::Rng, kind: Kind, scenario: &Scenario) -> Trouble 
         Kind::Evict => {
             let keys = Workload::keys();
             Trouble::Evict { key: keys[rng.usize(..keys.len())].clone() }
+        }
+        Kind::Lose => {
+            let keys = Workload::keys();
+            Trouble::Lose { key: keys[rng.usize(..keys.len())].clone() }
         }
         Kind::Part => {
             let peer = if rng.bool() { End::Leaf(leaf) } else { End::Daemon(daemon) };

@@ -25,6 +25,9 @@ pub(crate) struct Scenario {
 /// What the daemon is told that the store may lose.
 pub(crate) const LOSS_WINDOW_MS: i64 = 3_000;
 
+/// How often a hub is looked at for what was lost unnoticed. The few keys of a run are all compared at once.
+pub(crate) const AUDIT_MS: i64 = 7_000;
+
 /// After so much virtual time without faults nothing may still wait.
 pub(crate) const PATIENCE_MS: i64 = 300_000;
 
@@ -44,7 +47,7 @@ const QUIET: Scenario = Scenario {
 const HARD: Scenario = Scenario { hubs: 3, leaves: 3, work_ms: 40_000, ..QUIET };
 
 /// Every scenario, by name.
-pub(crate) const SCENARIOS: [Scenario; 10] = [
+pub(crate) const SCENARIOS: [Scenario; 11] = [
     QUIET,
     Scenario {
         name: "rough",
@@ -168,6 +171,19 @@ pub(crate) const SCENARIOS: [Scenario; 10] = [
             (Kind::CrashHub, 10_000),
             (Kind::CrashDaemon, 10_000),
         ],
+        ..HARD
+    },
+    // The server evicts single companions and nobody is told.
+    Scenario {
+        name: "eviction",
+        troubles: &[
+            (Kind::Noise, 0),
+            (Kind::Cut, 4_000),
+            (Kind::CrashHub, 10_000),
+            (Kind::CrashDaemon, 12_000),
+            (Kind::Lose, 5_000),
+        ],
+        has_deadlines: false,
         ..HARD
     },
 ];

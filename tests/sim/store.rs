@@ -89,6 +89,12 @@ impl Store {
         self.data.plain.remove(key);
     }
 
+    /// The server drops a companion and its plain value for want of memory.
+    pub(crate) fn lose(&mut self, key: &Key) {
+        self.data.companions.remove(key);
+        self.data.plain.remove(key);
+    }
+
     /// The keys with companions that have not vanished.
     pub(crate) fn companions(&self, now: TimestampMs) -> impl Iterator<Item = (&Key, &Companion)> {
         let alive = self.data.companions.iter().filter(move |(_, (_, ends))| ends.is_none_or(|at| now < at));

@@ -5,10 +5,16 @@ use std::time::Instant;
 use clap::Parser;
 use headwater_bench::{
     measure,
-    ours::{self, Bench},
+    ours::{
+        self, Bench,
+        healing::{self, Lost},
+    },
     peers,
 };
 use serde_json::json;
+
+/// How many elements or keys there are of which a hundredth is healed.
+const HEALED: usize = 100_000;
 
 /// Sizes beyond this are left out of a quick run.
 const QUICK_SIZE_MAX: usize = 1_000;
@@ -33,6 +39,21 @@ fn main() {
                 time(bench, *size, if quick { 1 } else { measure::ROUNDS });
             }
         }
+    }
+    for lost in Lost::ALL.into_iter().filter(|lost| lost.described().contains(&only)) {
+        heal(lost, if quick { QUICK_SIZE_MAX } else { HEALED });
+    }
+}
+
+/// Prints what healing costs beside the bytes of the whole state.
+fn heal(lost: Lost, size: usize) {
+    let (healed, whole) = healing::bytes(lost, size);
+    for (contender, bytes) in [("headwater", healed), ("full state", whole)] {
+        let name = lost.described();
+        let line = json!({
+            "name": name, "size": size, "of": "", "contender": contender, "value": bytes, "unit": "bytes"
+        });
+        println!("{line}");
     }
 }
 

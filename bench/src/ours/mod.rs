@@ -4,6 +4,7 @@ pub mod boards;
 pub mod clients;
 pub mod counters;
 pub mod deltas;
+pub mod healing;
 pub mod join;
 pub mod memory;
 pub mod order;

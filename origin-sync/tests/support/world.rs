@@ -4,7 +4,7 @@ use headwater::{
     command::{CommandError, Reply},
     exec::{self, Vantage, View},
     hub::{Connection, Hub, HubEffect, HubInput, Request},
-    id::{Key, TimestampMs},
+    id::{HashSeed, Key, TimestampMs},
     origin::{self, Link, Origin, OriginConfig, OriginEffect, OriginInput},
     store::Load,
 };
@@ -12,6 +12,9 @@ use origin_sync::store::Store;
 use std::collections::{BTreeMap, VecDeque};
 
 use super::say::{bytes, now};
+
+/// Longer than any test lasts.
+const AUDIT_MS: i64 = 86_400_000;
 
 /// Batches that a slot may take to settle. Beyond it something goes in circles.
 const STEPS_MAX: usize = 100_000;
@@ -42,26 +45,17 @@ impl<'a, S: Store> World<'a, S> {
     pub fn of_daemon(daemon: u64, store: &'a S, hubs: usize) -> Self {
         let now = now();
         let entropy = |index: u64| (daemon * 1000 + index + 1) << 32;
-        let config = OriginConfig {
-            run_id: store.run_id(),
-            entropy: entropy(0),
-            loss_window_ms: 0,
-            window_ms: 0,
-            window_ms_max: 0,
-        };
         let create = |index: usize| Hub::create(format!("test/{index}"), entropy(index as u64 + 1), now).0;
         let hubs: Vec<Hub> = (0..hubs).map(create).collect();
         let mail = (0..hubs.len()).map(|index| Mail::Origin(OriginInput::Opened(link(index)))).collect();
-        Self { store, origin: Origin::new(config), hubs, now, mail, wakes: BTreeMap::new() }
+        Self { store, origin: Origin::new(config(store.run_id(), entropy(0))), hubs, now, mail, wakes: BTreeMap::new() }
     }
 
     /// The daemon lost its store: a new machine, new connections, the same hubs.
     pub fn begin_anew(&mut self, store: &'a S) {
         self.store = store;
         let entropy = self.now.0.unsigned_abs() << 20;
-        let config =
-            OriginConfig { run_id: store.run_id(), entropy, loss_window_ms: 0, window_ms: 0, window_ms_max: 0 };
-        self.origin = Origin::new(config);
+        self.origin = Origin::new(config(store.run_id(), entropy));
         self.mail.clear();
         self.wakes.remove(&None);
         for index in 0..self.hubs.len() {
@@ -178,4 +172,16 @@ impl<'a, S: Store> World<'a, S> {
 
 fn link(hub: usize) -> Link {
     Link(hub as u64)
+}
+
+fn config(run_id: bytes::Bytes, entropy: u64) -> OriginConfig {
+    OriginConfig {
+        run_id,
+        entropy,
+        seed: HashSeed(1, 2),
+        loss_window_ms: 0,
+        window_ms: 0,
+        window_ms_max: 0,
+        audit_ms: AUDIT_MS,
+    }
 }

@@ -42,6 +42,7 @@ impl Hub {
 
     /// The origin's marker stands at `no`, whatever it was said to be before: resend from there.
     pub(super) fn resume(&mut self, slots: Vec<(Slot, No)>) {
+        let mut lost = Vec::new();
         for (slot, no) in slots {
             let Some(state) = self.slots.at_mut(slot) else { continue };
             if no < state.committed && fault!(MarkerNotRewound) {
@@ -55,8 +56,15 @@ impl Hub {
             }
             state.committed = no;
             state.sent = no;
+            state.is_compared = false;
+            if state.is_lost() {
+                lost.push(slot);
+            }
             self.slots.dirty(slot);
             self.slots.list(slot);
+        }
+        if let Some(origin) = self.origin.as_ref().filter(|_| !lost.is_empty()) {
+            self.effects.push(HubEffect::ToOrigin(origin.connection, HubToOrigin::Lost(lost)));
         }
     }
 

@@ -39,6 +39,13 @@ impl Hub {
             OriginToHub::Down { slot, from, to, keys } => self.down(connection, slot, from, to, &keys, now),
             OriginToHub::Whole { slot, at, keys } => self.whole(connection, slot, at, &keys, now),
             OriginToHub::Refused(_) => self.origin = None,
+            OriginToHub::Compare { round, seed, asks, keys } => {
+                self.compare(connection, (round, seed), &asks, &keys, now);
+            }
+            OriginToHub::Exchange { round, seed, nodes, keys } => {
+                self.exchange(connection, (round, seed), nodes, keys, now);
+            }
+            OriginToHub::Compared(slots) => self.compared(&slots),
         }
     }
 
@@ -49,6 +56,7 @@ impl Hub {
         self.spare_origins.extend(before.map(|origin| origin.connection).filter(|before| *before != connection));
         for (_, state) in self.slots.iter_mut() {
             state.sent = state.committed;
+            state.is_compared = false;
         }
         let unstable =
             self.slots.iter().filter(|(_, state)| state.latest.max(state.committed) > state.stable || state.is_lost());
@@ -227,7 +235,7 @@ impl Hub {
         self.ask_for(connection, &missing);
     }
 
-    fn join(&mut self, no: KeyNo, delta: &KeyDelta) {
+    pub(super) fn join(&mut self, no: KeyNo, delta: &KeyDelta) {
         let touched = self.keys.join(no, delta);
         if !touched.is_empty() {
             // The clock's latest time is in the meta row.

@@ -16,6 +16,7 @@
 mod acknowledge;
 mod api;
 mod commands;
+mod compare;
 mod downlink;
 mod expiry;
 mod keyspace;

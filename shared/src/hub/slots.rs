@@ -25,6 +25,8 @@ pub(super) struct SlotState {
     pub(super) offered: No,
     /// The keys with changes that are not known stable, each once, in the order in which they became so.
     pub(super) unstable: Vec<KeyNo>,
+    /// Whether the origin, which lost what was stable, has what this hub holds again; as long as the connection lasts.
+    pub(super) is_compared: bool,
     /// How many keys of the slot are held.
     pub(super) held: usize,
     /// Whether the slot stands in the list of those with something to send.
@@ -34,8 +36,8 @@ pub(super) struct SlotState {
 }
 
 impl SlotState {
-    /// Whether the origin lost what was stable: whole keys are sent then. It follows from what is stored, so that a hub
-    /// which restarts before it made good the loss still does.
+    /// Whether the origin lost what was stable: what is held is compared then, and the other keys are sent whole. It follows
+    /// from what is stored, so that a hub which restarts before it made good the loss still does.
     pub(super) fn is_lost(&self) -> bool {
         self.committed < self.stable
     }

@@ -27,6 +27,10 @@ impl Hub {
                 continue;
             }
             let (from, latest, is_lost) = (state.committed, state.latest, state.is_lost());
+            if is_lost && !state.is_compared && !fault!(LostNotCompared) {
+                // It is listed again once the origin has compared what is held.
+                continue;
+            }
             state.sent = state.latest.max(state.stable);
             let sent = state.sent;
             frames.begin(slot, from);
@@ -39,7 +43,8 @@ impl Hub {
             named.sort_unstable();
             for (key, no) in &named {
                 let is_changed = self.keys.notes(*no).is_some_and(|notes| notes.latest() > from);
-                if is_lost || (is_changed && self.keys.may_be_forgotten(*no, now)) {
+                let is_unheard = is_lost && !self.keys.entry(*no).is_held;
+                if is_unheard || (is_changed && self.keys.may_be_forgotten(*no, now)) {
                     frames.push(key, self.keys.view(*no).to_complete_delta());
                 } else if let Some(notes) = self.keys.notes(*no).filter(|_| is_changed) {
                     for delta in deltas_since(self.keys.view(*no), notes, self.id, from, latest) {
@@ -91,7 +96,7 @@ fn deltas_since(view: KeyView<'_>, notes: &Notes, own: ReplicaId, from: No, to: 
     parts
 }
 
-fn element_bytes(id: &ElementId, element: &Element) -> usize {
+pub(super) fn element_bytes(id: &ElementId, element: &Element) -> usize {
     let value = element.latest_bytes().map_or(0, bytes::Bytes::len);
     // A dot with its replica, number and time takes some 30 bytes, a sum's part some 40.
     id.name_bytes().len().saturating_add(value).saturating_add(80)

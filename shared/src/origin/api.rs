@@ -1,7 +1,7 @@
 //! The origin's inputs and effects: the contract between the machine and the daemon around it.
 
 use crate::{
-    id::{Key, ReplicaId, TimestampMs},
+    id::{HashSeed, Key, ReplicaId, TimestampMs},
     message::{HubToOrigin, OriginToHub},
     slot::Slot,
     store::{Commit, Load, Loaded, Outcome},
@@ -19,12 +19,17 @@ pub struct OriginConfig {
     pub run_id: Bytes,
     /// Random bits, from which a fresh incarnation takes its name.
     pub entropy: u64,
+    /// More random bits, which nobody outside learns: digests are hashed under seeds drawn from them.
+    pub seed: HashSeed,
     /// How long after a commit it is taken to be stable, in milliseconds.
     pub loss_window_ms: i64,
     /// The time between two batches of a hub that is at rest, in milliseconds.
     pub window_ms: i64,
     /// The time between two batches of a hub that is busy, in milliseconds: for how long its operations may be gathered.
     pub window_ms_max: i64,
+    /// The time between two looks at a hub for what was lost unnoticed, in milliseconds; each compares some thousand keys,
+    /// and wakes a hub that sleeps.
+    pub audit_ms: i64,
 }
 
 /// Every cause of change in the origin.

@@ -26,6 +26,8 @@ pub(super) struct Committing {
     keys: BTreeMap<Key, BTreeSet<ReplicaId>>,
     /// The deltas that are in it.
     taken: Vec<(Link, SlotDelta)>,
+    /// What hubs shipped where digests differed.
+    mended: Vec<(Link, SlotDelta)>,
     forgotten: Vec<Key>,
     /// When it was made.
     at: TimestampMs,
@@ -92,7 +94,8 @@ impl Origin {
             work.ended.clear();
         }
         work.spare_living(now);
-        if work.inbox.is_empty() && work.expired.is_empty() && work.ended.is_empty() {
+        let is_idle = work.inbox.is_empty() && work.mends.is_empty();
+        if is_idle && work.expired.is_empty() && work.ended.is_empty() {
             return;
         }
         let open = work.marker.is_none().then_some((incarnation, run_id, None));
@@ -131,6 +134,21 @@ impl Origin {
                 committing.ended.push(key);
             }
         }
+        let mends = std::mem::take(&mut work.mends);
+        for (link, part) in &mends {
+            let Some(hub) = self.links.get(link).and_then(|state| state.hub) else { continue };
+            for (key, delta) in &part.keys {
+                if work.cache.get(key).is_none_or(|cached| cached.version.is_none()) || work.foreign.remove(key) {
+                    // The store lost the companion: what the plain value was brought to is not known.
+                    work.anew.insert(key.clone());
+                }
+                if let Some(afresh) = join(work, key, delta, part, hub, &mut drafts, now) {
+                    start_afresh(work, key, &afresh, &mut drafts, (own, &mut no), &mut self.clock, now);
+                    let _ = join(work, key, delta, part, hub, &mut drafts, now);
+                }
+            }
+        }
+        committing.mended = mends;
         let mut keys: Vec<KeyCommit> = Vec::new();
         for (key, draft) in drafts.iter().filter(|(_, draft)| draft.is_changed) {
             keys.push(key_commit(work, key, draft, seq, now));
@@ -189,6 +207,7 @@ impl Origin {
                 work.ended.extend(committing.ended);
                 if !fault!(RefusedCommitForgotten) {
                     work.inbox.splice(0..0, committing.taken);
+                    work.mends.splice(0..0, committing.mended);
                 }
                 match refused {
                     Outcome::Committed | Outcome::Stale => work.doubt(),
@@ -214,6 +233,7 @@ impl Origin {
         work.forget_feed();
         for key in committing.keys.keys() {
             work.anew.remove(key);
+            work.audited.remove(key);
             if let Some(cached) = work.cache.get_mut(key) {
                 cached.version = Some(change.seq);
                 cached.fields_at = committing.at;
@@ -242,10 +262,11 @@ impl Origin {
                 .iter()
                 .filter(|(key, by)| held.keys.contains(*key) && by.iter().any(|replica| Some(*replica) != state.hub));
             held.owed.extend(others.map(|(key, _)| key.clone()));
-            links.push(*link);
+            // A hub that has no cursor yet gets one, by which it tells when the slot's history is another.
+            links.push((*link, held.cursor.incarnation.is_none()));
         }
-        for link in links {
-            self.push_down(link, slot, false);
+        for (link, is_first) in links {
+            self.push_down(link, slot, is_first);
         }
     }
 
@@ -379,7 +400,12 @@ fn key_commit(work: &mut SlotWork, key: &Key, draft: &Draft, seq: u64, now: Time
     let plain = if is_foreign {
         Plain { expected: Expected::Absent, commands: Vec::new() }
     } else {
-        draft.before.commands(key, state, anew, now)
+        let mut plain = draft.before.commands(key, state, anew, now);
+        if let (true, Expected::Absent, Some(shown)) = (anew, plain.expected, state.shown(now)) {
+            // A value of that type is the one that was written before the companion was lost.
+            plain.expected = Expected::AbsentOr(shown);
+        }
+        plain
     };
     KeyCommit {
         key: key.clone(),

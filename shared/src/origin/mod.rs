@@ -12,12 +12,15 @@
 //! other daemons committed is found by reading markers again: of a slot when somebody says that it changed, and of all that
 //! hubs hold keys in by turns, since such hints may be lost.
 //!
+//! **Comparison.** What the store lost without a trace in its markers is found by digests (`compare.rs`).
+//!
 //! The machine holds nothing that the store and the hubs do not have: when the store's connection breaks, the daemon
 //! makes a new one.
 
 mod api;
 mod commit;
 mod companion;
+mod compare;
 mod elapsed;
 mod plain;
 mod push;
@@ -34,6 +37,7 @@ use crate::{
     slot::Slot,
     wire::Capabilities,
 };
+use compare::Comparison;
 use elapsed::Elapsed;
 use slot::SlotWork;
 use std::collections::{BTreeMap, BTreeSet};
@@ -57,6 +61,8 @@ pub struct Origin {
     /// The slot whose marker was last read again for no other reason than to see whether it moved, and when.
     last_review: Option<Slot>,
     reviewed_at: Option<TimestampMs>,
+    /// How many seeds were drawn for comparisons.
+    seeds: u64,
     /// Slots with something to do in this input.
     ready: BTreeSet<Slot>,
     effects: Vec<OriginEffect>,
@@ -80,6 +86,7 @@ struct LinkState {
     window: Window,
     /// When the next batch may be asked for.
     credit_at: Option<TimestampMs>,
+    comparison: Comparison,
 }
 
 /// The keys of a slot that a hub holds.
@@ -104,6 +111,7 @@ impl Origin {
             unstable: BTreeMap::new(),
             last_review: None,
             reviewed_at: None,
+            seeds: 0,
             ready: BTreeSet::new(),
             effects: Vec::new(),
             wake_at: None,
@@ -121,18 +129,21 @@ impl Origin {
             }
             OriginInput::Hub(link, message) => self.hub_message(link, message, now),
             OriginInput::Closed(link) => self.forget_link(link),
-            OriginInput::Loaded(loaded) => self.loaded(loaded),
+            OriginInput::Loaded(loaded) => self.loaded(loaded, now),
             OriginInput::Committed(slot, outcome) => self.committed(slot, outcome, now),
             OriginInput::Changed(slot, seq) => self.changed(slot, seq),
             OriginInput::Tick => {
                 self.wake_at = None;
                 self.review(now);
                 self.sweep(now);
+                self.audit(now);
             }
         }
         self.announce_stable();
-        while let Some(slot) = self.ready.pop_first() {
-            self.step(slot, now);
+        while !self.ready.is_empty() || self.begin_comparisons() {
+            while let Some(slot) = self.ready.pop_first() {
+                self.step(slot, now);
+            }
         }
         self.give_credit(now);
         self.ask_to_wake(now);
@@ -171,6 +182,7 @@ impl Origin {
                     batches: state.batches,
                     resuming: unstable.iter().copied().collect(),
                     credit_at: Some(now),
+                    comparison: Comparison::starting(now.plus_ms(self.config.audit_ms)),
                     ..LinkState::default()
                 };
                 for work in self.slots.values_mut() {
@@ -220,7 +232,20 @@ impl Origin {
                     self.ready.insert(slot);
                 }
             }
-            HubToOrigin::Held(_) | HubToOrigin::Delta(_) | HubToOrigin::Subscribe(_) | HubToOrigin::Gap(..) => {
+            HubToOrigin::Lost(slots) if state.hub.is_some() => self.compare_lost(link, slots),
+            HubToOrigin::Digests { round, digests, contexts } if state.hub.is_some() => {
+                self.digests(link, round, &digests, contexts);
+            }
+            HubToOrigin::Exchanged { round, last, cursors, keys } if state.hub.is_some() => {
+                self.exchanged(link, (round, last), cursors, keys, now);
+            }
+            HubToOrigin::Held(_)
+            | HubToOrigin::Delta(_)
+            | HubToOrigin::Subscribe(_)
+            | HubToOrigin::Gap(..)
+            | HubToOrigin::Lost(_)
+            | HubToOrigin::Digests { .. }
+            | HubToOrigin::Exchanged { .. } => {
                 let reason = "the first message of a hub must be its hello";
                 self.refuse(link, Refusal::new(RefusalCause::Unexpected, reason));
             }
@@ -344,7 +369,9 @@ impl Origin {
         let stable = self.unstable.keys().next().map(|end_ms| self.elapsed.look_at(*end_ms, now));
         let sweep = (!self.slots.is_empty()).then(|| now.plus_ms(SWEEP_MS));
         let review = self.links.values().any(|state| !state.held.is_empty()).then(|| now.plus_ms(REVIEW_MS));
-        let Some(earliest) = credit.chain(stable).chain(sweep).chain(review).min() else { return };
+        let holding = self.links.values().filter(|state| !state.held.is_empty());
+        let audit = holding.filter_map(|state| state.comparison.audit_at);
+        let Some(earliest) = credit.chain(stable).chain(sweep).chain(review).chain(audit).min() else { return };
         let at = earliest.max(now.plus_ms(1));
         if self.wake_at.is_none_or(|asked| at < asked || asked <= now) {
             self.wake_at = Some(at);

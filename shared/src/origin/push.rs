@@ -6,7 +6,7 @@ use crate::{
     limits::FRAME_BYTES_TARGET,
     message::{Cursor, OriginToHub},
     slot::Slot,
-    state::{ElementId, KeyDelta, KeyState},
+    state::{Element, ElementId, KeyDelta, KeyState},
     store::Marker,
 };
 use std::collections::BTreeSet;
@@ -112,9 +112,10 @@ impl Origin {
 }
 
 fn approximate_bytes(delta: &KeyDelta) -> usize {
-    let elements = delta.elements.iter().map(|(id, element)| {
-        let value = element.latest_bytes().map_or(0, bytes::Bytes::len);
-        id.name().len().saturating_add(value).saturating_add(80)
-    });
-    elements.fold(100, usize::saturating_add)
+    delta.elements.iter().map(|(id, element)| element_bytes(id, element)).fold(100, usize::saturating_add)
+}
+
+pub(super) fn element_bytes(id: &ElementId, element: &Element) -> usize {
+    let value = element.latest_bytes().map_or(0, bytes::Bytes::len);
+    id.name_bytes().len().saturating_add(value).saturating_add(80)
 }

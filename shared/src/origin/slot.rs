@@ -64,6 +64,13 @@ pub(super) struct SlotWork {
     pub(super) cache: BTreeMap<Key, Cached>,
     /// Deltas to commit.
     pub(super) inbox: Vec<(Link, SlotDelta)>,
+    /// What hubs shipped where digests differed, to commit too; not numbered.
+    pub(super) mends: Vec<(Link, SlotDelta)>,
+    /// Hubs with which the slot is to be compared, and those for which its companions are being read.
+    pub(super) audits: BTreeSet<Link>,
+    auditing: BTreeSet<Link>,
+    /// Companions that are in the cache for a comparison alone.
+    pub(super) audited: BTreeSet<Key>,
     /// Keys asked for.
     pub(super) wants: Vec<(Link, Key)>,
     /// Hubs that must hear where their number stands.
@@ -101,7 +108,7 @@ impl SlotWork {
     }
 
     pub(super) fn queued(&self) -> usize {
-        self.inbox.len()
+        self.inbox.len().saturating_add(self.mends.len())
     }
 
     /// Forgets what waits for a hub that is gone or begins again: it sends anew.
@@ -110,6 +117,9 @@ impl SlotWork {
         self.attaches.remove(&link);
         self.wants.retain(|(other, _)| *other != link);
         self.inbox.retain(|(other, _)| *other != link);
+        self.mends.retain(|(other, _)| *other != link);
+        self.audits.remove(&link);
+        self.auditing.remove(&link);
     }
 
     /// Leaves alone what was to be forgotten and turns out to be alive: it was read, or lengthened, since.
@@ -130,8 +140,10 @@ impl SlotWork {
         self.feed = None;
     }
 
-    fn has_work(&self) -> bool {
+    pub(super) fn has_work(&self) -> bool {
         !(self.inbox.is_empty()
+            && self.mends.is_empty()
+            && self.audits.is_empty()
             && self.wants.is_empty()
             && self.resumes.is_empty()
             && self.attaches.is_empty()
@@ -178,7 +190,15 @@ impl Origin {
         }
         self.answer_attaches(slot);
         self.answer_wants(slot);
+        if self.read_for_comparison(slot, now) {
+            return;
+        }
         self.commit(slot, now);
+        let waits = |work: &SlotWork| work.busy == Busy::Idle && !work.audits.is_empty();
+        if self.slots.get(&slot).is_some_and(waits) {
+            // What was shipped was known already, so that no commit leads back here.
+            self.ready.insert(slot);
+        }
     }
 
     /// Leaves what waits for a damaged slot undone and unacknowledged, so that the hubs' other slots go on: a hub sends it
@@ -191,6 +211,10 @@ impl Origin {
         work.attaches.clear();
         work.expired.clear();
         work.ended.clear();
+        work.mends.clear();
+        for link in std::mem::take(&mut work.audits) {
+            self.snapshot(link, slot, now);
+        }
         for link in links {
             if let Some(state) = self.links.get_mut(&link) {
                 state.resuming.remove(&slot);
@@ -203,7 +227,8 @@ impl Origin {
     fn load_missing(&mut self, slot: Slot) -> bool {
         let Some(work) = self.slots.get_mut(&slot) else { return false };
         let mut keys: BTreeSet<Key> = work.wants.iter().map(|(_, key)| key.clone()).collect();
-        keys.extend(work.inbox.iter().flat_map(|(_, part)| &part.keys).map(|(key, _)| key.clone()));
+        let parts = work.inbox.iter().chain(&work.mends);
+        keys.extend(parts.flat_map(|(_, part)| &part.keys).map(|(key, _)| key.clone()));
         keys.extend(work.ended.iter().cloned());
         let mut changed_after = None;
         if !work.attaches.is_empty() {
@@ -233,6 +258,26 @@ impl Origin {
         true
     }
 
+    /// Reads the companions of all that the hubs to compare with hold, also of what is known: the store may have lost it.
+    /// What such hubs shipped is committed before. Says whether a load is under way.
+    fn read_for_comparison(&mut self, slot: Slot, now: TimestampMs) -> bool {
+        let Some(work) = self.slots.get_mut(&slot).filter(|work| work.mends.is_empty()) else { return false };
+        if work.audits.is_empty() {
+            return false;
+        }
+        let links = std::mem::take(&mut work.audits);
+        let held = links.iter().filter_map(|link| self.links.get(link)?.held.get(&slot));
+        let keys: BTreeSet<Key> = held.flat_map(|held| &held.keys).cloned().collect();
+        if keys.is_empty() {
+            links.into_iter().for_each(|link| self.snapshot(link, slot, now));
+            return false;
+        }
+        work.auditing = links;
+        work.audited.extend(keys.iter().filter(|key| !work.cache.contains_key(*key)).cloned());
+        self.load(slot, keys, None);
+        true
+    }
+
     fn load(&mut self, slot: Slot, keys: BTreeSet<Key>, changed_after: Option<u64>) {
         let Some(work) = self.slots.get_mut(&slot) else { return };
         work.busy = Busy::Loading;
@@ -242,7 +287,7 @@ impl Origin {
         self.effects.push(OriginEffect::Load(load));
     }
 
-    pub(super) fn loaded(&mut self, loaded: Loaded) {
+    pub(super) fn loaded(&mut self, loaded: Loaded, now: TimestampMs) {
         let slot = loaded.slot;
         let Some(work) = self.slots.get_mut(&slot) else { return };
         work.busy = Busy::Idle;
@@ -278,6 +323,9 @@ impl Origin {
         }
         if let Some(after) = work.reading_feed_after.take() {
             work.feed = Some((after, loaded.changed.into_iter().map(|(key, _)| key).collect()));
+        }
+        for link in std::mem::take(&mut work.auditing) {
+            self.snapshot(link, slot, now);
         }
     }
 

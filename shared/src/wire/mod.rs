@@ -10,6 +10,7 @@
 
 mod capabilities;
 mod compress;
+mod digest;
 mod element;
 mod error;
 mod leaf;

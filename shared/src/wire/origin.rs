@@ -1,10 +1,13 @@
 //! The messages between a hub and the daemon.
 
+use super::digest::{
+    read_asks, read_digests, read_nodes, read_seed, write_asks, write_digests, write_nodes, write_seed,
+};
 use super::{
     Capabilities, Invalid, Message,
     leaf::{read_keys, read_option, read_refusal, write_keys, write_option, write_refusal},
     reader::Reader,
-    state::{read_delta, read_key, write_delta, write_key},
+    state::{read_ctx, read_delta, read_key, write_ctx, write_delta, write_key},
     writer::Writer,
 };
 use crate::{
@@ -19,6 +22,8 @@ use crate::{
 const PARTS_MAX: usize = 4 * Slot::COUNT as usize;
 /// A slot, two numbers and a count.
 const PART_BYTES_MIN: usize = 4;
+/// A slot, no incarnation and a sequence.
+const CURSOR_BYTES_MIN: usize = 3;
 /// A slot, a cursor and a count.
 const HELD_BYTES_MIN: usize = 4;
 /// A key's length, a header's flags and two counts.
@@ -30,7 +35,14 @@ impl Message for HubToOrigin {
     fn capabilities(&self) -> Option<&Capabilities> {
         match self {
             Self::Hello { capabilities, .. } => Some(capabilities),
-            Self::Held(_) | Self::Delta(_) | Self::Subscribe(_) | Self::Unsubscribe(_) | Self::Gap(..) => None,
+            Self::Held(_)
+            | Self::Delta(_)
+            | Self::Subscribe(_)
+            | Self::Unsubscribe(_)
+            | Self::Gap(..)
+            | Self::Lost(_)
+            | Self::Digests { .. }
+            | Self::Exchanged { .. } => None,
         }
     }
 
@@ -45,8 +57,7 @@ impl Message for HubToOrigin {
                 w.replica(*hub);
                 w.bytes(name.as_bytes());
                 w.time(*now);
-                w.count(unstable.len());
-                unstable.iter().for_each(|slot| w.slot(*slot));
+                write_slots(w, unstable);
                 capabilities.write(w);
             }
             Self::Held(slots) => {
@@ -81,6 +92,31 @@ impl Message for HubToOrigin {
                 w.slot(*slot);
                 write_cursor(w, *cursor);
             }
+            Self::Lost(slots) => {
+                w.u8(6);
+                write_slots(w, slots);
+            }
+            Self::Digests { round, digests, contexts } => {
+                w.u8(7);
+                w.varint(*round);
+                write_digests(w, digests);
+                w.count(contexts.len());
+                for (key, ctx) in contexts {
+                    write_key(w, key);
+                    write_ctx(w, ctx);
+                }
+            }
+            Self::Exchanged { round, last, cursors, keys } => {
+                w.u8(8);
+                w.varint(*round);
+                w.u8((*last).into());
+                w.count(cursors.len());
+                for (slot, cursor) in cursors {
+                    w.slot(*slot);
+                    write_cursor(w, *cursor);
+                }
+                write_key_deltas(w, keys);
+            }
         }
     }
 
@@ -90,7 +126,7 @@ impl Message for HubToOrigin {
                 hub: r.replica()?.1,
                 name: r.string("name", HUB_NAME_BYTES_MAX)?,
                 now: r.time()?,
-                unstable: r.list("slots", Slot::COUNT.into(), 1, Reader::slot)?,
+                unstable: read_slots(r)?,
                 capabilities: Capabilities::read(r)?,
             },
             1 => Self::Held(r.list("slots", Slot::COUNT.into(), HELD_BYTES_MIN, |r| {
@@ -102,11 +138,23 @@ impl Message for HubToOrigin {
                 if from > to {
                     return Err(Invalid::Range);
                 }
-                Ok(SlotDelta { slot, from, to, keys: read_key_deltas(r, slot)? })
+                Ok(SlotDelta { slot, from, to, keys: read_key_deltas(r, Some(slot))? })
             })?),
             3 => Self::Subscribe(read_keys(r)?),
             4 => Self::Unsubscribe(read_keys(r)?),
             5 => Self::Gap(r.slot()?, read_cursor(r)?),
+            6 => Self::Lost(read_slots(r)?),
+            7 => Self::Digests {
+                round: r.varint()?,
+                digests: read_digests(r)?,
+                contexts: r.list("keys", KEYS_LISTED_MAX, 2, |r| Ok((read_key(r)?, read_ctx(r)?)))?,
+            },
+            8 => Self::Exchanged {
+                round: r.varint()?,
+                last: r.bool()?,
+                cursors: r.list("slots", Slot::COUNT.into(), CURSOR_BYTES_MIN, |r| Ok((r.slot()?, read_cursor(r)?)))?,
+                keys: read_key_deltas(r, None)?,
+            },
             _ => return Err(Invalid::Tag("message")),
         })
     }
@@ -124,7 +172,10 @@ impl Message for OriginToHub {
             | Self::Stable(_)
             | Self::Down { .. }
             | Self::Whole { .. }
-            | Self::Refused(_) => None,
+            | Self::Refused(_)
+            | Self::Compare { .. }
+            | Self::Exchange { .. }
+            | Self::Compared(_) => None,
         }
     }
 
@@ -172,6 +223,24 @@ impl Message for OriginToHub {
                 w.u8(7);
                 write_refusal(w, refusal);
             }
+            Self::Compare { round, seed, asks, keys } => {
+                w.u8(8);
+                w.varint(*round);
+                write_seed(w, *seed);
+                write_asks(w, asks);
+                write_keys(w, keys);
+            }
+            Self::Exchange { round, seed, nodes, keys } => {
+                w.u8(9);
+                w.varint(*round);
+                write_seed(w, *seed);
+                write_nodes(w, nodes);
+                write_key_deltas(w, keys);
+            }
+            Self::Compared(slots) => {
+                w.u8(10);
+                write_slots(w, slots);
+            }
         }
     }
 
@@ -184,13 +253,21 @@ impl Message for OriginToHub {
             4 => Self::Stable(read_numbers(r)?),
             5 => {
                 let (slot, from, to) = (r.slot()?, read_cursor(r)?, read_cursor(r)?);
-                Self::Down { slot, from, to, keys: read_key_deltas(r, slot)? }
+                Self::Down { slot, from, to, keys: read_key_deltas(r, Some(slot))? }
             }
             6 => {
                 let (slot, at) = (r.slot()?, read_cursor(r)?);
-                Self::Whole { slot, at, keys: read_key_deltas(r, slot)? }
+                Self::Whole { slot, at, keys: read_key_deltas(r, Some(slot))? }
             }
             7 => Self::Refused(read_refusal(r)?),
+            8 => Self::Compare { round: r.varint()?, seed: read_seed(r)?, asks: read_asks(r)?, keys: read_keys(r)? },
+            9 => Self::Exchange {
+                round: r.varint()?,
+                seed: read_seed(r)?,
+                nodes: read_nodes(r)?,
+                keys: read_key_deltas(r, None)?,
+            },
+            10 => Self::Compared(read_slots(r)?),
             _ => return Err(Invalid::Tag("message")),
         })
     }
@@ -231,11 +308,20 @@ fn write_key_deltas(w: &mut Writer, keys: &[(Key, KeyDelta)]) {
     }
 }
 
-/// All of the keys must be of the slot.
-fn read_key_deltas(r: &mut Reader<'_>, slot: Slot) -> Result<Vec<(Key, KeyDelta)>, Invalid> {
+fn write_slots(w: &mut Writer, slots: &[Slot]) {
+    w.count(slots.len());
+    slots.iter().for_each(|slot| w.slot(*slot));
+}
+
+fn read_slots(r: &mut Reader<'_>) -> Result<Vec<Slot>, Invalid> {
+    r.list("slots", Slot::COUNT.into(), 1, Reader::slot)
+}
+
+/// All of the keys must be of the slot, where they are to be of one.
+fn read_key_deltas(r: &mut Reader<'_>, slot: Option<Slot>) -> Result<Vec<(Key, KeyDelta)>, Invalid> {
     r.list("keys", KEYS_LISTED_MAX, KEY_DELTA_BYTES_MIN, |r| {
         let key = read_key(r)?;
-        if key.slot() != slot {
+        if slot.is_some_and(|slot| key.slot() != slot) {
             return Err(Invalid::Slot);
         }
         Ok((key, read_delta(r)?))

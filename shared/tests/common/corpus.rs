@@ -4,11 +4,14 @@ use super::{START, World, key};
 use bytes::Bytes;
 use headwater::{
     command::{CommandError, CommandName, Part},
+    digest::Node,
     hlc::Hlc,
     hub::RowId,
-    id::{ClientId, Dot, Key, No, ReplicaId, Seq, SessionId, Stamp, TimestampMs},
+    id::{ClientId, Dot, HashSeed, Key, No, ReplicaId, Seq, SessionId, Stamp, TimestampMs},
     limit::LimitError,
-    message::{Cursor, HubToLeaf, HubToOrigin, LeafToHub, Lifetime, OriginToHub, Refusal, RefusalCause, SlotDelta},
+    message::{
+        Ask, Cursor, Digest, HubToLeaf, HubToOrigin, LeafToHub, Lifetime, OriginToHub, Refusal, RefusalCause, SlotDelta,
+    },
     slot::Slot,
     state::{
         Ctx, Cut, DeadlineChange, Effect, ElementId, Increment, KeyDelta, KeyState, Mint, NewBase, Operation, SeenCut,
@@ -112,6 +115,20 @@ pub fn hub_to_origin() -> Vec<(&'static str, HubToOrigin)> {
         ("subscribe", HubToOrigin::Subscribe(keys())),
         ("unsubscribe", HubToOrigin::Unsubscribe(keys())),
         ("gap", HubToOrigin::Gap(slot, cursor())),
+        ("lost", HubToOrigin::Lost(vec![Slot::of(b""), slot])),
+        (
+            "digests",
+            HubToOrigin::Digests { round: 300, digests: digests(), contexts: vec![(key("k"), full_key().ctx())] },
+        ),
+        (
+            "exchanged",
+            HubToOrigin::Exchanged {
+                round: 300,
+                last: true,
+                cursors: vec![(slot, cursor())],
+                keys: vec![(key("k"), change()), (key("other"), change())],
+            },
+        ),
     ]
 }
 
@@ -128,6 +145,39 @@ pub fn origin_to_hub() -> Vec<(&'static str, OriginToHub)> {
         ("down", OriginToHub::Down { slot, from: Cursor::default(), to: at, keys: vec![(key("k"), change())] }),
         ("whole", OriginToHub::Whole { slot, at, keys: vec![(key("k"), full_key().to_complete_delta())] }),
         ("refused", OriginToHub::Refused(Refusal::new(RefusalCause::Clock, "check the clock"))),
+        ("compare", OriginToHub::Compare { round: 300, seed: HashSeed(1, u64::MAX), asks: asks(), keys: keys() }),
+        (
+            "exchange",
+            OriginToHub::Exchange {
+                round: 300,
+                seed: HashSeed(1, u64::MAX),
+                nodes: vec![node(14, 700), node(34, 1 << 33), node(64, u64::MAX)],
+                keys: vec![(key("k"), change())],
+            },
+        ),
+        ("compared", OriginToHub::Compared(vec![Slot::of(b""), slot])),
+    ]
+}
+
+fn node(bits: u8, index: u64) -> Node {
+    Node::new(bits, index).expect("the index has no more bits than these")
+}
+
+fn asks() -> Vec<Ask> {
+    let ask = |bits, index, split| Ask { node: node(bits, index), split };
+    vec![ask(0, 0, 0), ask(20, 7, 12), ask(43, 1 << 40, 2), ask(43, (1 << 40) + 300, 2), ask(60, 5, 4)]
+}
+
+fn digests() -> Vec<Digest> {
+    let mut many = vec![0; 4095];
+    many[4094] = u16::MAX;
+    vec![
+        Digest::Whole(u64::MAX),
+        Digest::Parts(many),
+        Digest::Parts(vec![1, 0, 256]),
+        Digest::Parts(vec![0, 0, 0]),
+        Digest::Parts((1..16).collect()),
+        Digest::Parts(vec![9]),
     ]
 }
 
@@ -395,6 +445,9 @@ pub fn variant_of_hub_to_origin(message: &HubToOrigin) -> &'static str {
         HubToOrigin::Subscribe(_) => "subscribe",
         HubToOrigin::Unsubscribe(_) => "unsubscribe",
         HubToOrigin::Gap(..) => "gap",
+        HubToOrigin::Lost(_) => "lost",
+        HubToOrigin::Digests { .. } => "digests",
+        HubToOrigin::Exchanged { .. } => "exchanged",
     }
 }
 
@@ -409,5 +462,8 @@ pub fn variant_of_origin_to_hub(message: &OriginToHub) -> &'static str {
         OriginToHub::Down { .. } => "down",
         OriginToHub::Whole { .. } => "whole",
         OriginToHub::Refused(_) => "refused",
+        OriginToHub::Compare { .. } => "compare",
+        OriginToHub::Exchange { .. } => "exchange",
+        OriginToHub::Compared(_) => "compared",
     }
 }

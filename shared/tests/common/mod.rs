@@ -13,7 +13,7 @@ pub mod text;
 use headwater::{
     command::{CommandError, Reply},
     hub::{Connection, Hub, HubConfig, HubEffect, HubInput, MemoryLimit, Request, RowId},
-    id::{ClientId, Key, ReplicaId, TimestampMs},
+    id::{ClientId, HashSeed, Key, ReplicaId, TimestampMs},
     leaf::{Leaf, LeafEffect, LeafInput},
     message::{HubToOrigin, Lifetime, OriginToHub},
     origin::{Link, Origin, OriginConfig, OriginEffect, OriginInput, key_state},
@@ -21,7 +21,7 @@ use headwater::{
     wire,
 };
 use std::collections::{BTreeMap, VecDeque};
-use store::Store;
+pub use store::Store;
 use text::{argv, show};
 
 /// When every world begins.
@@ -30,6 +30,9 @@ pub const START: TimestampMs = TimestampMs(1_700_000_000_000);
 pub const SECOND: i64 = 1_000;
 pub const MINUTE: i64 = 60 * SECOND;
 pub const DAY: i64 = 24 * 60 * MINUTE;
+
+/// How often a hub is looked at for what was lost unnoticed, in milliseconds.
+pub const AUDIT_MS: i64 = 10 * MINUTE;
 
 /// After a sleep: longer than the loss window and every grace, of which some follow another.
 const SLEEP_LAST_MS: i64 = 5 * MINUTE;
@@ -50,6 +53,8 @@ pub struct World {
     foreign: Vec<Key>,
     /// How often a hub asked again because it could not join a delta.
     pub gaps: usize,
+    /// The bytes that hubs and the daemon spent on finding and shipping what differs, both ways.
+    pub compared_bytes: usize,
     next: u64,
     /// What each hub may hold.
     memory: Option<MemoryLimit>,
@@ -115,6 +120,7 @@ impl World {
             relays: BTreeMap::new(),
             foreign: Vec::new(),
             gaps: 0,
+            compared_bytes: 0,
             next: 0,
             memory,
         };
@@ -421,6 +427,11 @@ impl World {
         for effect in effects {
             match effect {
                 OriginEffect::ToHub(Link(link), message) => {
+                    let is_comparing = matches!(
+                        message,
+                        OriginToHub::Compare { .. } | OriginToHub::Exchange { .. } | OriginToHub::Compared(_)
+                    );
+                    self.compared_bytes += if is_comparing { framed(&message) } else { 0 };
                     if let Some(hub) = self.hub_of(link).filter(|hub| !self.hubs[*hub].is_deaf) {
                         let input = HubInput::Origin(Connection(link), carried(&message));
                         self.queue.push_back(Event::Hub(hub, input));
@@ -475,6 +486,11 @@ impl World {
                 }
                 HubEffect::ToOrigin(connection, message) => {
                     if self.hubs[hub].link == Some(connection.0) {
+                        let is_comparing = matches!(
+                            message,
+                            HubToOrigin::Lost(_) | HubToOrigin::Digests { .. } | HubToOrigin::Exchanged { .. }
+                        );
+                        self.compared_bytes += if is_comparing { framed(&message) } else { 0 };
                         self.gaps += usize::from(matches!(message, HubToOrigin::Gap(..)));
                         let input = OriginInput::Hub(Link(connection.0), carried(&message));
                         self.queue.push_back(Event::Origin(input));
@@ -530,10 +546,17 @@ fn origin_config(run: u64) -> OriginConfig {
     OriginConfig {
         run_id: format!("run-{run}").into(),
         entropy: run << 56 | 0xabc << 16,
+        seed: HashSeed(run, 7),
         loss_window_ms: 1_000,
         window_ms: 0,
         window_ms_max: 0,
+        audit_ms: AUDIT_MS,
     }
+}
+
+/// The bytes of the message's frame.
+fn framed<M: wire::Message>(message: &M) -> usize {
+    wire::encode(message).expect("a machine's message fits a frame").len()
 }
 
 /// The message as the other end decodes it.

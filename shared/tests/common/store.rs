@@ -101,6 +101,19 @@ impl Store {
         commit.keys.iter().filter(is_incremented).map(|key| key.key.clone()).filter(is_text).collect()
     }
 
+    /// The server drops a key and its companion for want of memory.
+    pub fn evict(&mut self, key: &Key) {
+        self.plain.remove(key);
+        self.evict_companion(key);
+    }
+
+    /// The server drops a companion for want of memory.
+    pub fn evict_companion(&mut self, key: &Key) {
+        if let Some(slot) = self.slots.get_mut(&key.slot()) {
+            slot.companions.remove(key);
+        }
+    }
+
     /// A plain client's SET.
     pub fn set(&mut self, key: &Key, text: &str) {
         let elements = BTreeMap::from([(Bytes::new(), Bytes::from(text.to_owned()))]);

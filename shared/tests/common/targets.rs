@@ -7,7 +7,7 @@ use bytes::Bytes;
 use headwater::{
     command,
     hub::{Connection, Hub, HubEffect, HubInput, Request, RowId},
-    id::{ClientId, Key, ReplicaId, TimestampMs},
+    id::{ClientId, HashSeed, Key, ReplicaId, TimestampMs},
     leaf::{Leaf, LeafInput},
     message::{HubToLeaf, HubToOrigin, LeafToHub, Lifetime, OriginToHub},
     origin::{Link, Origin, OriginConfig, OriginEffect, OriginInput, key_state},
@@ -169,8 +169,15 @@ pub fn hub(data: &[u8]) {
 /// An origin to which hubs say anything. Its store keeps what it commits.
 pub fn origin(data: &[u8]) {
     let run_id = Bytes::from_static(b"run");
-    let mut origin =
-        Origin::new(OriginConfig { run_id, entropy: 1 << 40, loss_window_ms: 1000, window_ms: 20, window_ms_max: 20 });
+    let mut origin = Origin::new(OriginConfig {
+        run_id,
+        entropy: 1 << 40,
+        seed: HashSeed(1, 2),
+        loss_window_ms: 1000,
+        window_ms: 20,
+        window_ms_max: 20,
+        audit_ms: 1000,
+    });
     let mut store = BTreeMap::new();
     let mut now = NOW;
     for (tag, body) in chunks(data).take(STEPS_MAX) {

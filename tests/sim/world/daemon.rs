@@ -110,9 +110,11 @@ impl World {
         let config = OriginConfig {
             run_id: Bytes::from(self.store.run_id.to_string()),
             entropy: self.lane(Lane::Node(End::Daemon(index))).u64(..),
+            seed: headwater::id::HashSeed(self.seed, index as u64),
             loss_window_ms: LOSS_WINDOW_MS,
             window_ms: 5,
             window_ms_max: 100,
+            audit_ms: AUDIT_MS,
         };
         self.daemons[index].machine = Some(Origin::new(config));
         self.daemons[index].run_id = self.store.run_id;

@@ -37,6 +37,7 @@ impl World {
                 self.store.evict(&key);
                 self.has_losses = true;
             }
+            Trouble::Lose { key } => self.store.lose(&key),
             Trouble::Part { hub, peer, to_hub, from_hub, ms } => {
                 self.part(Partition { hub, peer, to_hub, from_hub, until: self.now + ms });
             }

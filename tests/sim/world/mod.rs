@@ -18,7 +18,7 @@ use crate::{
     ledger::{Entry, Ledger},
     plan::{Action, End, Kind, What},
     reads::{Reader, Removals},
-    scenario::{LOSS_WINDOW_MS, PATIENCE_MS, Scenario},
+    scenario::{AUDIT_MS, LOSS_WINDOW_MS, PATIENCE_MS, Scenario},
     selection::Selection,
     store::Store,
     workload::{Work, Workload, key},
@@ -288,6 +288,10 @@ impl World {
         if has(Kind::FailOver) {
             world.at(100, Event::Snapshot);
         }
+        if has(Kind::Lose) {
+            // What no hub holds whole is lost for good.
+            world.hold_all();
+        }
         world
     }
 
@@ -322,6 +326,11 @@ impl World {
         }
         self.hold_all();
         self.settle("after the work");
+        if self.has(Kind::Lose) {
+            // Nobody is told; it is found by looking.
+            self.run_until(self.now + 4 * AUDIT_MS);
+            self.settle("after the audits");
+        }
         if self.has_losses {
             // A hub learns of such a loss in a slot where it has something to say.
             for hub in 0..self.hubs.len() {

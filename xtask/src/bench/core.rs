@@ -113,6 +113,8 @@ fn bar(name: &str, size: u64, peer: &str) -> Option<Bar> {
         {
             Some(Bar::Above(1.0))
         }
+        // At most three hundredths of the bytes.
+        (_, 100_000, "full state") => Some(Bar::Ratio(100.0 / 3.0)),
         (_, _, "Redis MEMORY USAGE") => Some(Bar::Ratio(1.0)),
         _ => None,
     }

@@ -86,6 +86,23 @@ fn a_key_that_was_written_to_after_the_server_evicted_it_comes_back_whole() {
 }
 
 #[test]
+fn what_a_hub_wrote_before_a_loss_survives_a_removal_that_another_writes_after_it() {
+    let mut world = World::new(2);
+    world.hold(&["k"]);
+    world.run(A, "SADD k x");
+    world.run(A, "SADD k y");
+    world.advance(10 * SECOND);
+    world.store.evict(&key("k"));
+    world.restart_origin(1);
+    // The first that the origin hears of the first hub is a dot that the second declares dead.
+    world.run(B, "SREM k x");
+    world.advance(SECOND);
+    world.run(A, "SADD k z");
+    world.advance(4 * AUDIT_MS);
+    assert_eq!(world.agreed("SMEMBERS k"), "[$y $z]");
+}
+
+#[test]
 fn what_was_removed_before_a_loss_stays_removed() {
     let mut world = World::new(2);
     world.hold(&["k"]);

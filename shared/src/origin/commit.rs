@@ -304,10 +304,16 @@ fn join(
         ids.iter().for_each(|id| draft.before.note(state, id));
     }
     // The marker vouches for all of the hub's numbers before: none of them concerns this key but those recorded.
-    if !fault!(ContextNotBridged) {
+    if !fault!(ContextNotBridged) && !cached.key.unheard.contains(&hub) {
         state.bridge(hub, part.from);
     }
+    let known: BTreeSet<ReplicaId> = state.ctx().replicas().collect();
     let touched = state.join(delta);
+    let is_new = |replica: &ReplicaId| *replica != hub && !known.contains(replica);
+    cached.key.unheard.extend(state.ctx().replicas().filter(is_new));
+    if part.to > No::ZERO {
+        cached.key.unheard.remove(&hub);
+    }
     draft.is_changed |= !touched.is_empty();
     draft.is_whole |= delta.complete;
     if !touched.is_empty() {

@@ -1,6 +1,7 @@
 //! A key's companion: its state as fields, so that a commit writes only what it touched.
 
 use crate::{
+    id::ReplicaId,
     state::{ElementId, KeyState, Kind},
     store::Companion,
     wire::{
@@ -25,6 +26,9 @@ pub(super) struct StoredKey {
     tombstones: BTreeSet<ElementId>,
     /// Removals up to this sequence may have lost their fields: a hub that stands before needs the key whole.
     pub(super) pruned_to: u64,
+    /// Replicas of which this key's context knows by others alone: what lies between their numbers in it may have been lost
+    /// with an earlier companion, so the marker does not vouch for it until they have sent a delta of their own.
+    pub(super) unheard: BTreeSet<ReplicaId>,
 }
 
 /// The state that a companion's fields hold.
@@ -40,7 +44,12 @@ impl StoredKey {
         let mut stored = Self::default();
         for (name, body) in &companion.fields {
             if name.as_ref() == HEADER {
-                let (header, pruned_to) = from_stored(body, |r| Ok((read_header(r)?, r.varint()?)))?;
+                let (header, pruned_to, unheard) = from_stored(body, |r| {
+                    let (header, pruned_to) = (read_header(r)?, r.varint()?);
+                    let unheard = r.list("replicas", usize::MAX, 1, |r| Ok(r.replica()?.1))?;
+                    Ok((header, pruned_to, unheard))
+                })?;
+                stored.unheard = unheard.into_iter().collect();
                 stored.state.restore_header(header);
                 stored.pruned_to = pruned_to;
             } else if let Some(id) = element_id(name) {
@@ -63,6 +72,10 @@ impl StoredKey {
         let body = to_stored(|w| {
             write_header(w, &self.state.header());
             w.varint(self.pruned_to);
+            w.count(self.unheard.len());
+            for replica in &self.unheard {
+                w.replica(*replica);
+            }
         });
         (Bytes::from_static(HEADER), body.into())
     }

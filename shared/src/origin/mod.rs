@@ -217,7 +217,7 @@ impl Origin {
                         held.owed.remove(&key);
                     }
                     let work = self.slots.entry(key.slot()).or_default();
-                    if !work.cache.contains_key(&key) {
+                    if work.cache.get(&key).is_none_or(|cached| cached.version.is_none()) {
                         // Its companion may have vanished by itself while no daemon knew it: then its place in the change
                         // feed is left. A companion that is still there refuses this.
                         self.ready.insert(key.slot());

@@ -135,7 +135,7 @@ impl Hub {
         let known = std::mem::take(&mut header.ctx);
         // The dots that the origin listed and that are dead here.
         let mut dead: BTreeMap<&ElementId, Vec<_>> = BTreeMap::new();
-        for (id, element) in listed().filter(|_| !fault!(DeadNotExchanged)) {
+        for (id, element) in listed() {
             dead.insert(id, element.base.dots().filter(|dot| known.contains(*dot)).collect());
         }
         let mut parts = Vec::new();

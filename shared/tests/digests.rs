@@ -145,6 +145,7 @@ fn a_digest_that_nobody_asked_for_changes_nothing() {
 }
 
 #[test]
+#[cfg_attr(target_arch = "wasm32", ignore = "node 20 crashes on leaving a test that had so much memory")]
 fn a_loss_of_one_member_in_a_hundred_heals_for_three_hundredths_of_the_set() {
     let mut world = World::new(2);
     world.hold(&["set"]);
@@ -162,6 +163,7 @@ fn a_loss_of_one_member_in_a_hundred_heals_for_three_hundredths_of_the_set() {
 }
 
 #[test]
+#[cfg_attr(target_arch = "wasm32", ignore = "node 20 crashes on leaving a test that had so much memory")]
 fn a_loss_of_one_key_in_a_hundred_heals_for_three_hundredths_of_the_keys() {
     let mut world = World::new(2);
     let names: Vec<String> = (0..10_000).map(|n| format!("session:{}", name(n))).collect();

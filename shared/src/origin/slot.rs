@@ -310,6 +310,11 @@ impl Origin {
         }
         for (key, companion) in loaded.keys {
             let version = companion.as_ref().map(|companion| companion.version);
+            let known = work.cache.get(&key).filter(|cached| cached.version.is_some());
+            if version.is_none() && known.is_some_and(|cached| cached.has_ended(now)) {
+                // It vanished by itself before it was forgotten here: its place in the change feed is left.
+                work.expired.insert(key.clone());
+            }
             match companion.as_ref().map(StoredKey::decode).transpose() {
                 Ok(stored) => {
                     let key_state = stored.unwrap_or_default();

@@ -9,7 +9,7 @@ impl World {
         let lifetime = if index.is_multiple_of(2) { Lifetime::Tab } else { Lifetime::Isolate };
         let is_stored = lifetime == Lifetime::Tab;
         let mut machine = if is_stored { Leaf::stored(client, lifetime) } else { Leaf::new(client, lifetime) };
-        let _ = machine.handle(LeafInput::Subscribe(Workload::keys()), TimestampMs(self.now));
+        let effects = machine.handle(LeafInput::Subscribe(Workload::keys()), TimestampMs(self.now));
         self.leaves.push(LeafNode {
             machine,
             rows: is_stored.then(BTreeMap::new),
@@ -25,6 +25,7 @@ impl World {
             session: None,
             may_refuse: 0,
         });
+        self.perform_leaf(index, effects);
         self.after(Lane::Node(End::Leaf(index)), 0, 500, Event::LeafDial(index));
     }
 

@@ -115,6 +115,7 @@ struct Pair {
     bytes: usize,
 }
 
+#[allow(clippy::large_enum_variant, reason = "a few live at once")]
 enum Mail {
     Hub(HubInput),
     Origin(OriginInput),

@@ -273,7 +273,7 @@ impl Origin {
         &mut self,
         link: Link,
         (round, is_last): (u64, bool),
-        cursors: Vec<(Slot, Cursor)>,
+        cursors: &[(Slot, Cursor)],
         keys: Vec<(Key, KeyDelta)>,
         now: TimestampMs,
     ) {

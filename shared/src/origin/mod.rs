@@ -237,7 +237,7 @@ impl Origin {
                 self.digests(link, round, &digests, contexts);
             }
             HubToOrigin::Exchanged { round, last, cursors, keys } if state.hub.is_some() => {
-                self.exchanged(link, (round, last), cursors, keys, now);
+                self.exchanged(link, (round, last), &cursors, keys, now);
             }
             HubToOrigin::Held(_)
             | HubToOrigin::Delta(_)

@@ -18,10 +18,8 @@ const STORE = "rows";
 export class Rows {
   readonly #database: IDBDatabase;
   readonly #release: () => void;
-  readonly #name: string;
 
-  private constructor(name: string, database: IDBDatabase, release: () => void) {
-    this.#name = name;
+  private constructor(database: IDBDatabase, release: () => void) {
     this.#database = database;
     this.#release = release;
     // Another version of the page wants to migrate: it waits for this one to end, and nothing is lost meanwhile.
@@ -45,7 +43,7 @@ export class Rows {
       release();
       return undefined;
     }
-    const rows = new Rows(name, database, release);
+    const rows = new Rows(database, release);
     try {
       return { rows, stored: await rows.#all() };
     } catch (cause) {

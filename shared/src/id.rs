@@ -133,6 +133,20 @@ impl Key {
     pub fn slot(&self) -> Slot {
         Slot::of(&self.0)
     }
+
+    /// A row's name: a tag, and the key behind its length, so that all that follows it belongs to this key alone.
+    pub(crate) fn sized(&self, tag: u8) -> Vec<u8> {
+        // A key has at most 1024 bytes.
+        let length = u16::try_from(self.0.len()).unwrap_or(u16::MAX);
+        [&[tag], &length.to_be_bytes()[..], &self.0].concat()
+    }
+
+    /// What [`Key::sized`] wrote behind the tag, and what follows it.
+    pub(crate) fn split_sized(bytes: &[u8]) -> Option<(Self, &[u8])> {
+        let (length, rest) = bytes.split_first_chunk::<2>()?;
+        let (key, rest) = rest.split_at_checked(u16::from_be_bytes(*length).into())?;
+        Some((Self::new(Bytes::copy_from_slice(key)).ok()?, rest))
+    }
 }
 
 impl TryFrom<Bytes> for Key {

@@ -6,7 +6,7 @@ use crate::{
     id::{HashSeed, Key, ReplicaId, SessionId, TimestampMs},
     message::{HubToLeaf, HubToOrigin, LeafToHub, OriginToHub},
     slot::Slot,
-    state::{ElementId, Kind},
+    state::ElementId,
 };
 use bytes::Bytes;
 
@@ -149,20 +149,15 @@ pub struct RowWrite {
 impl RowId {
     /// The row's primary key: a tag byte, then fields such that a key's elements are one range.
     pub fn to_bytes(&self) -> Vec<u8> {
-        fn sized(tag: u8, bytes: &[u8]) -> Vec<u8> {
-            // A key has at most 1024 bytes.
-            let length = u16::try_from(bytes.len()).unwrap_or(u16::MAX);
-            [&[tag], &length.to_be_bytes()[..], bytes].concat()
-        }
         match self {
             Self::Meta => vec![b'm'],
             Self::Replica(number) => [&b"R"[..], &number.to_be_bytes()[..]].concat(),
             Self::Slot(slot) => [&b"s"[..], &u16::from(*slot).to_be_bytes()[..]].concat(),
-            Self::Key(key) => sized(b'k', key.as_bytes()),
+            Self::Key(key) => key.sized(b'k'),
             Self::Element(key, id) => {
-                let mut bytes = sized(b'e', key.as_bytes());
+                let mut bytes = key.sized(b'e');
                 bytes.push(id.kind() as u8);
-                bytes.extend_from_slice(&id.name());
+                bytes.extend_from_slice(id.name_bytes());
                 bytes
             }
             Self::Session(session) => {
@@ -175,11 +170,6 @@ impl RowId {
 
     /// The row that has this primary key.
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        fn key(rest: &[u8]) -> Option<(Key, &[u8])> {
-            let (length, rest) = rest.split_first_chunk::<2>()?;
-            let (key, rest) = rest.split_at_checked(u16::from_be_bytes(*length).into())?;
-            Some((Key::new(Bytes::copy_from_slice(key)).ok()?, rest))
-        }
         let (tag, rest) = bytes.split_first()?;
         match tag {
             b'm' if rest.is_empty() => Some(Self::Meta),
@@ -188,14 +178,11 @@ impl RowId {
                 let slot = u16::from_be_bytes(rest.try_into().ok()?);
                 Slot::try_from(slot).ok().map(Self::Slot)
             }
-            b'k' => key(rest).filter(|(_, rest)| rest.is_empty()).map(|(key, _)| Self::Key(key)),
+            b'k' => Key::split_sized(rest).filter(|(_, rest)| rest.is_empty()).map(|(key, _)| Self::Key(key)),
             b'e' => {
-                let (key, rest) = key(rest)?;
+                let (key, rest) = Key::split_sized(rest)?;
                 let (kind, name) = rest.split_first()?;
-                // A string has no name, so that each element has one row.
-                let fits = |kind: &Kind| *kind != Kind::String || name.is_empty();
-                let kind = Kind::ALL.into_iter().find(|k| *k as u8 == *kind).filter(fits)?;
-                Some(Self::Element(key, ElementId::of(kind, Bytes::copy_from_slice(name))))
+                Some(Self::Element(key, ElementId::from_parts(*kind, Bytes::copy_from_slice(name))?))
             }
             b'l' => {
                 let (hub, rest) = rest.split_first_chunk::<8>()?;

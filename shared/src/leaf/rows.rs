@@ -7,11 +7,13 @@
 use super::{Base, Leaf, Pending};
 use crate::{
     id::{ClientId, Dot, Key, No, Seq, SessionId},
-    limits::{DELTA_ELEMENTS_MAX, VALUE_BYTES_MAX},
+    limits::DELTA_ELEMENTS_MAX,
     message::Lifetime,
-    state::{ElementId, Kind, Touched},
+    state::{ElementId, Touched},
     wire::{
-        Invalid, WireError, from_body,
+        Invalid, WireError,
+        element::{read_id, write_id},
+        from_body,
         reader::Reader,
         stored::{decode_element, encode_element, from_stored, read_header, to_stored, write_header},
         to_body,
@@ -53,16 +55,11 @@ pub enum LeafRowWrite {
 impl LeafRowId {
     /// The row's primary key; a key's elements follow it and no other row comes between.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let of_key = |key: &Key| {
-            // A key has at most 1024 bytes.
-            let length = u16::try_from(key.as_bytes().len()).unwrap_or(u16::MAX);
-            [&[KEY], &length.to_be_bytes()[..], key.as_bytes()].concat()
-        };
         match self {
             Self::Meta => vec![META],
             Self::Pending(no) => [&[PENDING], &no.0.to_be_bytes()[..]].concat(),
-            Self::Key(key) => of_key(key),
-            Self::Element(key, id) => [&of_key(key)[..], &[id.kind() as u8], id.name_bytes()].concat(),
+            Self::Key(key) => key.sized(KEY),
+            Self::Element(key, id) => [&key.sized(KEY)[..], &[id.kind() as u8], id.name_bytes()].concat(),
         }
     }
 
@@ -73,14 +70,9 @@ impl LeafRowId {
             META if rest.is_empty() => Some(Self::Meta),
             PENDING => Some(Self::Pending(No(u64::from_be_bytes(rest.try_into().ok()?)))),
             KEY => {
-                let (length, rest) = rest.split_first_chunk::<2>()?;
-                let (name, rest) = rest.split_at_checked(u16::from_be_bytes(*length).into())?;
-                let key = Key::new(Bytes::copy_from_slice(name)).ok()?;
+                let (key, rest) = Key::split_sized(rest)?;
                 let Some((kind, name)) = rest.split_first() else { return Some(Self::Key(key)) };
-                // A string has no name, so that each element has one row.
-                let fits = |kind: &Kind| *kind != Kind::String || name.is_empty();
-                let kind = Kind::ALL.into_iter().find(|other| *other as u8 == *kind).filter(fits)?;
-                Some(Self::Element(key, ElementId::of(kind, Bytes::copy_from_slice(name))))
+                Some(Self::Element(key, ElementId::from_parts(*kind, Bytes::copy_from_slice(name))?))
             }
             _ => None,
         }
@@ -244,8 +236,7 @@ fn write_base(w: &mut Writer, base: &Base) {
     w.u8(base.is_held.into());
     w.count(base.ahead.len());
     for (id, dots) in &base.ahead {
-        w.u8(id.kind() as u8);
-        w.bytes(id.name_bytes());
+        write_id(w, id);
         w.count(dots.len());
         dots.iter().for_each(|dot| w.dot(*dot));
     }
@@ -258,11 +249,9 @@ fn read_base(r: &mut Reader<'_>, base: &mut Base) -> Result<(), Invalid> {
         1 => true,
         _ => return Err(Invalid::Tag("held")),
     };
-    // A kind, a length and a count; a dot takes a reference and a number.
-    let ahead = r.list("elements", DELTA_ELEMENTS_MAX, 3, |r| {
-        let kind = r.u8()?;
-        let kind = Kind::ALL.into_iter().find(|other| *other as u8 == kind).ok_or(Invalid::Tag("kind"))?;
-        let id = ElementId::of(kind, r.bytes("name", VALUE_BYTES_MAX)?);
+    // A kind and a count; a dot takes a reference and a number.
+    let ahead = r.list("elements", DELTA_ELEMENTS_MAX, 2, |r| {
+        let id = read_id(r)?;
         let dots: Vec<Dot> = r.list("dots", DELTA_ELEMENTS_MAX, 2, Reader::dot)?;
         Ok((id, dots))
     })?;

@@ -2,7 +2,7 @@
 
 use crate::{
     id::ReplicaId,
-    state::{ElementId, KeyState, Kind},
+    state::{ElementId, KeyState},
     store::Companion,
     wire::{
         WireError,
@@ -132,10 +132,5 @@ fn element_name(id: &ElementId) -> Bytes {
 fn element_id(name: &Bytes) -> Option<ElementId> {
     let (tag, rest) = name.split_first()?;
     let (kind, element) = rest.split_first()?;
-    let kind = Kind::ALL.into_iter().find(|k| *k as u8 == *kind).filter(|_| *tag == ELEMENT)?;
-    if kind == Kind::String && !element.is_empty() {
-        // A string has no name, so that each element has one field.
-        return None;
-    }
-    Some(ElementId::of(kind, name.slice_ref(element)))
+    ElementId::from_parts(*kind, name.slice_ref(element)).filter(|_| *tag == ELEMENT)
 }

@@ -29,6 +29,11 @@ impl Kind {
     /// All types.
     pub const ALL: [Self; 4] = [Self::String, Self::Set, Self::Hash, Self::Board];
 
+    /// The type of this number, as in `kind as u8`.
+    pub fn from_tag(tag: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| *kind as u8 == tag)
+    }
+
     /// What Redis' TYPE answers.
     pub fn redis_name(self) -> &'static str {
         match self {
@@ -78,6 +83,12 @@ impl ElementId {
             Self::String => &[],
             Self::Member(name) | Self::Field(name) | Self::Ranked(name) => name,
         }
+    }
+
+    /// The element of the kind with this number and of this name. A string has none, so that each element has one form.
+    pub fn from_parts(tag: u8, name: Bytes) -> Option<Self> {
+        let kind = Kind::from_tag(tag).filter(|kind| *kind != Kind::String || name.is_empty())?;
+        Some(Self::of(kind, name))
     }
 
     /// The element of `kind` with this name; a string ignores it.

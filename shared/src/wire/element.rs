@@ -97,14 +97,14 @@ pub(crate) fn read_element(r: &mut Reader<'_>) -> Result<(Kind, Element), Invali
     Ok((kind, read_content(r, kind, head)?))
 }
 
-pub(super) fn write_id(w: &mut Writer, id: &ElementId) {
+pub(crate) fn write_id(w: &mut Writer, id: &ElementId) {
     w.u8(id.kind() as u8);
     write_name(w, id);
 }
 
-pub(super) fn read_id(r: &mut Reader<'_>) -> Result<ElementId, Invalid> {
+pub(crate) fn read_id(r: &mut Reader<'_>) -> Result<ElementId, Invalid> {
     let kind = r.u8()?;
-    read_name(r, Kind::ALL.into_iter().find(|k| *k as u8 == kind).ok_or(Invalid::Tag("kind"))?)
+    read_name(r, Kind::from_tag(kind).ok_or(Invalid::Tag("kind"))?)
 }
 
 /// The name of an element whose kind stands elsewhere.
@@ -159,7 +159,7 @@ fn kind_of(head: u8) -> Result<Kind, Invalid> {
     if head & !HEAD != 0 || head & (ONE_BASE | BASES) == ONE_BASE | BASES {
         return Err(Invalid::Tag("element"));
     }
-    let kind = Kind::ALL.into_iter().find(|kind| *kind as u8 == head & KINDS).ok_or(Invalid::Tag("kind"))?;
+    let kind = Kind::from_tag(head & KINDS).ok_or(Invalid::Tag("kind"))?;
     if head & TAGGED != 0 && (kind != Kind::Hash || head & (ONE_BASE | BASES) == 0) {
         return Err(Invalid::Tag("element"));
     }

@@ -11,7 +11,7 @@
 mod capabilities;
 mod compress;
 mod digest;
-mod element;
+pub(crate) mod element;
 mod error;
 mod leaf;
 mod memory;

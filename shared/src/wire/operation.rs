@@ -113,7 +113,7 @@ fn write_effect(w: &mut Writer, effect: &Effect) {
 
 fn read_effect(r: &mut Reader<'_>) -> Result<Effect, Invalid> {
     let head = r.u8()?;
-    let kind = Kind::ALL.into_iter().find(|kind| *kind as u8 == head >> KIND_SHIFT).ok_or(Invalid::Tag("effect"))?;
+    let kind = Kind::from_tag(head >> KIND_SHIFT).ok_or(Invalid::Tag("effect"))?;
     let tag = head & TAGS;
     if !matches!(tag, REMOVE | WRITE | ADD | TOUCH | SPEND) && kind != Kind::String {
         return Err(Invalid::Tag("effect"));

@@ -8,6 +8,7 @@
 //! A settled operation stays in the view until the base shows it, so a leaf's reads never go back.
 
 mod api;
+mod base;
 mod pending;
 mod rows;
 
@@ -19,12 +20,13 @@ use crate::{
     exec::{self, Vantage, View},
     hlc::Hlc,
     id::{ClientId, Dot, Key, No, ReplicaId, Seq, SessionId, TimestampMs},
-    limits::{BATCH_OPERATIONS_MAX, EXPIRY_GRACE_MS, FRAME_BYTES_TARGET, KEYS_CHUNK, PENDING_OPERATIONS_MAX},
+    limits::{BATCH_OPERATIONS_MAX, FRAME_BYTES_TARGET, KEYS_CHUNK, PENDING_OPERATIONS_MAX},
     message::{HubToLeaf, LeafToHub, Lifetime, RefusalCause},
     random::Random,
-    state::{ElementId, KeyDelta, KeyState, Mint, Touched},
+    state::{KeyState, Mint},
     wire::Capabilities,
 };
+use base::{Base, Push, is_left_over};
 use bytes::Bytes;
 use pending::{Pending, approximate_bytes};
 use rows::Dirty;
@@ -71,70 +73,6 @@ pub struct Leaf {
     effects: Vec<LeafEffect>,
     /// What is to be stored; none if the leaf lives in memory alone.
     dirty: Option<Dirty>,
-}
-
-/// A key as the hub showed it.
-#[derive(Debug, Default)]
-struct Base {
-    state: KeyState,
-    is_held: bool,
-    /// Dots from another hub, of which the present one had not heard when it showed the key whole. It lists their elements
-    /// when it hears of them alive; when it hears of them dead it has nothing to list.
-    ahead: BTreeMap<ElementId, Vec<Dot>>,
-}
-
-impl Base {
-    /// Joins what the hub showed.
-    fn join(&mut self, mut delta: KeyDelta) -> Touched {
-        let ctx = &delta.header.ctx;
-        if delta.complete {
-            self.ahead.clear();
-            for (id, element) in self.state.elements() {
-                let unheard: Vec<Dot> = element.base.dots().filter(|dot| !ctx.contains(*dot)).collect();
-                if !unheard.is_empty() {
-                    self.ahead.insert(id, unheard);
-                }
-            }
-        } else if !fault!(UnheardKept) {
-            let mut dead = Vec::new();
-            for (id, dots) in &mut self.ahead {
-                let (heard, unheard): (Vec<Dot>, Vec<Dot>) = dots.iter().partition(|dot| ctx.contains(**dot));
-                *dots = unheard;
-                let is_listed = delta.elements.iter().any(|(other, _)| other == id);
-                if let Some(mut element) = self.state.element(id).filter(|_| !heard.is_empty() && !is_listed) {
-                    element.base.remove_if(|dot| heard.contains(&dot));
-                    dead.push((id.clone(), element));
-                }
-            }
-            self.ahead.retain(|_, dots| !dots.is_empty());
-            delta.elements.extend(dead);
-            delta.elements.sort_by(|(a, _), (b, _)| a.cmp(b));
-        }
-        self.state.join(&delta)
-    }
-}
-
-/// What a hub showed of a key.
-#[derive(Debug)]
-struct Push {
-    delta: KeyDelta,
-    is_held: bool,
-    session: SessionId,
-    watermark: Seq,
-}
-
-impl Push {
-    /// Takes up the push that follows on the same session, so that what waits does not outgrow the key.
-    fn follow(&mut self, next: Self) {
-        let mut elements: BTreeMap<_, _> = if next.delta.complete {
-            BTreeMap::new()
-        } else {
-            std::mem::take(&mut self.delta.elements).into_iter().collect()
-        };
-        elements.extend(next.delta.elements);
-        let complete = self.delta.complete || next.delta.complete;
-        *self = Self { delta: KeyDelta { complete, elements: elements.into_iter().collect(), ..next.delta }, ..next };
-    }
 }
 
 impl Leaf {
@@ -635,13 +573,6 @@ impl Leaf {
     }
 }
 
-/// Whether the key is the rest of one that the hub has forgotten: long expired, under a deadline that the hub does not know
-/// any more.
-fn is_left_over(state: &KeyState, delta: &KeyDelta, now: TimestampMs) -> bool {
-    let own = state.deadline();
-    own.at().is_some_and(|at| at.plus_ms(EXPIRY_GRACE_MS) <= now) && delta.header.deadline < own
-}
-
 /// Applies an operation to a view under its provisional dots.
 fn show(pending: &Pending, state: &mut KeyState) {
     let hlc = Hlc::at(pending.view.at);
@@ -649,41 +580,5 @@ fn show(pending: &Pending, state: &mut KeyState) {
     for effect in &pending.view.effects {
         let _ = state.apply(effect, Mint { dot: Dot { replica: ReplicaId::LEAF, no }, hlc });
         no = no.next();
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::state::{Effect, ElementId, NewBase};
-
-    fn write(state: &mut KeyState, no: u64, member: &'static str, is_there: bool) -> KeyDelta {
-        let element = ElementId::Member(Bytes::from_static(member.as_bytes()));
-        let (seen, cuts) = state.seen(&element);
-        let base = is_there.then_some(NewBase::Member);
-        let effect = Effect::Write { element: element.clone(), base, seen, cuts };
-        let dot = Dot { replica: ReplicaId::from_bits(1 << 16), no: No(no) };
-        let _ = state.apply(&effect, Mint { dot, hlc: Hlc::from_bits(no) });
-        state.to_delta(state.ctx(), [&element])
-    }
-
-    #[test]
-    fn pushes_that_wait_come_to_one_that_says_the_same() {
-        let mut hub = KeyState::default();
-        write(&mut hub, 1, "old", true);
-        let first = hub.to_complete_delta();
-        let changes = [write(&mut hub, 2, "a", true), write(&mut hub, 3, "b", true), write(&mut hub, 4, "a", false)];
-        let session = SessionId { hub: ReplicaId::from_bits(1 << 16), client: ClientId(1), no: 1 };
-        let push = |delta| Push { delta, is_held: true, session, watermark: Seq(1) };
-        let mut waiting = push(changes[0].clone());
-        changes[1..].iter().for_each(|delta| waiting.follow(push(delta.clone())));
-        assert_eq!(waiting.delta.elements.len(), 2);
-        let mut leaf = KeyState::default();
-        let _ = leaf.join(&first);
-        let _ = leaf.join(&waiting.delta);
-        assert_eq!(leaf, hub);
-        // A whole key says all there is to say of what came before it.
-        waiting.follow(push(hub.to_complete_delta()));
-        assert_eq!(waiting.delta, hub.to_complete_delta());
     }
 }

@@ -4,7 +4,7 @@
 //! never gives one number of a session to two operations. Pushes that still wait for a verdict are not stored: the hub shows
 //! their keys whole again after the next greeting.
 
-use super::{Base, Leaf, Pending};
+use super::{Leaf, Pending, base::Base};
 use crate::{
     id::{ClientId, Dot, Key, No, Seq, SessionId},
     limits::DELTA_ELEMENTS_MAX,

@@ -233,6 +233,7 @@ mod daemons {
     use super::*;
     use headwater::{
         origin::{Link, Origin, OriginConfig, OriginEffect, OriginInput},
+        slot::Slot,
         store::{Loaded, Marker, Outcome},
     };
     use std::collections::BTreeMap;
@@ -258,6 +259,12 @@ mod daemons {
         origin
     }
 
+    /// The hub greets, with operations in these slots that it does not know stable.
+    fn greet(origin: &mut Origin, unstable: Vec<Slot>) {
+        let (hub, name, capabilities) = (hub(), "hub".to_owned(), Default::default());
+        say(origin, HubToOrigin::Hello { hub, name, now: START, unstable, capabilities });
+    }
+
     fn say(origin: &mut Origin, message: HubToOrigin) -> Vec<OriginEffect> {
         origin.handle(OriginInput::Hub(LINK, message), START)
     }
@@ -278,14 +285,7 @@ mod daemons {
     fn what_another_daemon_committed_is_called_stable_by_the_one_that_is_told_of_it_again() {
         let slot = key("k").slot();
         let mut origin = origin();
-        let hello = HubToOrigin::Hello {
-            hub: hub(),
-            name: "hub".to_owned(),
-            now: START,
-            unstable: vec![slot],
-            capabilities: Default::default(),
-        };
-        say(&mut origin, hello);
+        greet(&mut origin, vec![slot]);
         origin.handle(loaded(slot, 1, No(2)), START);
         let delta = SlotDelta { slot, from: No(2), to: No(6), keys: Vec::new() };
         say(&mut origin, HubToOrigin::Delta(vec![delta]));
@@ -306,14 +306,7 @@ mod daemons {
     fn what_a_hub_of_another_history_is_told_of_its_numbers_becomes_stable() {
         let slot = key("k").slot();
         let mut origin = origin();
-        let hello = HubToOrigin::Hello {
-            hub: hub(),
-            name: "hub".to_owned(),
-            now: START,
-            unstable: Vec::new(),
-            capabilities: Default::default(),
-        };
-        say(&mut origin, hello);
+        greet(&mut origin, Vec::new());
         let cursor = Cursor { incarnation: Some(ReplicaId::from_bits(8 << 16)), seq: 3 };
         say(&mut origin, HubToOrigin::Held(vec![(slot, cursor, vec![key("k")])]));
         origin.handle(loaded(slot, 1, No(6)), START);
@@ -332,14 +325,7 @@ mod daemons {
     fn a_clock_set_forward_makes_nothing_stable() {
         let slot = key("k").slot();
         let mut origin = origin();
-        let hello = HubToOrigin::Hello {
-            hub: hub(),
-            name: "hub".to_owned(),
-            now: START,
-            unstable: vec![slot],
-            capabilities: Default::default(),
-        };
-        say(&mut origin, hello);
+        greet(&mut origin, vec![slot]);
         origin.handle(loaded(slot, 1, No(2)), START);
         let effects = origin.handle(OriginInput::Tick, START.plus_ms(90_000));
         let is_stable = |effect: &OriginEffect| matches!(effect, OriginEffect::ToHub(_, OriginToHub::Stable(_)));
@@ -350,14 +336,7 @@ mod daemons {
     fn what_another_daemon_committed_reaches_the_hubs_of_this_one_without_a_hint() {
         let slot = key("k").slot();
         let mut origin = origin();
-        let hello = HubToOrigin::Hello {
-            hub: hub(),
-            name: "hub".to_owned(),
-            now: START,
-            unstable: Vec::new(),
-            capabilities: Default::default(),
-        };
-        say(&mut origin, hello);
+        greet(&mut origin, Vec::new());
         say(&mut origin, HubToOrigin::Subscribe(vec![key("k")]));
         origin.handle(loaded(slot, 1, No::ZERO), START);
         let read = |effects: &[OriginEffect]| effects.iter().any(|effect| matches!(effect, OriginEffect::Load(_)));
@@ -373,14 +352,7 @@ mod daemons {
     fn a_key_that_ended_unseen_leaves_the_change_feed_when_a_hub_forgets_it() {
         let slot = key("k").slot();
         let mut origin = origin();
-        let hello = HubToOrigin::Hello {
-            hub: hub(),
-            name: "hub".to_owned(),
-            now: START,
-            unstable: Vec::new(),
-            capabilities: Default::default(),
-        };
-        say(&mut origin, hello);
+        greet(&mut origin, Vec::new());
         say(&mut origin, HubToOrigin::Unsubscribe(vec![key("k")]));
         let effects = origin.handle(loaded(slot, 4, No::ZERO), START);
         let forgets = |effect: &OriginEffect| {
@@ -397,14 +369,7 @@ mod daemons {
         let companion = world.store.companion(&key("k"), START).cloned();
         assert!(companion.is_some());
         let mut origin = origin();
-        let hello = HubToOrigin::Hello {
-            hub: hub(),
-            name: "hub".to_owned(),
-            now: START,
-            unstable: Vec::new(),
-            capabilities: Default::default(),
-        };
-        say(&mut origin, hello);
+        greet(&mut origin, Vec::new());
         say(&mut origin, HubToOrigin::Subscribe(vec![key("k")]));
         origin.handle(loaded(slot, 1, No::ZERO), START);
         // The companion is on its way, and not known yet.

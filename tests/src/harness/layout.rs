@@ -19,12 +19,13 @@ pub struct Layout {
 }
 
 impl Layout {
-    /// The layout of the checkout that this crate was compiled in. Nothing is checked for existence: what is missing
-    /// is reported by the part that starts it.
+    /// The layout of the checkout that cargo runs this in, else of the one that this crate was compiled in: checkouts may
+    /// share a target directory. Nothing is checked for existence: what is missing is reported by the part that starts it.
     #[must_use]
     pub fn of_workspace() -> Self {
-        let tests = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let root = tests.parent().unwrap_or(tests).to_path_buf();
+        let member = std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
+        let member = Path::new(&member);
+        let root = member.parent().unwrap_or(member).to_path_buf();
         Self {
             edge_build: root.join("edge/build"),
             origin_sync: built_last(&root, "origin-sync"),

@@ -2,6 +2,7 @@
 
 use super::{
     Link, Origin, OriginEffect,
+    ends::RETRY_MS,
     plain::Before,
     slot::{Busy, Cached, SlotWork},
 };
@@ -220,6 +221,7 @@ impl Origin {
                     Outcome::Missing(keys) => work.anew.extend(keys),
                     Outcome::Foreign(keys) => {
                         for key in keys {
+                            self.foreign.note(slot, now.plus_ms(RETRY_MS));
                             work.foreign.insert(key.clone());
                             self.effects.push(OriginEffect::Foreign(key));
                         }
@@ -237,6 +239,7 @@ impl Origin {
             if let Some(cached) = work.cache.get_mut(key) {
                 cached.version = Some(change.seq);
                 cached.fields_at = committing.at;
+                cached.next_end().into_iter().for_each(|at| self.ends.note(slot, at));
             }
         }
         for key in &committing.forgotten {

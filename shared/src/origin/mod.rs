@@ -22,6 +22,7 @@ mod commit;
 mod companion;
 mod compare;
 mod elapsed;
+mod ends;
 mod plain;
 mod push;
 mod slot;
@@ -39,6 +40,7 @@ use crate::{
 };
 use compare::Comparison;
 use elapsed::Elapsed;
+use ends::Agenda;
 use slot::SlotWork;
 use std::collections::{BTreeMap, BTreeSet};
 use window::Window;
@@ -63,6 +65,10 @@ pub struct Origin {
     reviewed_at: Option<TimestampMs>,
     /// How many seeds were drawn for comparisons.
     seeds: u64,
+    /// When something in a slot's cache may end.
+    ends: Agenda,
+    /// Until when a slot's foreign keys count as such.
+    foreign: Agenda,
     /// Slots with something to do in this input.
     ready: BTreeSet<Slot>,
     effects: Vec<OriginEffect>,
@@ -112,6 +118,8 @@ impl Origin {
             last_review: None,
             reviewed_at: None,
             seeds: 0,
+            ends: Agenda::default(),
+            foreign: Agenda::default(),
             ready: BTreeSet::new(),
             effects: Vec::new(),
             wake_at: None,
@@ -363,15 +371,13 @@ impl Origin {
     }
 
     fn ask_to_wake(&mut self, now: TimestampMs) {
-        /// Expired keys are forgotten at leisure.
-        const SWEEP_MS: i64 = 10_000;
         let credit = self.links.values().filter_map(|state| state.credit_at);
         let stable = self.unstable.keys().next().map(|end_ms| self.elapsed.look_at(*end_ms, now));
-        let sweep = (!self.slots.is_empty()).then(|| now.plus_ms(SWEEP_MS));
+        let ends = [&self.ends, &self.foreign].into_iter().filter_map(Agenda::next);
         let review = self.links.values().any(|state| !state.held.is_empty()).then(|| now.plus_ms(REVIEW_MS));
         let holding = self.links.values().filter(|state| !state.held.is_empty());
         let audit = holding.filter_map(|state| state.comparison.audit_at);
-        let Some(earliest) = credit.chain(stable).chain(sweep).chain(review).chain(audit).min() else { return };
+        let Some(earliest) = credit.chain(stable).chain(ends).chain(review).chain(audit).min() else { return };
         let at = earliest.max(now.plus_ms(1));
         if self.wake_at.is_none_or(|asked| at < asked || asked <= now) {
             self.wake_at = Some(at);

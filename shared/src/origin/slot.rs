@@ -28,20 +28,31 @@ impl Default for Cached {
 impl Cached {
     /// Whether the key expired so long ago that no hub can revive it any more.
     pub(super) fn has_ended(&self, now: TimestampMs) -> bool {
-        let grace_ms = if fault!(GraceIgnored) { 0 } else { EXPIRY_GRACE_MS };
-        self.key.state.deadline().at().is_some_and(|at| at.plus_ms(grace_ms) <= now)
+        self.end().is_some_and(|at| at <= now)
     }
 
     /// Whether a field ended that the plain value still has, or so long ago that its state is to go too.
-    fn has_ended_fields(&self, now: TimestampMs) -> bool {
+    pub(super) fn has_ended_fields(&self, now: TimestampMs) -> bool {
+        let is_due = self.next_field_end().is_some_and(|at| at <= now) && !fault!(EndedFieldsKept);
+        is_due && self.version.is_some() && !self.has_ended(now)
+    }
+
+    /// When the first thing happens of which [`Cached::has_ended`] and [`Cached::has_ended_fields`] tell.
+    pub(super) fn next_end(&self) -> Option<TimestampMs> {
+        let fields = self.next_field_end().filter(|_| self.version.is_some());
+        self.end().into_iter().chain(fields).min()
+    }
+
+    fn end(&self) -> Option<TimestampMs> {
+        let grace_ms = if fault!(GraceIgnored) { 0 } else { EXPIRY_GRACE_MS };
+        self.key.state.deadline().at().map(|at| at.plus_ms(grace_ms))
+    }
+
+    fn next_field_end(&self) -> Option<TimestampMs> {
         let state = self.key.state.view();
         let unwritten = state.field_end_after(self.fields_at);
         let lingering = state.field_end_after(TimestampMs(i64::MIN)).map(|at| at.plus_ms(EXPIRY_GRACE_MS));
-        if fault!(EndedFieldsKept) {
-            return false;
-        }
-        let is_due = unwritten.into_iter().chain(lingering).any(|at| at <= now);
-        is_due && self.version.is_some() && !self.has_ended(now)
+        unwritten.into_iter().chain(lingering).min()
     }
 }
 
@@ -318,7 +329,9 @@ impl Origin {
             match companion.as_ref().map(StoredKey::decode).transpose() {
                 Ok(stored) => {
                     let key_state = stored.unwrap_or_default();
-                    work.cache.insert(key, Cached { version, key: key_state, ..Cached::default() });
+                    let cached = Cached { version, key: key_state, ..Cached::default() };
+                    cached.next_end().into_iter().for_each(|at| self.ends.note(slot, at));
+                    work.cache.insert(key, cached);
                 }
                 Err(_) => {
                     work.is_damaged = true;
@@ -379,29 +392,6 @@ impl Origin {
         // The hub sends nothing again of what it is told is there, so this daemon answers for it.
         for (hub, no) in told {
             self.note_committed(slot, hub, no);
-        }
-    }
-
-    /// Finds in the cache expired keys that no hub can revive any more, and fields that have ended. What was foreign is tried again when it next
-    /// changes: the operator may have made room.
-    pub(super) fn sweep(&mut self, now: TimestampMs) {
-        for (slot, work) in &mut self.slots {
-            work.foreign.clear();
-            if work.busy != Busy::Idle {
-                continue;
-            }
-            let gone = work.cache.iter().filter(|(_, cached)| cached.has_ended(now) && !fault!(ExpiredKept));
-            let gone: Vec<Key> = gone.map(|(key, _)| key.clone()).collect();
-            if !gone.is_empty() {
-                work.expired.extend(gone);
-                self.ready.insert(*slot);
-            }
-            let ended = work.cache.iter().filter(|(_, cached)| cached.has_ended_fields(now));
-            let ended: Vec<Key> = ended.map(|(key, _)| key.clone()).collect();
-            if !ended.is_empty() {
-                work.ended.extend(ended);
-                self.ready.insert(*slot);
-            }
         }
     }
 }

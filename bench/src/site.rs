@@ -88,7 +88,7 @@ impl Site {
             }
             for chunk in keys.chunks(STATES) {
                 let keys = chunk.iter().map(|key| (key.clone(), KeyDelta::default())).collect();
-                let message = OriginToHub::Whole { slot, at: self.cursor(slot), keys };
+                let message = OriginToHub::Whole { slot, at: self.cursor(slot), more: false, keys };
                 drop(self.hear(carried(&message)));
             }
         }

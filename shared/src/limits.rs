@@ -60,8 +60,17 @@ pub const PENDING_OPERATIONS_MAX: usize = 100_000;
 /// Operations in one batch from a leaf.
 pub const BATCH_OPERATIONS_MAX: usize = 4096;
 
+/// One operation on its way from a leaf: what every receiver accepts, less a frame that was just below its target and as much
+/// again, since the size is guessed. A leaf refuses to make a larger one, which would stay in its queue for ever.
+pub const OPERATION_BYTES_MAX: usize = FRAME_BYTES_MAX_LEAST - 2 * FRAME_BYTES_TARGET;
+
 /// Effects of one operation: a command has no more than its arguments.
 pub const EFFECTS_MAX: usize = ARGUMENTS_MAX;
+
+/// Where a delta that lists a key's changes is sent as the whole key in pieces instead, in bytes: a quarter of what every
+/// receiver accepts beside a frame's target, since what names an element is guessed. Changes cannot be cut as a whole key can,
+/// and a key with so many is mostly new to the receiver.
+pub const CHANGES_BYTES_MAX: usize = 4 * FRAME_BYTES_TARGET;
 
 /// The elements of one key's delta in one frame.
 pub const DELTA_ELEMENTS_MAX: usize = 1 << 20;
@@ -108,10 +117,12 @@ pub const HUB_NAME_BYTES_MAX: usize = 255;
 /// The text of a refusal, in bytes: a sentence or two for a log.
 pub const REFUSAL_BYTES_MAX: usize = 1024;
 
+const _: () = assert!(OPERATION_BYTES_MAX > 2 * VALUE_BYTES_MAX + KEY_BYTES_MAX);
 const _: () = assert!(VALUE_BYTES_MAX * 2 > ROW_BYTES_MAX / 2 && VALUE_BYTES_MAX < ROW_BYTES_MAX);
 const _: () = assert!(FRAME_BYTES_TARGET + 2 * VALUE_BYTES_MAX < FRAME_BYTES_MAX);
 const _: () = assert!(FRAME_BYTES_MAX < 32 * 1024 * 1024);
 const _: () = assert!(STAMP_AHEAD_MS_MAX > 2 * CLOCK_BOUND_MS);
 const _: () = assert!(FRAME_BYTES_TARGET + 2 * VALUE_BYTES_MAX + KEY_BYTES_MAX < FRAME_BYTES_MAX_LEAST);
+const _: () = assert!(FRAME_BYTES_TARGET + CHANGES_BYTES_MAX + VALUE_BYTES_MAX < FRAME_BYTES_MAX_LEAST);
 const _: () = assert!(KEYS_CHUNK * (KEY_BYTES_MAX + 2) < FRAME_BYTES_MAX_LEAST && KEYS_CHUNK < KEYS_LISTED_MAX);
 const _: () = assert!(2 * FRAME_BYTES_MAX + DECODED_BYTES_MAX < 128_000_000);

@@ -96,6 +96,8 @@ pub enum HubToLeaf {
         delta: KeyDelta,
         /// Whether the hub holds the key as the origin has it, or knows only its own writes.
         held: bool,
+        /// Whether this is a piece of a large key and the next push brings the next: the key is shown once all are there.
+        more: bool,
         /// The connection's session, and up to where its operations are in this state or refused.
         session: SessionId,
         /// See `session`.
@@ -164,7 +166,12 @@ pub enum HubToOrigin {
         capabilities: Capabilities,
     },
     /// Keys that the hub holds, with its cursor in each slot. Sent after the hello, in as many messages as needed.
-    Held(Vec<(Slot, Cursor, Vec<Key>)>),
+    Held {
+        /// Slot by slot.
+        slots: Vec<(Slot, Cursor, Vec<Key>)>,
+        /// Whether the next message begins with more keys of the last slot; until then the hub is told nothing of it.
+        more: bool,
+    },
     /// A batch of operations as state, or a frame of one: a batch uses up one credit, in however many frames it goes.
     Delta(Vec<SlotDelta>),
     /// Asks for these keys whole, and for their changes from then on.
@@ -234,6 +241,8 @@ pub enum OriginToHub {
         slot: Slot,
         /// The slot's sequence when they were read.
         at: Cursor,
+        /// Whether these are pieces of large keys of which more follows: they are not held yet.
+        more: bool,
         /// The states.
         keys: Vec<(Key, KeyDelta)>,
     },

@@ -63,7 +63,7 @@ fn holding(now: TimestampMs) -> Hub {
     ask(&mut hub, "EXISTS k", now);
     let empty = KeyDelta { complete: true, ..KeyDelta::default() };
     let at = Cursor { incarnation: Some(ReplicaId::from_bits(1 << 20)), seq: 1 };
-    let whole = OriginToHub::Whole { slot: key().slot(), at, keys: vec![(key(), empty)] };
+    let whole = OriginToHub::Whole { slot: key().slot(), at, more: false, keys: vec![(key(), empty)] };
     hub.handle(HubInput::Origin(daemon, whole), now);
     hub
 }

@@ -255,7 +255,8 @@ fn values_that_break_an_invariant_are_refused_as_invalid() {
 #[test]
 fn deltas_that_break_an_invariant_are_refused_as_invalid() {
     let slot = common::key("k").slot();
-    let sent = |delta| OriginToHub::Whole { slot, at: Default::default(), keys: vec![(common::key("k"), delta)] };
+    let sent =
+        |delta| OriginToHub::Whole { slot, at: Default::default(), more: false, keys: vec![(common::key("k"), delta)] };
     let valid = corpus::change();
     assert!(decode::<OriginToHub>(&encode(&sent(valid.clone())).unwrap()).is_ok());
 
@@ -290,6 +291,7 @@ fn deltas_that_break_an_invariant_are_refused_as_invalid() {
     let elsewhere = OriginToHub::Whole {
         slot: headwater::slot::Slot::of(b"elsewhere"),
         at: Default::default(),
+        more: false,
         keys: vec![(common::key("k"), valid)],
     };
     let frame = encode(&elsewhere).unwrap();
@@ -323,7 +325,8 @@ fn names_that_share_their_beginning_take_no_more_memory_than_a_frame_may() {
         let names = (0..names).map(|n| ElementId::Member(name(n).into()));
         let elements = names.map(|id| (id, Element::empty(Kind::Set))).collect();
         let delta = KeyDelta { elements, ..KeyDelta::default() };
-        encode(&OriginToHub::Whole { slot, at: Default::default(), keys: vec![(common::key("k"), delta)] }).unwrap()
+        encode(&OriginToHub::Whole { slot, at: Default::default(), more: false, keys: vec![(common::key("k"), delta)] })
+            .unwrap()
     };
     let frame = whole(70);
     assert!(frame.len() < 2 << 20, "each name but the first is a few bytes");

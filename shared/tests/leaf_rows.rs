@@ -97,7 +97,15 @@ fn leaf_at_work(rows: &mut Rows) -> Leaf {
     let states = [(key("set"), at_hub()), (key("counter"), KeyState::default())];
     for ((key, state), push) in states.into_iter().zip(1..) {
         let delta = state.to_complete_delta();
-        let shown = HubToLeaf::State { push, key, delta, held: true, session: session(), watermark: Seq::default() };
+        let shown = HubToLeaf::State {
+            push,
+            key,
+            delta,
+            held: true,
+            more: false,
+            session: session(),
+            watermark: Seq::default(),
+        };
         store(rows, leaf.handle(LeafInput::Hub(shown), NOW));
     }
     run(&mut leaf, rows, "INCRBY counter 5");

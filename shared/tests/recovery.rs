@@ -69,7 +69,7 @@ mod expiry {
             idempotency: None,
         };
         hub.handle(ask(&["EXISTS", "k"]), START);
-        tell(&mut hub, OriginToHub::Whole { slot, at: at(1), keys: vec![(key("k"), delta)] });
+        tell(&mut hub, OriginToHub::Whole { slot, at: at(1), more: false, keys: vec![(key("k"), delta)] });
         hub.handle(ask(&["PEXPIRE", "k", "600000"]), START);
         let nothing = KeyDelta { complete: true, ..KeyDelta::default() };
         tell(&mut hub, OriginToHub::Down { slot, from: at(1), to: at(2), keys: vec![(key("k"), nothing)] });
@@ -308,7 +308,7 @@ mod daemons {
         let mut origin = origin();
         greet(&mut origin, Vec::new());
         let cursor = Cursor { incarnation: Some(ReplicaId::from_bits(8 << 16)), seq: 3 };
-        say(&mut origin, HubToOrigin::Held(vec![(slot, cursor, vec![key("k")])]));
+        say(&mut origin, HubToOrigin::Held { slots: vec![(slot, cursor, vec![key("k")])], more: false });
         origin.handle(loaded(slot, 1, No(6)), START);
         origin.handle(loaded(slot, 1, No(6)), START);
         let OriginInput::Loaded(mut whole) = loaded(slot, 1, No(6)) else { unreachable!() };

@@ -42,7 +42,7 @@ fn clients_set(field: impl Fn(u64) -> Bytes) -> KeyState {
 
 fn whole(state: &KeyState) -> Vec<u8> {
     let keys = vec![(key("k"), state.to_complete_delta())];
-    encode(&OriginToHub::Whole { slot: key("k").slot(), at: Default::default(), keys }).unwrap()
+    encode(&OriginToHub::Whole { slot: key("k").slot(), at: Default::default(), more: false, keys }).unwrap()
 }
 
 fn joined(frame: &[u8]) -> KeyState {

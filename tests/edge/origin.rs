@@ -100,7 +100,9 @@ async fn a_request_waits_for_an_unknown_key_and_gets_what_the_origin_says() {
     assert_eq!(daemon.receive_some(wanted).await, [key("absent")]);
     let at = Cursor { incarnation: Some(ReplicaId::from_entropy(1 << 20)), seq: 1 };
     let nothing = KeyDelta { complete: true, ..KeyDelta::default() };
-    daemon.send(&OriginToHub::Whole { slot: key("absent").slot(), at, keys: vec![(key("absent"), nothing)] }).await;
+    daemon
+        .send(&OriginToHub::Whole { slot: key("absent").slot(), at, more: false, keys: vec![(key("absent"), nothing)] })
+        .await;
     let answer = asked.await.unwrap();
     assert_eq!(answer.reply(), Ok(json!(null)));
     assert!(!answer.is_provisional(), "{answer:?}");
@@ -164,7 +166,7 @@ async fn a_stamp_from_the_far_future_is_not_taken() {
     let _touched = ahead.apply(&write, Mint { dot, hlc: far });
     let at = Cursor { incarnation: Some(origin), seq: 1 };
     let keys = vec![(key("k"), ahead.to_complete_delta())];
-    daemon.send(&OriginToHub::Whole { slot: key("k").slot(), at, keys }).await;
+    daemon.send(&OriginToHub::Whole { slot: key("k").slot(), at, more: false, keys }).await;
     let error = asked.await.unwrap().unwrap_err();
     assert_eq!(error, "ERR Headwater: the origin is away and this edge does not hold the key");
 }

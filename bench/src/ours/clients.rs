@@ -42,7 +42,7 @@ pub fn whole_bytes(clients: usize) -> usize {
     let key = Key::new(key()).expect("the key is short");
     let view = meeting.site.hub().key(&key).expect("the map is there");
     let keys = vec![(key.clone(), view.to_complete_delta())];
-    let message = OriginToHub::Whole { slot: key.slot(), at: Cursor::default(), keys };
+    let message = OriginToHub::Whole { slot: key.slot(), at: Cursor::default(), more: false, keys };
     wire::encode(&message).expect("the map fits a frame").len()
 }
 

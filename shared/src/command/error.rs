@@ -202,6 +202,12 @@ pub enum CommandError {
     /// HW.LIMIT of what is no limit.
     #[error("ERR Headwater: {0}")]
     InvalidLimit(#[from] LimitError),
+    /// An operation that no frame can carry to the hub.
+    #[error("ERR Headwater: the command would send more than {limit_bytes} bytes at once")]
+    OperationTooLarge {
+        /// How many may be sent.
+        limit_bytes: u32,
+    },
 }
 
 /// A kind of argument that has a limit.
@@ -252,6 +258,11 @@ impl CommandError {
     /// More elements would change than [`limits::EFFECTS_MAX`].
     pub(crate) fn too_many_changes() -> Self {
         Self::TooManyChanges { limit: u32::try_from(limits::EFFECTS_MAX).unwrap_or(u32::MAX) }
+    }
+
+    /// An operation takes more than [`limits::OPERATION_BYTES_MAX`].
+    pub(crate) fn operation_too_large() -> Self {
+        Self::OperationTooLarge { limit_bytes: u32::try_from(limits::OPERATION_BYTES_MAX).unwrap_or(u32::MAX) }
     }
 
     /// No command is called `name`.

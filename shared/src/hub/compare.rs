@@ -4,7 +4,7 @@
 //! lists, of dots that the origin listed and that are dead here, and, of a key that is asked for whole, of its context. So
 //! each delta is sound by itself, whatever either side did since digests were compared.
 
-use super::{Connection, Hub, HubEffect, keyspace::KeyNo, uplink::element_bytes};
+use super::{Connection, Hub, HubEffect, keyspace::KeyNo};
 use crate::{
     digest::{Items, KeyDigest, Node, SLOT_BITS, covers},
     id::{HashSeed, Key, TimestampMs},
@@ -70,9 +70,7 @@ impl Hub {
         let (mut keys, mut bytes) = (Vec::new(), 0_usize);
         for (key, no, digest) in self.held_in(&nodes, seed, now) {
             for delta in self.exchanged(no, digest, &nodes, theirs.get(&key)) {
-                let elements = delta.elements.iter().map(|(id, element)| element_bytes(id, element));
-                bytes = elements
-                    .fold(bytes.saturating_add(key.as_bytes().len()).saturating_add(100), usize::saturating_add);
+                bytes = bytes.saturating_add(key.as_bytes().len()).saturating_add(delta.approximate_bytes());
                 keys.push((key.clone(), delta));
                 if bytes > FRAME_BYTES_TARGET {
                     bytes = 0;
@@ -146,7 +144,7 @@ impl Hub {
                 parts.push(std::mem::replace(&mut part, KeyDelta { header: header.clone(), ..KeyDelta::default() }));
                 bytes = 0;
             }
-            bytes = bytes.saturating_add(element_bytes(&id, &element));
+            bytes = bytes.saturating_add(element.approximate_bytes(&id));
             let dots = element.base.dots().chain(dead.remove(&id).into_iter().flatten());
             for dot in dots {
                 part.header.ctx.insert(dot);

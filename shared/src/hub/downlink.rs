@@ -37,7 +37,7 @@ impl Hub {
             OriginToHub::Committed(slots) => self.committed(slots, now),
             OriginToHub::Stable(slots) => self.stable(slots, now),
             OriginToHub::Down { slot, from, to, keys } => self.down(connection, slot, from, to, &keys, now),
-            OriginToHub::Whole { slot, at, keys } => self.whole(connection, slot, at, &keys, now),
+            OriginToHub::Whole { slot, at, more, keys } => self.whole(connection, (slot, at, more), &keys, now),
             OriginToHub::Refused(_) => self.origin = None,
             OriginToHub::Compare { round, seed, asks, keys } => {
                 self.compare(connection, (round, seed), &asks, &keys, now);
@@ -83,21 +83,34 @@ impl Hub {
         // In order, so that the same history says the same.
         held.values_mut().for_each(|keys| keys.sort_unstable());
         wanted.sort_unstable();
-        let mut chunk = Vec::new();
-        let mut in_chunk = 0_usize;
-        for (slot, keys) in held {
-            in_chunk = in_chunk.saturating_add(keys.len());
-            chunk.push((slot, self.slots.at(slot).map(|state| state.cursor).unwrap_or_default(), keys));
-            if in_chunk >= KEYS_CHUNK {
-                in_chunk = 0;
-                let message = HubToOrigin::Held(std::mem::take(&mut chunk));
+        self.tell_held(connection, held);
+        self.ask_for(connection, &wanted);
+    }
+
+    /// Tells the origin which keys are held. A slot of many goes in several messages.
+    fn tell_held(&mut self, connection: Connection, held: BTreeMap<Slot, Vec<Key>>) {
+        let mut slots = Vec::new();
+        let mut room = KEYS_CHUNK;
+        for (slot, mut keys) in held {
+            let cursor = self.slots.at(slot).map(|state| state.cursor).unwrap_or_default();
+            while keys.len() > room {
+                let rest = keys.split_off(room);
+                slots.push((slot, cursor, std::mem::replace(&mut keys, rest)));
+                let message = HubToOrigin::Held { slots: std::mem::take(&mut slots), more: true };
+                self.effects.push(HubEffect::ToOrigin(connection, message));
+                room = KEYS_CHUNK;
+            }
+            room = room.saturating_sub(keys.len());
+            slots.push((slot, cursor, keys));
+            if room == 0 {
+                room = KEYS_CHUNK;
+                let message = HubToOrigin::Held { slots: std::mem::take(&mut slots), more: false };
                 self.effects.push(HubEffect::ToOrigin(connection, message));
             }
         }
-        if !chunk.is_empty() {
-            self.effects.push(HubEffect::ToOrigin(connection, HubToOrigin::Held(chunk)));
+        if !slots.is_empty() {
+            self.effects.push(HubEffect::ToOrigin(connection, HubToOrigin::Held { slots, more: false }));
         }
-        self.ask_for(connection, &wanted);
     }
 
     /// Sees to it that these keys are held: asks the origin for those that are not.
@@ -172,8 +185,15 @@ impl Hub {
         }
     }
 
-    /// Keys that the hub asked for, whole.
-    fn whole(&mut self, connection: Connection, slot: Slot, at: Cursor, keys: &[(Key, KeyDelta)], now: TimestampMs) {
+    /// Keys that the hub asked for, whole, or pieces of them. A key is held once its last piece has come; should that never
+    /// come, it is asked for again, and what came is known to be no more than a part.
+    fn whole(
+        &mut self,
+        connection: Connection,
+        (slot, at, more): (Slot, Cursor, bool),
+        keys: &[(Key, KeyDelta)],
+        now: TimestampMs,
+    ) {
         if !self.admit(slot, keys, now) {
             return;
         }
@@ -194,6 +214,9 @@ impl Hub {
                 (no, _) = self.keys.resolve(key);
             }
             self.join(no, delta);
+            if more {
+                continue;
+            }
             let was_held = std::mem::replace(&mut self.keys.entry_mut(no).is_held, true);
             if let (false, Some(state)) = (was_held, self.slots.at_mut(slot)) {
                 state.held = state.held.saturating_add(1);

@@ -7,7 +7,7 @@ use super::{Connection, Hub, HubEffect, Request, RowId, keyspace::KeyNo, memory,
 use crate::{
     command::CommandError,
     id::{ClientId, Key, No, Seq, SessionId, TimestampMs},
-    limits::{TICKET_ISOLATE_MS, TICKET_TAB_MS},
+    limits::{CHANGES_BYTES_MAX, FRAME_BYTES_TARGET, TICKET_ISOLATE_MS, TICKET_TAB_MS},
     message::{HubToLeaf, LeafToHub, Lifetime, Refusal, RefusalCause},
     state::{ElementId, KeyDelta, Touched},
     wire::Capabilities,
@@ -35,10 +35,16 @@ impl LeafSocket {
     }
 
     /// The next push to this leaf.
-    fn push(&mut self, key: &Key, delta: KeyDelta, held: bool, sessions: &BTreeMap<SessionId, Session>) -> HubToLeaf {
+    fn push(
+        &mut self,
+        key: &Key,
+        (delta, more): (KeyDelta, bool),
+        held: bool,
+        sessions: &BTreeMap<SessionId, Session>,
+    ) -> HubToLeaf {
         self.pushes = self.pushes.saturating_add(1);
         let watermark = sessions.get(&self.session).map(|session| session.watermark).unwrap_or_default();
-        HubToLeaf::State { push: self.pushes, key: key.clone(), delta, held, session: self.session, watermark }
+        HubToLeaf::State { push: self.pushes, key: key.clone(), delta, held, more, session: self.session, watermark }
     }
 }
 
@@ -281,12 +287,15 @@ impl Hub {
         }
     }
 
-    /// Shows a key whole to one leaf.
+    /// Shows a key whole to one leaf, a large one in pieces.
     fn push_whole(&mut self, connection: Connection, key: &Key, no: KeyNo) {
         let Some(socket) = self.leaves.get_mut(&connection) else { return };
         let (view, is_held) = (self.keys.view(no), self.keys.entry(no).is_held);
-        let push = socket.push(key, view.to_complete_delta(), is_held, &self.sessions);
-        self.effects.push(HubEffect::ToLeaf(connection, push));
+        let mut pieces = view.to_complete_delta().split(FRAME_BYTES_TARGET).into_iter().peekable();
+        while let Some(piece) = pieces.next() {
+            let push = socket.push(key, (piece, pieces.peek().is_some()), is_held, &self.sessions);
+            self.effects.push(HubEffect::ToLeaf(connection, push));
+        }
     }
 
     /// Shows a key whole to all of its leaves.
@@ -327,17 +336,20 @@ impl Hub {
     }
 
     /// Sends what changed to the leaves that follow it. The delta speaks of the hub's whole context: on one socket pushes
-    /// follow each other without a gap, which the leaf checks.
+    /// follow each other without a gap, which the leaf checks. Where it is too large for a frame, the whole key goes in pieces.
     pub(super) fn show_changes(&mut self) {
         for (no, touched) in std::mem::take(&mut self.shown) {
             let (key, view, is_held) = (self.keys.key(no), self.keys.view(no), self.keys.entry(no).is_held);
-            let mut delta = None;
-            for (connection, socket) in &mut self.leaves {
-                if !socket.subscriptions.contains(&key) {
-                    continue;
-                }
-                let delta = delta.get_or_insert_with(|| view.to_delta(view.ctx(), touched.ids()));
-                let push = socket.push(&key, delta.clone(), is_held, &self.sessions);
+            if !self.leaves.values().any(|socket| socket.follows(&key)) {
+                continue;
+            }
+            let delta = view.to_delta(view.ctx(), touched.ids());
+            if delta.approximate_bytes() > CHANGES_BYTES_MAX {
+                self.push_whole_to_all(&key, no);
+                continue;
+            }
+            for (connection, socket) in self.leaves.iter_mut().filter(|(_, socket)| socket.follows(&key)) {
+                let push = socket.push(&key, (delta.clone(), false), is_held, &self.sessions);
                 self.effects.push(HubEffect::ToLeaf(*connection, push));
             }
         }

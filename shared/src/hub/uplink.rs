@@ -45,7 +45,9 @@ impl Hub {
                 let is_changed = self.keys.notes(*no).is_some_and(|notes| notes.latest() > from);
                 let is_unheard = is_lost && !self.keys.entry(*no).is_held;
                 if is_unheard || (is_changed && self.keys.may_be_forgotten(*no, now)) {
-                    frames.push(key, self.keys.view(*no).to_complete_delta());
+                    for piece in self.keys.view(*no).to_complete_delta().split(FRAME_BYTES_TARGET) {
+                        frames.push(key, piece);
+                    }
                 } else if let Some(notes) = self.keys.notes(*no).filter(|_| is_changed) {
                     for delta in deltas_since(self.keys.view(*no), notes, self.id, from, latest) {
                         frames.push(key, delta);
@@ -82,7 +84,7 @@ fn deltas_since(view: KeyView<'_>, notes: &Notes, own: ReplicaId, from: No, to: 
             parts.push(std::mem::replace(&mut part, KeyDelta { header: header.clone(), ..KeyDelta::default() }));
             bytes = 0;
         }
-        bytes = bytes.saturating_add(element_bytes(id, &element));
+        bytes = bytes.saturating_add(element.approximate_bytes(id));
         for dot in element.base.dots().chain(change.dead.iter().copied()) {
             part.header.ctx.insert(dot);
         }
@@ -94,12 +96,6 @@ fn deltas_since(view: KeyView<'_>, notes: &Notes, own: ReplicaId, from: No, to: 
         part.header.ctx.union(&header.wipe);
     }
     parts
-}
-
-pub(super) fn element_bytes(id: &ElementId, element: &Element) -> usize {
-    let value = element.latest_bytes().map_or(0, bytes::Bytes::len);
-    // A dot with its replica, number and time takes some 30 bytes, a sum's part some 40.
-    id.name_bytes().len().saturating_add(value).saturating_add(80)
 }
 
 /// Fills messages up to the target size.
@@ -123,11 +119,7 @@ impl Frames {
     }
 
     fn push(&mut self, key: &Key, delta: KeyDelta) {
-        let size = key
-            .as_bytes()
-            .len()
-            .saturating_add(100)
-            .saturating_add(delta.elements.iter().map(|(id, element)| element_bytes(id, element)).sum());
+        let size = key.as_bytes().len().saturating_add(delta.approximate_bytes());
         self.total = self.total.saturating_add(size);
         if self.bytes > 0 && self.bytes.saturating_add(size) > FRAME_BYTES_TARGET {
             // The slot's keys so far go ahead without moving its number.

@@ -53,6 +53,8 @@ impl Base {
 pub(super) struct Push {
     pub(super) delta: KeyDelta,
     pub(super) is_held: bool,
+    /// Whether it is a piece of a key, of which the rest is still to come.
+    pub(super) more: bool,
     pub(super) session: SessionId,
     pub(super) watermark: Seq,
 }
@@ -60,6 +62,11 @@ pub(super) struct Push {
 impl Push {
     /// Takes up the push that follows on the same session, so that what waits does not outgrow the key.
     pub(super) fn follow(&mut self, next: Self) {
+        if self.more {
+            self.delta.append(next.delta);
+            *self = Self { delta: std::mem::take(&mut self.delta), ..next };
+            return;
+        }
         let mut elements: BTreeMap<_, _> = if next.delta.complete {
             BTreeMap::new()
         } else {
@@ -105,7 +112,7 @@ mod tests {
         let first = hub.to_complete_delta();
         let changes = [write(&mut hub, 2, "a", true), write(&mut hub, 3, "b", true), write(&mut hub, 4, "a", false)];
         let session = SessionId { hub: ReplicaId::from_bits(1 << 16), client: ClientId(1), no: 1 };
-        let push = |delta| Push { delta, is_held: true, session, watermark: Seq(1) };
+        let push = |delta| Push { delta, is_held: true, more: false, session, watermark: Seq(1) };
         let mut waiting = push(changes[0].clone());
         changes[1..].iter().for_each(|delta| waiting.follow(push(delta.clone())));
         assert_eq!(waiting.delta.elements.len(), 2);
@@ -113,6 +120,14 @@ mod tests {
         let _ = leaf.join(&first);
         let _ = leaf.join(&waiting.delta);
         assert_eq!(leaf, hub);
+        // So do the pieces of a whole key.
+        let pieces = hub.to_complete_delta().split(1);
+        let count = pieces.len();
+        assert!(count > 1);
+        for (at, piece) in (1..).zip(pieces) {
+            waiting.follow(Push { more: at < count, ..push(piece) });
+        }
+        assert_eq!((waiting.more, &waiting.delta), (false, &hub.to_complete_delta()));
         // A whole key says all there is to say of what came before it.
         waiting.follow(push(hub.to_complete_delta()));
         assert_eq!(waiting.delta, hub.to_complete_delta());

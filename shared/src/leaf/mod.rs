@@ -20,7 +20,7 @@ use crate::{
     exec::{self, Vantage, View},
     hlc::Hlc,
     id::{ClientId, Dot, Key, No, ReplicaId, Seq, SessionId, TimestampMs},
-    limits::{BATCH_OPERATIONS_MAX, FRAME_BYTES_TARGET, KEYS_CHUNK, PENDING_OPERATIONS_MAX},
+    limits::{BATCH_OPERATIONS_MAX, FRAME_BYTES_TARGET, KEYS_CHUNK, OPERATION_BYTES_MAX, PENDING_OPERATIONS_MAX},
     message::{HubToLeaf, LeafToHub, Lifetime, RefusalCause},
     random::Random,
     state::{KeyState, Mint},
@@ -28,7 +28,7 @@ use crate::{
 };
 use base::{Base, Push, is_left_over};
 use bytes::Bytes;
-use pending::{Pending, approximate_bytes};
+use pending::Pending;
 use rows::Dirty;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -147,7 +147,8 @@ impl Leaf {
     ///
     /// # Errors
     /// Redis' own; [`CommandError::NotHeld`] for a key that is not subscribed to or has not arrived yet;
-    /// [`CommandError::TooManyPending`] when the queue is full.
+    /// [`CommandError::TooManyPending`] when the queue is full; [`CommandError::OperationTooLarge`] where no frame could
+    /// carry what it does to one key.
     pub fn command(&mut self, argv: &[Bytes], now: TimestampMs) -> (Result<Reply, CommandError>, Vec<LeafEffect>) {
         let reply = self.execute(argv, now);
         (reply, self.conclude(now))
@@ -197,6 +198,9 @@ impl Leaf {
         };
         let hub_now = now.plus_ms(self.offset_ms);
         let prepared = exec::prepare(&command, view, hub_now, entropy)?;
+        if prepared.operations.iter().any(|operation| operation.approximate_bytes() > OPERATION_BYTES_MAX) {
+            return Err(CommandError::operation_too_large());
+        }
         for operation in prepared.operations {
             let key = operation.key.clone();
             let first_local = self.last_local.next();
@@ -216,6 +220,8 @@ impl Leaf {
 
     fn hello(&mut self) {
         self.is_connected = false;
+        // The rest of a key that was coming in pieces went with the old connection; it comes whole again.
+        self.deferred.values_mut().for_each(|pushes| pushes.retain(|push| !push.more));
         self.pushes = 0;
         self.ask_at = None;
         let resume = self.session.map(|(id, _)| id);
@@ -271,8 +277,8 @@ impl Leaf {
                 });
                 self.show_deferred(now);
             }
-            HubToLeaf::State { push, key, delta, held, session, watermark } => {
-                self.state(push, key, Push { delta, is_held: held, session, watermark }, now);
+            HubToLeaf::State { push, key, delta, held, more, session, watermark } => {
+                self.state(push, key, Push { delta, is_held: held, more, session, watermark }, now);
             }
             HubToLeaf::Again => self.hello(),
             HubToLeaf::Refused(refusal) => {
@@ -418,7 +424,7 @@ impl Leaf {
                     let may_show = |(session, seq)| session != push.session || seq <= push.watermark;
                     pending.key() == key && !pending.is_settled() && pending.sent.is_some_and(may_show)
                 });
-                if is_early && !fault!(ShownTwice) {
+                if push.more || (is_early && !fault!(ShownTwice)) {
                     break;
                 }
                 let push = pushes.remove(0);
@@ -521,7 +527,7 @@ impl Leaf {
             }
             pending.in_flight_since = Some(now);
             let operation = pending.for_hub();
-            let size = approximate_bytes(&operation);
+            let size = operation.approximate_bytes();
             match batches.last_mut() {
                 Some((open, first, operations, bytes))
                     if *open == session

@@ -2,12 +2,9 @@
 
 use crate::{
     id::{Dot, Key, No, ReplicaId, Seq, SessionId, Stamp, TimestampMs},
-    state::{Amount, Effect, Element, ElementId, Increment, KeyState, NewBase, Operation, SeenCut, SeenCuts},
+    state::{Amount, Effect, Element, ElementId, Increment, KeyState, Operation, SeenCut, SeenCuts},
 };
 use serde::{Deserialize, Serialize};
-
-/// A dot with its replica and number, or a sum's part, at most.
-const DOT_BYTES: usize = 40;
 
 /// One operation of the queue.
 #[derive(Debug, Serialize, Deserialize)]
@@ -222,25 +219,4 @@ fn extend_cut<A: Amount>(
 /// Whether the leaf's own operation opened the epoch, under a stamp that its hub does not know.
 fn is_provisional(epoch: Stamp) -> bool {
     epoch.dot.replica == ReplicaId::LEAF
-}
-
-/// Some bytes more than the operation takes in a frame, so that a batch can be closed in time.
-pub(super) fn approximate_bytes(operation: &Operation) -> usize {
-    let effects = operation.effects.iter().map(|effect| match effect {
-        Effect::Write { element, base, seen, .. } => {
-            let value = if let Some(NewBase::Bytes(value)) = base { value.len() } else { 9 };
-            let dots = seen.len().saturating_mul(DOT_BYTES);
-            element.name().len().saturating_add(value).saturating_add(dots).saturating_add(DOT_BYTES)
-        }
-        Effect::Add { element, .. } | Effect::Spend { element, .. } => element.name().len().saturating_add(DOT_BYTES),
-        Effect::Touch { element, seen, .. } => {
-            let dots = seen.len().saturating_add(2).saturating_mul(DOT_BYTES);
-            element.name().len().saturating_add(dots)
-        }
-        Effect::Wipe { seen, cuts } => {
-            seen.interval_count().saturating_add(cuts.len()).saturating_add(1).saturating_mul(DOT_BYTES)
-        }
-        Effect::Deadline { .. } => DOT_BYTES.saturating_mul(2),
-    });
-    effects.fold(operation.key.as_bytes().len().saturating_add(DOT_BYTES), usize::saturating_add)
 }

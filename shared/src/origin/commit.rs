@@ -314,7 +314,10 @@ fn join(
     let touched = state.join(delta);
     let is_new = |replica: &ReplicaId| *replica != hub && !known.contains(replica);
     cached.key.unheard.extend(state.ctx().replicas().filter(is_new));
-    if part.to > No::ZERO {
+    if delta.complete && part.to == part.from && !known.contains(&hub) {
+        // Perhaps a piece of a key that others follow: until they are here, nobody vouches for what lies between.
+        cached.key.unheard.insert(hub);
+    } else if part.to > part.from || (!delta.complete && part.to > No::ZERO) {
         cached.key.unheard.remove(&hub);
     }
     draft.is_changed |= !touched.is_empty();

@@ -11,7 +11,7 @@
 //! What a hub ships counts only if it stood then where this origin had brought it: it has seen whatever was committed of the
 //! keys that it holds, so that a key which the store lost comes back no older than it was.
 
-use super::{HeldSlot, Link, Origin, OriginEffect, push::element_bytes, slot::Busy};
+use super::{HeldSlot, Link, Origin, OriginEffect, slot::Busy};
 use crate::{
     digest::{Item, Items, KEY_BITS, KeyDigest, Node, SLOT_BITS, covers},
     id::{HashSeed, Key, No, TimestampMs},
@@ -394,7 +394,7 @@ impl Origin {
                 // The header's place has no element but the string, which has a place of its own too.
                 let is_there = *id == ElementId::String && !delta.elements.is_empty();
                 let Some(element) = view.element(id).filter(|_| !is_there) else { continue };
-                bytes = bytes.saturating_add(element_bytes(id, &element));
+                bytes = bytes.saturating_add(element.approximate_bytes(id));
                 for dot in element.base.dots() {
                     delta.header.ctx.insert(dot);
                 }

@@ -201,13 +201,19 @@ impl Origin {
                     self.ready.insert(slot);
                 }
             }
-            HubToOrigin::Held(slots) if state.hub.is_some() => {
+            HubToOrigin::Held { slots, more } if state.hub.is_some() => {
+                let unfinished = slots.last().filter(|_| more).map(|(slot, ..)| *slot);
                 for (slot, cursor, keys) in slots {
                     let held = state.held.entry(slot).or_default();
                     held.cursor = cursor;
                     held.keys.extend(keys);
-                    self.slots.entry(slot).or_default().attach(link);
-                    self.ready.insert(slot);
+                    let work = self.slots.entry(slot).or_default();
+                    if unfinished == Some(slot) {
+                        work.await_more(link);
+                    } else {
+                        work.attach(link);
+                        self.ready.insert(slot);
+                    }
                 }
             }
             HubToOrigin::Delta(slots) if state.hub.is_some() => self.delta(link, slots, now),
@@ -247,7 +253,7 @@ impl Origin {
             HubToOrigin::Exchanged { round, last, cursors, keys } if state.hub.is_some() => {
                 self.exchanged(link, (round, last), &cursors, keys, now);
             }
-            HubToOrigin::Held(_)
+            HubToOrigin::Held { .. }
             | HubToOrigin::Delta(_)
             | HubToOrigin::Subscribe(_)
             | HubToOrigin::Gap(..)

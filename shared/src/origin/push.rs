@@ -3,10 +3,10 @@
 use super::{HeldSlot, Link, Origin, OriginEffect, slot::SlotWork};
 use crate::{
     id::Key,
-    limits::FRAME_BYTES_TARGET,
+    limits::{CHANGES_BYTES_MAX, FRAME_BYTES_TARGET},
     message::{Cursor, OriginToHub},
     slot::Slot,
-    state::{Element, ElementId, KeyDelta, KeyState},
+    state::{ElementId, KeyDelta, KeyState},
     store::Marker,
 };
 use std::collections::BTreeSet;
@@ -31,15 +31,19 @@ impl SlotWork {
         Cursor { incarnation: self.marker.as_ref().map(|marker| marker.incarnation), seq: self.seq() }
     }
 
-    /// A key's changes after `seq`, for a hub that has all before; whole where removals before may be forgotten.
-    fn delta_after(&self, key: &Key, seq: u64) -> KeyDelta {
-        let Some(cached) = self.cache.get(key) else { return KeyState::default().to_complete_delta() };
+    /// A key's changes after `seq`, for a hub that has all before; whole where removals before may be forgotten, or where the
+    /// changes are too large for a frame. In pieces where the key is.
+    fn deltas_after(&self, key: &Key, seq: u64) -> Vec<KeyDelta> {
+        let Some(cached) = self.cache.get(key) else { return vec![KeyState::default().to_complete_delta()] };
         let state = &cached.key.state;
-        if seq < cached.key.pruned_to || seq == 0 {
-            return state.to_complete_delta();
+        if seq >= cached.key.pruned_to && seq > 0 {
+            let changed: BTreeSet<ElementId> = cached.key.changed_after(seq);
+            let delta = state.to_delta(state.ctx(), &changed);
+            if delta.approximate_bytes() <= CHANGES_BYTES_MAX {
+                return vec![delta];
+            }
         }
-        let changed: BTreeSet<ElementId> = cached.key.changed_after(seq);
-        state.to_delta(state.ctx(), &changed)
+        state.to_complete_delta().split(FRAME_BYTES_TARGET)
     }
 }
 
@@ -63,12 +67,13 @@ impl Origin {
             OriginEffect::ToHub(link, OriginToHub::Down { slot, from, to, keys })
         };
         for key in owed {
-            let delta = work.delta_after(&key, known);
-            bytes = bytes.saturating_add(approximate_bytes(&delta));
-            keys.push((key, delta));
-            if bytes > FRAME_BYTES_TARGET {
-                bytes = 0;
-                self.effects.push(send(std::mem::take(&mut keys), from));
+            for delta in work.deltas_after(&key, known) {
+                bytes = bytes.saturating_add(key.as_bytes().len()).saturating_add(delta.approximate_bytes());
+                keys.push((key.clone(), delta));
+                if bytes > FRAME_BYTES_TARGET {
+                    bytes = 0;
+                    self.effects.push(send(std::mem::take(&mut keys), from));
+                }
             }
         }
         self.effects.push(send(keys, to));
@@ -91,31 +96,26 @@ impl Origin {
             if held.keys.is_empty() || held.cursor.incarnation.is_none() || fault!(WantMovesCursor) {
                 held.cursor = at;
             }
-            let send = |keys| OriginEffect::ToHub(link, OriginToHub::Whole { slot, at, keys });
+            let send = |more, keys| OriginEffect::ToHub(link, OriginToHub::Whole { slot, at, more, keys });
             let mut whole = Vec::new();
             let mut bytes = 0_usize;
             for key in keys {
                 held.keys.insert(key.clone());
-                let delta = work.delta_after(&key, 0);
-                bytes = bytes.saturating_add(approximate_bytes(&delta));
-                whole.push((key, delta));
+                let mut pieces = work.deltas_after(&key, 0);
+                let last = pieces.pop().unwrap_or_default();
+                for piece in pieces {
+                    self.effects.push(send(true, vec![(key.clone(), piece)]));
+                }
+                bytes = bytes.saturating_add(key.as_bytes().len()).saturating_add(last.approximate_bytes());
+                whole.push((key, last));
                 if bytes > FRAME_BYTES_TARGET {
                     bytes = 0;
-                    self.effects.push(send(std::mem::take(&mut whole)));
+                    self.effects.push(send(false, std::mem::take(&mut whole)));
                 }
             }
             if !whole.is_empty() {
-                self.effects.push(send(whole));
+                self.effects.push(send(false, whole));
             }
         }
     }
-}
-
-fn approximate_bytes(delta: &KeyDelta) -> usize {
-    delta.elements.iter().map(|(id, element)| element_bytes(id, element)).fold(100, usize::saturating_add)
-}
-
-pub(super) fn element_bytes(id: &ElementId, element: &Element) -> usize {
-    let value = element.latest_bytes().map_or(0, bytes::Bytes::len);
-    id.name_bytes().len().saturating_add(value).saturating_add(80)
 }

@@ -88,6 +88,8 @@ pub(super) struct SlotWork {
     pub(super) resumes: BTreeSet<Link>,
     /// Hubs that must hear what changed since their cursor.
     attaches: BTreeSet<Link>,
+    /// Hubs that are still telling which keys they hold.
+    telling: BTreeSet<Link>,
     /// A sequence, and the names of the keys that changed after it, by the change feed; for the attaching hubs.
     feed: Option<(u64, Vec<Key>)>,
     /// After which sequence the load under way reads the feed.
@@ -110,12 +112,19 @@ pub(super) struct SlotWork {
 
 impl SlotWork {
     pub(super) fn attach(&mut self, link: Link) {
+        self.telling.remove(&link);
         self.attaches.insert(link);
+    }
+
+    /// A hub will tell of more keys before it is to hear of the slot.
+    pub(super) fn await_more(&mut self, link: Link) {
+        self.attaches.remove(&link);
+        self.telling.insert(link);
     }
 
     /// Whether a hub still waits to hear what changed since its cursor: until then nothing later may reach it.
     pub(super) fn is_attaching(&self, link: Link) -> bool {
-        self.attaches.contains(&link)
+        self.attaches.contains(&link) || self.telling.contains(&link)
     }
 
     pub(super) fn queued(&self) -> usize {
@@ -126,6 +135,7 @@ impl SlotWork {
     pub(super) fn forget_link(&mut self, link: Link) {
         self.resumes.remove(&link);
         self.attaches.remove(&link);
+        self.telling.remove(&link);
         self.wants.retain(|(other, _)| *other != link);
         self.inbox.retain(|(other, _)| *other != link);
         self.mends.retain(|(other, _)| *other != link);
@@ -314,7 +324,8 @@ impl Origin {
             work.feed = None;
             work.marker = loaded.marker;
             for (link, state) in &self.links {
-                if state.held.get(&slot).is_some_and(|held| !held.keys.is_empty()) {
+                let holds = state.held.get(&slot).is_some_and(|held| !held.keys.is_empty());
+                if holds && !work.telling.contains(link) {
                     work.attaches.insert(*link);
                 }
             }

@@ -76,6 +76,14 @@ impl Intervals {
         })
     }
 
+    /// Whether any number is in both. Linear in `other`, logarithmic in this.
+    pub fn meets(&self, other: &Self) -> bool {
+        other.iter().any(|(start, end)| {
+            let before = self.0.partition_point(|&(s, _)| s < end);
+            before.checked_sub(1).and_then(|i| self.0.get(i)).is_some_and(|&(_, e)| start < e)
+        })
+    }
+
     /// Whether the representation keeps the invariant; a decoder asks.
     pub fn is_canonical(&self) -> bool {
         self.iter().all(|(start, end)| start < end)
@@ -150,11 +158,39 @@ impl Ctx {
         grew
     }
 
+    /// Whether any dot is known to both. Linear in `other`, logarithmic in this.
+    pub fn meets(&self, other: &Self) -> bool {
+        other.0.iter().any(|(replica, theirs)| self.of(*replica).is_some_and(|own| own.meets(theirs)))
+    }
+
     /// Whether every dot of `other` is known here.
     pub fn covers(&self, other: &Self) -> bool {
         other.0.iter().all(|(replica, theirs)| {
             theirs.is_empty() || self.of(*replica).is_some_and(|intervals| intervals.covers(theirs))
         })
+    }
+
+    /// What of it lies after one dot and not after another, in the order of dots. Linear.
+    pub fn between(&self, after: Option<Dot>, through: Option<Dot>) -> Self {
+        let mut part = Self::new();
+        for (replica, intervals) in self.iter() {
+            let first = match after {
+                Some(after) if replica < after.replica => continue,
+                Some(after) if replica == after.replica => after.no.0,
+                _ => 0,
+            };
+            let last = match through {
+                Some(through) if replica > through.replica => break,
+                Some(through) if replica == through.replica => through.no.0,
+                _ => u64::MAX,
+            };
+            let clipped = intervals.iter().map(|(start, end)| (start.max(first), end.min(last)));
+            let clipped: SmallVec<_> = clipped.filter(|(start, end)| start < end).collect();
+            if !clipped.is_empty() {
+                part.push(replica, Intervals(clipped));
+            }
+        }
+        part
     }
 
     /// What is known of one replica.
@@ -263,6 +299,8 @@ mod tests {
             let mut union = a.clone();
             let grew = union.union(&b);
             prop_assert_eq!(a.covers(&b), !grew);
+            let is_shared = (1..40).any(|no| [&a, &b].iter().all(|ctx| ctx.contains(Dot { replica: ReplicaId::from_bits(1), no: No(no) })));
+            prop_assert_eq!((a.meets(&b), b.meets(&a)), (is_shared, is_shared));
             prop_assert!(union.covers(&a) && union.covers(&b) && union.is_canonical());
         }
     }

@@ -99,3 +99,36 @@ pub struct Operation {
     /// What it does, in order.
     pub effects: Vec<Effect>,
 }
+
+/// A dot with its replica and number, or a sum's part, at most.
+const DOT_BYTES: usize = 40;
+
+impl Operation {
+    /// Some bytes more than the operation takes in a frame. Linear in it.
+    pub fn approximate_bytes(&self) -> usize {
+        let effects = self.effects.iter().map(Effect::approximate_bytes);
+        effects.fold(self.key.as_bytes().len().saturating_add(DOT_BYTES), usize::saturating_add)
+    }
+}
+
+impl Effect {
+    fn approximate_bytes(&self) -> usize {
+        let named = |element: &ElementId, parts: usize| {
+            element.name_bytes().len().saturating_add(parts.saturating_add(1).saturating_mul(DOT_BYTES))
+        };
+        match self {
+            Self::Write { element, base, seen, cuts } => {
+                let value = if let Some(NewBase::Bytes(value)) = base { value.len() } else { 9 };
+                named(element, seen.len().saturating_add(cuts.len())).saturating_add(value)
+            }
+            Self::Add { element, .. } | Self::Spend { element, .. } => named(element, 0),
+            Self::Touch { element, seen, .. } => named(element, seen.len().saturating_add(1)),
+            Self::Wipe { seen, cuts } => {
+                let cuts = cuts.iter().map(|(element, cuts)| named(element, cuts.len()));
+                let seen = seen.interval_count().saturating_add(1).saturating_mul(DOT_BYTES);
+                cuts.fold(seen, usize::saturating_add)
+            }
+            Self::Deadline { .. } => DOT_BYTES.saturating_mul(2),
+        }
+    }
+}

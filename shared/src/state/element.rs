@@ -200,6 +200,14 @@ impl SeenCuts {
         }
     }
 
+    /// Of how many replicas something was seen.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Int(cuts) => cuts.len(),
+            Self::Float(cuts) => cuts.len(),
+        }
+    }
+
     /// Drops what was seen of `replica`.
     pub fn without(self, replica: ReplicaId) -> Self {
         match self {

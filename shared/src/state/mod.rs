@@ -19,6 +19,7 @@ mod packed;
 mod revocation;
 mod rights;
 mod space;
+mod split;
 mod view;
 
 pub use board::Board;

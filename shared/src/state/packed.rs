@@ -221,8 +221,8 @@ impl Open<'_> {
         touched
     }
 
-    /// Joins a delta: the one merge of all tiers. Linear in the delta; in the key where the delta is complete or brings a
-    /// wipe that is new here.
+    /// Joins a delta: the one merge of all tiers. Linear in the delta; in the key where the delta brings a wipe that is new
+    /// here, or is complete and speaks of what is known here.
     pub(crate) fn join(&mut self, delta: &KeyDelta) -> Touched {
         let mut touched = Touched::default();
         let own_ctx = std::mem::take(&mut self.scalar.header.ctx);
@@ -231,6 +231,8 @@ impl Open<'_> {
                 touched.note(id);
             }
         }
+        // A delta that speaks of nothing that was known, as a piece of a key that is new here, removes nothing.
+        let may_remove = delta.complete && own_ctx.meets(&delta.header.ctx);
         self.scalar.header.ctx = own_ctx;
         if !self.scalar.header.wipe.covers(&delta.header.wipe) {
             self.scalar.header.wipe.union(&delta.header.wipe);
@@ -239,7 +241,7 @@ impl Open<'_> {
                 touched.extend(self.bury(&delta.header.wipe, false));
             }
         }
-        if delta.complete {
+        if may_remove {
             let listed = |id: &ElementId| delta.elements.binary_search_by(|(other, _)| other.cmp(id)).is_ok();
             let absent: Vec<ElementId> = self.ids().into_iter().filter(|id| !listed(id)).collect();
             for id in absent {

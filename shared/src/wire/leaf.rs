@@ -94,6 +94,10 @@ impl Message for LeafToHub {
     }
 }
 
+/// Flags of a state: the hub holds the key; another piece follows.
+const HELD: u8 = 1;
+const MORE: u8 = 1 << 1;
+
 impl Message for HubToLeaf {
     const KIND: u8 = 2;
 
@@ -139,11 +143,11 @@ impl Message for HubToLeaf {
                 w.u8(2);
                 write_session(w, *session);
             }
-            Self::State { push, key, delta, held, session, watermark } => {
+            Self::State { push, key, delta, held, more, session, watermark } => {
                 w.u8(3);
                 w.varint(*push);
                 write_key(w, key);
-                w.u8((*held).into());
+                w.u8(if *held { HELD } else { 0 } | if *more { MORE } else { 0 });
                 write_session(w, *session);
                 w.seq(*watermark);
                 write_delta(w, delta);
@@ -176,9 +180,13 @@ impl Message for HubToLeaf {
             },
             2 => Self::Expired(read_session(r)?),
             3 => {
-                let (push, key, held) = (r.varint()?, read_key(r)?, r.bool()?);
+                let (push, key, flags) = (r.varint()?, read_key(r)?, r.u8()?);
+                if flags & !(HELD | MORE) != 0 {
+                    return Err(Invalid::Tag("state"));
+                }
+                let (held, more) = (flags & HELD != 0, flags & MORE != 0);
                 let (session, watermark) = (read_session(r)?, r.seq()?);
-                Self::State { push, key, delta: read_delta(r)?, held, session, watermark }
+                Self::State { push, key, delta: read_delta(r)?, held, more, session, watermark }
             }
             4 => Self::Again,
             5 => Self::Refused(read_refusal(r)?),

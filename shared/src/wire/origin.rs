@@ -35,7 +35,7 @@ impl Message for HubToOrigin {
     fn capabilities(&self) -> Option<&Capabilities> {
         match self {
             Self::Hello { capabilities, .. } => Some(capabilities),
-            Self::Held(_)
+            Self::Held { .. }
             | Self::Delta(_)
             | Self::Subscribe(_)
             | Self::Unsubscribe(_)
@@ -60,7 +60,7 @@ impl Message for HubToOrigin {
                 write_slots(w, unstable);
                 capabilities.write(w);
             }
-            Self::Held(slots) => {
+            Self::Held { slots, more } => {
                 w.u8(1);
                 w.count(slots.len());
                 for (slot, cursor, keys) in slots {
@@ -68,6 +68,7 @@ impl Message for HubToOrigin {
                     write_cursor(w, *cursor);
                     write_keys(w, keys);
                 }
+                w.u8((*more).into());
             }
             Self::Delta(parts) => {
                 w.u8(2);
@@ -129,10 +130,17 @@ impl Message for HubToOrigin {
                 unstable: read_slots(r)?,
                 capabilities: Capabilities::read(r)?,
             },
-            1 => Self::Held(r.list("slots", Slot::COUNT.into(), HELD_BYTES_MIN, |r| {
-                let (slot, cursor, keys) = (r.slot()?, read_cursor(r)?, read_keys(r)?);
-                if keys.iter().all(|key| key.slot() == slot) { Ok((slot, cursor, keys)) } else { Err(Invalid::Slot) }
-            })?),
+            1 => {
+                let slots = r.list("slots", Slot::COUNT.into(), HELD_BYTES_MIN, |r| {
+                    let (slot, cursor, keys) = (r.slot()?, read_cursor(r)?, read_keys(r)?);
+                    if keys.iter().all(|key| key.slot() == slot) {
+                        Ok((slot, cursor, keys))
+                    } else {
+                        Err(Invalid::Slot)
+                    }
+                })?;
+                Self::Held { slots, more: r.bool()? }
+            }
             2 => Self::Delta(r.list("parts", PARTS_MAX, PART_BYTES_MIN, |r| {
                 let (slot, from, to) = (r.slot()?, r.no()?, r.no()?);
                 if from > to {
@@ -213,10 +221,11 @@ impl Message for OriginToHub {
                 write_cursor(w, *to);
                 write_key_deltas(w, keys);
             }
-            Self::Whole { slot, at, keys } => {
+            Self::Whole { slot, at, more, keys } => {
                 w.u8(6);
                 w.slot(*slot);
                 write_cursor(w, *at);
+                w.u8((*more).into());
                 write_key_deltas(w, keys);
             }
             Self::Refused(refusal) => {
@@ -256,8 +265,8 @@ impl Message for OriginToHub {
                 Self::Down { slot, from, to, keys: read_key_deltas(r, Some(slot))? }
             }
             6 => {
-                let (slot, at) = (r.slot()?, read_cursor(r)?);
-                Self::Whole { slot, at, keys: read_key_deltas(r, Some(slot))? }
+                let (slot, at, more) = (r.slot()?, read_cursor(r)?, r.bool()?);
+                Self::Whole { slot, at, more, keys: read_key_deltas(r, Some(slot))? }
             }
             7 => Self::Refused(read_refusal(r)?),
             8 => Self::Compare { round: r.varint()?, seed: read_seed(r)?, asks: read_asks(r)?, keys: read_keys(r)? },

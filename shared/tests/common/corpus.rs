@@ -84,14 +84,16 @@ pub fn hub_to_leaf() -> Vec<(&'static str, HubToLeaf)> {
         accepted: vec![(Seq(6), No(9), No(11)), (Seq(7), No(11), No(11))],
         refused: errors().into_iter().zip(8..).map(|(error, seq)| (Seq(seq), error)).collect(),
     };
-    let state = |push, delta, held| HubToLeaf::State { push, key: key("k"), delta, held, session, watermark };
+    let state =
+        |push, delta, held, more| HubToLeaf::State { push, key: key("k"), delta, held, more, session, watermark };
     vec![
         ("welcome", welcome),
         ("verdicts", verdicts),
         ("expired", HubToLeaf::Expired(session)),
-        ("state_complete", state(1, full_key().to_complete_delta(), true)),
-        ("state_change", state(u64::MAX, change(), false)),
-        ("state_empty", state(2, KeyState::default().to_complete_delta(), true)),
+        ("state_complete", state(1, full_key().to_complete_delta(), true, false)),
+        ("state_change", state(u64::MAX, change(), false, false)),
+        ("state_empty", state(2, KeyState::default().to_complete_delta(), true, false)),
+        ("state_piece", state(3, full_key().to_complete_delta(), true, true)),
         ("again", HubToLeaf::Again),
         ("refused", HubToLeaf::Refused(Refusal::new(RefusalCause::Malformed, "why \u{e9}"))),
     ]
@@ -106,11 +108,13 @@ pub fn hub_to_origin() -> Vec<(&'static str, HubToOrigin)> {
         unstable: vec![Slot::of(b""), slot],
         capabilities: CAPABILITIES,
     };
+    let held = || vec![(slot, cursor(), vec![key("k")]), (Slot::of(b""), Cursor::default(), vec![])];
     let last = SlotDelta { slot, from: No(3), to: No(300), keys: vec![(key("k"), full_key().to_complete_delta())] };
     let part = SlotDelta { to: No(3), keys: vec![(key("k"), change())], ..last };
     vec![
         ("hello", hello),
-        ("held", HubToOrigin::Held(vec![(slot, cursor(), vec![key("k")]), (Slot::of(b""), Cursor::default(), vec![])])),
+        ("held", HubToOrigin::Held { slots: held(), more: false }),
+        ("held_more", HubToOrigin::Held { slots: held(), more: true }),
         ("delta", HubToOrigin::Delta(vec![part, last])),
         ("subscribe", HubToOrigin::Subscribe(keys())),
         ("unsubscribe", HubToOrigin::Unsubscribe(keys())),
@@ -136,6 +140,7 @@ pub fn origin_to_hub() -> Vec<(&'static str, OriginToHub)> {
     let slot = key("k").slot();
     let numbers = || vec![(slot, No(0)), (Slot::of(b""), No(u64::MAX))];
     let at = cursor();
+    let whole = |more| OriginToHub::Whole { slot, at, more, keys: vec![(key("k"), full_key().to_complete_delta())] };
     vec![
         ("welcome", OriginToHub::Welcome { now: START, capabilities: CAPABILITIES }),
         ("resume", OriginToHub::Resume(numbers())),
@@ -143,7 +148,8 @@ pub fn origin_to_hub() -> Vec<(&'static str, OriginToHub)> {
         ("committed", OriginToHub::Committed(numbers())),
         ("stable", OriginToHub::Stable(numbers())),
         ("down", OriginToHub::Down { slot, from: Cursor::default(), to: at, keys: vec![(key("k"), change())] }),
-        ("whole", OriginToHub::Whole { slot, at, keys: vec![(key("k"), full_key().to_complete_delta())] }),
+        ("whole", whole(false)),
+        ("whole_more", whole(true)),
         ("refused", OriginToHub::Refused(Refusal::new(RefusalCause::Clock, "check the clock"))),
         ("compare", OriginToHub::Compare { round: 300, seed: HashSeed(1, u64::MAX), asks: asks(), keys: keys() }),
         (
@@ -385,6 +391,7 @@ pub fn errors() -> Vec<CommandError> {
         CommandError::InvalidLimit(LimitError::Window(0)),
         CommandError::InvalidLimit(LimitError::Burst(0)),
         CommandError::InvalidLimit(LimitError::FillsTooSlowly { burst: 1, fills_in_ms: 1 << 70 }),
+        CommandError::OperationTooLarge { limit_bytes: 6 << 20 },
     ];
     errors.extend(CommandName::ALL.iter().map(|name| CommandError::WrongArity(*name)));
     errors
@@ -440,7 +447,7 @@ pub fn variant_of_hub_to_leaf(message: &HubToLeaf) -> &'static str {
 pub fn variant_of_hub_to_origin(message: &HubToOrigin) -> &'static str {
     match message {
         HubToOrigin::Hello { .. } => "hello",
-        HubToOrigin::Held(_) => "held",
+        HubToOrigin::Held { .. } => "held",
         HubToOrigin::Delta(_) => "delta",
         HubToOrigin::Subscribe(_) => "subscribe",
         HubToOrigin::Unsubscribe(_) => "unsubscribe",

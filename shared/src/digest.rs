@@ -128,6 +128,12 @@ impl Items {
     }
 }
 
+/// As much of a digest as travels of a part.
+pub fn low_bits(digest: u64) -> u16 {
+    let [a, b, ..] = digest.to_le_bytes();
+    u16::from_le_bytes([a, b])
+}
+
 /// Whether one of the nodes, ascending and apart, has the position. Logarithmic.
 pub fn covers(nodes: &[Node], at: u64) -> bool {
     let after = nodes.partition_point(|node| node.first() <= at);
@@ -184,8 +190,9 @@ impl KeyDigest {
         let mut hasher = self.seed.build_hasher();
         number(&mut hasher, self.hash);
         hash_ctx(&mut hasher, wipe);
+        number(&mut hasher, claims.iter().count() as u64);
         for (kind, stamp) in claims.iter() {
-            hasher.write(&[1, kind as u8]);
+            hasher.write(&[kind as u8]);
             hash_stamp(&mut hasher, stamp);
         }
         hash_deadline(&mut hasher, deadline);
@@ -251,6 +258,11 @@ fn number(hasher: &mut impl Hasher, value: u64) {
     hasher.write(&value.to_le_bytes());
 }
 
+/// Which of two parts follow. With it, and with each list's length before the list, no input begins as another does.
+fn presence(hasher: &mut impl Hasher, first: bool, second: bool) {
+    hasher.write(&[u8::from(first) | u8::from(second) << 1]);
+}
+
 fn sized(hasher: &mut impl Hasher, bytes: &[u8]) {
     number(hasher, bytes.len() as u64);
     hasher.write(bytes);
@@ -271,19 +283,20 @@ fn hash_stamp(hasher: &mut impl Hasher, stamp: Stamp) {
 }
 
 fn hash_deadline(hasher: &mut impl Hasher, deadline: &Deadline) {
+    presence(hasher, deadline.epoch().is_some(), deadline.at().is_some());
     if let Some(epoch) = deadline.epoch() {
-        hasher.write(&[2]);
         hash_stamp(hasher, epoch);
     }
     if let Some(at) = deadline.at() {
-        hasher.write(&[3]);
         number(hasher, at.0.cast_unsigned());
     }
 }
 
 fn hash_ctx(hasher: &mut impl Hasher, ctx: &Ctx) {
+    number(hasher, ctx.replicas().count() as u64);
     for (replica, intervals) in ctx.iter() {
         number(hasher, replica.to_bits());
+        number(hasher, intervals.iter().count() as u64);
         for (start, end) in intervals.iter() {
             number(hasher, start);
             number(hasher, end);
@@ -292,16 +305,16 @@ fn hash_ctx(hasher: &mut impl Hasher, ctx: &Ctx) {
 }
 
 fn hash_num<A: crate::state::Amount, H: Hasher>(hasher: &mut H, num: &Num<A>, amount: impl Fn(&mut H, A)) {
+    number(hasher, num.len() as u64);
     for (replica, part) in num.parts() {
         number(hasher, replica.to_bits());
+        presence(hasher, part.ent.is_some(), part.cut.is_some());
         if let Some(entry) = part.ent {
-            hasher.write(&[1]);
             number(hasher, entry.n.0);
             number(hasher, entry.o.0);
             amount(hasher, entry.acc);
         }
         if let Some(cut) = part.cut {
-            hasher.write(&[2]);
             number(hasher, cut.m.0);
             amount(hasher, cut.acc);
         }

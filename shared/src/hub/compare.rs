@@ -6,7 +6,7 @@
 
 use super::{Connection, Hub, HubEffect, keyspace::KeyNo};
 use crate::{
-    digest::{Items, KeyDigest, Node, SLOT_BITS, covers},
+    digest::{Items, KeyDigest, Node, SLOT_BITS, covers, low_bits},
     id::{HashSeed, Key, TimestampMs},
     limits::FRAME_BYTES_TARGET,
     message::{Ask, Cursor, Digest, HubToOrigin},
@@ -16,7 +16,7 @@ use crate::{
 use std::collections::{BTreeMap, BTreeSet};
 
 impl Hub {
-    /// Answers with the digests that are asked for. Linear in the number of all keys, linearithmic in the keys in question.
+    /// Answers with the digests that are asked for. Linearithmic in the keys of the slots in question.
     pub(super) fn compare(
         &mut self,
         connection: Connection,
@@ -101,10 +101,11 @@ impl Hub {
 
     /// The held keys that have a part in the nodes, in order. A key that has ended is left to end at both sides.
     fn held_in(&self, nodes: &[Node], seed: HashSeed, now: TimestampMs) -> Vec<(Key, KeyNo, KeyDigest)> {
-        let held = self.keys.iter().filter(|(_, entry)| entry.is_held);
-        let near = held.filter(|(_, entry)| touches(nodes, Node::block(entry.slot(), SLOT_BITS)));
-        let mut found: Vec<_> = near
-            .filter_map(|(no, _)| {
+        let near = self.slots.iter().filter(|(slot, _)| touches(nodes, Node::block(*slot, SLOT_BITS)));
+        let numbers = near.flat_map(|(slot, state)| state.held_keys().into_iter().map(move |no| (slot, no)));
+        let mut found: Vec<_> = numbers
+            .filter(|(slot, no)| self.keys.is_held_in(*no, *slot))
+            .filter_map(|(_, no)| {
                 let key = self.keys.key(no);
                 let digest = KeyDigest::new(seed, &key);
                 let is_there = touches(nodes, digest.node()) && !self.keys.view(no).deadline().is_past(now);
@@ -173,9 +174,4 @@ fn ascending(nodes: impl IntoIterator<Item = Node>) -> Vec<Node> {
 fn touches(nodes: &[Node], node: Node) -> bool {
     let after = nodes.partition_point(|other| other.first() <= node.last());
     after.checked_sub(1).and_then(|before| nodes.get(before)).is_some_and(|other| other.last() >= node.first())
-}
-
-fn low_bits(digest: u64) -> u16 {
-    let [a, b, ..] = digest.to_le_bytes();
-    u16::from_le_bytes([a, b])
 }

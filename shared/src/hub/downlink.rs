@@ -198,7 +198,7 @@ impl Hub {
             return;
         }
         let state = self.slots.of(slot);
-        if state.cursor.incarnation.is_none() || state.held == 0 {
+        if state.cursor.incarnation.is_none() || !state.holds_any() {
             state.cursor = at;
             self.slots.dirty(slot);
         } else if state.cursor.incarnation != at.incarnation || at.seq < state.cursor.seq {
@@ -218,8 +218,8 @@ impl Hub {
                 continue;
             }
             let was_held = std::mem::replace(&mut self.keys.entry_mut(no).is_held, true);
-            if let (false, Some(state)) = (was_held, self.slots.at_mut(slot)) {
-                state.held = state.held.saturating_add(1);
+            if !was_held {
+                self.slots.hold(slot, no);
             }
             self.dirty_key(no);
             self.push_whole_to_all(key, no);

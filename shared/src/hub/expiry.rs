@@ -118,8 +118,9 @@ impl Hub {
     /// Forgets a key whole, as if it had never been held. Nothing of it is unstable.
     pub(super) fn forget_key(&mut self, no: KeyNo) {
         let (key, entry) = (self.keys.key(no), *self.keys.entry(no));
-        if let (true, Some(slot)) = (entry.is_held, self.slots.at_mut(key.slot())) {
-            slot.held = slot.held.saturating_sub(1);
+        if entry.is_held {
+            self.keys.entry_mut(no).is_held = false;
+            self.slots.release(entry.slot(), |no| self.keys.is_held_in(no, entry.slot()));
         }
         if let Some(timer) = entry.timer {
             self.wheel.cancel(timer);

@@ -187,6 +187,11 @@ impl Keyspace {
         self.entries.at(no.0)
     }
 
+    /// Whether this number is that of a key of the slot which is held.
+    pub(super) fn is_held_in(&self, no: KeyNo, slot: Slot) -> bool {
+        self.find_entry(no).is_some_and(|entry| entry.is_held && entry.slot == slot)
+    }
+
     /// A key by its number, to change.
     pub(super) fn entry_mut(&mut self, no: KeyNo) -> &mut Entry {
         self.entries.at_mut(no.0).expect("a key's number is not kept past the key")

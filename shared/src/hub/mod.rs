@@ -171,14 +171,15 @@ impl Hub {
 
     /// The bytes in use. Constant time.
     ///
-    /// Exactly: keys' states, names, tables, timers, and notes of what is not stable, blocks rounded to their classes and
+    /// Exactly: keys' states, names, tables, lists by slot, timers, and notes of what is not stable, blocks rounded to their classes and
     /// tables with what they have in reserve. What was allocated and is free for later keys is not counted, so that the
     /// number falls when keys go; the host may see that much more. Nearly: sessions with their verdicts, and answers to
     /// idempotency keys, a tree's entry taken as two. Not counted: what lives for one input, requests that wait, and which
     /// keys leaves follow.
     pub fn memory_bytes(&self) -> usize {
         let timers = usize::try_from(self.wheel.memory_bytes()).unwrap_or(usize::MAX);
-        self.keys.memory_bytes().saturating_add(timers).saturating_add(self.memory.beside_bytes)
+        let beside = self.slots.memory_bytes().saturating_add(self.memory.beside_bytes);
+        self.keys.memory_bytes().saturating_add(timers).saturating_add(beside)
     }
 
     fn empty(config: HubConfig, id: ReplicaId) -> Self {

@@ -148,11 +148,14 @@ impl Hub {
                 return Err(RestoreError::Row { row: RowId::Key(key), source: Invalid::UnknownDot.into() });
             }
             self.keys.restored(no);
-            let state = self.slots.of(self.keys.slot(no));
+            let slot = self.keys.slot(no);
+            if self.keys.entry(no).is_held {
+                self.slots.hold(slot, no);
+            }
+            let state = self.slots.of(slot);
             let latest = self.keys.notes(no).map_or(No::ZERO, Notes::latest);
             state.latest = state.latest.max(latest);
             state.offered = state.latest;
-            state.held = state.held.saturating_add(self.keys.entry(no).is_held.into());
             let (_, is_open) = self.keys.settle(no, state.stable);
             if !is_open {
                 self.schedule(no, last_run);

@@ -28,7 +28,9 @@ pub(super) struct SlotState {
     /// Whether the origin, which lost what was stable, has what this hub holds again; as long as the connection lasts.
     pub(super) is_compared: bool,
     /// How many keys of the slot are held.
-    pub(super) held: usize,
+    held: usize,
+    /// Their numbers, and some that keys had which are held no more; perhaps twice.
+    held_keys: Vec<KeyNo>,
     /// Whether the slot stands in the list of those with something to send.
     is_listed: bool,
     /// Whether the slot's row is to be written before the present input is done with.
@@ -40,6 +42,19 @@ impl SlotState {
     /// from what is stored, so that a hub which restarts before it made good the loss still does.
     pub(super) fn is_lost(&self) -> bool {
         self.committed < self.stable
+    }
+
+    /// Whether any key of the slot is held.
+    pub(super) fn holds_any(&self) -> bool {
+        self.held > 0
+    }
+
+    /// The numbers of the keys that are held, each once, and perhaps some that are held no more. Linearithmic.
+    pub(super) fn held_keys(&self) -> Vec<KeyNo> {
+        let mut keys = self.held_keys.clone();
+        keys.sort_unstable();
+        keys.dedup();
+        keys
     }
 
     /// The slot's row: how far its operations are committed and stable, and the cursor.
@@ -78,6 +93,8 @@ pub(super) struct Slots {
     states: Vec<Option<Box<SlotState>>>,
     pending: Vec<Slot>,
     dirty: Vec<Slot>,
+    /// The places in all lists of held keys.
+    held_places: usize,
 }
 
 impl Slots {
@@ -98,6 +115,38 @@ impl Slots {
         }
         let state = self.states.get_mut(usize::from(slot.get())).expect("there is a place for every slot");
         state.get_or_insert_default()
+    }
+
+    /// Notes that a key of the slot is held from now on.
+    pub(super) fn hold(&mut self, slot: Slot, no: KeyNo) {
+        let state = self.of(slot);
+        let before = state.held_keys.capacity();
+        state.held = state.held.saturating_add(1);
+        state.held_keys.push(no);
+        let after = state.held_keys.capacity();
+        self.held_places = self.held_places.saturating_add(after).saturating_sub(before);
+    }
+
+    /// Notes that a key of the slot is held no more. `is_held` tells which are. Constant time over many.
+    pub(super) fn release(&mut self, slot: Slot, is_held: impl Fn(KeyNo) -> bool) {
+        let Some(state) = self.at_mut(slot) else { return };
+        let before = state.held_keys.capacity();
+        state.held = state.held.saturating_sub(1);
+        if state.held == 0 {
+            state.held_keys = Vec::new();
+        } else if state.held_keys.len() > state.held.saturating_mul(2).saturating_add(8) {
+            state.held_keys.retain(|no| is_held(*no));
+            state.held_keys.sort_unstable();
+            state.held_keys.dedup();
+            state.held_keys.shrink_to(state.held.saturating_mul(2));
+        }
+        let after = state.held_keys.capacity();
+        self.held_places = self.held_places.saturating_add(after).saturating_sub(before);
+    }
+
+    /// What the lists of held keys take, in bytes. Constant time.
+    pub(super) fn memory_bytes(&self) -> usize {
+        self.held_places.saturating_mul(size_of::<KeyNo>())
     }
 
     /// The slots that the hub has anything of, in order.

@@ -235,7 +235,7 @@ impl Origin {
         work.forget_feed();
         for key in committing.keys.keys() {
             work.anew.remove(key);
-            work.audited.remove(key);
+            work.read_to_compare.remove(key);
             if let Some(cached) = work.cache.get_mut(key) {
                 cached.version = Some(change.seq);
                 cached.fields_at = committing.at;

@@ -13,7 +13,7 @@
 
 use super::{HeldSlot, Link, Origin, OriginEffect, slot::Busy};
 use crate::{
-    digest::{Item, Items, KEY_BITS, KeyDigest, Node, SLOT_BITS, covers},
+    digest::{Item, Items, KEY_BITS, KeyDigest, Node, SLOT_BITS, covers, low_bits},
     id::{HashSeed, Key, No, TimestampMs},
     limits::{DIGEST_SPLIT_MAX, DIGESTS_MAX, FRAME_BYTES_TARGET, KEYS_CHUNK, NODES_MAX},
     message::{Ask, Cursor, Digest, OriginToHub, Refusal, RefusalCause, SlotDelta},
@@ -52,7 +52,7 @@ pub(super) struct Comparison {
     /// The number of the last message that asked for something.
     round: u64,
     /// The last slot that was compared in the background, and when to go on from there.
-    audited: Option<Slot>,
+    last_audit: Option<Slot>,
     pub(super) audit_at: Option<TimestampMs>,
 }
 
@@ -209,11 +209,11 @@ impl Origin {
                 continue;
             }
             comparison.audit_at = Some(now.plus_ms(self.config.audit_ms));
-            let is_after = |slot: &Slot| comparison.audited.is_none_or(|last| *slot > last);
+            let is_after = |slot: &Slot| comparison.last_audit.is_none_or(|last| *slot > last);
             if !state.held.keys().any(is_after) {
-                comparison.audited = None;
+                comparison.last_audit = None;
             }
-            let start = comparison.audited;
+            let start = comparison.last_audit;
             let mut keys = 0_usize;
             for (slot, held) in state.held.iter().filter(|(slot, _)| start.is_none_or(|last| **slot > last)) {
                 if keys >= BLOCK_KEYS {
@@ -221,7 +221,7 @@ impl Origin {
                 }
                 keys = keys.saturating_add(held.keys.len());
                 comparison.queue.insert(*slot);
-                comparison.audited = Some(*slot);
+                comparison.last_audit = Some(*slot);
             }
         }
     }
@@ -428,7 +428,7 @@ impl Origin {
                 // What nobody but the comparison asked for need not stay in memory.
                 // Those that end are found there when they have.
                 let cache = &mut work.cache;
-                std::mem::take(&mut work.audited).into_iter().for_each(|key| {
+                std::mem::take(&mut work.read_to_compare).into_iter().for_each(|key| {
                     if cache.get(&key).is_some_and(|cached| cached.key.state.deadline().at().is_none()) {
                         cache.remove(&key);
                     }
@@ -467,9 +467,4 @@ fn drawn(secret: HashSeed, number: u64) -> HashSeed {
         hasher.finish()
     };
     HashSeed(half(0), half(1))
-}
-
-fn low_bits(digest: u64) -> u16 {
-    let [a, b, ..] = digest.to_le_bytes();
-    u16::from_le_bytes([a, b])
 }

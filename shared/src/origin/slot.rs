@@ -81,7 +81,7 @@ pub(super) struct SlotWork {
     pub(super) audits: BTreeSet<Link>,
     auditing: BTreeSet<Link>,
     /// Companions that are in the cache for a comparison alone.
-    pub(super) audited: BTreeSet<Key>,
+    pub(super) read_to_compare: BTreeSet<Key>,
     /// Keys asked for.
     pub(super) wants: Vec<(Link, Key)>,
     /// Hubs that must hear where their number stands.
@@ -294,7 +294,7 @@ impl Origin {
             return false;
         }
         work.auditing = links;
-        work.audited.extend(keys.iter().filter(|key| !work.cache.contains_key(*key)).cloned());
+        work.read_to_compare.extend(keys.iter().filter(|key| !work.cache.contains_key(*key)).cloned());
         self.load(slot, keys, None);
         true
     }

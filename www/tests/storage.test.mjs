@@ -139,6 +139,10 @@ test("a full disk is told, and the tab goes on in memory without losing or repea
   await eventually("all is settled", () => page.evaluate(() => store.status.pending), 0);
   await eventually("each counts once", () => result(here, ["GET", counter]), "2");
 
+  const next = await page.context().newPage();
+  await next.goto(blankUrl(here));
+  await openStore(next, [counter]);
+  assert.equal(await next.evaluate(() => store.status.storage), "saved", "the first tab let go of the rows");
   await page.reload();
   await openStore(page, [counter]);
   await page.evaluate((counter) => store.command(["INCR", counter]), counter);

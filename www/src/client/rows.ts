@@ -22,8 +22,6 @@ export class Rows {
   private constructor(database: IDBDatabase, release: () => void) {
     this.#database = database;
     this.#release = release;
-    // Another version of the page wants to migrate: it waits for this one to end, and nothing is lost meanwhile.
-    database.onversionchange = () => undefined;
   }
 
   /**

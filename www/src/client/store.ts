@@ -235,6 +235,8 @@ export class Store extends EventTarget {
     this.dispatchEvent(new ErrorEvent("error", { error: cause, message: `nothing can be stored: ${String(cause)}` }));
     try {
       await rows?.clear();
+      // Another tab may have the name from here on.
+      rows?.close();
     } catch (error) {
       // What cannot be deleted must not be outrun either: nothing more is sent under its numbers.
       this.dispatchEvent(new ErrorEvent("error", { error, message: `what is stored cannot be deleted: ${String(error)}` }));

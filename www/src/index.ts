@@ -1,21 +1,23 @@
 /**
- * The browser package: `open` gives a {@link Store} that answers Redis commands from the tab's own memory.
+ * The browser package: `open` gives a {@link Store} that answers from the tab's own memory.
  *
  * ```js
- * import { open } from "https://edge.example/index.js";
+ * import { open } from "headwater";
  * const store = await open({ url: "https://edge.example", token });
- * store.subscribe(["hits"], () => console.log(store.command(["GET", "hits"])));
- * store.command(["INCR", "hits"]); // at once, with or without a network
+ * const hits = store.counter("hits");
+ * store.subscribe([hits.key], () => console.log(hits.value));
+ * hits.increment(); // at once, with or without a network
  * ```
  */
 
-import load, { WasmLeaf } from "./headwater.js";
+import load, { WasmLeaf, type InitInput } from "./headwater.js";
 import { Rows, StorageError } from "./client/rows.ts";
 import { Store } from "./client/store.ts";
 
 export { StorageError, forget } from "./client/rows.ts";
-export { CommandError, RefusedEvent, Store } from "./client/store.ts";
-export type { Argument, Phase, Status, Storage } from "./client/store.ts";
+export { CommandError, RefusedEvent, Store, UnknownKeyError } from "./client/store.ts";
+export type { Abortable, Argument, Phase, Status, Storage } from "./client/store.ts";
+export type { Counter, Decision, Fields, Leaderboard, Limit, LimitOptions, Members, Ranked } from "./client/views.ts";
 export type { Problem } from "./client/link.ts";
 export type { Reply } from "./headwater.js";
 
@@ -30,23 +32,48 @@ export interface Options {
    * opened again; the edge's origin where none is given, and `false` for nowhere.
    */
   storage?: string | false;
+  /** Aborted, the store is closed, or never opened. */
+  signal?: AbortSignal;
+  /** Where the module is, if a bundler has put it elsewhere than beside this one. */
+  wasm?: InitInput;
 }
 
 /**
  * Loads the leaf with what it stored, and starts to connect; resolves before there is a connection.
  *
  * @throws where the module cannot be loaded or the URL is malformed; {@link StorageError} where what is stored cannot be
- * read.
+ * read; the signal's reason where it is aborted first.
  */
-export async function open({ url, token, storage = new URL(url).origin }: Options): Promise<Store> {
-  const [opened] = await Promise.all([storage === false ? undefined : Rows.open(storage), load()]);
+export async function open(options: Options): Promise<Store> {
+  const { url, storage = new URL(url).origin, signal, wasm } = options;
+  signal?.throwIfAborted();
+  const loading = load(wasm === undefined ? undefined : { module_or_path: wasm });
+  const opening = storage === false ? undefined : Rows.open(storage);
+  await Promise.allSettled([loading, opening]);
+  const opened = await opening;
+  try {
+    await loading;
+  } catch (error) {
+    opened?.rows.close();
+    throw error;
+  }
+  const store = storeOn(opened, options);
+  const close = () => store.close();
+  if (signal?.aborted) close();
+  signal?.throwIfAborted();
+  signal?.addEventListener("abort", close, { once: true });
+  return store;
+}
+
+function storeOn(opened: Awaited<ReturnType<typeof Rows.open>>, { url, token, storage }: Options): Store {
   if (!opened) return new Store(newLeaf(false), undefined, url, token);
   const { rows, stored } = opened;
   try {
     return new Store(stored.length > 0 ? WasmLeaf.restore(stored) : newLeaf(true), rows, url, token);
   } catch (cause) {
     rows.close();
-    throw new StorageError(`what "${storage}" stores is of no use: forget("${storage}") deletes it`, { cause });
+    const name = storage || new URL(url).origin;
+    throw new StorageError(`what "${name}" stores is of no use: forget("${name}") deletes it`, { cause });
   }
 }
 

@@ -24,6 +24,8 @@ const TYPES: &str = r#"
 export interface Outcome {
   result?: Reply;
   error?: string;
+  /** Whether the error is that a key is not known here, or not yet. */
+  isUnknown: boolean;
   effects: Effect[];
 }
 
@@ -57,6 +59,8 @@ extern "C" {
     fn set_result(this: &JsOutcome, result: JsValue);
     #[wasm_bindgen(method, setter)]
     fn set_error(this: &JsOutcome, error: &str);
+    #[wasm_bindgen(method, setter, js_name = "isUnknown")]
+    fn set_is_unknown(this: &JsOutcome, is_unknown: bool);
     #[wasm_bindgen(method, setter)]
     fn set_effects(this: &JsOutcome, effects: Vec<JsEffect>);
 
@@ -150,6 +154,7 @@ impl WasmLeaf {
         let arguments: Vec<Bytes> = arguments.into_iter().map(Bytes::from).collect();
         let (answer, effects) = self.leaf.command(&arguments, timestamp(now));
         let outcome = JsOutcome::new();
+        outcome.set_is_unknown(answer == Err(CommandError::NotHeld));
         match answer {
             Ok(reply) => outcome.set_result(reply::to_js(reply)),
             Err(error) => outcome.set_error(&error.to_string()),

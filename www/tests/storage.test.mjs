@@ -141,8 +141,10 @@ test("a full disk is told, and the tab goes on in memory without losing or repea
 
   const next = await page.context().newPage();
   await next.goto(blankUrl(here));
+  const locks = () => next.evaluate(async () => (await navigator.locks.query()).held.length);
+  await eventually("the first tab lets go of the rows", locks, 0);
   await openStore(next, [counter]);
-  assert.equal(await next.evaluate(() => store.status.storage), "saved", "the first tab let go of the rows");
+  assert.equal(await next.evaluate(() => store.status.storage), "saved");
   await page.reload();
   await openStore(page, [counter]);
   await page.evaluate((counter) => store.command(["INCR", counter]), counter);

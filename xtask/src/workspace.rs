@@ -48,6 +48,11 @@ impl Workspace {
         self.target.join("xtask").join(name)
     }
 
+    /// The npm package as it is published.
+    pub(crate) fn npm_package(&self) -> PathBuf {
+        self.target.join("npm/headwater")
+    }
+
     /// What benches measured.
     pub(crate) fn bench(&self, name: impl AsRef<Path>) -> PathBuf {
         self.target.join("bench").join(name)

@@ -8,6 +8,7 @@
 import type { Effect, Reply, RowWrite, WasmLeaf } from "../headwater.js";
 import { Link, type Problem } from "./link.ts";
 import type { Rows } from "./rows.ts";
+import { Counter, Fields, Leaderboard, Limit, Members, type Commands, type LimitOptions } from "./views.ts";
 
 /** A word of a command. */
 export type Argument = string | number | bigint;
@@ -41,7 +42,17 @@ export interface Status {
 
 /** A command was not executed; `message` is the error line that Redis gives. */
 export class CommandError extends Error {
-  override readonly name = "CommandError";
+  override readonly name: string = "CommandError";
+}
+
+/** The command needs a key that is not known here, or not yet: subscribe to it, and wait for {@link Store.ready}. */
+export class UnknownKeyError extends CommandError {
+  override readonly name = "UnknownKeyError";
+}
+
+/** What ends by itself when the signal is aborted. */
+export interface Abortable {
+  readonly signal?: AbortSignal | undefined;
 }
 
 /** The hub refused an operation after the fact; the view has been rolled back. */
@@ -79,6 +90,12 @@ export class Store extends EventTarget {
   #wasConnected = false;
   #shown: Status;
   #isNotifying = false;
+  #isClosed = false;
+  #version = 0;
+  readonly #commands: Commands = {
+    command: (words) => this.command(words),
+    read: (words) => this.#read(words),
+  };
 
   constructor(leaf: WasmLeaf, rows: Rows | undefined, url: string, token: string) {
     super();
@@ -91,12 +108,22 @@ export class Store extends EventTarget {
       closed: () => this.#step((now) => this.#leaf.closed(now)),
       changed: () => this.#notifySoon(),
     });
-    this.#shown = this.status;
+    this.#shown = this.#currentStatus();
     this.#link.start();
   }
 
-  /** Where the store stands now. */
+  /** Where the store stands now; the same object until that changes. */
   get status(): Status {
+    const status = this.#currentStatus();
+    return isSame(status, this.#shown) ? this.#shown : status;
+  }
+
+  /** Grows with every change of what any key reads. */
+  get version(): number {
+    return this.#version;
+  }
+
+  #currentStatus(): Status {
     const { isConnected, pending } = this.#leaf.status();
     const { isCut, problem, retryAt, url } = this.#link;
     const phase = isConnected ? (pending > 0 ? "syncing" : "synced") : "offline";
@@ -106,31 +133,87 @@ export class Store extends EventTarget {
   /**
    * Runs a Redis command against the tab's view, at once, connected or not.
    *
-   * @throws {CommandError} with the line that Redis, or the leaf, gives.
+   * @throws {CommandError} with the line that Redis, or the leaf, gives; {@link UnknownKeyError} where the command needs a
+   * key that is not known here yet.
    */
   command(words: readonly Argument[]): Reply {
-    const { result, error, effects } = this.#leaf.command(words.map(String), Date.now());
+    const { result, error, isUnknown, effects } = this.#leaf.command(words.map(String), Date.now());
     this.#perform(effects);
-    if (error !== undefined) throw new CommandError(error);
+    if (error !== undefined) throw isUnknown ? new UnknownKeyError(error) : new CommandError(error);
     return result ?? null;
+  }
+
+  /** The key as a counter. */
+  counter(key: string): Counter {
+    return new Counter(this.#commands, key);
+  }
+
+  /** The key as a set. */
+  set(key: string): Members {
+    return new Members(this.#commands, key);
+  }
+
+  /** The key as a hash: fields with values. */
+  map(key: string): Fields {
+    return new Fields(this.#commands, key);
+  }
+
+  /** The key as a sorted set, the highest score first. */
+  board(key: string): Leaderboard {
+    return new Leaderboard(this.#commands, key);
+  }
+
+  /** The key as a rate limit. */
+  limit(key: string, options: LimitOptions): Limit {
+    return new Limit(this.#commands, key, options);
   }
 
   /**
    * Keeps these keys in the view, and calls back with those that read differently.
    *
-   * @returns what ends the subscription.
+   * @returns what ends the subscription, as aborting the signal does.
    * @throws when a key is too long.
    */
-  subscribe(keys: readonly string[], callback: (keys: readonly string[]) => void): () => void {
+  subscribe(keys: readonly string[], callback: (keys: readonly string[]) => void, { signal }: Abortable = {}): () => void {
+    if (signal?.aborted) return () => undefined;
     const subscription = { keys: new Set(keys), callback };
     const unknown = [...subscription.keys].filter((key) => !this.#isWanted(key));
     if (unknown.length > 0) this.#perform(this.#leaf.subscribe(unknown, Date.now()));
     this.#subscriptions.add(subscription);
-    return () => {
+    const end = () => {
+      signal?.removeEventListener("abort", end);
       if (!this.#subscriptions.delete(subscription)) return;
       const unwanted = [...subscription.keys].filter((key) => !this.#isWanted(key));
-      if (unwanted.length > 0) this.#perform(this.#leaf.unsubscribe(unwanted, Date.now()));
+      if (unwanted.length > 0 && !this.#isClosed) this.#perform(this.#leaf.unsubscribe(unwanted, Date.now()));
     };
+    signal?.addEventListener("abort", end, { once: true });
+    return end;
+  }
+
+  /**
+   * Resolves once all of these keys, to which there must be a subscription, are known.
+   *
+   * @throws where one is not subscribed to, and the signal's reason when it is aborted first.
+   */
+  async ready(keys: readonly string[], { signal }: Abortable = {}): Promise<void> {
+    const stray = keys.find((key) => !this.#isWanted(key));
+    if (stray !== undefined) throw new Error(`"${stray}" is not subscribed to, so it would never arrive`);
+    const areKnown = () => keys.every((key) => this.#read(["EXISTS", key]) !== undefined);
+    signal?.throwIfAborted();
+    if (areKnown()) return;
+    await new Promise<void>((resolve, reject) => {
+      const aborted = () => {
+        end();
+        reject(signal?.reason);
+      };
+      const end = this.subscribe(keys, () => {
+        if (!areKnown()) return;
+        signal?.removeEventListener("abort", aborted);
+        end();
+        resolve();
+      });
+      signal?.addEventListener("abort", aborted, { once: true });
+    });
   }
 
   /** Cuts the network for this store: closes its socket and dials no more. */
@@ -155,6 +238,7 @@ export class Store extends EventTarget {
 
   /** Ends the store. What is pending is lost, unless {@link Status.storage} says that it is saved. */
   close(): void {
+    this.#isClosed = true;
     this.#link.end();
     clearTimeout(this.#wake);
     const rows = this.#rows;
@@ -194,6 +278,7 @@ export class Store extends EventTarget {
         return;
       case "changed":
         for (const key of effect.keys) this.#changed.add(key);
+        this.#version += 1;
         return;
       case "refused":
         this.dispatchEvent(new RefusedEvent(effect.key, effect.error));
@@ -257,6 +342,15 @@ export class Store extends EventTarget {
     this.#wake = setTimeout(() => this.#step((now) => this.#leaf.tick(now)), pause);
   }
 
+  #read(words: readonly Argument[]): Reply | undefined {
+    try {
+      return this.command(words);
+    } catch (error) {
+      if (error instanceof UnknownKeyError) return undefined;
+      throw error;
+    }
+  }
+
   #isWanted(key: string): boolean {
     return [...this.#subscriptions].some(({ keys }) => keys.has(key));
   }
@@ -283,8 +377,8 @@ export class Store extends EventTarget {
         reportError(error);
       }
     }
-    const status = this.status;
-    if (isSame(status, this.#shown)) return;
+    const { status } = this;
+    if (status === this.#shown) return;
     this.#shown = status;
     this.dispatchEvent(new Event("status"));
   }

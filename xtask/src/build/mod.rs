@@ -5,6 +5,7 @@
 
 mod edge;
 mod fingerprint;
+mod package;
 mod www;
 
 use std::fs::{self, File};
@@ -24,7 +25,7 @@ use crate::workspace::{WASM_TARGET, Workspace};
 pub(crate) enum Artefact {
     /// The Worker and its Durable Objects, in edge/build.
     Edge,
-    /// The browser package and the site, in www/dist.
+    /// The site, in www/dist, and the npm package, in target/npm/headwater.
     Www,
     /// origin-sync, in cargo's target directory.
     Daemon,

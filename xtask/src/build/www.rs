@@ -1,5 +1,5 @@
 //! The browser package and the site, in www/dist: the wasm module with its bindings, the bundled TypeScript, and
-//! www/public as it is.
+//! www/public as it is. From the same module, the npm package.
 //!
 //! Each www/src/*.ts is an entry of its own. It imports the bindings as `./headwater.js`, which stays an import.
 
@@ -10,16 +10,19 @@ use std::process::Command;
 use anyhow::{Context, Result};
 
 use super::fingerprint::{Fingerprint, files_below};
-use super::{Profile, built_module, say_size, wasm_library};
+use super::{Profile, built_module, package, say_size, wasm_library};
 use crate::process::run;
 use crate::workspace::Workspace;
 
 const PACKAGE: &str = "headwater-www";
-const BINDINGS: &str = "headwater";
+pub(super) const BINDINGS: &str = "headwater";
 
 /// What rustc assumes of every host, and no more: a browser may lack what wasm-opt knows besides.
 pub(crate) const WASM_FEATURES: [&str; 6] =
     ["mutable-globals", "sign-ext", "nontrapping-float-to-int", "bulk-memory", "multivalue", "reference-types"];
+
+/// What the npm package is made of besides www/src.
+const PACKAGE_FILES: [&str; 4] = ["README.md", "package.json", "tsconfig.json", "tsconfig.package.json"];
 
 /// Builds the module as cargo leaves it.
 pub(super) fn module(workspace: &Workspace, profile: Profile) -> Result<PathBuf> {
@@ -30,16 +33,19 @@ pub(super) fn module(workspace: &Workspace, profile: Profile) -> Result<PathBuf>
 pub(super) fn build(workspace: &Workspace, profile: Profile) -> Result<()> {
     let module = module(workspace, profile)?;
     let www = workspace.root.join("www");
-    let inputs = Fingerprint::default()
+    let mut inputs = Fingerprint::default()
         .text(profile.directory())
         .file(&module)?
         .file(&workspace.root.join("package-lock.json"))?
         .file(&workspace.tools().join(".crates.toml"))?
         .folder(&www.join("src"))?
         .folder(&www.join("public"))?;
+    for file in PACKAGE_FILES {
+        inputs = inputs.file(&www.join(file))?;
+    }
     let stamp = workspace.scratch("www.stamp");
     let dist = &workspace.layout.www_dist;
-    if inputs.is_recorded(&stamp) && dist.is_dir() {
+    if inputs.is_recorded(&stamp) && dist.is_dir() && workspace.npm_package().is_dir() {
         return Ok(());
     }
 
@@ -51,6 +57,7 @@ pub(super) fn build(workspace: &Workspace, profile: Profile) -> Result<()> {
     bind(workspace, &module, &stage, profile)?;
     bundle(workspace, &entries(&www.join("src"))?, &stage, profile)?;
     mirror(&stage, dist)?;
+    package::build(workspace, &stage)?;
     say_size(workspace, &dist.join(format!("{BINDINGS}_bg.wasm")))?;
     inputs.record(&stamp)
 }
@@ -98,7 +105,7 @@ fn bundle(workspace: &Workspace, entries: &[PathBuf], stage: &Path, profile: Pro
 
 /// Makes `to` hold what `from` holds and nothing else, without a moment in which a file that stays is absent. Nothing
 /// where `from` does not exist.
-fn mirror(from: &Path, to: &Path) -> Result<()> {
+pub(super) fn mirror(from: &Path, to: &Path) -> Result<()> {
     fs::create_dir_all(to)?;
     let wanted: Vec<PathBuf> =
         files_below(from)?.iter().filter_map(|path| path.strip_prefix(from).ok().map(Path::to_path_buf)).collect();

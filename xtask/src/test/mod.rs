@@ -244,6 +244,7 @@ fn browser(workspace: &Workspace) -> Result<Command> {
     let mut command = Command::new("node");
     // Named one by one: what a folder means here has changed between Node's releases.
     command.current_dir(&workspace.root).args(["--test", "--test-reporter=spec"]).args(files);
+    command.env("HEADWATER_TEST_PACKAGE", workspace.npm_package());
     if let Some(chromium) = setup::chromium() {
         command.env("CHROMIUM", chromium);
     }

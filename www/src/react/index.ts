@@ -1,0 +1,40 @@
+/**
+ * Hooks for React: what a component reads of a store, drawn again when it reads differently.
+ *
+ * ```tsx
+ * const hits = useHeadwater(store, ["hits"], () => store.counter("hits").value);
+ * ```
+ */
+
+import { useCallback, useSyncExternalStore } from "react";
+import type { Status, Store } from "../index.ts";
+
+/**
+ * What `read` gives, read again whenever one of the keys changes. The component subscribes to the keys while it is
+ * mounted; `read` is called in each rendering and must only read. Where one of the keys is not known yet, the views give
+ * `undefined`.
+ */
+export function useHeadwater<T>(store: Store, keys: readonly string[], read: (store: Store) => T): T {
+  // A list that is written out in the component is another one each time, with the same keys.
+  const names = JSON.stringify(keys);
+  const subscribe = useCallback(
+    (changed: () => void) => store.subscribe(JSON.parse(names) as string[], changed),
+    [store, names],
+  );
+  const version = () => store.version;
+  useSyncExternalStore(subscribe, version, version);
+  return read(store);
+}
+
+/** Whether the store is connected, what is pending, and where it is kept. */
+export function useStatus(store: Store): Status {
+  const subscribe = useCallback(
+    (changed: () => void) => {
+      store.addEventListener("status", changed);
+      return () => store.removeEventListener("status", changed);
+    },
+    [store],
+  );
+  const status = () => store.status;
+  return useSyncExternalStore(subscribe, status, status);
+}

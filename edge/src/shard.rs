@@ -38,6 +38,10 @@ impl Shard {
         }
         let mut found = None;
         for command in commands.iter().filter_map(|argv| parse(argv).ok()) {
+            if command.has_pattern() {
+                // Which keys match, and so where, only each shard could say.
+                return Err(CommandError::CrossSlot);
+            }
             for key in command.keys() {
                 let shard = Self::of(key.slot(), shards);
                 if *found.get_or_insert(shard) != shard {

@@ -54,9 +54,19 @@ async fn the_client_of_upstash_works_unmodified() {
 
 #[tokio::test]
 async fn the_client_through_an_edge_gets_what_redis_answers() {
+    pass_beside_redis("differential.test.mjs").await;
+}
+
+#[tokio::test]
+async fn the_rate_limiter_of_upstash_gets_what_redis_answers() {
+    pass_beside_redis("ratelimit.test.mjs").await;
+}
+
+/// Runs the tests of one file, which also ask a redis-server.
+async fn pass_beside_redis(file: &str) {
     let (region, _daemon, dir) = with_origin().await;
     let port = free_port().unwrap();
     let config = RedisConfig { dir: dir.path().join("redis"), port, append_only: false };
     let _redis = Redis::start(config).await.unwrap();
-    pass("differential.test.mjs", &region, &[("HEADWATER_TEST_REDIS_PORT", port.to_string())]).await;
+    pass(file, &region, &[("HEADWATER_TEST_REDIS_PORT", port.to_string())]).await;
 }

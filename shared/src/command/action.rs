@@ -3,7 +3,7 @@
 //! The hottest and oldest commands are variants of [`super::Command`] itself; a new one is an action here, and its name, its keys
 //! and what a proxy asks of it come from [`Keyed`] alone.
 
-use super::{CommandName, Condition, Expiry, LexRange, LongDouble, ScoreRange, Selection};
+use super::{CommandName, Condition, Expiry, LexRange, LongDouble, ScoreRange, Script, Selection};
 use crate::id::{Key, TimestampMs};
 use bytes::Bytes;
 
@@ -31,6 +31,8 @@ pub enum Action {
     Hash(HashAction),
     /// To sorted sets.
     Board(BoardAction),
+    /// EVAL and EVALSHA of a script that is known.
+    Script(Script),
     /// TIME, which has no keys.
     Time,
 }

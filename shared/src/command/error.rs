@@ -208,6 +208,15 @@ pub enum CommandError {
         /// How many may be sent.
         limit_bytes: u32,
     },
+    /// EVAL and EVALSHA of fewer than no keys.
+    #[error("ERR Number of keys can't be negative")]
+    NumKeysNegative,
+    /// EVALSHA of a script that is not known here; clients send its text next.
+    #[error("NOSCRIPT No matching script. Please use EVAL.")]
+    NoScript,
+    /// EVAL of a script that is not known here.
+    #[error("ERR Headwater: no scripts are run here; those of @upstash/ratelimit are known by their text")]
+    UnknownScript,
 }
 
 /// A kind of argument that has a limit.

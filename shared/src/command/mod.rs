@@ -14,6 +14,7 @@ mod parse;
 mod pattern;
 mod range;
 mod reply;
+mod script;
 
 pub use action::{
     Action, Aggregate, BoardAction, Combination, HashAction, KeyAction, Keyed, Scan, SetAction, StringAction, Weighted,
@@ -27,8 +28,9 @@ pub use parse::parse;
 pub use pattern::matches;
 pub use range::{LexBound, LexRange, Limit, RankRange, ScoreBound, ScoreRange, Selection};
 pub use reply::Reply;
+pub use script::{Place, Script};
 
-use crate::id::Key;
+use crate::{id::Key, limits::ARGUMENTS_MAX};
 use bytes::Bytes;
 use std::slice;
 
@@ -377,12 +379,37 @@ impl Command {
 
     /// Whether the command may take more memory than before.
     pub fn may_grow(&self) -> bool {
-        self.name().may_grow()
+        self.script().map_or_else(|| self.name().may_grow(), Script::may_grow)
     }
 
     /// Whether the command may change a key.
     pub fn is_write(&self) -> bool {
-        self.name().is_write()
+        self.script().map_or_else(|| self.name().is_write(), Script::is_write)
+    }
+
+    /// The script that it stands for, if any.
+    pub fn script(&self) -> Option<&Script> {
+        match self {
+            Self::Keyed(Keyed { action: Action::Script(script), .. }) => Some(script),
+            _ => None,
+        }
+    }
+
+    /// Whether it means keys by a pattern, and has yet to be told which they are.
+    pub fn has_pattern(&self) -> bool {
+        self.keys().len() == 0 && self.script().is_some_and(|script| script.pattern().is_some())
+    }
+
+    /// Names the keys that match its pattern, of those that a node knows.
+    pub(crate) fn name_matching(&mut self, known: impl Iterator<Item = Key>) -> Result<(), CommandError> {
+        if let Self::Keyed(Keyed { keys, action: Action::Script(Script::Reset { pattern }), .. }) = self {
+            *keys =
+                known.filter(|key| matches(pattern, key.as_bytes())).take(ARGUMENTS_MAX.saturating_add(1)).collect();
+            if keys.len() > ARGUMENTS_MAX {
+                return Err(CommandError::too_many_arguments());
+            }
+        }
+        Ok(())
     }
 
     /// The keys it names, in order and as often as named.
@@ -550,6 +577,7 @@ mod tests {
             ("hpexpiretime k fields 1 f", &["k"], false),
             ("hpersist k fields 1 f", &["k"], true),
             ("hw.limit k fixed 1 1000", &["k"], true),
+            ("evalsha b2efc02798c8e9b471a10f9b1d5745db89923ff3 2 k l 10 1000 1", &["k", "l"], true),
         ];
         for &(line, keys, is_write) in table {
             let command = parsed(line);
@@ -558,7 +586,8 @@ mod tests {
             assert_eq!(command.is_write(), is_write, "{line}");
         }
         let named = CommandName::ALL.iter().filter(|name| !name.needs_origin());
-        assert_eq!(table.len(), named.count());
+        // EVAL takes the text of a script, which a line does not hold.
+        assert_eq!(table.len() + 1, named.count());
         assert_eq!(parsed("zadd k incr 1 m").name(), CommandName::ZAdd);
     }
 }

@@ -190,6 +190,8 @@ command_names! {
     HPExpireTime "hpexpiretime" 5..=ANY, Read;
     HPersist "hpersist" 5..=ANY, Write;
     Limit "hw.limit" 5..=ANY, Grow;
+    Eval "eval" 3..=ANY, Grow;
+    EvalSha "evalsha" 3..=ANY, Grow;
 }
 
 impl CommandName {

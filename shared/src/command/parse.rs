@@ -9,6 +9,7 @@ mod field_deadline;
 mod keyed;
 mod limit;
 mod ranges;
+mod script;
 
 use super::{Command, CommandError, CommandName, Condition, Expiry, Part, parse_integer, parse_score};
 use crate::{
@@ -107,6 +108,7 @@ pub fn parse(argv: &[Bytes]) -> Result<Command, CommandError> {
             Ok(Command::HPersist { key, fields })
         }
         CommandName::Limit => limit::limit(args),
+        CommandName::Eval | CommandName::EvalSha => script::script(args).map(Command::Keyed),
         CommandName::Ping => Ok(Command::Ping { message: args.optional(Part::Value)? }),
         CommandName::Echo => Ok(Command::Echo { message: args.bytes(Part::Value)? }),
         name if name.needs_origin() => Err(CommandError::NeedsOrigin),

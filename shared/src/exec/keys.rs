@@ -59,14 +59,7 @@ pub(super) fn expire_at(key: Subject<'_>, at: TimestampMs, condition: Condition)
     if key.shown.is_none() || !condition.admits_deadline(deadline.at(), at) {
         return Reply::from(false).into();
     }
-    let effect = if at <= key.now {
-        key.state.seen_whole()
-    } else if deadline.is_shortened_by(at) {
-        key.moves(DeadlineChange::Open(Some(at)))
-    } else {
-        // A lowering within the clock bound is a touch by a node whose clock runs behind.
-        key.moves(DeadlineChange::Raise(at))
-    };
+    let effect = if at <= key.now { key.state.seen_whole() } else { key.ends_at(at) };
     key.done(Reply::from(true), vec![effect])
 }
 

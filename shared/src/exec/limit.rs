@@ -41,14 +41,8 @@ pub(super) fn decide(key: Subject<'_>, limit: &Limit, cost: u64, peek: bool) -> 
 
 /// What goes before the spends: a key that begins with them, or that ends at all, ends after them.
 fn beginning(key: &Subject<'_>, end: TimestampMs) -> Vec<Effect> {
-    let own = key.deadline.at();
-    let mut effects = Vec::new();
-    if key.is_expired() {
-        effects.push(key.state.seen_whole());
-    }
-    if key.shown.is_none() && own.is_some() {
-        effects.push(key.moves(DeadlineChange::Open(Some(end))));
-    } else if key.shown.is_none() || own.is_some_and(|own| own < end) {
+    let mut effects = key.begun_until(end);
+    if key.shown.is_some() && key.deadline.at().is_some_and(|own| own < end) {
         effects.push(key.moves(DeadlineChange::Raise(end)));
     }
     effects

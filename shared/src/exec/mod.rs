@@ -10,12 +10,13 @@ mod field_deadline;
 mod hash;
 mod keys;
 mod limit;
+mod script;
 mod set;
 mod string;
 mod subject;
 
 use crate::{
-    command::{Action, Command, CommandError, CommandName, KeyAction, Keyed, Reply, StringAction},
+    command::{Action, Command, CommandError, CommandName, KeyAction, Keyed, Reply, Script, StringAction},
     id::{Key, ReplicaId, TimestampMs},
     random::Random,
     state::{ElementId, KeyView, Kind, Operation},
@@ -79,6 +80,12 @@ pub fn needs_key(command: &Command) -> bool {
         Command::Keyed(Keyed { action, .. }) => !action.is_blind(),
         _ => true,
     }
+}
+
+/// Whether a command that needs its keys is answered by what the node has of them, and marked provisional, where they cannot be
+/// fetched: a limit is decided by what was counted here rather than not at all.
+pub fn takes_unheld(command: &Command) -> bool {
+    command.script().is_some_and(Script::is_limit)
 }
 
 /// Executes `command` on what `view` shows at `now`. The commands that draw at random follow `entropy`, 64 bits that are the
@@ -177,6 +184,7 @@ fn prepare_keyed<'a>(
     let subject = |key| Subject::new(key, view(key), now);
     match action {
         Action::Time => Ok(time(now).into()),
+        Action::Script(script) => script::answer(script, keys, *name, view, now),
         Action::String(StringAction::SetEach(values)) => string::set_each(keys, values, view, now),
         Action::String(StringAction::Values) => Ok(string::values(keys, view, now)),
         Action::Key(KeyAction::Touch) => Ok(keys::existing(keys, view, now)),
@@ -189,7 +197,7 @@ fn prepare_keyed<'a>(
                 Action::String(action) => string::act(key, action, *name),
                 Action::Hash(action) => hash::act(key, action, random),
                 Action::Key(action) => keys::act(key, keys.get(1).map(subject), action),
-                Action::Set(_) | Action::Board(_) | Action::Time => Err(CommandError::Empty),
+                Action::Set(_) | Action::Board(_) | Action::Script(_) | Action::Time => Err(CommandError::Empty),
             }
         }
     }

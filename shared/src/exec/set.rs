@@ -14,10 +14,7 @@ pub(super) fn act(mut keys: Vec<Subject<'_>>, action: &SetAction, random: Random
     let stores = matches!(action, SetAction::Move(_) | SetAction::CombineInto(_));
     let target = if stores && !keys.is_empty() { Some(keys.remove(0)) } else { None };
     match (action, target, &keys[..]) {
-        (SetAction::AreMembers(members), _, [key]) => {
-            let is_member = |member: &Bytes| is_present(key, member).map(Reply::from);
-            Ok(members.iter().map(is_member).collect::<Result<Reply, _>>()?.into())
-        }
+        (SetAction::AreMembers(members), _, [key]) => Ok(are_members(key, members)?.into()),
         (SetAction::Move(member), Some(from), _) => match keys.pop() {
             Some(to) => move_member(from, to, member),
             None => Err(CommandError::Empty),
@@ -63,6 +60,10 @@ pub(super) fn add(key: Subject<'_>, members: &[Bytes]) -> Result<Prepared, Comma
     // A member that is there is added again, so that it survives a concurrent removal of what was there.
     let effects = ids.into_iter().map(|id| key.write(id, Some(NewBase::Member))).collect();
     Ok(key.created(Reply::count(added), effects))
+}
+
+pub(super) fn are_members(key: &Subject<'_>, members: &[Bytes]) -> Result<Reply, CommandError> {
+    members.iter().map(|member| is_present(key, member).map(Reply::from)).collect()
 }
 
 pub(super) fn members(key: &Subject<'_>) -> Result<Prepared, CommandError> {

@@ -124,6 +124,27 @@ impl<'a> Subject<'a> {
         effects
     }
 
+    /// What goes before a write so that the key, where it begins with that, ends then; see [`Self::afresh`].
+    pub(super) fn begun_until(&self, end: TimestampMs) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        if self.is_expired() {
+            effects.push(self.state.seen_whole());
+        }
+        if self.shown.is_none() && self.deadline.at().is_some() {
+            effects.push(self.moves(DeadlineChange::Open(Some(end))));
+        } else if self.shown.is_none() {
+            effects.push(self.moves(DeadlineChange::Raise(end)));
+        }
+        effects
+    }
+
+    /// What makes a key that shows end at `at`, which lies ahead.
+    pub(super) fn ends_at(&self, at: TimestampMs) -> Effect {
+        // A lowering within the clock bound is a touch by a node whose clock runs behind.
+        let is_shortened = self.deadline.is_shortened_by(at);
+        self.moves(if is_shortened { DeadlineChange::Open(Some(at)) } else { DeadlineChange::Raise(at) })
+    }
+
     /// What gives a key that was just written outright this deadline, or none.
     pub(super) fn deadline_to(&self, at: Option<TimestampMs>) -> Option<Effect> {
         let deadline = self.deadline.at();

@@ -138,7 +138,10 @@ impl Hub {
         let mut provisional = false;
         let mut replies = Vec::with_capacity(commands.len());
         for (at, command) in commands.into_iter().enumerate() {
-            let reply = command.and_then(|command| {
+            let reply = command.and_then(|mut command| {
+                if command.has_pattern() {
+                    command.name_matching(self.keys.iter().map(|(no, _)| self.keys.key(no)))?;
+                }
                 let first = firsts.get(at).copied().flatten();
                 let first = first.or_else(|| command.keys().next().and_then(|key| self.keys.find(key)));
                 let mut others = command.keys().skip(1);
@@ -190,7 +193,7 @@ impl Hub {
         // Of a key that is not held this hub can only tell what it wrote itself; unknown is never empty.
         let is_known =
             |key: &Key| find(key).is_some_and(|no| self.keys.entry(no).is_held || !self.keys.view(no).is_empty());
-        if exec::needs_key(command) && !command.keys().all(is_known) {
+        if exec::needs_key(command) && !exec::takes_unheld(command) && !command.keys().all(is_known) {
             return Err(CommandError::NotHeld);
         }
         let view = |key: &Key| {

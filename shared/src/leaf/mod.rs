@@ -184,8 +184,11 @@ impl Leaf {
         let command = command::parse(argv)?;
         let is_shown = |key: &Key| self.base.get(key).is_some_and(|base| base.is_held || !base.state.is_empty());
         let is_known = |key: &Key| is_shown(key) || self.overlay.contains_key(key);
-        if exec::needs_key(&command) && !command.keys().all(is_known) {
+        if exec::needs_key(&command) && !exec::takes_unheld(&command) && !command.keys().all(is_known) {
             return Err(CommandError::NotHeld);
+        }
+        if command.has_pattern() {
+            return Err(CommandError::NeedsOrigin);
         }
         if command.is_write() && self.pending.len() >= PENDING_OPERATIONS_MAX {
             return Err(CommandError::TooManyPending);

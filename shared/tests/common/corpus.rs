@@ -392,6 +392,9 @@ pub fn errors() -> Vec<CommandError> {
         CommandError::InvalidLimit(LimitError::Burst(0)),
         CommandError::InvalidLimit(LimitError::FillsTooSlowly { burst: 1, fills_in_ms: 1 << 70 }),
         CommandError::OperationTooLarge { limit_bytes: 6 << 20 },
+        CommandError::NumKeysNegative,
+        CommandError::NoScript,
+        CommandError::UnknownScript,
     ];
     errors.extend(CommandName::ALL.iter().map(|name| CommandError::WrongArity(*name)));
     errors

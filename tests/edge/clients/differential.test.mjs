@@ -4,9 +4,10 @@
 // whose order means nothing are sorted. A failure names its seed; HEADWATER_SEED=n runs that seed alone.
 
 import assert from "node:assert/strict";
-import net from "node:net";
 import { test } from "node:test";
 import { Redis } from "@upstash/redis";
+import { random } from "./draw.mjs";
+import { connect } from "./server.mjs";
 
 const edge = new Redis({
   url: process.env.HEADWATER_TEST_EDGE_URL,
@@ -69,57 +70,4 @@ async function through(command) {
 function comparable([name], reply) {
   if (reply?.error !== undefined) return reply;
   return UNORDERED.has(name) && Array.isArray(reply) ? [...reply].sort() : reply;
-}
-
-/** A draw below a bound, from a stream that follows from the seed (mulberry32). */
-function random(seed) {
-  let state = seed;
-  return (bound) => {
-    state = (state + 0x6d2b79f5) | 0;
-    let bits = Math.imul(state ^ (state >>> 15), state | 1);
-    bits ^= bits + Math.imul(bits ^ (bits >>> 7), bits | 61);
-    return ((bits ^ (bits >>> 14)) >>> 0) % bound;
-  };
-}
-
-/** A redis-server as a function from a command to its reply: RESP2, one command at a time. */
-async function connect(port) {
-  const socket = net.connect(port, "127.0.0.1");
-  const chunks = socket[Symbol.asyncIterator]();
-  let received = Buffer.alloc(0);
-  const until = async (length) => {
-    while (received.length < length) received = Buffer.concat([received, (await chunks.next()).value]);
-  };
-  const line = async () => {
-    while (!received.includes("\r\n")) await until(received.length + 1);
-    const end = received.indexOf("\r\n");
-    const text = received.toString("utf8", 0, end);
-    received = received.subarray(end + 2);
-    return text;
-  };
-  const reply = async () => {
-    const head = await line();
-    const [kind, rest] = [head[0], head.slice(1)];
-    if (kind === "-") return { error: rest };
-    if (kind === "+") return rest;
-    if (kind === ":") return Number(rest);
-    const length = Number(rest);
-    if (length < 0) return null;
-    if (kind === "*") {
-      const replies = [];
-      for (let at = 0; at < length; at++) replies.push(await reply());
-      return replies;
-    }
-    await until(length + 2);
-    const text = received.toString("utf8", 0, length);
-    received = received.subarray(length + 2);
-    return text;
-  };
-  const run = (command) => {
-    const words = command.map((word) => `$${Buffer.byteLength(word)}\r\n${word}\r\n`);
-    socket.write(`*${command.length}\r\n${words.join("")}`);
-    return reply();
-  };
-  run.end = () => socket.destroy();
-  return run;
 }

@@ -293,6 +293,28 @@ fn what_needs_one_agreed_order_is_refused_once_its_arguments_are_right_in_number
 }
 
 #[test]
+fn scripts_are_known_by_what_they_are_and_others_are_not_run() {
+    let sliding = "74740bb3d7792848093cdef586b6b6037c455fd6";
+    assert!(parsed(&format!("evalsha {sliding} 2 a b 10 1700000000000 60000 1 more")).is_ok());
+    assert!(parsed(&format!("evalsha {} 3 a b c 10 0 1 -1", sliding.to_uppercase())).is_ok());
+    let evalsha = CommandName::EvalSha;
+    for (arguments, error) in [
+        ("2 a b 10 1700000000000 60000", CommandError::WrongArity(evalsha)),
+        ("1 a 10 1700000000000 60000 1", CommandError::WrongArity(evalsha)),
+        ("2 a b ten 1700000000000 60000 1", CommandError::NotAnInteger),
+        ("2 a b 10 0.5 60000 1", CommandError::NotAnInteger),
+        ("2 a b 10 1700000000000 0 1", CommandError::InvalidExpireTime(evalsha)),
+        ("x a b 10 1700000000000 60000 1", CommandError::NotAnInteger),
+        ("-1 a b", CommandError::NumKeysNegative),
+        ("3 a b", CommandError::NumKeysTooMany),
+    ] {
+        assert_eq!(parsed(&format!("evalsha {sliding} {arguments}")), Err(error), "{arguments}");
+    }
+    assert_eq!(parsed("evalsha 74740bb3d7792848093cdef586b6b6037c455fd 0"), Err(CommandError::NoScript));
+    assert_eq!(parsed("eval return\\s1 0"), Err(CommandError::UnknownScript));
+}
+
+#[test]
 fn draws_that_may_repeat_are_bounded() {
     assert!(parsed("srandmember k -16384").is_ok() && parsed("srandmember k 9223372036854775807").is_ok());
     for line in ["srandmember k -16385", "hrandfield k -16385 withvalues", "zrandmember k -9223372036854775807"] {
@@ -337,6 +359,8 @@ fn word() -> impl Strategy<Value = Vec<u8>> {
         "[a",
         "inf",
         "k",
+        "74740bb3d7792848093cdef586b6b6037c455fd6",
+        "54bd274ddc59fb3be0f42deee2f64322a10e2b50",
     ];
     prop_oneof![
         names,

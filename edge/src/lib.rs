@@ -14,6 +14,7 @@ mod cors;
 mod directory;
 #[allow(missing_docs, reason = "the macro for Durable Objects documents nothing of what it generates")]
 mod hub;
+mod limit;
 mod limits;
 mod path;
 mod peers;

@@ -6,6 +6,7 @@ use crate::{
     cors,
     directory::HubsQuery,
     hub::call::{self, Commands, Status},
+    limit::{Answer, BadCheck, Call, Check, Outcome, Verdict},
     limits::{BODY_BYTES_MAX, HUB_TIMEOUT_MS, RELAY_BYTES_MAX, SYNC_TOKEN_BYTES_MAX},
     path::{self, Asked},
     peers::{self, PeerError},
@@ -15,10 +16,14 @@ use crate::{
     timeout,
 };
 use bytes::Bytes;
-use futures_util::{StreamExt, future::try_join_all};
+use futures_util::{
+    StreamExt,
+    future::{join_all, try_join_all},
+};
 use headwater::limits::IDEMPOTENCY_KEY_BYTES_MAX;
 use serde::{Deserialize, Serialize};
-use worker::{Env, Method, Request, Response, Result};
+use std::collections::{BTreeMap, VecDeque};
+use worker::{Date, Env, Method, Request, Response, Result};
 
 /// Why a request is refused before it reaches a hub.
 #[derive(Debug, thiserror::Error)]
@@ -29,6 +34,8 @@ enum Refusal {
     TooLarge(usize),
     #[error(transparent)]
     Body(#[from] rest::BadBody),
+    #[error(transparent)]
+    Check(#[from] BadCheck),
     #[error("ERR Headwater: an Idempotency-Key has 1 to {IDEMPOTENCY_KEY_BYTES_MAX} bytes")]
     IdempotencyKey,
     #[error("{0}")]
@@ -64,7 +71,9 @@ enum Refusal {
 impl Refusal {
     fn status(&self) -> u16 {
         match self {
-            Self::Body(_) | Self::IdempotencyKey | Self::Shards(_) | Self::Query(_) | Self::Stream => 400,
+            Self::Body(_) | Self::Check(_) | Self::IdempotencyKey | Self::Shards(_) | Self::Query(_) | Self::Stream => {
+                400
+            }
             Self::Unauthorized => 401,
             Self::NotFound | Self::NoSuchHub(_) => 404,
             Self::Method(_) => 405,
@@ -85,6 +94,7 @@ pub(crate) async fn route(request: Request, env: &Env) -> Result<Response> {
         (Method::Post, "/") => commands(request, env, Shape::Single).await,
         (Method::Post, "/pipeline") => commands(request, env, Shape::Pipeline).await,
         (Method::Post, "/multi-exec") => commands(request, env, Shape::Transaction).await,
+        (Method::Post, "/v1/limit") => limit(request, env).await,
         (Method::Get, "/v1/status") => status(env).await,
         (Method::Get, "/v1/hubs") => hubs(&request, env).await,
         (Method::Get, "/v1/origin") => origin(&request, env).await,
@@ -133,18 +143,75 @@ async fn in_path(mut request: Request, env: &Env) -> Result<Response, Refusal> {
 /// Hands commands to the hub of their keys.
 async fn execute(request: &Request, env: &Env, shape: Shape, commands: Vec<Vec<Bytes>>) -> Result<Response, Refusal> {
     let headers = request.headers();
-    let idempotency = headers.get("idempotency-key")?.map(Bytes::from);
-    if idempotency.as_ref().is_some_and(|key| key.is_empty() || key.len() > IDEMPOTENCY_KEY_BYTES_MAX) {
-        return Err(Refusal::IdempotencyKey);
-    }
+    let idempotency = idempotency(request)?;
     let asked = headers.get("upstash-encoding")?;
     let encoding = if asked.as_deref() == Some("base64") { Encoding::Base64 } else { Encoding::Lossy };
     let sync_token = headers.get(respond::SYNC_TOKEN)?.filter(|token| token.len() <= SYNC_TOKEN_BYTES_MAX);
     let shard = Shard::of_commands(&commands, config::shards(env)?)?;
-    let commands = Commands { shape, encoding, sync_token, idempotency, commands };
-    let request = call::post(call::COMMANDS, &headwater::wire::to_body(&commands))?;
+    hand(env, shard, &Commands { shape, encoding, sync_token, idempotency, commands }).await
+}
+
+fn idempotency(request: &Request) -> Result<Option<Bytes>, Refusal> {
+    let key = request.headers().get("idempotency-key")?.map(Bytes::from);
+    if key.as_ref().is_some_and(|key| key.is_empty() || key.len() > IDEMPOTENCY_KEY_BYTES_MAX) {
+        return Err(Refusal::IdempotencyKey);
+    }
+    Ok(key)
+}
+
+/// Hands commands to a hub.
+async fn hand(env: &Env, shard: Shard, commands: &Commands) -> Result<Response, Refusal> {
+    let request = call::post(call::COMMANDS, &headwater::wire::to_body(commands))?;
     let hub = peers::hub(env, &shard.hub_name(&config::region(env)?))?;
     Ok(timeout::within(HUB_TIMEOUT_MS, hub.fetch_with_request(request)).await.ok_or(Refusal::TimedOut)??)
+}
+
+/// Limits as JSON: each check is decided at the hub of its key.
+async fn limit(mut request: Request, env: &Env) -> Result<Response, Refusal> {
+    authorize_client(&request, None, env)?;
+    let call = Call::parse(&body(&mut request, BODY_BYTES_MAX).await?)?;
+    let idempotency = idempotency(&request)?;
+    let shards = config::shards(env)?;
+    let mut of_shards: BTreeMap<Shard, Vec<&Check>> = BTreeMap::new();
+    for check in &call.checks {
+        of_shards.entry(Shard::of(check.key.slot(), shards)).or_default().push(check);
+    }
+    let asked = of_shards.iter().map(|(shard, checks)| decide(env, *shard, checks, idempotency.clone()));
+    let mut outcomes: BTreeMap<Shard, _> = of_shards.keys().copied().zip(join_all(asked).await).collect();
+    let verdicts: Vec<Verdict> = call
+        .checks
+        .iter()
+        .filter_map(|check| {
+            let of_shard = outcomes.get_mut(&Shard::of(check.key.slot(), shards))?;
+            Some(Verdict::of(check, of_shard.pop_front()?))
+        })
+        .collect();
+    let now_ms = i64::try_from(Date::now().as_millis()).unwrap_or(i64::MAX);
+    let Answer { status, headers, body } = Answer::of(&call, &verdicts, now_ms);
+    let response = respond::json(status, body)?;
+    for (name, value) in headers {
+        response.headers().set(name, &value)?;
+    }
+    Ok(response)
+}
+
+/// What a hub answers to these checks, one outcome each: where it cannot be asked, why not.
+async fn decide(env: &Env, shard: Shard, checks: &[&Check], idempotency: Option<Bytes>) -> VecDeque<Outcome> {
+    let commands = checks.iter().map(|check| check.command()).collect();
+    let commands =
+        Commands { shape: Shape::Pipeline, encoding: Encoding::Lossy, sync_token: None, idempotency, commands };
+    let answered = async {
+        let mut response = hand(env, shard, &commands).await?;
+        match response.status_code() {
+            200 => Ok(response.json::<VecDeque<Outcome>>().await?),
+            status => Err(PeerError::Status(status).into()),
+        }
+    };
+    match answered.await {
+        Ok(outcomes) if outcomes.len() == checks.len() => outcomes,
+        Ok(_) => vec![Outcome::Error(Refusal::TimedOut.to_string()); checks.len()].into(),
+        Err::<_, Refusal>(refusal) => vec![Outcome::Error(refusal.to_string()); checks.len()].into(),
+    }
 }
 
 /// What an operator and the browser page see of a region. No secret is in it.

@@ -7,7 +7,7 @@ use headwater::{
 };
 
 /// A hub of a region, counted from 0.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
 pub(crate) struct Shard(u16);
 
 impl Shard {

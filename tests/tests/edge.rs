@@ -14,6 +14,8 @@ mod durability;
 mod http;
 #[path = "../edge/leaves.rs"]
 mod leaves;
+#[path = "../edge/limit.rs"]
+mod limit;
 #[path = "../edge/origin.rs"]
 mod origin;
 #[path = "../edge/region.rs"]

@@ -1,0 +1,261 @@
+//! The body of a call, field by field, so that what is wrong with it is told with the field's name.
+
+use bytes::Bytes;
+use headwater::{
+    id::Key,
+    limit::{AMOUNT_MAX, Algorithm, Limit, LimitError},
+    limits::KEY_BYTES_MAX,
+};
+use serde_json::{Map, Value};
+
+/// Checks in one call. Each may be at a hub of its own.
+const CHECKS_MAX: usize = 64;
+
+/// The characters of a check's name, which stands in headers.
+const NAME_CHARACTERS_MAX: usize = 64;
+
+const FIELDS: [&str; 9] = ["key", "name", "algorithm", "limit", "window_ms", "burst", "cost", "peek", "on_error"];
+
+/// The body is no call.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum BadCheck {
+    /// Not even JSON.
+    #[error("ERR Headwater: the body is no JSON: {0}")]
+    Json(#[from] serde_json::Error),
+    /// Neither an object nor a list.
+    #[error("ERR Headwater: the body must be a check, which is an object, or a list of 1 to {CHECKS_MAX} checks")]
+    Shape,
+    /// A field is missing or says what it cannot.
+    #[error("ERR Headwater: {field} {problem}")]
+    Field {
+        /// Where it is, such as `[2].window_ms`.
+        field: String,
+        /// What is wrong.
+        problem: String,
+    },
+}
+
+/// What is asked.
+#[derive(Clone, PartialEq, Debug)]
+pub(crate) struct Call {
+    /// In order; at least one.
+    pub(crate) checks: Vec<Check>,
+    /// Whether they came as a list, and so go back as one.
+    pub(crate) is_list: bool,
+}
+
+/// One limit, and what a request costs under it.
+#[derive(Clone, PartialEq, Debug)]
+pub(crate) struct Check {
+    /// Where its windows are counted.
+    pub(crate) key: Key,
+    /// What the headers call it: its position, unless the client says otherwise.
+    pub(crate) name: String,
+    /// The limit.
+    pub(crate) limit: Limit,
+    /// What the request costs.
+    pub(crate) cost: u64,
+    /// Whether nothing is to be counted.
+    pub(crate) peek: bool,
+    /// Whether a request passes on which nothing could be decided.
+    pub(crate) is_open_on_error: bool,
+}
+
+impl Call {
+    /// Reads a body.
+    pub(crate) fn parse(body: &[u8]) -> Result<Self, BadCheck> {
+        match serde_json::from_slice(body)? {
+            Value::Object(fields) => Ok(Self { checks: vec![check("", "1", &fields)?], is_list: false }),
+            Value::Array(items) if (1..=CHECKS_MAX).contains(&items.len()) => {
+                let checks = items.iter().enumerate().map(|(at, item)| match item {
+                    Value::Object(fields) => check(&format!("[{at}]."), &(at + 1).to_string(), fields),
+                    _ => Err(BadCheck::Field { field: format!("[{at}]"), problem: "must be an object".into() }),
+                });
+                Ok(Self { checks: checks.collect::<Result<_, _>>()?, is_list: true })
+            }
+            _ => Err(BadCheck::Shape),
+        }
+    }
+}
+
+impl Check {
+    /// The command that decides it.
+    pub(crate) fn command(&self) -> Vec<Bytes> {
+        let (algorithm, is_bucket) = match self.limit.algorithm() {
+            Algorithm::FixedWindow => ("FIXED", false),
+            Algorithm::SlidingWindow => ("SLIDING", false),
+            Algorithm::TokenBucket => ("BUCKET", true),
+        };
+        let mut argv = vec![Bytes::from_static(b"HW.LIMIT"), Bytes::copy_from_slice(self.key.as_bytes())];
+        let mut push = |word: String| argv.push(word.into());
+        push(algorithm.into());
+        push(self.limit.per_window().to_string());
+        push(self.limit.window_ms().to_string());
+        if is_bucket {
+            push("BURST".into());
+            push(self.limit.capacity().to_string());
+        }
+        push("COST".into());
+        push(self.cost.to_string());
+        if self.peek {
+            push("PEEK".into());
+        }
+        argv
+    }
+}
+
+fn check(at: &str, position: &str, map: &Map<String, Value>) -> Result<Check, BadCheck> {
+    let fields = Fields { at, map };
+    if let Some(unknown) = map.keys().find(|name| !FIELDS.contains(&name.as_str())) {
+        return Err(fields.wrong(unknown, format!("is not known; a check has {}", FIELDS.join(", "))));
+    }
+    let key = fields.text("key")?.ok_or_else(|| fields.wrong("key", "is missing"))?;
+    let is_key = (1..=KEY_BYTES_MAX).contains(&key.len());
+    let key = Key::new(Bytes::copy_from_slice(key.as_bytes())).ok().filter(|_| is_key);
+    let key = key.ok_or_else(|| fields.wrong("key", format!("must have 1 to {KEY_BYTES_MAX} bytes")))?;
+    let name = fields.text("name")?.unwrap_or(position);
+    if !(1..=NAME_CHARACTERS_MAX).contains(&name.len()) || !name.bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
+        return Err(fields.wrong("name", format!("must have 1 to {NAME_CHARACTERS_MAX} printable ASCII characters")));
+    }
+    let is_open_on_error = match fields.text("on_error")? {
+        None | Some("closed") => false,
+        Some("open") => true,
+        Some(_) => return Err(fields.wrong("on_error", r#"must be "open" or "closed""#)),
+    };
+    let peek = match map.get("peek") {
+        None => false,
+        Some(value) => value.as_bool().ok_or_else(|| fields.wrong("peek", "must be true or false"))?,
+    };
+    let cost = fields.integer("cost")?.unwrap_or(1);
+    if cost > AMOUNT_MAX {
+        return Err(fields.wrong("cost", format!("must be between 0 and {AMOUNT_MAX}")));
+    }
+    Ok(Check { key, name: name.to_owned(), limit: fields.limit()?, cost, peek, is_open_on_error })
+}
+
+/// The fields of one check.
+struct Fields<'a> {
+    at: &'a str,
+    map: &'a Map<String, Value>,
+}
+
+impl<'a> Fields<'a> {
+    fn wrong(&self, field: &str, problem: impl Into<String>) -> BadCheck {
+        BadCheck::Field { field: format!("{}{field}", self.at), problem: problem.into() }
+    }
+
+    fn text(&self, field: &str) -> Result<Option<&'a str>, BadCheck> {
+        let text = |value: &'a Value| value.as_str().ok_or_else(|| self.wrong(field, "must be a string"));
+        self.map.get(field).map(text).transpose()
+    }
+
+    fn integer(&self, field: &str) -> Result<Option<u64>, BadCheck> {
+        let integer = |value: &Value| value.as_u64().ok_or_else(|| self.wrong(field, "must be an integer, 0 or more"));
+        self.map.get(field).map(integer).transpose()
+    }
+
+    fn required(&self, field: &str) -> Result<u64, BadCheck> {
+        self.integer(field)?.ok_or_else(|| self.wrong(field, "is missing"))
+    }
+
+    fn limit(&self) -> Result<Limit, BadCheck> {
+        let algorithm = self.text("algorithm")?.ok_or_else(|| self.wrong("algorithm", "is missing"))?;
+        let (per_window, window_ms) = (self.required("limit")?, self.required("window_ms")?);
+        let burst = self.integer("burst")?;
+        if burst.is_some() && algorithm != "bucket" {
+            return Err(self.wrong("burst", "is for a bucket only"));
+        }
+        let limit = match algorithm {
+            "fixed" => Limit::fixed_window(per_window, window_ms),
+            "sliding" => Limit::sliding_window(per_window, window_ms),
+            "bucket" => Limit::token_bucket(per_window, window_ms, burst.unwrap_or(per_window)),
+            _ => return Err(self.wrong("algorithm", r#"must be "fixed", "sliding" or "bucket""#)),
+        };
+        limit.map_err(|error| {
+            let field = match error {
+                LimitError::Amount(_) => "limit",
+                LimitError::Window(_) => "window_ms",
+                LimitError::Burst(_) | LimitError::FillsTooSlowly { .. } => "burst",
+            };
+            self.wrong(field, format!("is wrong: {error}"))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(body: &str) -> String {
+        Call::parse(body.as_bytes()).expect_err(body).to_string()
+    }
+
+    fn command(body: &str) -> String {
+        let call = Call::parse(body.as_bytes()).expect(body);
+        let words = call.checks[0].command();
+        words.iter().map(|word| String::from_utf8_lossy(word).into_owned()).collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn a_check_becomes_the_command_that_decides_it() {
+        let fixed = r#"{"key":"k","algorithm":"fixed","limit":10,"window_ms":1000}"#;
+        assert_eq!(command(fixed), "HW.LIMIT k FIXED 10 1000 COST 1");
+        let bucket = r#"{"key":"k","algorithm":"bucket","limit":10,"window_ms":1000,"burst":20,"cost":3,"peek":true}"#;
+        assert_eq!(command(bucket), "HW.LIMIT k BUCKET 10 1000 BURST 20 COST 3 PEEK");
+    }
+
+    #[test]
+    fn names_and_what_errors_mean_have_defaults() {
+        let one = r#"{"key":"k","algorithm":"sliding","limit":1,"window_ms":1,"on_error":"open","name":"mine"}"#;
+        let other = r#"{"key":"k","algorithm":"sliding","limit":1,"window_ms":1}"#;
+        let call = Call::parse(format!("[{one},{other}]").as_bytes()).expect("valid");
+        assert!(call.is_list && call.checks[0].is_open_on_error && !call.checks[1].is_open_on_error);
+        assert_eq!(call.checks.iter().map(|check| check.name.as_str()).collect::<Vec<_>>(), ["mine", "2"]);
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_with_its_field() {
+        let with = |field: &str, value: &str| {
+            let mut check: Map<String, Value> =
+                serde_json::from_str(r#"{"key":"k","algorithm":"fixed","limit":10,"window_ms":1000}"#).expect("JSON");
+            check.remove(field);
+            if !value.is_empty() {
+                check.insert(field.into(), serde_json::from_str(value).expect("JSON"));
+            }
+            error(&Value::Object(check).to_string())
+        };
+        for (field, value, problem) in [
+            ("key", "", "is missing"),
+            ("key", r#""""#, "must have 1 to 1024 bytes"),
+            ("key", "5", "must be a string"),
+            ("algorithm", "", "is missing"),
+            ("algorithm", r#""leaky""#, r#"must be "fixed", "sliding" or "bucket""#),
+            ("limit", "", "is missing"),
+            ("limit", "0", "is wrong: the limit is 0; it must be between 1 and 9007199254740991"),
+            ("limit", "1.5", "must be an integer, 0 or more"),
+            ("limit", "\"5\"", "must be an integer, 0 or more"),
+            ("window_ms", "-1", "must be an integer, 0 or more"),
+            ("window_ms", "0", "is wrong: the window is 0 ms; it must be between 1 and 2678400000 ms"),
+            ("burst", "5", "is for a bucket only"),
+            ("cost", "9007199254740992", "must be between 0 and 9007199254740991"),
+            ("peek", "1", "must be true or false"),
+            ("on_error", r#""ajar""#, r#"must be "open" or "closed""#),
+            ("name", r#""caf\u00e9""#, "must have 1 to 64 printable ASCII characters"),
+        ] {
+            assert_eq!(with(field, value), format!("ERR Headwater: {field} {problem}"), "{field} {value}");
+        }
+        assert!(with("windowMs", "5").starts_with("ERR Headwater: windowMs is not known; a check has key, "));
+        let slow = r#"[{"key":"k","algorithm":"fixed","limit":1,"window_ms":1},
+            {"key":"k","algorithm":"bucket","limit":1,"window_ms":2678400000,"burst":2}]"#;
+        assert!(error(slow).starts_with("ERR Headwater: [1].burst is wrong: a bucket of 2 fills in"));
+    }
+
+    #[test]
+    fn other_bodies_are_refused() {
+        for body in ["5", "[]", "null", &format!("[{}]", vec!["{}"; CHECKS_MAX + 1].join(","))] {
+            assert_eq!(error(body), BadCheck::Shape.to_string(), "{body}");
+        }
+        assert_eq!(error("[5]"), "ERR Headwater: [0] must be an object");
+        assert!(error("{").starts_with("ERR Headwater: the body is no JSON: "));
+    }
+}

@@ -30,6 +30,11 @@ impl ReplicaId {
         Self(self.0.wrapping_add(1))
     }
 
+    /// Whether both are incarnations of one site.
+    pub fn is_of_site(self, other: Self) -> bool {
+        self.0 >> 16 == other.0 >> 16
+    }
+
     /// The raw 64 bits, for storage keys and logs.
     pub fn to_bits(self) -> u64 {
         self.0

@@ -83,6 +83,15 @@ fn tell(hub: &mut Hub, seq: u64, delta: KeyDelta, now: TimestampMs) {
     hub.handle(HubInput::Origin(Connection(0), OriginToHub::Down { slot, from: at(seq), to: at(seq + 1), keys }), now);
 }
 
+/// The hub sends what it did, and hears that the origin has it: only then can others have seen it.
+fn send(hub: &mut Hub, now: TimestampMs) {
+    if hub.status().pending > 0 {
+        hub.handle(HubInput::Origin(Connection(0), OriginToHub::Credit(1)), now);
+        let committed = OriginToHub::Committed(vec![(key().slot(), No(hub.status().last_no))]);
+        hub.handle(HubInput::Origin(Connection(0), committed), now);
+    }
+}
+
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         3 => line().prop_map(Step::Own),
@@ -131,6 +140,7 @@ proptest! {
                 }
                 Step::Other { sees, line } => {
                     if *sees {
+                        send(&mut hub, now);
                         let _ = other.state.join(&general.state.to_complete_delta());
                     }
                     let _ = other.run(line, ReplicaId::from_bits(9 << 20), now);

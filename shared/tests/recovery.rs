@@ -412,7 +412,7 @@ mod hub {
 
     #[test]
     fn a_frame_refused_for_its_stamps_is_asked_for_until_the_clock_is_right() {
-        let (mut hub, _) = Hub::create("hub".to_owned(), 1 << 32, START);
+        let (mut hub, _) = Hub::create("hub".to_owned(), 9 << 32, START);
         let daemon = Connection(1);
         hub.handle(
             HubInput::Origin(daemon, OriginToHub::Welcome { now: START, capabilities: Default::default() }),

@@ -75,7 +75,15 @@ struct Live {
     sockets: Sockets,
     waiting: BTreeMap<u64, oneshot::Sender<Answer>>,
     alarm: Alarm,
-    is_registered: bool,
+    /// The identity under which the directory knows the hub.
+    registered: Option<ReplicaId>,
+}
+
+impl Live {
+    /// Whether the directory knows the hub as who it is now: one that finds its storage to be an old copy becomes another.
+    fn is_registered(&self) -> bool {
+        self.registered == Some(self.hub.id())
+    }
 }
 
 /// When the object is woken. An alarm that comes too early costs less than moving it with every write.
@@ -187,14 +195,14 @@ impl Shell {
 
     /// Tells the directory of this hub, unless it knows.
     pub(crate) async fn register(self: &Rc<Self>) -> Result<(), ShellError> {
-        let (is_registered, hub) = self.with(|live, _| ((live.is_registered, live.hub.status().hub), vec![]))?;
+        let (is_registered, hub) = self.with(|live, _| ((live.is_registered(), live.hub.id()), vec![]))?;
         if is_registered {
             return Ok(());
         }
         let name = self.with(|live, _| (live.rows.name(), vec![]))??.ok_or(ShellError::Nameless)?;
         peers::register(&self.env, &name, hub).await?;
         self.with(|live, _| {
-            live.is_registered = true;
+            live.registered = Some(hub);
             (live.rows.set_registered(hub), vec![])
         })??;
         Ok(())
@@ -203,7 +211,7 @@ impl Shell {
     /// Tells the directory of this hub, unless it knows, while the object goes on with other events. Where that fails, the
     /// next request tries again.
     pub(crate) fn register_soon(self: &Rc<Self>) {
-        if self.live.borrow().as_ref().is_none_or(|live| live.is_registered) {
+        if self.live.borrow().as_ref().is_none_or(Live::is_registered) {
             return;
         }
         let shell = Rc::clone(self);
@@ -239,10 +247,10 @@ impl Shell {
         let name = rows.name()?.or_else(|| self.state.id().name()).ok_or(ShellError::Nameless)?;
         let seed = HashSeed(entropy()?, entropy()?);
         let config = HubConfig { name: name.clone(), seed, memory: Some(config::memory(&self.env)?) };
-        let (hub, effects, is_registered) = if rows.is_empty()? {
+        let (hub, effects, registered) = if rows.is_empty()? {
             rows.set_name(&name)?;
             let (hub, effects) = Hub::create(config, entropy()?, now);
-            (hub, effects, false)
+            (hub, effects, None)
         } else {
             let mut failure = None;
             let restored = Hub::restore(config, rows.load(&mut failure)?);
@@ -252,10 +260,9 @@ impl Shell {
             let mut hub = restored?;
             let woken = HubInput::Woken { leaves: sockets.to(Peer::Leaf), origins: sockets.to(Peer::Origin) };
             let effects = hub.handle(woken, now);
-            let is_registered = rows.registered()? == Some(hub.status().hub);
-            (hub, effects, is_registered)
+            (hub, effects, rows.registered()?)
         };
-        let mut live = Live { hub, rows, sockets, waiting: BTreeMap::new(), alarm: Alarm::default(), is_registered };
+        let mut live = Live { hub, rows, sockets, waiting: BTreeMap::new(), alarm: Alarm::default(), registered };
         self.perform(&mut live, effects)?;
         Ok(live)
     }

@@ -37,6 +37,7 @@ impl Hub {
             }
         });
         let digests = digests.collect();
+        keys.iter().for_each(|key| self.utter_all(key.slot()));
         let held = keys.iter().filter_map(|key| self.keys.find(key).map(|no| (key, no)));
         let contexts = held.filter(|(_, no)| self.keys.entry(*no).is_held);
         let contexts = contexts.map(|(key, no)| (key.clone(), self.keys.view(no).ctx())).collect();
@@ -93,10 +94,18 @@ impl Hub {
 
     fn tell_exchanged(&mut self, connection: Connection, round: u64, last: bool, keys: Vec<(Key, KeyDelta)>) {
         let slots: BTreeSet<Slot> = keys.iter().map(|(key, _)| key.slot()).collect();
+        slots.iter().for_each(|slot| self.utter_all(*slot));
         let cursor = |slot: Slot| self.slots.at(slot).map_or_else(Cursor::default, |state| state.cursor);
         let cursors = slots.into_iter().map(|slot| (slot, cursor(slot))).collect();
         let message = HubToOrigin::Exchanged { round, last, cursors, keys };
         self.effects.push(HubEffect::ToOrigin(connection, message));
+    }
+
+    /// Contexts tell of numbers that were not sent yet.
+    fn utter_all(&mut self, slot: Slot) {
+        if let Some(state) = self.slots.at_mut(slot) {
+            state.utter(state.latest);
+        }
     }
 
     /// The held keys that have a part in the nodes, in order. A key that has ended is left to end at both sides.

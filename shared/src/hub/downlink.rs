@@ -5,7 +5,7 @@ use crate::{
     id::{Key, TimestampMs},
     message::{Cursor, HubToOrigin, OriginToHub},
     slot::Slot,
-    state::KeyDelta,
+    state::{Intervals, KeyDelta},
     wire::Capabilities,
 };
 use std::collections::BTreeMap;
@@ -229,6 +229,10 @@ impl Hub {
     /// Takes note of the stamps; a frame with one beyond the bound is refused whole. The cursor stays, and the hub asks again
     /// from there after a while, when this clock may have been set right.
     fn admit(&mut self, slot: Slot, keys: &[(Key, KeyDelta)], now: TimestampMs) -> bool {
+        for (_, delta) in keys {
+            let own = delta.header.ctx.of(self.id).and_then(Intervals::last);
+            self.heed_own(slot, own.unwrap_or_default());
+        }
         let mut stamps = keys.iter().filter_map(|(_, delta)| delta.latest_hlc());
         let is_admitted = stamps.all(|latest| self.clock.observe(latest, now).is_ok());
         if !is_admitted {

@@ -106,6 +106,11 @@ impl Keyspace {
         }
     }
 
+    /// The seed under which names are hashed.
+    pub(super) fn seed(&self) -> HashSeed {
+        self.space.seed()
+    }
+
     /// How many keys there are.
     pub(super) fn len(&self) -> usize {
         self.index.len()

@@ -235,7 +235,9 @@ impl Hub {
         operations: &[crate::state::Operation],
         now: TimestampMs,
     ) -> HubToLeaf {
-        if self.sessions.get(&id).is_none_or(|session| session.until <= now) {
+        // A leaf that knows of more than was settled here has it from a time that this storage does not know.
+        let is_known = |session: &Session| now < session.until && settled <= session.watermark;
+        if !self.sessions.get(&id).is_some_and(is_known) {
             return HubToLeaf::Expired(id);
         }
         let Some(mut session) = self.sessions.remove(&id) else { return HubToLeaf::Expired(id) };

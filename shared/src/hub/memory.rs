@@ -53,6 +53,11 @@ impl Memory {
         }
     }
 
+    /// What the hub may hold.
+    pub(super) fn limit(&self) -> Option<MemoryLimit> {
+        self.limit
+    }
+
     /// Counts what is held beside keys: something that took `before` bytes takes `after`.
     pub(super) fn count_beside(&mut self, before: usize, after: usize) {
         self.beside_bytes = self.beside_bytes.saturating_add(after).saturating_sub(before);

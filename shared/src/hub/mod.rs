@@ -14,6 +14,7 @@
 //! joined only where the hub stands at that cursor or further.
 
 mod acknowledge;
+mod anew;
 mod api;
 mod commands;
 mod compare;
@@ -84,6 +85,8 @@ pub struct Hub {
     shown: BTreeMap<KeyNo, Touched>,
     effects: Vec<HubEffect>,
     wake_at: Option<TimestampMs>,
+    /// The origin has heard of this hub what its storage does not know.
+    is_set_back: bool,
 }
 
 /// The daemon that this hub talks with.
@@ -128,6 +131,9 @@ impl Hub {
                 self.ask_again(now);
                 self.sweep(now);
             }
+        }
+        if self.is_set_back {
+            self.begin_anew(now);
         }
         self.conclude(now)
     }
@@ -213,6 +219,7 @@ impl Hub {
             shown: BTreeMap::new(),
             effects: Vec::new(),
             wake_at: None,
+            is_set_back: false,
         }
     }
 

@@ -156,6 +156,7 @@ impl Hub {
             let latest = self.keys.notes(no).map_or(No::ZERO, Notes::latest);
             state.latest = state.latest.max(latest);
             state.offered = state.latest;
+            state.utter(state.latest);
             let (_, is_open) = self.keys.settle(no, state.stable);
             if !is_open {
                 self.schedule(no, last_run);

@@ -23,6 +23,9 @@ pub(super) struct SlotState {
     pub(super) sent: No,
     /// Nobody else can have seen a number after this; unlike `sent` it never goes back. All that was stored counts as seen.
     pub(super) offered: No,
+    /// The highest number of the hub's own in the slot that the origin can have heard of, or that was stored. If the origin
+    /// knows of a higher one, this storage is an old copy.
+    pub(super) uttered: No,
     /// The keys with changes that are not known stable, each once, in the order in which they became so.
     pub(super) unstable: Vec<KeyNo>,
     /// Whether the origin, which lost what was stable, has what this hub holds again; as long as the connection lasts.
@@ -78,7 +81,13 @@ impl SlotState {
         let incarnation = Some(ReplicaId::from_bits(r.varint()?)).filter(|_| is_some);
         self.cursor = Cursor { incarnation, seq: r.varint()? };
         self.sent = self.committed;
+        self.uttered = self.committed.max(self.stable);
         Ok(())
+    }
+
+    /// Notes that the origin is told of all of the hub's numbers up to here.
+    pub(super) fn utter(&mut self, no: No) {
+        self.uttered = self.uttered.max(no);
     }
 
     /// Whether there is something to send that is not on its way.

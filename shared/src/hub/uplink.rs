@@ -32,6 +32,7 @@ impl Hub {
                 continue;
             }
             state.sent = state.latest.max(state.stable);
+            state.utter(state.sent);
             let sent = state.sent;
             frames.begin(slot, from);
             let keys: Vec<KeyNo> = if is_lost {

@@ -55,6 +55,8 @@ pub struct Leaf {
     /// The most operations that the hub accepts in one batch.
     batch_max: usize,
     offset_ms: i64,
+    /// The hub that last greeted this leaf.
+    shown_by: Option<ReplicaId>,
     base: BTreeMap<Key, Base>,
     /// The view of keys with open operations.
     overlay: BTreeMap<Key, KeyState>,
@@ -87,6 +89,7 @@ impl Leaf {
             is_connected: false,
             batch_max: BATCH_OPERATIONS_MAX,
             offset_ms: 0,
+            shown_by: None,
             base: BTreeMap::new(),
             overlay: BTreeMap::new(),
             pending: Vec::new(),
@@ -234,7 +237,19 @@ impl Leaf {
 
     fn hub_message(&mut self, message: HubToLeaf, now: TimestampMs) {
         match message {
-            HubToLeaf::Welcome { now: hub_now, session, watermark, capabilities, .. } => {
+            HubToLeaf::Welcome { hub, now: hub_now, session, watermark, capabilities, .. } => {
+                if self.settled.get(&session).is_some_and(|known| watermark < *known) {
+                    // The hub's storage is an old copy, which knows less of the session than it said: the rest of the session
+                    // cannot be settled, its numbers must not be used again, and what was shown may bear numbers given twice.
+                    self.forget_shown();
+                    self.is_connected = true;
+                    return self.hub_message(HubToLeaf::Expired(session), now);
+                }
+                let is_anew = |former: ReplicaId| former != hub && former.is_of_site(hub);
+                if self.shown_by.or(self.session.map(|(own, _)| own.hub)).is_some_and(is_anew) {
+                    self.forget_shown();
+                }
+                self.shown_by = Some(hub);
                 self.batch_max = BATCH_OPERATIONS_MAX.min(capabilities.batch_operations_max as usize);
                 self.offset_ms = hub_now.since_ms(now);
                 self.is_connected = true;
@@ -331,6 +346,17 @@ impl Leaf {
             self.pending.iter().filter_map(|pending| pending.sent).map(|(id, _)| id).collect();
         let current = self.session.map(|(id, _)| id);
         self.settled.retain(|id, _| live.contains(id) || current == Some(*id));
+    }
+
+    /// Forgets what a hub showed that began anew: its storage was an old copy, and it may have given numbers twice.
+    fn forget_shown(&mut self) {
+        let keys: Vec<Key> = std::mem::take(&mut self.base).into_keys().collect();
+        self.deferred.clear();
+        for key in &keys {
+            self.dirty.iter_mut().for_each(|dirty| dirty.dropped(key));
+            self.rebuild(key);
+        }
+        self.effects.push(LeafEffect::Changed(keys));
     }
 
     /// Drops what a hub settled and knows no more of. If the origin has it, the base will show it.

@@ -183,6 +183,11 @@ impl Origin {
             HubToOrigin::Hello { hub, name, now: hub_now, unstable, capabilities: _ } => {
                 // Also from a hub that woke up: whatever this daemon believed of it is void.
                 let offset = hub_now.since_ms(now);
+                if state.hub.is_some_and(|before| before != hub) {
+                    // It began anew, and listens once it is greeted: what is on its way is for who it was.
+                    let welcome = OriginToHub::Welcome { now, capabilities: Capabilities::CURRENT };
+                    self.effects.push(OriginEffect::ToHub(link, welcome));
+                }
                 *state = LinkState {
                     hub: Some(hub),
                     name,

@@ -217,6 +217,20 @@ impl World {
         self.give_hub(hub, HubInput::Woken { leaves, origins });
     }
 
+    /// A hub's storage is set back to an old copy of its rows, and its sockets are closed.
+    pub fn restore_hub(&mut self, hub: usize, rows: BTreeMap<Vec<u8>, Vec<u8>>) {
+        self.part(hub);
+        for leaf in 0..self.leaves.len() {
+            if self.leaves[leaf].socket.is_some_and(|(at, _)| at == hub) {
+                self.disconnect(leaf);
+            }
+        }
+        self.settle();
+        self.hubs[hub].rows = rows;
+        self.restart_hub(hub);
+        self.settle();
+    }
+
     /// A hub loses its storage and begins anew under another identity; the directory knows both.
     pub fn replace_hub(&mut self, hub: usize) {
         let entropy = (self.fresh() + 100) << 32;
@@ -418,7 +432,12 @@ impl World {
     }
 
     fn give_hub(&mut self, hub: usize, input: HubInput) {
-        let effects = self.hubs[hub].hub.handle(input, self.now);
+        let node = &mut self.hubs[hub];
+        let before = node.hub.id();
+        let effects = node.hub.handle(input, self.now);
+        if node.hub.id() != before {
+            node.former.push(before);
+        }
         self.perform_hub(hub, effects);
     }
 

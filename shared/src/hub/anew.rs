@@ -1,0 +1,75 @@
+//! A hub whose storage is an old copy begins anew, as the next incarnation of its site.
+//!
+//! A backup or a point-in-time restore brings back rows from before numbers that others have heard of; going on from there
+//! would give those numbers to other operations. The origin's own word tells: whatever it knows of a hub the hub has said,
+//! after it had stored it. So a number, in an acknowledgement or in a context, that is higher than any that was stored or
+//! sent since proves that the storage went back. (No list of starts is kept or compared: a copy that was made within the last
+//! start would carry the same list.)
+//!
+//! What was made since the copy has perhaps taken numbers of other operations, and what it was made on may be such; so all
+//! goes, and the hub holds what the origin has. Lost is what was written at this hub after the copy was made and did not
+//! reach the origin, and all that was written between the restore and the first word of the origin.
+
+use super::{Hub, HubConfig, HubEffect, RowId};
+use crate::{
+    id::{No, TimestampMs},
+    message::HubToOrigin,
+    slot::Slot,
+    wire::Capabilities,
+};
+
+impl Hub {
+    /// Takes note of one of the hub's own numbers that the origin knows of.
+    pub(super) fn heed_own(&mut self, slot: Slot, no: No) {
+        let uttered = self.slots.at(slot).map_or(No::ZERO, |state| state.uttered);
+        self.is_set_back |= no > uttered;
+    }
+
+    /// Drops all rows and all that is held, takes the next identity and greets everybody again. What the origin sends before
+    /// it greets in turn was meant for the former identity, and is passed over.
+    pub(super) fn begin_anew(&mut self, now: TimestampMs) {
+        let config = HubConfig { name: self.name.clone(), seed: self.keys.seed(), memory: self.memory.limit() };
+        let mut next = Self::empty(config, self.id.next_incarnation());
+        next.keys.uses.set_now(now);
+        // Stamps go on above those that were given out, and sessions of both incarnations differ by their hub.
+        next.clock = self.clock;
+        next.is_meta_dirty = true;
+        next.dirty.extend(self.rows());
+        next.wake_at = self.wake_at;
+        // Requests that wait for keys are carried out on what comes; what this input brought forth does not hold.
+        next.waiting = std::mem::take(&mut self.waiting);
+        let wanted: Vec<_> = next.waiting.iter().flat_map(|waiting| waiting.keys().cloned()).collect();
+        next.want(&wanted);
+        let leaves = self.leaves.keys().copied();
+        next.effects.extend(leaves.map(|leaf| HubEffect::ToLeaf(leaf, crate::message::HubToLeaf::Again)));
+        let origins = self.spare_origins.iter().copied().chain(self.origin.as_ref().map(|origin| origin.connection));
+        let hello = HubToOrigin::Hello {
+            hub: next.id,
+            name: next.name.clone(),
+            now,
+            unstable: Vec::new(),
+            capabilities: Capabilities::CURRENT,
+        };
+        next.effects.extend(origins.map(|origin| HubEffect::ToOrigin(origin, hello.clone())));
+        *self = next;
+    }
+
+    /// Every row that is stored but the hub's own.
+    fn rows(&self) -> Vec<RowId> {
+        let mut rows: Vec<RowId> = (0..self.stored_replicas).map(RowId::Replica).collect();
+        rows.extend(self.slots.iter().map(|(slot, _)| RowId::Slot(slot)));
+        for (no, _) in self.keys.iter() {
+            let key = self.keys.key(no);
+            let notes = self.keys.notes(no).into_iter().flat_map(|notes| notes.changed_after(No::ZERO));
+            let gone = notes.map(|(id, _)| id.clone());
+            let elements = self.keys.view(no).elements().into_iter().map(|(id, _)| id);
+            rows.extend(elements.chain(gone).map(|id| RowId::Element(key.clone(), id)));
+            rows.push(RowId::Key(key));
+        }
+        rows.extend(self.sessions.keys().map(|session| RowId::Session(*session)));
+        rows.extend(self.answers.keys().map(|answer| RowId::Answer(answer.clone())));
+        // What was to be dropped in this input.
+        rows.extend(self.dirty.iter().filter(|row| **row != RowId::Meta).cloned());
+        rows
+    }
+}

@@ -3,7 +3,14 @@
 mod common;
 
 use common::{AUDIT_MS, MINUTE, SECOND, World, key};
-use headwater::{id::No, message::OriginToHub, origin::key_state, state::Kind, wire};
+use headwater::{
+    hub::RowId,
+    id::No,
+    message::OriginToHub,
+    origin::key_state,
+    state::{ElementId, Kind},
+    wire,
+};
 
 const A: usize = 0;
 const B: usize = 1;
@@ -203,4 +210,24 @@ fn a_number_beyond_what_was_compared_is_not_taken_for_committed() {
     world.tell(A, &OriginToHub::Resume(vec![(slot, No::ZERO)]));
     world.settle();
     assert_eq!(world.agreed("GET {k}"), "$v");
+}
+
+#[test]
+fn what_a_hub_still_holds_and_the_origin_knows_dead_is_taken_from_it() {
+    let mut world = World::new(2);
+    world.hold(&["k"]);
+    world.run(A, "SADD k x y");
+    world.advance(10 * SECOND);
+    let row = RowId::Element(key("k"), ElementId::Member("x".into())).to_bytes();
+    let kept = world.rows(B)[&row].clone();
+    world.run(A, "SREM k x");
+    world.advance(10 * SECOND);
+    let mut rows = world.rows(B).clone();
+    rows.insert(row, kept);
+    world.restore_hub(B, rows);
+    world.join(B);
+    world.settle();
+    assert_eq!(world.run(B, "SMEMBERS k"), "[$x $y]");
+    world.advance(3 * AUDIT_MS);
+    assert_eq!(world.agreed("SMEMBERS k"), "[$y]");
 }

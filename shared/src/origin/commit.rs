@@ -149,6 +149,7 @@ impl Origin {
                 }
             }
         }
+        let mut mending: BTreeSet<Link> = mends.iter().map(|(link, _)| *link).collect();
         committing.mended = mends;
         let mut keys: Vec<KeyCommit> = Vec::new();
         for (key, draft) in drafts.iter().filter(|(_, draft)| draft.is_changed) {
@@ -188,6 +189,12 @@ impl Origin {
         }
         for link in settled {
             self.settle_link(link, slot, now);
+        }
+        // What a comparison showed that hubs are to hear again goes with the commit, or now if there is none.
+        let is_idle = |work: &SlotWork| work.busy == Busy::Idle;
+        mending.retain(|link| self.slots.get(&slot).is_some_and(|work| is_idle(work) && !work.is_attaching(*link)));
+        for link in mending {
+            self.push_down(link, slot, false);
         }
     }
 

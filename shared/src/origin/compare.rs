@@ -14,11 +14,11 @@
 use super::{HeldSlot, Link, Origin, OriginEffect, slot::Busy};
 use crate::{
     digest::{Item, Items, KEY_BITS, KeyDigest, Node, SLOT_BITS, covers, low_bits},
-    id::{HashSeed, Key, No, TimestampMs},
+    id::{Dot, HashSeed, Key, No, TimestampMs},
     limits::{DIGEST_SPLIT_MAX, DIGESTS_MAX, FRAME_BYTES_TARGET, KEYS_CHUNK, NODES_MAX},
     message::{Ask, Cursor, Digest, OriginToHub, Refusal, RefusalCause, SlotDelta},
     slot::Slot,
-    state::{Ctx, ElementId, Header, KeyDelta, KeyView},
+    state::{Ctx, Element, ElementId, Header, KeyDelta, KeyView},
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -301,6 +301,12 @@ impl Origin {
                 if !nodes.iter().any(|node| node.first() <= own.first() && own.last() <= node.last()) {
                     block.in_parts.insert(key.clone());
                 }
+                let known = self.slots.get(&slot).and_then(|work| work.cache.get(&key));
+                let dead = known.map(|cached| dead_in(&delta, cached.key.state.view())).unwrap_or_default();
+                if let Some(held) = state.held.get_mut(&slot).filter(|_| !dead.is_empty()) {
+                    held.owed.insert(key.clone());
+                    held.relisted.entry(key.clone()).or_default().extend(dead);
+                }
                 parts.entry(slot).or_default().push((key, delta));
             }
         }
@@ -446,6 +452,17 @@ fn block_around(slot: Slot, held: &BTreeMap<Slot, HeldSlot>) -> Node {
         inside.fold(0, |keys: usize, (_, held)| keys.saturating_add(held.keys.len())) <= BLOCK_KEYS
     };
     blocks.find(fits).unwrap_or_else(|| Node::block(slot, SLOT_BITS))
+}
+
+/// The elements that a hub shipped and in which something lives that is known to be dead here.
+fn dead_in(shipped: &KeyDelta, own: KeyView<'_>) -> Vec<ElementId> {
+    let ctx = own.ctx();
+    let is_dead = |(id, theirs): &&(ElementId, Element)| {
+        let known: Vec<Dot> = theirs.base.dots().filter(|dot| ctx.contains(*dot)).collect();
+        let living: Vec<Dot> = own.element(id).iter().flat_map(|element| element.base.dots()).collect();
+        known.iter().any(|dot| !living.contains(dot))
+    };
+    shipped.elements.iter().filter(is_dead).map(|(id, _)| id.clone()).collect()
 }
 
 /// What a hub shipped of a slot; it has no number in the marker.

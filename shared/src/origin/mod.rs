@@ -36,6 +36,7 @@ use crate::{
     id::{Key, No, ReplicaId, TimestampMs},
     message::{Cursor, HubToOrigin, OriginToHub, Refusal, RefusalCause, SlotDelta},
     slot::Slot,
+    state::ElementId,
     wire::Capabilities,
 };
 use compare::Comparison;
@@ -103,6 +104,8 @@ struct HeldSlot {
     keys: BTreeSet<Key>,
     /// Keys that others changed since the cursor.
     owed: BTreeSet<Key>,
+    /// Elements of these that the hub is to hear of though nobody changed them.
+    relisted: BTreeMap<Key, BTreeSet<ElementId>>,
 }
 
 impl Origin {

@@ -33,11 +33,12 @@ impl SlotWork {
 
     /// A key's changes after `seq`, for a hub that has all before; whole where removals before may be forgotten, or where the
     /// changes are too large for a frame. In pieces where the key is.
-    fn deltas_after(&self, key: &Key, seq: u64) -> Vec<KeyDelta> {
+    fn deltas_after(&self, key: &Key, seq: u64, relisted: BTreeSet<ElementId>) -> Vec<KeyDelta> {
         let Some(cached) = self.cache.get(key) else { return vec![KeyState::default().to_complete_delta()] };
         let state = &cached.key.state;
         if seq >= cached.key.pruned_to && seq > 0 {
-            let changed: BTreeSet<ElementId> = cached.key.changed_after(seq);
+            let mut changed: BTreeSet<ElementId> = cached.key.changed_after(seq);
+            changed.extend(relisted);
             let delta = state.to_delta(state.ctx(), &changed);
             if delta.approximate_bytes() <= CHANGES_BYTES_MAX {
                 return vec![delta];
@@ -52,7 +53,7 @@ impl Origin {
     pub(super) fn push_down(&mut self, link: Link, slot: Slot, always: bool) {
         let Some(work) = self.slots.get(&slot) else { return };
         let Some(held) = self.links.get_mut(&link).and_then(|state| state.held.get_mut(&slot)) else { return };
-        let owed = std::mem::take(&mut held.owed);
+        let (owed, mut relisted) = (std::mem::take(&mut held.owed), std::mem::take(&mut held.relisted));
         let to = work.cursor();
         if (owed.is_empty() && !always) || to.incarnation.is_none() {
             return;
@@ -67,7 +68,8 @@ impl Origin {
             OriginEffect::ToHub(link, OriginToHub::Down { slot, from, to, keys })
         };
         for key in owed {
-            for delta in work.deltas_after(&key, known) {
+            let relisted = relisted.remove(&key).unwrap_or_default();
+            for delta in work.deltas_after(&key, known, relisted) {
                 bytes = bytes.saturating_add(key.as_bytes().len()).saturating_add(delta.approximate_bytes());
                 keys.push((key.clone(), delta));
                 if bytes > FRAME_BYTES_TARGET {
@@ -101,7 +103,7 @@ impl Origin {
             let mut bytes = 0_usize;
             for key in keys {
                 held.keys.insert(key.clone());
-                let mut pieces = work.deltas_after(&key, 0);
+                let mut pieces = work.deltas_after(&key, 0, BTreeSet::new());
                 let last = pieces.pop().unwrap_or_default();
                 for piece in pieces {
                     self.effects.push(send(true, vec![(key.clone(), piece)]));

@@ -1,5 +1,10 @@
-//! Who may ask: shared tokens, compared in constant time.
+//! Who may ask: shared tokens, compared in constant time, and signed ones with grants.
 
+use crate::token::{Claims, Keys, TokenError};
+use headwater::{
+    command::{CommandError, CommandName, parse},
+    grant::Grants,
+};
 use subtle::ConstantTimeEq;
 use worker::Headers;
 
@@ -9,21 +14,76 @@ const PROTOCOL_PREFIX: &str = "bearer.";
 /// The subprotocol that the server selects when a client offers any.
 pub(crate) const PROTOCOL: &str = "headwater";
 
+/// A client that may ask.
+pub(crate) enum Client {
+    /// The bearer of the shared token, who may do everything.
+    Whole,
+    /// The bearer of a signed one.
+    Granted(Claims),
+}
+
+/// Why a request is not a client's.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Unauthorized {
+    /// No token, or one that nobody gave.
+    #[error("ERR Headwater: unauthorized")]
+    Token,
+    /// A signed token that does not hold.
+    #[error("ERR Headwater: unauthorized: {0}")]
+    Signed(#[from] TokenError),
+}
+
+impl Client {
+    /// Who bears these tokens: the shared one in any place, or else a signed one in the first place that has a token.
+    pub(crate) fn of(sent: &[String], token: &str, keys: &Keys, now_s: i64) -> Result<Self, Unauthorized> {
+        if sent.iter().any(|sent| is_same(sent, token)) {
+            return Ok(Self::Whole);
+        }
+        match sent.first().filter(|sent| is_signed(sent)) {
+            Some(signed) => Ok(Self::Granted(keys.verify(signed, now_s)?)),
+            None => Err(Unauthorized::Token),
+        }
+    }
+
+    /// Whether the commands may be executed, each with its arguments. What cannot be read is executed nowhere; what Headwater
+    /// does not know might be, some day, elsewhere.
+    pub(crate) fn check<'a>(&self, commands: impl IntoIterator<Item = &'a [bytes::Bytes]>) -> Result<(), CommandError> {
+        let Self::Granted(Claims { grants, .. }) = self else { return Ok(()) };
+        commands.into_iter().try_for_each(|argv| check(grants, argv))
+    }
+}
+
+fn check(grants: &Grants, argv: &[bytes::Bytes]) -> Result<(), CommandError> {
+    let name = argv.first().and_then(|name| CommandName::find(name));
+    match (parse(argv), name) {
+        (Ok(command), _) => grants.check(&command),
+        (Err(CommandError::NeedsOrigin), Some(name)) => grants.check_elsewhere(name),
+        (Err(_), _) => Ok(()),
+    }
+}
+
 /// Whether the request bears `token` in its `Authorization` header.
 pub(crate) fn is_bearer(headers: &Headers, token: &str) -> bool {
-    let sent = headers.get("authorization").ok().flatten().unwrap_or_default();
-    bearer(&sent).is_some_and(|sent| is_same(sent, token))
+    sent(headers, None).iter().any(|sent| is_same(sent, token))
 }
 
-/// Whether the request bears `token` in its header or its query.
-pub(crate) fn is_query_bearer(headers: &Headers, query_token: Option<&str>, token: &str) -> bool {
-    is_bearer(headers, token) || query_token.is_some_and(|sent| is_same(sent, token))
+/// The tokens in the request's header and its query.
+pub(crate) fn sent(headers: &Headers, query_token: Option<&str>) -> Vec<String> {
+    let header = headers.get("authorization").ok().flatten().unwrap_or_default();
+    bearer(&header).into_iter().chain(query_token).map(str::to_owned).collect()
 }
 
-/// Whether the upgrade bears `token` in its header, its query or its subprotocols.
-pub(crate) fn is_socket_bearer(headers: &Headers, query_token: Option<&str>, token: &str) -> bool {
+/// The tokens in the header, the query and the subprotocols of an upgrade.
+pub(crate) fn sent_by_socket(headers: &Headers, query_token: Option<&str>) -> Vec<String> {
+    let mut sent = sent(headers, query_token);
     let protocols = headers.get("sec-websocket-protocol").ok().flatten().unwrap_or_default();
-    is_query_bearer(headers, query_token, token) || protocol_token(&protocols).is_some_and(|sent| is_same(sent, token))
+    sent.extend(protocol_token(&protocols).map(str::to_owned));
+    sent
+}
+
+/// Whether it has the form of a signed token.
+fn is_signed(token: &str) -> bool {
+    token.split('.').count() == 3
 }
 
 /// The credentials after the scheme, which is named in any case.

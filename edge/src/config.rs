@@ -1,6 +1,9 @@
 //! What the operator sets, as text bindings of the Worker.
 
-use crate::limits::{MEMORY_BYTES_MAX, MEMORY_BYTES_MAX_LEAST, SHARDS_MAX};
+use crate::{
+    limits::{MEMORY_BYTES_MAX, MEMORY_BYTES_MAX_LEAST, SHARDS_MAX},
+    token::{BadKeys, Keys},
+};
 use headwater::{
     eviction::{Policy, UnknownPolicy},
     hub::MemoryLimit,
@@ -30,6 +33,9 @@ pub(crate) enum ConfigError {
     /// Not one of the policies.
     #[error("HEADWATER_EVICTION_POLICY is wrong")]
     EvictionPolicy(#[source] UnknownPolicy),
+    /// Not public keys.
+    #[error("HEADWATER_TOKEN_KEYS is wrong: {0}")]
+    TokenKeys(#[from] BadKeys),
     /// Not an object of strings.
     #[error("HEADWATER_PEERS is no JSON object of region to base URL")]
     Peers(#[source] serde_json::Error),
@@ -43,6 +49,12 @@ pub(crate) fn region(env: &Env) -> Result<String, ConfigError> {
 /// What clients present.
 pub(crate) fn token(env: &Env) -> Result<String, ConfigError> {
     required(env, "HEADWATER_TOKEN")
+}
+
+/// Whose signed tokens clients may present too.
+pub(crate) fn token_keys(env: &Env) -> Result<Keys, ConfigError> {
+    let Some(text) = optional(env, "HEADWATER_TOKEN_KEYS") else { return Ok(Keys::default()) };
+    Ok(Keys::parse(&text)?)
 }
 
 /// What the daemon and other regions present.

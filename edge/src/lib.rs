@@ -23,6 +23,7 @@ mod rest;
 mod router;
 mod shard;
 mod timeout;
+mod token;
 
 pub use directory::Directory;
 pub use hub::Hub;

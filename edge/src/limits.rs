@@ -12,6 +12,12 @@ pub(crate) const BODY_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// A sync token that is handed back, in bytes; Upstash's own have some dozens.
 pub(crate) const SYNC_TOKEN_BYTES_MAX: usize = 1024;
 
+/// A signed token, in bytes: what servers take in a header beside all others.
+pub(crate) const TOKEN_BYTES_MAX: usize = 8 * 1024;
+
+/// The grants of a leaf's socket, in bytes of JSON: what the runtime keeps with a socket that sleeps is 2 KiB.
+pub(crate) const SOCKET_GRANTS_BYTES_MAX: usize = 1536;
+
 /// What a hub holds in memory unless the operator says otherwise, in bytes: half of an isolate of 128 MB. The other half is
 /// for the frame that is being handled, its decoded form, blocks that are free for keys of another size, and wasm itself.
 pub(crate) const MEMORY_BYTES_MAX: usize = 64 * 1024 * 1024;

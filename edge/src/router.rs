@@ -1,26 +1,29 @@
 //! The Worker's routes: who may, which object, and what it is asked.
 
 use crate::{
-    auth, config,
+    auth,
+    auth::{Client, Unauthorized},
+    config,
     config::ConfigError,
     cors,
     directory::HubsQuery,
-    hub::call::{self, Commands, Status},
+    hub::call::{self, Bounds, Commands, Status},
     limit::{Answer, BadCheck, Call, Check, Outcome, Verdict},
-    limits::{BODY_BYTES_MAX, HUB_TIMEOUT_MS, RELAY_BYTES_MAX, SYNC_TOKEN_BYTES_MAX},
+    limits::{BODY_BYTES_MAX, HUB_TIMEOUT_MS, RELAY_BYTES_MAX, SOCKET_GRANTS_BYTES_MAX, SYNC_TOKEN_BYTES_MAX},
     path::{self, Asked},
     peers::{self, PeerError},
     respond, rest,
     rest::{Encoding, Shape},
     shard::Shard,
     timeout,
+    token::Claims,
 };
 use bytes::Bytes;
 use futures_util::{
     StreamExt,
     future::{join_all, try_join_all},
 };
-use headwater::limits::IDEMPOTENCY_KEY_BYTES_MAX;
+use headwater::{command::CommandError, limits::IDEMPOTENCY_KEY_BYTES_MAX};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, VecDeque};
 use worker::{Date, Env, Method, Request, Response, Result};
@@ -28,8 +31,12 @@ use worker::{Date, Env, Method, Request, Response, Result};
 /// Why a request is refused before it reaches a hub.
 #[derive(Debug, thiserror::Error)]
 enum Refusal {
-    #[error("ERR Headwater: unauthorized")]
-    Unauthorized,
+    #[error(transparent)]
+    Unauthorized(#[from] Unauthorized),
+    #[error("{0}")]
+    NotPermitted(#[source] CommandError),
+    #[error("ERR Headwater: a socket's token has grants of at most {SOCKET_GRANTS_BYTES_MAX} bytes")]
+    SocketGrants,
     #[error("ERR Headwater: the body has more than {0} bytes")]
     TooLarge(usize),
     #[error(transparent)]
@@ -39,7 +46,7 @@ enum Refusal {
     #[error("ERR Headwater: an Idempotency-Key has 1 to {IDEMPOTENCY_KEY_BYTES_MAX} bytes")]
     IdempotencyKey,
     #[error("{0}")]
-    Shards(#[from] headwater::command::CommandError),
+    Shards(#[from] CommandError),
     #[error("ERR Headwater: the query needs {0}")]
     Query(&'static str),
     #[error("ERR Headwater: MONITOR and SUBSCRIBE are not served; a leaf's WebSocket at /v1/leaf follows keys")]
@@ -74,7 +81,8 @@ impl Refusal {
             Self::Body(_) | Self::Check(_) | Self::IdempotencyKey | Self::Shards(_) | Self::Query(_) | Self::Stream => {
                 400
             }
-            Self::Unauthorized => 401,
+            Self::Unauthorized(_) => 401,
+            Self::NotPermitted(_) | Self::SocketGrants => 403,
             Self::NotFound | Self::NoSuchHub(_) => 404,
             Self::Method(_) => 405,
             Self::TooLarge(_) => 413,
@@ -113,9 +121,9 @@ pub(crate) async fn route(request: Request, env: &Env) -> Result<Response> {
 
 /// Commands in a JSON body.
 async fn commands(mut request: Request, env: &Env, shape: Shape) -> Result<Response, Refusal> {
-    authorize_client(&request, None, env)?;
+    let client = client(&auth::sent(request.headers(), None), env)?;
     let commands = shape.parse(&body(&mut request, BODY_BYTES_MAX).await?)?;
-    execute(&request, env, shape, commands).await
+    execute(&request, env, &client, shape, commands).await
 }
 
 /// Whether a path is a command: one that Headwater knows, or whatever a client with a token names; the site asks without one.
@@ -127,7 +135,8 @@ fn is_command(request: &Request, path: &str) -> bool {
 /// A command in the path.
 async fn in_path(mut request: Request, env: &Env) -> Result<Response, Refusal> {
     let url = request.url()?;
-    authorize_client(&request, url.query().and_then(path::token).as_deref(), env)?;
+    let query_token = url.query().and_then(path::token);
+    let client = client(&auth::sent(request.headers(), query_token.as_deref()), env)?;
     if path::asked(url.path()) == Asked::Stream {
         return Err(Refusal::Stream);
     }
@@ -137,11 +146,18 @@ async fn in_path(mut request: Request, env: &Env) -> Result<Response, Refusal> {
         _ => Some(body(&mut request, BODY_BYTES_MAX).await?).filter(|body| !body.is_empty()),
     };
     let argv = path::arguments(url.path(), body, url.query());
-    execute(&request, env, Shape::Single, vec![argv]).await
+    execute(&request, env, &client, Shape::Single, vec![argv]).await
 }
 
 /// Hands commands to the hub of their keys.
-async fn execute(request: &Request, env: &Env, shape: Shape, commands: Vec<Vec<Bytes>>) -> Result<Response, Refusal> {
+async fn execute(
+    request: &Request,
+    env: &Env,
+    client: &Client,
+    shape: Shape,
+    commands: Vec<Vec<Bytes>>,
+) -> Result<Response, Refusal> {
+    client.check(commands.iter().map(Vec::as_slice)).map_err(Refusal::NotPermitted)?;
     let headers = request.headers();
     let idempotency = idempotency(request)?;
     let asked = headers.get("upstash-encoding")?;
@@ -168,8 +184,10 @@ async fn hand(env: &Env, shard: Shard, commands: &Commands) -> Result<Response, 
 
 /// Limits as JSON: each check is decided at the hub of its key.
 async fn limit(mut request: Request, env: &Env) -> Result<Response, Refusal> {
-    authorize_client(&request, None, env)?;
+    let client = client(&auth::sent(request.headers(), None), env)?;
     let call = Call::parse(&body(&mut request, BODY_BYTES_MAX).await?)?;
+    let asked: Vec<Vec<Bytes>> = call.checks.iter().map(Check::command).collect();
+    client.check(asked.iter().map(Vec::as_slice)).map_err(Refusal::NotPermitted)?;
     let idempotency = idempotency(&request)?;
     let shards = config::shards(env)?;
     let mut of_shards: BTreeMap<Shard, Vec<&Check>> = BTreeMap::new();
@@ -278,9 +296,7 @@ struct LeafQuery {
 
 async fn leaf(request: &Request, env: &Env) -> Result<Response, Refusal> {
     let LeafQuery { token, shard } = request.query()?;
-    if !auth::is_socket_bearer(request.headers(), token.as_deref(), &config::token(env)?) {
-        return Err(Refusal::Unauthorized);
-    }
+    let client = client(&auth::sent_by_socket(request.headers(), token.as_deref()), env)?;
     upgrading(request)?;
     let shards = config::shards(env)?;
     let shard = match shard {
@@ -288,7 +304,15 @@ async fn leaf(request: &Request, env: &Env) -> Result<Response, Refusal> {
         None => Shard::default(),
     };
     let hub = peers::hub(env, &shard.hub_name(&config::region(env)?))?;
-    let response = hub.fetch_with_request(call::upgrade(call::LEAF)?).await?;
+    let bounds = match client {
+        Client::Whole => None,
+        Client::Granted(Claims { grants, exp, .. }) => Some(Bounds { grants, until_s: exp }),
+    };
+    let bounds = bounds.map(|bounds| String::from_utf8_lossy(&rest::json(&bounds)).into_owned());
+    if bounds.as_ref().is_some_and(|bounds| bounds.len() > SOCKET_GRANTS_BYTES_MAX) {
+        return Err(Refusal::SocketGrants);
+    }
+    let response = hub.fetch_with_request(call::upgrade_leaf(bounds.as_deref())?).await?;
     // A browser that offered subprotocols fails the connection unless one is selected. What an object answers has headers
     // that cannot be changed.
     let status = response.status_code();
@@ -326,14 +350,14 @@ async fn each_hub<R>(
     try_join_all(Shard::all(config::shards(env)?).map(ask)).await
 }
 
-fn authorize_client(request: &Request, query_token: Option<&str>, env: &Env) -> Result<(), Refusal> {
-    let is_client = auth::is_query_bearer(request.headers(), query_token, &config::token(env)?);
-    if is_client { Ok(()) } else { Err(Refusal::Unauthorized) }
+fn client(sent: &[String], env: &Env) -> Result<Client, Refusal> {
+    let now_s = i64::try_from(Date::now().as_millis() / 1000).unwrap_or(i64::MAX);
+    Ok(Client::of(sent, &config::token(env)?, &config::token_keys(env)?, now_s)?)
 }
 
 fn authorize_origin(request: &Request, env: &Env) -> Result<(), Refusal> {
     let is_origin = auth::is_bearer(request.headers(), &config::origin_token(env)?);
-    if is_origin { Ok(()) } else { Err(Refusal::Unauthorized) }
+    if is_origin { Ok(()) } else { Err(Unauthorized::Token.into()) }
 }
 
 fn upgrading(request: &Request) -> Result<(), Refusal> {

@@ -29,6 +29,7 @@ const edge :Workerd.Worker = (
     (name = "ASSETS", service = "assets"),
     (name = "HEADWATER_REGION", text = {{REGION}}),
     (name = "HEADWATER_TOKEN", text = {{TOKEN}}),
+    (name = "HEADWATER_TOKEN_KEYS", text = {{TOKEN_KEYS}}),
     (name = "HEADWATER_ORIGIN_TOKEN", text = {{ORIGIN_TOKEN}}),
     (name = "HEADWATER_SHARDS", text = "1"),
     (name = "HEADWATER_PEERS", text = {{PEERS}}),

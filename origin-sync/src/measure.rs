@@ -137,6 +137,7 @@ pub(crate) fn refused(cause: RefusalCause) {
     let name = match cause {
         RefusalCause::Malformed => "malformed",
         RefusalCause::Format => "format",
+        RefusalCause::NotPermitted => "not_permitted",
         RefusalCause::Unexpected => "unexpected",
         RefusalCause::Clock => "clock",
         RefusalCause::Limit => "limit",

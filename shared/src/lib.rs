@@ -7,6 +7,7 @@
 //! - [`state`]: the join-semilattices of which every key is made, and their one merge.
 //! - [`command`]: the Redis commands as values, and their replies.
 //! - [`exec`]: a command against a key's state becomes a reply and prepared effects; effects change the state.
+//! - [`grant`]: what the bearer of a token may do.
 //! - [`eviction`]: which keys to evict when memory runs short.
 //! - [`wire`], [`message`]: the frame and what travels in it.
 //! - [`digest`]: where two replicas differ.
@@ -25,6 +26,7 @@ pub mod command;
 pub mod digest;
 pub mod eviction;
 pub mod exec;
+pub mod grant;
 pub mod hlc;
 pub mod hub;
 pub mod id;

@@ -289,6 +289,8 @@ pub enum RefusalCause {
     Limit,
     /// The receiver could not go on, through no fault of the sender: dial again after a while.
     Internal,
+    /// What is asked is not granted: ask for less, or with another token.
+    NotPermitted,
     /// A cause that this build does not know: as [`RefusalCause::Internal`].
     Other(u8),
 }
@@ -303,13 +305,22 @@ impl RefusalCause {
             Self::Clock => 3,
             Self::Limit => 4,
             Self::Internal => 5,
+            Self::NotPermitted => 6,
             Self::Other(tag) => tag,
         }
     }
 
     /// The cause with this number.
     pub fn from_tag(tag: u8) -> Self {
-        let known = [Self::Malformed, Self::Format, Self::Unexpected, Self::Clock, Self::Limit, Self::Internal];
+        let known = [
+            Self::Malformed,
+            Self::Format,
+            Self::Unexpected,
+            Self::Clock,
+            Self::Limit,
+            Self::Internal,
+            Self::NotPermitted,
+        ];
         known.into_iter().find(|cause| cause.tag() == tag).unwrap_or(Self::Other(tag))
     }
 }

@@ -43,6 +43,7 @@ impl Region {
             dir: dir.clone(),
             port,
             token: TOKEN.into(),
+            token_keys: super::tokens::public_keys(),
             origin_token: ORIGIN_TOKEN.into(),
             peers,
         };

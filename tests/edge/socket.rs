@@ -82,6 +82,15 @@ impl Socket {
         }
     }
 
+    /// The next message, or the code and reason with which the hub closes.
+    pub(crate) async fn receive_or_closed<M: Wire>(&mut self) -> Result<M, Option<(u16, String)>> {
+        match self.next().await {
+            Message::Binary(frame) => Ok(wire::decode(&frame).unwrap()),
+            Message::Close(frame) => Err(frame.map(|CloseFrame { code, reason }| (code.into(), reason.to_string()))),
+            other => panic!("{other:?}"),
+        }
+    }
+
     /// The code and reason with which the hub closes; messages before it are dropped.
     pub(crate) async fn closed(&mut self) -> Option<(u16, String)> {
         loop {

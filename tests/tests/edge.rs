@@ -28,3 +28,5 @@ mod roaming;
 mod socket;
 #[path = "../edge/throughput.rs"]
 mod throughput;
+#[path = "../edge/tokens.rs"]
+mod tokens;

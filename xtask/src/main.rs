@@ -12,6 +12,7 @@ mod lint;
 mod process;
 mod setup;
 mod test;
+mod token;
 mod workspace;
 
 use std::process::ExitCode;
@@ -56,6 +57,8 @@ enum Task {
     Fuzz(fuzz::Args),
     /// Print which lines of the core its own tests run.
     Coverage,
+    /// Make keys for signed tokens, and sign them.
+    Token(token::Args),
     /// Run the seeded simulation; the arguments are its own.
     Sim {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
@@ -95,6 +98,7 @@ fn run() -> Result<()> {
         Task::Bench(arguments) => bench::run(&workspace, arguments),
         Task::Coverage => coverage::run(&workspace),
         Task::Fuzz(arguments) => fuzz::run(&workspace, &arguments),
+        Task::Token(arguments) => token::run(&arguments),
         Task::Sim { arguments } => process::run(test::simulation(&workspace).args(arguments)),
     }
 }

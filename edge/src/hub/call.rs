@@ -1,7 +1,9 @@
 //! What the Worker asks of a hub object: the requests between the two, which nobody else can send.
 
 use crate::rest::{Encoding, Shape};
+use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
+use headwater::grant::Grants;
 use serde::{Deserialize, Serialize};
 use wasm_bindgen::JsValue;
 use worker::{Headers, Method, Request, RequestInit, Result, js_sys::Uint8Array};
@@ -19,6 +21,9 @@ pub(crate) const LEAF: &str = "/leaf";
 /// Takes in a daemon's socket.
 pub(crate) const ORIGIN: &str = "/origin";
 
+/// The header with a leaf's bounds, in base64: JSON may have what a header may not.
+const BOUNDS: &str = "headwater-bounds";
+
 /// A request's commands, decoded.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct Commands {
@@ -32,6 +37,15 @@ pub(crate) struct Commands {
     pub(crate) idempotency: Option<Bytes>,
     /// Each with its arguments.
     pub(crate) commands: Vec<Vec<Bytes>>,
+}
+
+/// What a leaf's socket is bound to.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(crate) struct Bounds {
+    /// What the leaf may do.
+    pub(crate) grants: Grants,
+    /// Until when, in seconds since 1970.
+    pub(crate) until_s: i64,
 }
 
 /// How a hub is. The hubs of a region add up.
@@ -65,6 +79,24 @@ pub(crate) fn upgrade(path: &str) -> Result<Request> {
     let mut init = RequestInit::new();
     init.with_headers(headers);
     Request::new_with_init(&url(path), &init)
+}
+
+/// The upgrade of a leaf's socket, bound to [`Bounds`] as JSON if it is to any.
+pub(crate) fn upgrade_leaf(bounds: Option<&str>) -> Result<Request> {
+    let request = upgrade(LEAF)?;
+    let Some(bounds) = bounds else { return Ok(request) };
+    let headers = Headers::from_iter(request.headers().entries());
+    headers.set(BOUNDS, &STANDARD.encode(bounds))?;
+    let mut init = RequestInit::new();
+    init.with_headers(headers);
+    Request::new_with_init(&url(LEAF), &init)
+}
+
+/// What [`upgrade_leaf`] said, as JSON.
+pub(crate) fn bounds(request: &Request) -> Result<Option<String>> {
+    let Some(encoded) = request.headers().get(BOUNDS)? else { return Ok(None) };
+    let bounds = STANDARD.decode(encoded).ok().and_then(|bytes| String::from_utf8(bytes).ok());
+    bounds.map(Some).ok_or_else(|| worker::Error::RustError("a leaf's bounds cannot be read".into()))
 }
 
 /// A POST of bytes.

@@ -54,8 +54,8 @@ impl DurableObject for Hub {
             }
             call::STATUS => self.status(),
             call::WAKE => self.shell.register().await.and_then(|()| Ok(Response::empty()?)),
-            call::LEAF => self.shell.accept(Peer::Leaf),
-            call::ORIGIN => self.shell.accept(Peer::Origin),
+            call::LEAF => self.shell.accept(Peer::Leaf, call::bounds(&request)?),
+            call::ORIGIN => self.shell.accept(Peer::Origin, None),
             path => Ok(respond::error(404, &format_args!("ERR Headwater: a hub has no {path}"))?),
         };
         self.shell.register_soon();

@@ -7,7 +7,7 @@
 
 use super::{
     rows::{Rows, RowsError},
-    sockets::{Peer, Sockets},
+    sockets::{CLOSE_POLICY, Peer, Sockets},
     turn::Turn,
 };
 use crate::{
@@ -29,6 +29,9 @@ use std::{
     rc::Rc,
 };
 use worker::{Date, Env, Response, State, console_error, js_sys};
+
+/// Why a socket is closed whose token has expired.
+const EXPIRED: &str = "the token has expired";
 
 /// The hub cannot run.
 #[derive(Debug, thiserror::Error)]
@@ -130,8 +133,13 @@ impl Shell {
     }
 
     /// Takes in a socket. Its first message introduces it to the machine.
-    pub(crate) fn accept(self: &Rc<Self>, peer: Peer) -> Result<Response, ShellError> {
-        let response = self.with(|live, _| (live.sockets.accept(&self.state, peer, self.next()), vec![]))?;
+    pub(crate) fn accept(self: &Rc<Self>, peer: Peer, bounds: Option<String>) -> Result<Response, ShellError> {
+        let response = self.with(|live, now| {
+            let connection = self.next();
+            let response = live.sockets.accept(&self.state, peer, connection, bounds);
+            let granted = live.sockets.granted(Connection(connection));
+            (response, granted.map(|input| live.hub.handle(input, now)).unwrap_or_default())
+        })?;
         Ok(response?)
     }
 
@@ -144,8 +152,7 @@ impl Shell {
         refusal: Refusal,
     ) -> Result<(), ShellError> {
         self.with(|live, now| {
-            // The reason of a close holds 123 bytes (RFC 6455, 5.5).
-            let reason = refusal.detail[..refusal.detail.floor_char_boundary(CLOSE_REASON_BYTES_MAX)].to_owned();
+            let reason = reason(&refusal).to_owned();
             if peer == Peer::Leaf {
                 live.sockets.send(connection, &HubToLeaf::Refused(refusal));
             }
@@ -169,7 +176,13 @@ impl Shell {
     /// Gives the machine a socket's message, unless the socket has been refused meanwhile.
     pub(crate) fn receive(self: &Rc<Self>, connection: Connection, input: HubInput) -> Result<(), ShellError> {
         self.with(|live, now| {
-            let effects = if live.sockets.contains(connection) { live.hub.handle(input, now) } else { vec![] };
+            let effects = if live.sockets.has_expired(connection, now) {
+                live.close(Peer::Leaf, connection, CLOSE_POLICY, EXPIRED, now)
+            } else if live.sockets.contains(connection) {
+                live.hub.handle(input, now)
+            } else {
+                vec![]
+            };
             ((), effects)
         })
     }
@@ -258,8 +271,9 @@ impl Shell {
                 return Err(error.into());
             }
             let mut hub = restored?;
+            let granted = sockets.to(Peer::Leaf).into_iter().filter_map(|leaf| sockets.granted(leaf));
             let woken = HubInput::Woken { leaves: sockets.to(Peer::Leaf), origins: sockets.to(Peer::Origin) };
-            let effects = hub.handle(woken, now);
+            let effects = granted.chain([woken]).flat_map(|input| hub.handle(input, now)).collect();
             (hub, effects, rows.registered()?)
         };
         let mut live = Live { hub, rows, sockets, waiting: BTreeMap::new(), alarm: Alarm::default(), registered };
@@ -275,7 +289,17 @@ impl Shell {
                     live.answer(request, Answer::Replies(replies, provisional));
                 }
                 HubEffect::Relayed(request, message) => live.answer(request, Answer::Relayed(message)),
-                HubEffect::ToLeaf(connection, message) => live.sockets.send(connection, &message),
+                HubEffect::ToLeaf(connection, _) if live.sockets.has_expired(connection, now()) => {
+                    let effects = live.close(Peer::Leaf, connection, CLOSE_POLICY, EXPIRED, now());
+                    self.perform(live, effects)?;
+                }
+                HubEffect::ToLeaf(connection, message) => {
+                    live.sockets.send(connection, &message);
+                    if let HubToLeaf::Refused(refusal) = message {
+                        let effects = live.close(Peer::Leaf, connection, CLOSE_POLICY, reason(&refusal), now());
+                        self.perform(live, effects)?;
+                    }
+                }
                 HubEffect::ToOrigin(connection, message) => live.sockets.send(connection, &message),
                 HubEffect::Forward { connection, hub, message } => self.forward(connection, hub, message),
                 HubEffect::WakeAt(at) => self.wake_at(&mut live.alarm, at)?,
@@ -350,6 +374,11 @@ impl Live {
         };
         self.hub.handle(input, now)
     }
+}
+
+/// What of a refusal the reason of a close holds: 123 bytes (RFC 6455, 5.5).
+fn reason(refusal: &Refusal) -> &str {
+    &refusal.detail[..refusal.detail.floor_char_boundary(CLOSE_REASON_BYTES_MAX)]
 }
 
 /// The runtime's clock. It stands still within an event.

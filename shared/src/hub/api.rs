@@ -3,6 +3,7 @@
 use crate::{
     command::{CommandError, Reply},
     eviction::Policy,
+    grant::Grants,
     id::{HashSeed, Key, ReplicaId, SessionId, TimestampMs},
     message::{HubToLeaf, HubToOrigin, LeafToHub, OriginToHub},
     slot::Slot,
@@ -68,6 +69,9 @@ pub enum HubInput {
         /// The daemons' sockets.
         origins: Vec<Connection>,
     },
+    /// What the leaf on a connection may do, before its first message and again when the shell has started anew. A leaf of
+    /// which this is not said may do everything.
+    Granted(Connection, Grants),
     /// A leaf's message. The first one of a connection introduces it.
     Leaf(Connection, LeafToHub),
     /// A leaf's socket is gone.
@@ -98,7 +102,7 @@ pub enum HubEffect {
         /// Whether a reply rests on this hub's own writes alone, the origin's state being unknown.
         provisional: bool,
     },
-    /// Send to a leaf.
+    /// Send to a leaf. After [`HubToLeaf::Refused`] its connection is to be closed.
     ToLeaf(Connection, HubToLeaf),
     /// Send to a daemon.
     ToOrigin(Connection, HubToOrigin),

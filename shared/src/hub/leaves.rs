@@ -6,6 +6,7 @@
 use super::{Connection, Hub, HubEffect, Request, RowId, keyspace::KeyNo, memory, mint::MintedAdd};
 use crate::{
     command::CommandError,
+    grant::Verb,
     id::{ClientId, Key, No, Seq, SessionId, TimestampMs},
     limits::{CHANGES_BYTES_MAX, FRAME_BYTES_TARGET, TICKET_ISOLATE_MS, TICKET_TAB_MS},
     message::{HubToLeaf, LeafToHub, Lifetime, Refusal, RefusalCause},
@@ -137,6 +138,11 @@ impl Session {
 
 impl Hub {
     pub(super) fn leaf_message(&mut self, connection: Connection, message: LeafToHub, now: TimestampMs) {
+        if let Some(key) = self.key_denied(connection, &message) {
+            let refusal = Refusal::new(RefusalCause::NotPermitted, format!("the token does not grant the key {key}"));
+            self.effects.push(HubEffect::ToLeaf(connection, HubToLeaf::Refused(refusal)));
+            return;
+        }
         match message {
             LeafToHub::Hello { client, lifetime, resume, .. } => {
                 self.welcome(connection, client, lifetime, resume, now);
@@ -146,7 +152,7 @@ impl Hub {
             }
             LeafToHub::Operations { session, settled, first, operations } => {
                 // What became of the operations comes before the pushes that show them.
-                let answer = self.settle(session, settled, first, &operations, now);
+                let answer = self.settle(Some(connection), session, settled, first, &operations, now);
                 self.effects.push(HubEffect::ToLeaf(connection, answer));
             }
             LeafToHub::Subscribe(keys) => self.subscribe(connection, keys),
@@ -161,11 +167,25 @@ impl Hub {
         }
     }
 
+    /// A key for which the whole message is refused. Only the hub of an operation's session settles it, so what is handed on
+    /// must be granted here; an operation of this hub's own is refused by its verdict.
+    fn key_denied(&self, connection: Connection, message: &LeafToHub) -> Option<Key> {
+        let grants = self.grants.get(&connection)?;
+        match message {
+            LeafToHub::Subscribe(keys) => keys.iter().find(|key| !grants.permits(Verb::Read, key)).cloned(),
+            LeafToHub::Operations { session, operations, .. } if session.hub != self.id => {
+                let mut keys = operations.iter().map(|operation| &operation.key);
+                keys.find(|key| !grants.permits(Verb::Write, key)).cloned()
+            }
+            LeafToHub::Hello { .. } | LeafToHub::Operations { .. } | LeafToHub::Unsubscribe(_) => None,
+        }
+    }
+
     /// Settles operations that a leaf sent to another hub after it roamed there.
     pub(super) fn relay(&mut self, request: Request, message: LeafToHub, now: TimestampMs) {
         let answer = match message {
             LeafToHub::Operations { session, settled, first, operations } if session.hub == self.id => {
-                self.settle(session, settled, first, &operations, now)
+                self.settle(None, session, settled, first, &operations, now)
             }
             LeafToHub::Operations { session, .. } => HubToLeaf::Expired(session),
             _ => HubToLeaf::Refused(Refusal::new(RefusalCause::Unexpected, "only operations can be relayed")),
@@ -227,8 +247,10 @@ impl Hub {
         self.sessions.insert(id, session);
     }
 
+    /// Settles operations, as far as the leaf on `connection` may make them; another hub has asked this of its own leaf.
     fn settle(
         &mut self,
+        connection: Option<Connection>,
         id: SessionId,
         settled: Seq,
         first: Seq,
@@ -247,7 +269,10 @@ impl Hub {
         for operation in operations {
             if seq == session.watermark.next() {
                 let after = self.last_no;
-                let outcome = if memory::may_grow(operation) && self.refuses_growth() {
+                let grants = connection.and_then(|connection| self.grants.get(&connection));
+                let outcome = if grants.is_some_and(|grants| !grants.permits(Verb::Write, &operation.key)) {
+                    Err(CommandError::KeyNotPermitted)
+                } else if memory::may_grow(operation) && self.refuses_growth() {
                     Err(CommandError::OutOfMemory)
                 } else {
                     if self.origin.is_some() {

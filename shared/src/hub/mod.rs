@@ -33,6 +33,7 @@ pub use api::{Connection, HubConfig, HubEffect, HubInput, HubStatus, MemoryLimit
 pub use rows::RestoreError;
 
 use crate::{
+    grant::Grants,
     hlc::Clock,
     id::{Key, No, ReplicaId, SessionId, TimestampMs},
     slot::Slot,
@@ -65,6 +66,8 @@ pub struct Hub {
     ends: Ends,
     memory: Memory,
     leaves: BTreeMap<Connection, LeafSocket>,
+    /// What leaves may do that may not do everything.
+    grants: BTreeMap<Connection, Grants>,
     origin: Option<OriginSocket>,
     /// When the daemon last said anything; unknown since the machine was restored.
     heard_at: Option<TimestampMs>,
@@ -115,7 +118,11 @@ impl Hub {
             }
             HubInput::Woken { leaves, origins } => self.woken(&leaves, &origins, now),
             HubInput::Leaf(connection, message) => self.leaf_message(connection, message, now),
+            HubInput::Granted(connection, grants) => {
+                self.grants.insert(connection, grants);
+            }
             HubInput::LeafClosed(connection) => {
+                self.grants.remove(&connection);
                 let gone = self.leaves.remove(&connection);
                 self.unfollowed(gone.iter().flat_map(LeafSocket::subscriptions), now);
             }
@@ -205,6 +212,7 @@ impl Hub {
             ends: Ends::default(),
             memory: Memory::new(config.memory),
             leaves: BTreeMap::new(),
+            grants: BTreeMap::new(),
             origin: None,
             heard_at: None,
             spare_origins: Vec::new(),

@@ -27,6 +27,8 @@ pub struct EdgeConfig {
     pub port: u16,
     /// What clients present.
     pub token: String,
+    /// Whose signed tokens clients may present too: public keys in base64url by `kid`.
+    pub token_keys: BTreeMap<String, String>,
     /// What the daemon presents.
     pub origin_token: String,
     /// The other regions: name to base URL.
@@ -108,6 +110,7 @@ fn configuration(config: &EdgeConfig, site: &Path, objects: &Path) -> Result<Str
         .replace("{{PORT}}", &config.port.to_string())
         .replace("{{REGION}}", &text(&config.region))
         .replace("{{TOKEN}}", &text(&config.token))
+        .replace("{{TOKEN_KEYS}}", &text(&serde_json::to_string(&config.token_keys)?))
         .replace("{{ORIGIN_TOKEN}}", &text(&config.origin_token))
         .replace("{{PEERS}}", &text(&serde_json::to_string(&config.peers)?)))
 }
@@ -137,6 +140,7 @@ mod tests {
             dir: "d".into(),
             port: 8080,
             token: "t".into(),
+            token_keys: BTreeMap::new(),
             origin_token: "o".into(),
             peers: BTreeMap::from([("eu".into(), "http://127.0.0.1:1".into())]),
         };

@@ -164,6 +164,7 @@ async fn start_edges(
             dir: config.dir.join(region),
             port: *port,
             token: token.to_owned(),
+            token_keys: BTreeMap::new(),
             origin_token: origin_token.to_owned(),
             peers,
         };

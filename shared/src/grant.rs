@@ -1,0 +1,245 @@
+//! What the bearer of a token may do: verbs on keys by pattern.
+//!
+//! A list of grants permits what any one of them permits. The verbs `read` and `write` stand for the commands that do no more,
+//! a command's own name for that command, and `admin` for every command. A command that carries what one key holds to
+//! another also needs to be permitted to read, so that who may write to a key cannot copy it to where it may be read.
+//! Nothing here knows how a token is signed.
+
+use crate::{
+    command::{Command, CommandError, CommandName, matches},
+    id::Key,
+};
+use serde::{Deserialize, Serialize};
+
+/// What a token permits.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Grants(Vec<Grant>);
+
+/// Verbs on keys.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Grant {
+    /// What may be done.
+    pub verbs: Vec<Verb>,
+    /// To which keys: patterns as Redis' KEYS has them.
+    pub keys: Vec<String>,
+}
+
+/// What may be done to a key.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum Verb {
+    /// Commands that change nothing.
+    Read,
+    /// Commands that may change a key; what they answer is seen.
+    Write,
+    /// Every command.
+    Admin,
+    /// This command.
+    Command(CommandName),
+}
+
+/// Not the name of a verb or of a command.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("{0:?} is no verb; there are read, write, admin and the names of commands")]
+pub struct UnknownVerb(String);
+
+impl Grants {
+    /// Whether a command may be executed. Linear in the grants for each key.
+    ///
+    /// # Errors
+    /// [`CommandError::CommandNotPermitted`] where no key at all is granted to the command, and else
+    /// [`CommandError::KeyNotPermitted`].
+    pub fn check(&self, command: &Command) -> Result<(), CommandError> {
+        let name = command.name();
+        let group = if command.is_write() { Verb::Write } else { Verb::Read };
+        let may = |grant: &Grant| grant.has(group) || grant.has(Verb::Command(name));
+        let reads = |grant: &Grant| grant.has(Verb::Read);
+        if command.has_pattern() {
+            let pattern = command.script().and_then(|script| script.pattern()).map_or(&[][..], |pattern| pattern);
+            let is_covered = self.0.iter().any(|grant| may(grant) && grant.covers(pattern));
+            return if is_covered { Ok(()) } else { Err(CommandError::KeyNotPermitted) };
+        }
+        if command.keys().len() > 0 && !self.0.iter().any(may) {
+            return Err(CommandError::CommandNotPermitted(name));
+        }
+        let is_granted = |key: &Key| {
+            let granted = |has: &dyn Fn(&Grant) -> bool| self.0.iter().any(|grant| has(grant) && grant.names(key));
+            granted(&may) && (!carries(name) || granted(&reads))
+        };
+        if command.keys().all(is_granted) { Ok(()) } else { Err(CommandError::KeyNotPermitted) }
+    }
+
+    /// Whether a command that is not executed here, and whose keys are not known, may be asked for.
+    ///
+    /// # Errors
+    /// [`CommandError::CommandNotPermitted`].
+    pub fn check_elsewhere(&self, name: CommandName) -> Result<(), CommandError> {
+        let is_admin = self.0.iter().any(|grant| grant.has(Verb::Admin));
+        if is_admin { Ok(()) } else { Err(CommandError::CommandNotPermitted(name)) }
+    }
+
+    /// Whether a key may be read, or written.
+    pub fn permits(&self, verb: Verb, key: &Key) -> bool {
+        self.0.iter().any(|grant| grant.has(verb) && grant.names(key))
+    }
+}
+
+impl From<Vec<Grant>> for Grants {
+    fn from(grants: Vec<Grant>) -> Self {
+        Self(grants)
+    }
+}
+
+impl Grant {
+    fn has(&self, verb: Verb) -> bool {
+        self.verbs.iter().any(|own| *own == verb || *own == Verb::Admin)
+    }
+
+    fn names(&self, key: &Key) -> bool {
+        self.keys.iter().any(|pattern| matches(pattern.as_bytes(), key.as_bytes()))
+    }
+
+    /// Whether every key that `asked` matches is granted: where what is granted is a plain beginning and a star, and `asked`
+    /// begins so. Other patterns might cover it too, which is not tried.
+    fn covers(&self, asked: &[u8]) -> bool {
+        self.keys.iter().filter_map(|pattern| pattern.strip_suffix('*')).any(|beginning| {
+            !beginning.bytes().any(|byte| b"*?[\\".contains(&byte)) && asked.starts_with(beginning.as_bytes())
+        })
+    }
+}
+
+/// Whether a command puts what one of its keys holds into another.
+fn carries(name: CommandName) -> bool {
+    matches!(
+        name,
+        CommandName::Copy
+            | CommandName::Rename
+            | CommandName::SMove
+            | CommandName::SInterStore
+            | CommandName::SUnionStore
+            | CommandName::SDiffStore
+            | CommandName::ZInterStore
+            | CommandName::ZUnionStore
+            | CommandName::ZDiffStore
+            | CommandName::ZRangeStore
+    )
+}
+
+impl TryFrom<String> for Verb {
+    type Error = UnknownVerb;
+
+    fn try_from(name: String) -> Result<Self, UnknownVerb> {
+        match name.as_str() {
+            "read" => Ok(Self::Read),
+            "write" => Ok(Self::Write),
+            "admin" => Ok(Self::Admin),
+            _ => CommandName::find(name.as_bytes()).map(Self::Command).ok_or(UnknownVerb(name)),
+        }
+    }
+}
+
+impl From<Verb> for String {
+    fn from(verb: Verb) -> Self {
+        match verb {
+            Verb::Read => "read".to_owned(),
+            Verb::Write => "write".to_owned(),
+            Verb::Admin => "admin".to_owned(),
+            Verb::Command(name) => name.as_str().to_owned(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::command::parse;
+    use bytes::Bytes;
+
+    fn grants(list: &[(&[Verb], &[&str])]) -> Grants {
+        let grant = |(verbs, keys): &(&[Verb], &[&str])| Grant {
+            verbs: verbs.to_vec(),
+            keys: keys.iter().map(|key| (*key).to_owned()).collect(),
+        };
+        list.iter().map(grant).collect::<Vec<_>>().into()
+    }
+
+    fn check(grants: &Grants, line: &str) -> Result<(), CommandError> {
+        let argv: Vec<Bytes> = line.split(' ').map(|word| Bytes::copy_from_slice(word.as_bytes())).collect();
+        grants.check(&parse(&argv).unwrap())
+    }
+
+    #[test]
+    fn a_verb_permits_its_commands_on_its_keys_only() {
+        let own = grants(&[(&[Verb::Read], &["user:1:*", "news"]), (&[Verb::Command(CommandName::Incr)], &["hits"])]);
+        for line in ["get user:1:name", "hgetall news", "mget news user:1:a", "incr hits", "ping", "time"] {
+            assert_eq!(check(&own, line), Ok(()), "{line}");
+        }
+        for (line, name) in [("set user:1:name v", CommandName::Set), ("incrby hits 2", CommandName::IncrBy)] {
+            assert_eq!(check(&own, line), Err(CommandError::CommandNotPermitted(name)), "{line}");
+        }
+        for line in ["get user:2:name", "get hits", "incr news", "mget news other"] {
+            assert_eq!(check(&own, line), Err(CommandError::KeyNotPermitted), "{line}");
+        }
+        assert_eq!(check(&Grants::default(), "get k"), Err(CommandError::CommandNotPermitted(CommandName::Get)));
+    }
+
+    #[test]
+    fn admin_permits_all_on_its_keys() {
+        let admin = grants(&[(&[Verb::Admin], &["a*"])]);
+        for line in ["get a", "set a v", "copy a ab", "evalsha 54bd274ddc59fb3be0f42deee2f64322a10e2b50 1 ab* null"] {
+            assert_eq!(check(&admin, line), Ok(()), "{line}");
+        }
+        assert_eq!(check(&admin, "del a b"), Err(CommandError::KeyNotPermitted));
+        assert_eq!(admin.check_elsewhere(CommandName::FlushAll), Ok(()));
+        let write = grants(&[(&[Verb::Write, Verb::Read], &["*"])]);
+        let refused = Err(CommandError::CommandNotPermitted(CommandName::FlushAll));
+        assert_eq!(write.check_elsewhere(CommandName::FlushAll), refused);
+    }
+
+    #[test]
+    fn who_may_only_write_a_key_cannot_carry_it_where_it_may_be_read() {
+        let write = grants(&[(&[Verb::Write], &["secret", "own"]), (&[Verb::Read], &["own"])]);
+        for line in ["copy secret own", "rename secret own", "sunionstore own secret", "zrangestore own secret 0 1"] {
+            assert_eq!(check(&write, line), Err(CommandError::KeyNotPermitted), "{line}");
+        }
+        assert_eq!(check(&write, "del secret own"), Ok(()));
+    }
+
+    #[test]
+    fn a_script_is_a_read_or_a_write_of_its_keys() {
+        let limit = grants(&[(&[Verb::Write], &["rl:*"])]);
+        let fixed = "evalsha b2efc02798c8e9b471a10f9b1d5745db89923ff3 1";
+        assert_eq!(check(&limit, &format!("{fixed} rl:a 5 1000 1")), Ok(()));
+        assert_eq!(check(&limit, &format!("{fixed} other 5 1000 1")), Err(CommandError::KeyNotPermitted));
+        let left = "evalsha 823cb2a5a902d69681244f5e28e5ebb8f2a89edd 1 rl:a 5";
+        assert_eq!(check(&limit, left), Err(CommandError::CommandNotPermitted(CommandName::EvalSha)));
+    }
+
+    #[test]
+    fn a_pattern_is_granted_only_where_all_that_it_matches_is() {
+        let reset = |pattern: &str| format!("evalsha 54bd274ddc59fb3be0f42deee2f64322a10e2b50 1 {pattern} null");
+        for (granted, asked, is_granted) in [
+            ("user:1:*", "user:1:*", true),
+            ("user:1:*", "user:1:a?", true),
+            ("*", "a*", true),
+            ("user:1:*", "user:1*", false),
+            ("user:1:*", "*", false),
+            ("user:?:*", "user:*:*", false),
+            ("a?c", "a*c", false),
+            ("exact", "exac?", false),
+        ] {
+            let granted_keys = grants(&[(&[Verb::Write], &[granted])]);
+            assert_eq!(check(&granted_keys, &reset(asked)).is_ok(), is_granted, "{granted} for {asked}");
+        }
+    }
+
+    #[test]
+    fn verbs_are_read_by_name() {
+        for name in ["read", "write", "admin", "hw.limit"] {
+            assert_eq!(Verb::try_from(name.to_owned()).map(String::from), Ok(name.to_owned()));
+        }
+        assert_eq!(Verb::try_from("lpush".to_owned()), Err(UnknownVerb("lpush".to_owned())));
+    }
+}

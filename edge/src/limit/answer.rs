@@ -204,10 +204,10 @@ mod tests {
     #[test]
     fn without_a_decision_the_check_itself_says_whether_the_request_passes() {
         let error = json!({"error": "away"});
-        let (status, headers, body) = answer(&check("a", "open"), &[error.clone()]);
+        let (status, headers, body) = answer(&check("a", "open"), std::slice::from_ref(&error));
         assert_eq!((status, body), (200, json!({"name": "a", "allowed": true, "limit": 10, "error": "away"})));
         assert_eq!(headers.len(), 1);
-        assert_eq!(answer(&check("a", "closed"), &[error.clone()]).0, 503);
+        assert_eq!(answer(&check("a", "closed"), std::slice::from_ref(&error)).0, 503);
         let checks = json!([check("a", "closed"), check("b", "closed")]);
         assert_eq!(answer(&checks, &[error, json!({"result": [0, 0, 0, 5, -1, -1, 0]})]).0, 429);
     }

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use headwater::{
     command::Reply,
     id::{ClientId, Key, No, ReplicaId, Seq, SessionId, TimestampMs},
-    leaf::{Leaf, LeafEffect, LeafInput, LeafRestoreError, LeafRowId, LeafRowWrite},
+    leaf::{Leaf, LeafEffect, LeafInput, LeafRestoreError, LeafRowId, LeafRowWrite, LeafStatus},
     message::{HubToLeaf, LeafToHub, Lifetime},
     state::{Effect, ElementId, Increment, KeyState, Mint, NewBase},
     wire::Capabilities,
@@ -43,6 +43,9 @@ fn store(rows: &mut Rows, effects: Vec<LeafEffect>) -> Vec<LeafEffect> {
                 }
                 LeafRowWrite::Drop(row) => {
                     rows.remove(&row);
+                }
+                LeafRowWrite::Done(no, _) => {
+                    rows.remove(&LeafRowId::Pending(no));
                 }
                 LeafRowWrite::DropKey(key) => {
                     let prefix = LeafRowId::Key(key).to_bytes();
@@ -149,7 +152,8 @@ fn a_leaf_that_is_opened_again_reads_and_sends_as_the_one_that_was_closed() {
     for key in [key("set"), key("counter")] {
         assert_eq!(again.key(&key), leaf.key(&key));
     }
-    assert_eq!(again.status(), leaf.status());
+    // It has not heard of the hub itself.
+    assert_eq!(again.status(), LeafStatus { heard_at: None, ..leaf.status() });
     assert_eq!(run(&mut again, &mut rows, "GET counter"), Reply::Bulk(Bytes::from_static(b"5")));
     let _ = again.handle(LeafInput::Subscribe(vec![key("set"), key("counter")]), NOW);
     assert_eq!(sent(&mut again), sent(&mut leaf));

@@ -1,7 +1,7 @@
 //! The leaf's effects as tagged objects. The frame is encoded here, so TypeScript never sees a message.
 
 use headwater::{
-    leaf::{LeafEffect, LeafRowId, LeafRowWrite},
+    leaf::{LeafEffect, LeafRowId, LeafRowWrite, TabId},
     wire::{Terms, WireError},
 };
 use wasm_bindgen::prelude::*;
@@ -15,6 +15,8 @@ const TYPES: &str = r#"
 export type RowWrite =
   | { kind: "put"; id: Uint8Array<ArrayBuffer>; body: Uint8Array<ArrayBuffer> }
   | { kind: "drop"; id: Uint8Array<ArrayBuffer>; body?: undefined }
+  /** Drops the row of an operation; the body tells other tabs how it ended. */
+  | { kind: "done"; id: Uint8Array<ArrayBuffer>; body: Uint8Array<ArrayBuffer> }
   | { kind: "drop-all"; id: Uint8Array<ArrayBuffer>; body?: undefined };
 
 /** What the shell is to do. A key that is not UTF-8 reads with U+FFFD; nothing in a tab creates one. */
@@ -30,7 +32,11 @@ export type Effect =
   /** Close the socket and dial again. */
   | { kind: "redial" }
   /** Call `tick` then, in place of any time asked for before. */
-  | { kind: "wake-at"; at: number };
+  | { kind: "wake-at"; at: number }
+  /** Hand this operation to the tab that leads. */
+  | { kind: "forward"; no: number; version: number; operation: Uint8Array<ArrayBuffer> }
+  /** Ask this tab to hand over again, after it was told of all before. */
+  | { kind: "again"; tab: bigint };
 "#;
 
 #[wasm_bindgen]
@@ -54,6 +60,14 @@ extern "C" {
     fn set_at(this: &JsEffect, at: f64);
     #[wasm_bindgen(method, setter)]
     fn set_writes(this: &JsEffect, writes: Vec<JsRowWrite>);
+    #[wasm_bindgen(method, setter)]
+    fn set_no(this: &JsEffect, no: f64);
+    #[wasm_bindgen(method, setter)]
+    fn set_version(this: &JsEffect, version: f64);
+    #[wasm_bindgen(method, setter)]
+    fn set_operation(this: &JsEffect, operation: Vec<u8>);
+    #[wasm_bindgen(method, setter)]
+    fn set_tab(this: &JsEffect, tab: u64);
 
     /// One change of what is stored.
     #[wasm_bindgen(typescript_type = "RowWrite")]
@@ -66,6 +80,12 @@ extern "C" {
     fn set_id(this: &JsRowWrite, id: Vec<u8>);
     #[wasm_bindgen(method, setter)]
     fn set_body(this: &JsRowWrite, body: Vec<u8>);
+    #[wasm_bindgen(method, getter)]
+    fn kind(this: &JsRowWrite) -> String;
+    #[wasm_bindgen(method, getter)]
+    fn id(this: &JsRowWrite) -> Vec<u8>;
+    #[wasm_bindgen(method, getter)]
+    fn body(this: &JsRowWrite) -> Option<Vec<u8>>;
 }
 
 /// The effect's JavaScript form.
@@ -98,6 +118,17 @@ pub(crate) fn to_js(effect: LeafEffect, terms: &Terms) -> Result<JsEffect, WireE
             // Exact until the year 287396.
             object.set_at(at.0 as f64);
         }
+        LeafEffect::Forward { no, version, operation } => {
+            object.set_kind("forward");
+            // Exact: nothing is counted up to 2^53 here.
+            object.set_no(no as f64);
+            object.set_version(version as f64);
+            object.set_operation(operation.to_vec());
+        }
+        LeafEffect::Again(TabId(tab)) => {
+            object.set_kind("again");
+            object.set_tab(tab);
+        }
     }
     Ok(object)
 }
@@ -111,9 +142,25 @@ fn row_to_js(write: LeafRowWrite) -> JsRowWrite {
             ("put", row)
         }
         LeafRowWrite::Drop(row) => ("drop", row),
+        LeafRowWrite::Done(no, body) => {
+            object.set_body(body.to_vec());
+            ("done", LeafRowId::Pending(no))
+        }
         LeafRowWrite::DropKey(key) => ("drop-all", LeafRowId::Key(key)),
     };
     object.set_kind(kind);
     object.set_id(row.to_bytes());
     object
+}
+
+/// What another tab's leaf wrote; `None` where it makes no sense.
+pub(crate) fn row_from_js(object: &JsRowWrite) -> Option<LeafRowWrite> {
+    let row = LeafRowId::from_bytes(&object.id())?;
+    match (object.kind().as_str(), row, object.body()) {
+        ("put", row, Some(body)) => Some(LeafRowWrite::Put(row, body.into())),
+        ("drop", row, None) => Some(LeafRowWrite::Drop(row)),
+        ("done", LeafRowId::Pending(no), Some(body)) => Some(LeafRowWrite::Done(no, body.into())),
+        ("drop-all", LeafRowId::Key(key), None) => Some(LeafRowWrite::DropKey(key)),
+        _ => None,
+    }
 }

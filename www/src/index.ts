@@ -11,12 +11,15 @@
  */
 
 import load, { WasmLeaf, type InitInput } from "./headwater.js";
-import { Rows, StorageError } from "./client/rows.ts";
+import { claimed } from "./client/locks.ts";
+import { Rows, StorageError, databaseName } from "./client/rows.ts";
+import type { Shared } from "./client/status.ts";
 import { Store } from "./client/store.ts";
 
 export { StorageError, forget } from "./client/rows.ts";
-export { CommandError, RefusedEvent, Store, UnknownKeyError } from "./client/store.ts";
-export type { Abortable, Argument, Phase, Status, Storage } from "./client/store.ts";
+export { CommandError, RefusedEvent, UnknownKeyError } from "./client/status.ts";
+export type { Abortable, Argument, Phase, Status, Storage } from "./client/status.ts";
+export { Store } from "./client/store.ts";
 export type { Counter, Decision, Fields, Leaderboard, Limit, LimitOptions, Members, Ranked } from "./client/views.ts";
 export type { Problem } from "./client/link.ts";
 export type { Reply } from "./headwater.js";
@@ -29,7 +32,8 @@ export interface Options {
   token: string;
   /**
    * Under which name the tab keeps what it knows and what it has not synchronised, so that it is there when the page is
-   * opened again; the edge's origin where none is given, and `false` for nowhere.
+   * opened again; all tabs of a name share it, and one socket. The edge's origin where none is given, and `false` for
+   * nowhere.
    */
   storage?: string | false;
   /** Aborted, the store is closed, or never opened. */
@@ -45,19 +49,10 @@ export interface Options {
  * read; the signal's reason where it is aborted first.
  */
 export async function open(options: Options): Promise<Store> {
-  const { url, storage = new URL(url).origin, signal, wasm } = options;
+  const { url, token, storage = new URL(url).origin, signal, wasm } = options;
   signal?.throwIfAborted();
-  const loading = load(wasm === undefined ? undefined : { module_or_path: wasm });
-  const opening = storage === false ? undefined : Rows.open(storage);
-  await Promise.allSettled([loading, opening]);
-  const opened = await opening;
-  try {
-    await loading;
-  } catch (error) {
-    opened?.rows.close();
-    throw error;
-  }
-  const store = storeOn(opened, options);
+  await load(wasm === undefined ? undefined : { module_or_path: wasm });
+  const store = await begun(url, token, storage);
   const close = () => store.close();
   if (signal?.aborted) close();
   signal?.throwIfAborted();
@@ -65,14 +60,27 @@ export async function open(options: Options): Promise<Store> {
   return store;
 }
 
-function storeOn(opened: Awaited<ReturnType<typeof Rows.open>>, { url, token, storage }: Options): Store {
-  if (!opened) return new Store(newLeaf(false), undefined, url, token);
-  const { rows, stored } = opened;
+async function begun(url: string, token: string, name: string | false): Promise<Store> {
+  const alone = () => new Store({ leaf: newLeaf(false), url, token, rows: undefined, shared: undefined });
+  if (name === false || !("indexedDB" in globalThis) || !("locks" in navigator)) return alone();
+  const [tab = 0n] = crypto.getRandomValues(new BigUint64Array(1));
+  const release = await claimed(databaseName(name));
+  const shared: Shared = { name, tab, release };
+  if (!release) return new Store({ leaf: WasmLeaf.mirror(tab), url, token, rows: undefined, shared });
+  let opened: Awaited<ReturnType<typeof Rows.open>>;
   try {
-    return new Store(stored.length > 0 ? WasmLeaf.restore(stored) : newLeaf(true), rows, url, token);
+    opened = await Rows.open(name);
+    if (!opened) {
+      release();
+      return alone();
+    }
+    const { rows, stored } = opened;
+    const leaf = stored.length > 0 ? WasmLeaf.restore(stored) : newLeaf(true);
+    return new Store({ leaf, url, token, rows, shared });
   } catch (cause) {
-    rows.close();
-    const name = storage || new URL(url).origin;
+    opened?.rows.close();
+    release();
+    if (cause instanceof StorageError) throw cause;
     throw new StorageError(`what "${name}" stores is of no use: forget("${name}") deletes it`, { cause });
   }
 }

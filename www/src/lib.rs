@@ -8,11 +8,11 @@ mod effect;
 mod reply;
 
 use bytes::Bytes;
-use effect::JsEffect;
+use effect::{JsEffect, JsRowWrite};
 use headwater::{
     command::CommandError,
     id::{ClientId, Key, TimestampMs},
-    leaf::{Leaf, LeafEffect, LeafInput, LeafRowId},
+    leaf::{Leaf, LeafEffect, LeafInput, LeafRowId, TabId},
     message::Lifetime,
     wire::{self, Terms},
 };
@@ -41,6 +41,10 @@ export interface LeafStatus {
   isConnected: boolean;
   /** Operations not settled by their hub. */
   pending: number;
+  /** Of those, the ones that the tab that leads has not adopted. */
+  handedOver: number;
+  /** When the hub last said anything, as `Date.now()` counts. */
+  heardAt: number | undefined;
   /** Keys in the view. */
   keys: number;
   /** The hub's clock minus this leaf's, in milliseconds. */
@@ -71,6 +75,12 @@ extern "C" {
     fn id(this: &JsStoredRow) -> Vec<u8>;
     #[wasm_bindgen(method, getter)]
     fn body(this: &JsStoredRow) -> Vec<u8>;
+    #[wasm_bindgen(constructor, js_class = "Object")]
+    fn new() -> JsStoredRow;
+    #[wasm_bindgen(method, setter)]
+    fn set_id(this: &JsStoredRow, id: Vec<u8>);
+    #[wasm_bindgen(method, setter)]
+    fn set_body(this: &JsStoredRow, body: Vec<u8>);
 
     #[wasm_bindgen(typescript_type = "LeafStatus")]
     /// What an application shows of its leaf.
@@ -81,6 +91,10 @@ extern "C" {
     fn set_is_connected(this: &JsLeafStatus, is_connected: bool);
     #[wasm_bindgen(method, setter)]
     fn set_pending(this: &JsLeafStatus, pending: usize);
+    #[wasm_bindgen(method, setter, js_name = "handedOver")]
+    fn set_handed_over(this: &JsLeafStatus, handed_over: usize);
+    #[wasm_bindgen(method, setter, js_name = "heardAt")]
+    fn set_heard_at(this: &JsLeafStatus, heard_at: Option<f64>);
     #[wasm_bindgen(method, setter)]
     fn set_keys(this: &JsLeafStatus, keys: usize);
     #[wasm_bindgen(method, setter, js_name = "offsetMs")]
@@ -100,20 +114,84 @@ impl WasmLeaf {
     /// A leaf that holds nothing, named by 128 random bits. One that `is_stored` says what to store.
     #[wasm_bindgen(constructor)]
     pub fn new(entropy_high: u64, entropy_low: u64, is_stored: bool) -> Self {
-        let client = ClientId(u128::from(entropy_high) << 64 | u128::from(entropy_low));
+        let client = client(entropy_high, entropy_low);
         let leaf = if is_stored { Leaf::stored } else { Leaf::new };
         Self { leaf: leaf(client, Lifetime::Tab), terms: Terms::default() }
     }
 
     /// The leaf that stored these rows; throws when they make none.
     pub fn restore(rows: Vec<JsStoredRow>) -> Result<Self, JsError> {
-        let row = |row: JsStoredRow| {
-            let id =
-                LeafRowId::from_bytes(&row.id()).ok_or_else(|| JsError::new("a stored row has an unknown name"))?;
-            Ok((id, row.body().into()))
+        Ok(Self { leaf: Leaf::restore(stored(rows)?)?, terms: Terms::default() })
+    }
+
+    /// A leaf that mirrors that of the tab that leads; named by 64 random bits.
+    pub fn mirror(tab: u64) -> Self {
+        Self { leaf: Leaf::mirror(TabId(tab)), terms: Terms::default() }
+    }
+
+    /// All that is or will be stored, for a tab that mirrors this leaf.
+    pub fn rows(&self) -> Vec<JsStoredRow> {
+        let row = |(id, body): (LeafRowId, Bytes)| {
+            let row = JsStoredRow::new();
+            row.set_id(id.to_bytes());
+            row.set_body(body.to_vec());
+            row
         };
-        let rows = rows.into_iter().map(row).collect::<Result<Vec<_>, JsError>>()?;
-        Ok(Self { leaf: Leaf::restore(rows)?, terms: Terms::default() })
+        self.leaf.rows().into_iter().map(row).collect()
+    }
+
+    /// A mirror takes up all rows of the leader; throws when they make no leaf.
+    #[wasm_bindgen(js_name = "takeWhole")]
+    pub fn take_whole(&mut self, version: f64, rows: Vec<JsStoredRow>, now: f64) -> Result<Vec<JsEffect>, JsError> {
+        to_js(self.leaf.take_whole(version as u64, stored(rows)?, timestamp(now))?, &self.terms)
+    }
+
+    /// A mirror takes up what the leader stored since; throws when it is of no use.
+    #[wasm_bindgen(js_name = "takeUp")]
+    pub fn take_up(&mut self, version: f64, writes: Vec<JsRowWrite>, now: f64) -> Result<Vec<JsEffect>, JsError> {
+        let writes = writes.into_iter().map(|write| effect::row_from_js(&write)).collect::<Option<Vec<_>>>();
+        let writes = writes.ok_or_else(|| JsError::new("a row was changed in an unknown way"))?;
+        to_js(self.leaf.take_up(version as u64, writes, timestamp(now))?, &self.terms)
+    }
+
+    /// The leader adopts what another tab handed over; throws when it is no operation.
+    pub fn adopt(
+        &mut self,
+        tab: u64,
+        no: f64,
+        version: f64,
+        operation: Vec<u8>,
+        now: f64,
+    ) -> Result<Vec<JsEffect>, JsError> {
+        let effects = self.leaf.adopt(TabId(tab), no as u64, version as u64, &operation.into(), timestamp(now))?;
+        to_js(effects, &self.terms)
+    }
+
+    /// The leader asks a mirror to hand over again.
+    pub fn again(&mut self, now: f64) -> Result<Vec<JsEffect>, JsError> {
+        self.handle(LeafInput::Again, now)
+    }
+
+    /// Another tab is gone.
+    pub fn gone(&mut self, tab: u64, now: f64) -> Result<Vec<JsEffect>, JsError> {
+        self.handle(LeafInput::Gone(TabId(tab)), now)
+    }
+
+    /// When the leader last heard from the hub.
+    pub fn heard(&mut self, at: f64) {
+        self.leaf.heard(timestamp(at));
+    }
+
+    /// A mirror leads from now on, from what is stored, or as a new client of this name; throws when the rows are of no use.
+    pub fn lead(
+        &mut self,
+        entropy_high: u64,
+        entropy_low: u64,
+        rows: Vec<JsStoredRow>,
+        now: f64,
+    ) -> Result<Vec<JsEffect>, JsError> {
+        let rows = stored(rows)?;
+        to_js(self.leaf.lead(client(entropy_high, entropy_low), rows, timestamp(now))?, &self.terms)
     }
 
     /// A socket to a hub opened.
@@ -169,6 +247,8 @@ impl WasmLeaf {
         let shown = JsLeafStatus::new();
         shown.set_is_connected(status.is_connected);
         shown.set_pending(status.pending);
+        shown.set_handed_over(status.handed_over);
+        shown.set_heard_at(status.heard_at.map(|at| at.0 as f64));
         shown.set_keys(status.keys);
         // Exact: clocks do not differ by 2^53 ms.
         shown.set_offset_ms(status.offset_ms as f64);
@@ -178,6 +258,18 @@ impl WasmLeaf {
     fn handle(&mut self, input: LeafInput, now: f64) -> Result<Vec<JsEffect>, JsError> {
         to_js(self.leaf.handle(input, timestamp(now)), &self.terms)
     }
+}
+
+fn client(entropy_high: u64, entropy_low: u64) -> ClientId {
+    ClientId(u128::from(entropy_high) << 64 | u128::from(entropy_low))
+}
+
+fn stored(rows: Vec<JsStoredRow>) -> Result<Vec<(LeafRowId, Bytes)>, JsError> {
+    let row = |row: JsStoredRow| {
+        let id = LeafRowId::from_bytes(&row.id()).ok_or_else(|| JsError::new("a stored row has an unknown name"))?;
+        Ok((id, row.body().into()))
+    };
+    rows.into_iter().map(row).collect()
 }
 
 /// `Date.now()` counts whole milliseconds and is a double only because JavaScript has no other number.

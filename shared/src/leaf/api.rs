@@ -6,6 +6,12 @@ use crate::{
     id::{Key, TimestampMs},
     message::{HubToLeaf, LeafToHub},
 };
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+/// One of the tabs that share a leaf: a random number of its own.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+pub struct TabId(pub u64);
 
 /// Every cause of change in a leaf but its own commands.
 #[derive(Clone, PartialEq, Debug)]
@@ -23,6 +29,10 @@ pub enum LeafInput {
     Unsubscribe(Vec<Key>),
     /// The time asked for by [`LeafEffect::WakeAt`] has come.
     Tick,
+    /// The leader asks for all that it has not adopted of this mirror's operations, see [`LeafEffect::Again`].
+    Again,
+    /// A tab that shared this leaf is gone and will hand over nothing more.
+    Gone(TabId),
 }
 
 /// What the shell is to do, in order.
@@ -40,6 +50,17 @@ pub enum LeafEffect {
     Redial,
     /// Give a [`LeafInput::Tick`] then, in place of any time asked for before.
     WakeAt(TimestampMs),
+    /// Hand this operation to the leader, which is to [`adopt`](super::Leaf::adopt) it. Only a mirror says so.
+    Forward {
+        /// Its number among this tab's.
+        no: u64,
+        /// The leader's version that this tab had taken up when it prepared the operation.
+        version: u64,
+        /// The operation.
+        operation: Bytes,
+    },
+    /// Tell this tab, once it has been told of all changes before, to hand over again what it has not seen adopted.
+    Again(TabId),
 }
 
 /// What an application shows of its leaf.
@@ -49,8 +70,12 @@ pub struct LeafStatus {
     pub is_connected: bool,
     /// Operations not settled by their hub.
     pub pending: usize,
+    /// Of those, a mirror's that its leader has not adopted.
+    pub handed_over: usize,
     /// Keys in the view.
     pub keys: usize,
+    /// When the hub last said anything, by the leaf's own clock.
+    pub heard_at: Option<TimestampMs>,
     /// The hub's clock minus this leaf's, in milliseconds.
     pub offset_ms: i64,
 }

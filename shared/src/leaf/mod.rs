@@ -11,8 +11,9 @@ mod api;
 mod base;
 mod pending;
 mod rows;
+mod share;
 
-pub use api::{LeafEffect, LeafInput, LeafStatus};
+pub use api::{LeafEffect, LeafInput, LeafStatus, TabId};
 pub use rows::{LeafRestoreError, LeafRowId, LeafRowWrite};
 
 use crate::{
@@ -30,6 +31,7 @@ use base::{Base, Push, is_left_over};
 use bytes::Bytes;
 use pending::Pending;
 use rows::Dirty;
+use share::Mirror;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// How long the leaf waits for a verdict before it sends an operation again, in milliseconds: a hub that could not reach
@@ -75,6 +77,14 @@ pub struct Leaf {
     effects: Vec<LeafEffect>,
     /// What is to be stored; none if the leaf lives in memory alone.
     dirty: Option<Dirty>,
+    /// How often something was to be stored.
+    version: u64,
+    /// In which version the last operation on a key was done with, for those that mirrors may not know.
+    done_in: BTreeMap<Key, u64>,
+    /// How many operations of each tab were adopted.
+    adopted: BTreeMap<TabId, u64>,
+    /// There if another tab's leaf leads this one.
+    mirror: Option<Mirror>,
 }
 
 impl Leaf {
@@ -102,6 +112,10 @@ impl Leaf {
             heard_at: None,
             effects: Vec::new(),
             dirty: None,
+            version: 0,
+            done_in: BTreeMap::new(),
+            adopted: BTreeMap::new(),
+            mirror: None,
         }
     }
 
@@ -120,6 +134,8 @@ impl Leaf {
                     fresh.chunks(KEYS_CHUNK).for_each(|keys| self.send(LeafToHub::Subscribe(keys.to_vec())));
                 }
             }
+            // The leader knows who else wants the keys.
+            LeafInput::Unsubscribe(_) if self.mirror.is_some() => {}
             LeafInput::Unsubscribe(keys) => {
                 for key in &keys {
                     self.subscriptions.remove(key);
@@ -134,6 +150,10 @@ impl Leaf {
                 if self.is_connected {
                     keys.chunks(KEYS_CHUNK).for_each(|keys| self.send(LeafToHub::Unsubscribe(keys.to_vec())));
                 }
+            }
+            LeafInput::Again => self.hand_over_again(),
+            LeafInput::Gone(tab) => {
+                self.adopted.remove(&tab);
             }
             LeafInput::Tick => {
                 let late = |sent_at: TimestampMs| now.since_ms(sent_at) >= VERDICT_MS_MAX;
@@ -162,8 +182,10 @@ impl Leaf {
         LeafStatus {
             is_connected: self.is_connected,
             pending: self.pending.iter().filter(|pending| !pending.is_settled()).count(),
+            handed_over: self.pending.iter().filter(|pending| pending.is_of_mirror()).count(),
             keys: self.base.len(),
             offset_ms: self.offset_ms,
+            heard_at: self.heard_at,
         }
     }
 
@@ -175,6 +197,7 @@ impl Leaf {
     /// Ends an input: sends what there is to send, but stores first.
     fn conclude(&mut self, now: TimestampMs) -> Vec<LeafEffect> {
         self.send_pending(now);
+        self.hand_over(now);
         let rows = self.take_rows();
         let mut effects = std::mem::take(&mut self.effects);
         if !rows.is_empty() {
@@ -209,19 +232,31 @@ impl Leaf {
         }
         for operation in prepared.operations {
             let key = operation.key.clone();
-            let first_local = self.last_local.next();
-            self.last_local = No(self.last_local.0.saturating_add(operation.effects.len() as u64));
+            let first_local = self.take_local(operation.effects.len());
             let known = self.session.map(|(id, _)| (id, self.shown(id)));
             let epoch = self.base.get(&key).and_then(|base| base.state.deadline().epoch());
             self.pending.push(Pending::new(operation, epoch, first_local, known));
-            if let Some(pending) = self.pending.last() {
-                let base = || self.base.get(&key).map(|base| base.state.clone()).unwrap_or_default();
-                let state = self.overlay.entry(key.clone()).or_insert_with(base);
-                show(pending, state);
-            }
-            self.effects.push(LeafEffect::Changed(vec![key]));
+            self.show_last();
         }
         Ok(prepared.reply)
+    }
+
+    /// The first of so many provisional numbers.
+    fn take_local(&mut self, count: usize) -> No {
+        let last = self.mirror.as_mut().map_or(&mut self.last_local, |mirror| &mut mirror.last_local);
+        let first = last.next();
+        *last = No(last.0.saturating_add(count as u64));
+        first
+    }
+
+    /// Shows the operation that was queued last.
+    fn show_last(&mut self) {
+        let Some(pending) = self.pending.last() else { return };
+        let key = pending.key();
+        let base = || self.base.get(key).map(|base| base.state.clone()).unwrap_or_default();
+        let state = self.overlay.entry(key.clone()).or_insert_with(base);
+        show(pending, state);
+        self.effects.push(LeafEffect::Changed(vec![key.clone()]));
     }
 
     fn hello(&mut self) {

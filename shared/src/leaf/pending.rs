@@ -1,10 +1,14 @@
 //! An operation that its hub has not settled, or that the base does not show yet.
 
+use super::TabId;
 use crate::{
     id::{Dot, Key, No, ReplicaId, Seq, SessionId, Stamp, TimestampMs},
     state::{Amount, Effect, Element, ElementId, Increment, KeyState, Operation, SeenCut, SeenCuts},
 };
 use serde::{Deserialize, Serialize};
+
+/// From here on a mirror numbers what its leader has not adopted; no leader counts so far.
+pub(super) const MIRROR_FIRST: No = No(1 << 63);
 
 /// One operation of the queue.
 #[derive(Debug, Serialize, Deserialize)]
@@ -26,6 +30,8 @@ pub(super) struct Pending {
     pub(super) in_flight_since: Option<TimestampMs>,
     /// By which hub it was settled, and the numbers `(after, through]` that it took.
     pub(super) settled: Option<(ReplicaId, No, No)>,
+    /// The tab that handed it over, and its number among that tab's.
+    pub(super) from: Option<(TabId, u64)>,
     /// Whether its row is to be written before the present input is done with.
     #[serde(skip)]
     pub(super) is_dirty: bool,
@@ -47,6 +53,7 @@ impl Pending {
             sent: None,
             in_flight_since: None,
             settled: None,
+            from: None,
             is_dirty: true,
         }
     }
@@ -98,6 +105,61 @@ impl Pending {
         seen.extend(&mut self.view.effects, false);
         if self.sent.is_none() {
             seen.extend(&mut self.prepared.effects, true);
+        }
+    }
+
+    /// Whether a mirror prepared it that has not seen it adopted.
+    pub(super) fn is_of_mirror(&self) -> bool {
+        self.first_local >= MIRROR_FIRST
+    }
+
+    /// Whether it says nothing of what was seen.
+    pub(super) fn is_blind(&self) -> bool {
+        self.prepared.effects.iter().all(|effect| matches!(effect, Effect::Add { .. } | Effect::Spend { .. }))
+    }
+
+    /// The leader adopts it, under numbers of its own.
+    pub(super) fn adopt(&mut self, from: (TabId, u64), first_local: No, known: Option<(SessionId, Seq)>) {
+        self.from = Some(from);
+        self.first_local = first_local;
+        self.known = known;
+        self.in_flight_since = None;
+        self.is_dirty = true;
+    }
+
+    /// Where this operation saw `earlier` under a mirror's numbers, it sees it now under the leader's, which begin with
+    /// `first`.
+    pub(super) fn renumber(&mut self, earlier: &Self, first: No) {
+        let moved = |dot: Dot| {
+            let offset = dot.no.0.saturating_sub(earlier.first_local.0);
+            if earlier.is_local(&dot) { Dot { no: No(first.0.saturating_add(offset)), ..dot } } else { dot }
+        };
+        let move_cuts = |cuts: &mut SeenCuts| match cuts {
+            SeenCuts::Int(cuts) => cuts.iter_mut().for_each(|seen| move_cut(seen, moved)),
+            SeenCuts::Float(cuts) => cuts.iter_mut().for_each(|seen| move_cut(seen, moved)),
+        };
+        for effect in self.view.effects.iter_mut().chain(&mut self.prepared.effects) {
+            match effect {
+                Effect::Write { seen, cuts, .. } => {
+                    seen.iter_mut().for_each(|dot| *dot = moved(*dot));
+                    move_cuts(cuts);
+                }
+                Effect::Wipe { seen, cuts } => {
+                    for no in earlier.first_local.0..earlier.end_local() {
+                        let dot = Dot { replica: ReplicaId::LEAF, no: No(no) };
+                        if seen.contains(dot) {
+                            seen.insert(moved(dot));
+                        }
+                    }
+                    cuts.iter_mut().for_each(|(_, cuts)| move_cuts(cuts));
+                }
+                Effect::Deadline { seen, .. } => seen.iter_mut().for_each(|epoch| epoch.dot = moved(epoch.dot)),
+                Effect::Touch { epoch, seen, .. } => {
+                    epoch.iter_mut().for_each(|epoch| epoch.dot = moved(epoch.dot));
+                    seen.iter_mut().for_each(|dot| *dot = moved(*dot));
+                }
+                Effect::Add { .. } | Effect::Spend { .. } => {}
+            }
         }
     }
 
@@ -194,6 +256,10 @@ impl Observed<'_> {
             (SeenCuts::Int(_), SeenCuts::Float(_)) | (SeenCuts::Float(_), SeenCuts::Int(_)) => {}
         }
     }
+}
+
+fn move_cut<A: Amount>(seen: &mut SeenCut<A>, moved: impl Fn(Dot) -> Dot) {
+    seen.cut.m = moved(Dot { replica: seen.replica, no: seen.cut.m }).no;
 }
 
 fn extend_cut<A: Amount>(

@@ -4,9 +4,9 @@
 //! never gives one number of a session to two operations. Pushes that still wait for a verdict are not stored: the hub shows
 //! their keys whole again after the next greeting.
 
-use super::{Leaf, Pending, base::Base};
+use super::{Leaf, Pending, TabId, base::Base};
 use crate::{
-    id::{ClientId, Dot, Key, No, Seq, SessionId},
+    id::{ClientId, Dot, Key, No, ReplicaId, Seq, SessionId},
     limits::DELTA_ELEMENTS_MAX,
     message::Lifetime,
     state::{ElementId, Touched},
@@ -48,6 +48,8 @@ pub enum LeafRowWrite {
     Put(LeafRowId, Bytes),
     /// Drops a row.
     Drop(LeafRowId),
+    /// Drops the row of an operation that is done with; the bytes tell a mirror how.
+    Done(No, Bytes),
     /// Drops a key's row and those of its elements: all that begin with [`LeafRowId::to_bytes`] of the key's.
     DropKey(Key),
 }
@@ -97,14 +99,18 @@ pub enum LeafRestoreError {
 }
 
 #[derive(Serialize, Deserialize)]
-struct Meta {
-    client: ClientId,
-    lifetime: Lifetime,
-    session: Option<(SessionId, Seq)>,
-    settled: BTreeMap<SessionId, Seq>,
-    offset_ms: i64,
-    last_local: No,
+pub(super) struct Meta {
+    pub(super) client: ClientId,
+    pub(super) lifetime: Lifetime,
+    pub(super) session: Option<(SessionId, Seq)>,
+    pub(super) settled: BTreeMap<SessionId, Seq>,
+    pub(super) offset_ms: i64,
+    pub(super) last_local: No,
+    pub(super) adopted: BTreeMap<TabId, u64>,
 }
+
+/// By which hub an operation was settled, and as which numbers; none if it was refused.
+pub(super) type Settled = Option<(ReplicaId, No, No)>;
 
 /// What is to be stored before the present input is done with.
 #[derive(Debug, Default)]
@@ -112,8 +118,8 @@ pub(super) struct Dirty {
     /// The meta row as it is stored.
     meta: Vec<u8>,
     keys: BTreeMap<Key, Change>,
-    /// Operations that are done with.
-    gone: Vec<No>,
+    /// Operations that are done with, and how.
+    gone: Vec<(No, Key, Settled)>,
 }
 
 /// How a key's rows are out of date.
@@ -125,6 +131,11 @@ struct Change {
 }
 
 impl Dirty {
+    /// Nothing to store yet, over a meta row that is stored so.
+    pub(super) fn of(meta: Vec<u8>) -> Self {
+        Self { meta, ..Self::default() }
+    }
+
     /// The base took something up.
     pub(super) fn joined(&mut self, key: &Key, touched: &Touched) {
         let change = self.keys.entry(key.clone()).or_default();
@@ -138,7 +149,7 @@ impl Dirty {
 
     /// An operation is done with.
     pub(super) fn done(&mut self, pending: &Pending) {
-        self.gone.push(pending.first_local);
+        self.gone.push((pending.first_local, pending.key().clone(), pending.settled));
     }
 }
 
@@ -153,28 +164,10 @@ impl Leaf {
     /// # Errors
     /// When a row is missing or does not decode: a leaf that guessed could give one number to two operations.
     pub fn restore(rows: impl IntoIterator<Item = (LeafRowId, Bytes)>) -> Result<Self, LeafRestoreError> {
-        let mut meta = None;
-        let mut bases: BTreeMap<Key, Base> = BTreeMap::new();
-        let mut pending: BTreeMap<No, Pending> = BTreeMap::new();
-        for (row, body) in rows {
-            let result = match &row {
-                LeafRowId::Meta => from_body::<Meta>(&body).map(|stored| meta = Some(stored)),
-                LeafRowId::Pending(no) => from_body::<Pending>(&body).map(|stored| {
-                    pending.insert(*no, stored);
-                }),
-                LeafRowId::Key(key) => from_stored(&body, |r| read_base(r, bases.entry(key.clone()).or_default())),
-                LeafRowId::Element(key, id) => decode_element(id.kind(), &body)
-                    .map(|element| bases.entry(key.clone()).or_default().state.restore_element(id, element)),
-            };
-            result.map_err(|source| LeafRestoreError::Row { row, source })?;
-        }
-        let Meta { client, lifetime, session, settled, offset_ms, last_local } =
-            meta.ok_or(LeafRestoreError::NoMeta)?;
-        let mut leaf = Self::stored(client, lifetime);
-        leaf.session = session;
-        leaf.settled = settled;
-        leaf.offset_ms = offset_ms;
-        leaf.last_local = last_local;
+        let Stored { meta, bases, pending } = Stored::read(rows)?;
+        let meta = meta.ok_or(LeafRestoreError::NoMeta)?;
+        let mut leaf = Self::stored(meta.client, meta.lifetime);
+        leaf.take_meta(meta);
         leaf.base = bases;
         leaf.pending = pending.into_values().collect();
         let keys: BTreeSet<Key> = leaf.pending.iter().map(|pending| pending.key().clone()).collect();
@@ -190,8 +183,13 @@ impl Leaf {
     pub(super) fn take_rows(&mut self) -> Vec<LeafRowWrite> {
         let Some(dirty) = self.dirty.as_mut() else { return Vec::new() };
         let (keys, gone) = (std::mem::take(&mut dirty.keys), std::mem::take(&mut dirty.gone));
-        let mut rows: Vec<LeafRowWrite> =
-            gone.into_iter().map(|no| LeafRowWrite::Drop(LeafRowId::Pending(no))).collect();
+        let version = self.version.saturating_add(1);
+        let done_in = &mut self.done_in;
+        let done = gone.into_iter().map(|(no, key, settled)| {
+            done_in.insert(key, version);
+            LeafRowWrite::Done(no, to_body(&settled).into())
+        });
+        let mut rows: Vec<LeafRowWrite> = done.collect();
         for (key, change) in keys {
             if change.is_new {
                 rows.push(LeafRowWrite::DropKey(key.clone()));
@@ -216,10 +214,37 @@ impl Leaf {
             rows.push(LeafRowWrite::Put(LeafRowId::Meta, Bytes::copy_from_slice(&body)));
             dirty.meta = body;
         }
+        if !rows.is_empty() {
+            self.version = version;
+            self.forget_done();
+        }
         rows
     }
 
-    fn meta_body(&self) -> Vec<u8> {
+    /// All that there is to store, as a mirror takes it up. Linear in what the leaf holds.
+    pub fn rows(&self) -> Vec<(LeafRowId, Bytes)> {
+        let mut rows = vec![(LeafRowId::Meta, self.meta_body().into())];
+        for pending in &self.pending {
+            rows.push((LeafRowId::Pending(pending.first_local), to_body(pending).into()));
+        }
+        for (key, base) in &self.base {
+            rows.push((LeafRowId::Key(key.clone()), to_stored(|w| write_base(w, base)).into()));
+            for (id, element) in base.state.elements() {
+                let body = encode_element(id.kind(), &element).into();
+                rows.push((LeafRowId::Element(key.clone(), id), body));
+            }
+        }
+        rows
+    }
+
+    /// Goes on as the leaf that stored this.
+    pub(super) fn take_meta(&mut self, meta: Meta) {
+        let Meta { client, lifetime, session, settled, offset_ms, last_local, adopted } = meta;
+        (self.client, self.lifetime, self.session, self.settled) = (client, lifetime, session, settled);
+        (self.offset_ms, self.last_local, self.adopted) = (offset_ms, last_local, adopted);
+    }
+
+    pub(super) fn meta_body(&self) -> Vec<u8> {
         to_body(&Meta {
             client: self.client,
             lifetime: self.lifetime,
@@ -227,7 +252,44 @@ impl Leaf {
             settled: self.settled.clone(),
             offset_ms: self.offset_ms,
             last_local: self.last_local,
+            adopted: self.adopted.clone(),
         })
+    }
+}
+
+/// What rows say, decoded.
+#[derive(Default)]
+pub(super) struct Stored {
+    pub(super) meta: Option<Meta>,
+    pub(super) bases: BTreeMap<Key, Base>,
+    pub(super) pending: BTreeMap<No, Pending>,
+}
+
+impl Stored {
+    pub(super) fn read(rows: impl IntoIterator<Item = (LeafRowId, Bytes)>) -> Result<Self, LeafRestoreError> {
+        let mut stored = Self::default();
+        for (row, body) in rows {
+            let Self { meta, bases, pending } = &mut stored;
+            match &row {
+                LeafRowId::Meta => from_body::<Meta>(&body).map(|read| *meta = Some(read)),
+                LeafRowId::Pending(no) => from_body::<Pending>(&body).map(|read| {
+                    pending.insert(*no, read);
+                }),
+                _ => restore_base(bases, &row, &body),
+            }
+            .map_err(|source| LeafRestoreError::Row { row, source })?;
+        }
+        Ok(stored)
+    }
+}
+
+/// Puts a row of a key back.
+pub(super) fn restore_base(bases: &mut BTreeMap<Key, Base>, row: &LeafRowId, body: &Bytes) -> Result<(), WireError> {
+    match row {
+        LeafRowId::Key(key) => from_stored(body, |r| read_base(r, bases.entry(key.clone()).or_default())),
+        LeafRowId::Element(key, id) => decode_element(id.kind(), body)
+            .map(|element| bases.entry(key.clone()).or_default().state.restore_element(id, element)),
+        LeafRowId::Meta | LeafRowId::Pending(_) => Ok(()),
     }
 }
 

@@ -551,6 +551,7 @@ impl World {
                 }
                 LeafEffect::WakeAt(at) => self.leaves[leaf].wake_at = Some(at),
                 LeafEffect::Changed(_) | LeafEffect::Persist(_) => {}
+                LeafEffect::Forward { .. } | LeafEffect::Again(_) => panic!("these leaves have no other tabs"),
             }
         }
     }

@@ -61,6 +61,7 @@ impl World {
                     self.leaves[leaf].wake_at = self.now + delay;
                     self.at(delay, Event::LeafTick(leaf, self.now + delay));
                 }
+                LeafEffect::Forward { .. } | LeafEffect::Again(_) => unreachable!("no leaf here shares its tab's rows"),
             }
         }
     }
@@ -71,6 +72,9 @@ impl World {
             match write {
                 LeafRowWrite::Put(row, body) => {
                     rows.insert(row.to_bytes(), body);
+                }
+                LeafRowWrite::Done(no, _) => {
+                    rows.remove(&LeafRowId::Pending(no).to_bytes());
                 }
                 LeafRowWrite::Drop(row) => {
                     rows.remove(&row.to_bytes());

@@ -1,10 +1,11 @@
 /**
- * The leaf's rows in IndexedDB: one database a store, one transaction for all that one input changed.
+ * The leaf's rows in IndexedDB: one database a name, one transaction for all that one input changed.
  *
- * Invariant: one tab at a time has the rows of a name, by a Web Lock that it holds until it closes. Two tabs that went on
- * from the same rows would give one number to two operations.
+ * Invariant: only the tab that holds the lock of a name opens its rows. Two tabs that went on from the same rows would give
+ * one number to two operations.
  */
 
+import { claimed } from "./locks.ts";
 import type { RowWrite, StoredRow } from "../headwater.js";
 
 /** Raised when what is stored cannot be read; {@link forget} makes room for a new beginning. */
@@ -17,31 +18,24 @@ const STORE = "rows";
 
 export class Rows {
   readonly #database: IDBDatabase;
-  readonly #release: () => void;
 
-  private constructor(database: IDBDatabase, release: () => void) {
+  private constructor(database: IDBDatabase) {
     this.#database = database;
-    this.#release = release;
   }
 
   /**
-   * The rows of this name and all that they hold; `undefined` where nothing can be stored: another tab has them, or the
-   * browser allows none, as in a private window.
+   * The rows of this name and all that they hold; `undefined` where the browser allows none, as in a private window.
    *
    * @throws {StorageError} when there are rows and they cannot be read.
    */
   static async open(name: string): Promise<{ rows: Rows; stored: StoredRow[] } | undefined> {
-    if (!("indexedDB" in globalThis) || !("locks" in navigator)) return undefined;
-    const release = await locked(databaseName(name));
-    if (!release) return undefined;
     let database: IDBDatabase;
     try {
       database = await opened(databaseName(name));
     } catch {
-      release();
       return undefined;
     }
-    const rows = new Rows(database, release);
+    const rows = new Rows(database);
     try {
       return { rows, stored: await rows.#all() };
     } catch (cause) {
@@ -57,8 +51,8 @@ export class Rows {
     try {
       for (const { kind, id, body } of writes) {
         if (kind === "put") store.put(body, id);
-        else if (kind === "drop") store.delete(id);
-        else store.delete(IDBKeyRange.bound(id, followed(id)));
+        else if (kind === "drop-all") store.delete(IDBKeyRange.bound(id, followed(id)));
+        else store.delete(id);
       }
     } catch (error) {
       transaction.abort();
@@ -77,7 +71,6 @@ export class Rows {
   /** Leaves the rows to another tab. */
   close(): void {
     this.#database.close();
-    this.#release();
   }
 
   async #all(): Promise<StoredRow[]> {
@@ -93,7 +86,7 @@ export class Rows {
  * @throws {StorageError} while a tab has it open.
  */
 export async function forget(name: string): Promise<void> {
-  const release = await locked(databaseName(name));
+  const release = await claimed(databaseName(name));
   if (!release) throw new StorageError(`"${name}" is open in a tab: close it first`);
   try {
     await answered(indexedDB.deleteDatabase(databaseName(name)));
@@ -102,19 +95,9 @@ export async function forget(name: string): Promise<void> {
   }
 }
 
-function databaseName(name: string): string {
+/** Of its database, and of the lock of those who may open it. */
+export function databaseName(name: string): string {
   return `headwater:${name}`;
-}
-
-/** Takes the lock of this name, unless another tab has it; gives what releases it. */
-function locked(name: string): Promise<(() => void) | undefined> {
-  return new Promise((resolve, reject) => {
-    const held = navigator.locks.request(name, { ifAvailable: true }, (lock) => {
-      if (!lock) return resolve(undefined);
-      return new Promise<void>((release) => resolve(() => release()));
-    });
-    held.catch(reject);
-  });
 }
 
 function opened(name: string): Promise<IDBDatabase> {

@@ -7,7 +7,7 @@
  */
 
 import type { Reply } from "../headwater.js";
-import type { Argument } from "./store.ts";
+import type { Argument } from "./status.ts";
 
 /** What a view asks of its store. */
 export interface Commands {

@@ -40,6 +40,8 @@ impl Hub {
         next.waiting = std::mem::take(&mut self.waiting);
         let wanted: Vec<_> = next.waiting.iter().flat_map(|waiting| waiting.keys().cloned()).collect();
         next.want(&wanted);
+        // The sockets stay, and so does what their leaves may do.
+        next.grants = std::mem::take(&mut self.grants);
         let leaves = self.leaves.keys().copied();
         next.effects.extend(leaves.map(|leaf| HubEffect::ToLeaf(leaf, crate::message::HubToLeaf::Again)));
         let origins = self.spare_origins.iter().copied().chain(self.origin.as_ref().map(|origin| origin.connection));
@@ -71,5 +73,28 @@ impl Hub {
         // What was to be dropped in this input.
         rows.extend(self.dirty.iter().filter(|row| **row != RowId::Meta).cloned());
         rows
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        grant::Grants,
+        hub::{Connection, HubInput},
+        id::Key,
+        message::{HubToLeaf, LeafToHub},
+    };
+
+    #[test]
+    fn a_leaf_stays_bound_to_its_grants() {
+        let (now, leaf) = (TimestampMs(1_700_000_000_000), Connection(1));
+        let (mut hub, _) = Hub::create("eu/0".to_owned(), 1 << 32, now);
+        hub.handle(HubInput::Granted(leaf, Grants::default()), now);
+        hub.begin_anew(now);
+        let key = Key::new(bytes::Bytes::from_static(b"k")).unwrap();
+        let effects = hub.handle(HubInput::Leaf(leaf, LeafToHub::Subscribe(vec![key])), now);
+        let is_refused = |effect: &HubEffect| matches!(effect, HubEffect::ToLeaf(_, HubToLeaf::Refused(_)));
+        assert!(effects.iter().any(is_refused), "{effects:?}");
     }
 }

@@ -127,7 +127,7 @@ impl Part {
             install.arg("--locked");
         }
         // These tools run for seconds; it takes minutes to optimise them.
-        install.envs([("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1"), ("CARGO_PROFILE_RELEASE_LTO", "off")]);
+        install.envs([("CARGO_PROFILE_RELEASE_OPT_LEVEL", "0"), ("CARGO_PROFILE_RELEASE_LTO", "off")]);
         install.env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16");
         quietly(workspace, self, &mut install)
     }

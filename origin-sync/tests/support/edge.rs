@@ -1,6 +1,7 @@
 //! An edge with one hub, in this process: a directory, and a WebSocket behind which the real hub's machine sits.
 
 use super::say::{bytes, now};
+use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
 use headwater::{
     command::{CommandError, Reply},
@@ -113,6 +114,11 @@ impl HubHandle {
             _ => None,
         });
         reply.expect("a command that any hub answers at once")
+    }
+
+    /// Executes commands that came together; what they answer is not looked at.
+    pub fn run(&self, commands: Vec<Vec<Bytes>>) {
+        let _ = self.0.handle(HubInput::Commands { request: Request(0), commands, idempotency: None });
     }
 
     pub fn status(&self) -> HubStatus {

@@ -2,44 +2,28 @@
 
 use std::process::Command;
 
-use anyhow::{Context, Result};
-use serde::Deserialize;
+use anyhow::Result;
 
-use crate::process::{cargo, output, run};
+use crate::process::{cargo, run};
 use crate::setup::{self, Part};
 use crate::workspace::Workspace;
 
+use super::measured::{Measured, OURS, compared, measurements, with};
 use super::row::{Bar, Row, Unit};
 use super::{Options, redis, wasm};
 
-/// The name of our own contender.
-const OURS: &str = "headwater";
-
 /// The bench whose cost must not grow with the size.
 const JOIN: &str = "join one element into a set";
-
-/// One figure of one contender, as the programs print it.
-#[derive(Clone, PartialEq, Debug, Deserialize)]
-pub(super) struct Measured {
-    pub(super) name: String,
-    pub(super) size: u64,
-    /// What the size counts.
-    pub(super) of: String,
-    pub(super) contender: String,
-    pub(super) value: f64,
-    pub(super) unit: String,
-}
 
 pub(super) fn rows(workspace: &Workspace, options: &Options) -> Result<Vec<Row>> {
     setup::ensure(workspace, [Part::Redis])?;
     let mut native = programs(workspace, options)?;
     native.extend(redis::measured(workspace, options)?);
     let wasm = wasm::measured(workspace, options)?;
-    let mut rows = compared(&native, "")?;
+    let mut rows = compared(&native, "", bar)?;
     rows.extend(flatness(&native));
-    rows.extend(compared(&wasm, " (wasm)")?);
+    rows.extend(compared(&wasm, " (wasm)", bar)?);
     rows.extend(against_native(&wasm, &native));
-    rows.extend(absent().into_iter().filter(|row| row.name.contains(&options.only)));
     Ok(rows)
 }
 
@@ -56,49 +40,10 @@ fn programs(workspace: &Workspace, options: &Options) -> Result<Vec<Measured>> {
     Ok(measured)
 }
 
-/// The command, told what to measure.
-pub(super) fn with(mut command: Command, options: &Options) -> Command {
-    if options.quick {
-        command.arg("--quick");
-    }
-    command.args(["--only", &options.only]);
-    command
-}
-
-/// What a program measured.
-pub(super) fn measurements(command: &mut Command) -> Result<Vec<Measured>> {
-    let printed = output(command)?;
-    let parse = |line: &str| serde_json::from_str(line).with_context(|| line.to_owned());
-    printed.lines().map(parse).collect()
-}
-
-/// A row for each peer; one without a peer where ours stands alone.
-fn compared(measured: &[Measured], suffix: &str) -> Result<Vec<Row>> {
-    let mut rows = Vec::new();
-    for ours in measured {
-        // What follows our name says in what other way the same was counted.
-        let Some(way) = ours.contender.strip_prefix(OURS) else { continue };
-        let unit = Unit::named(&ours.unit).with_context(|| format!("no unit is called {}", ours.unit))?;
-        let name = format!("{}{way}{suffix}", ours.name);
-        let is_peer = |other: &&Measured| {
-            let is_same = (&other.name, other.size) == (&ours.name, ours.size);
-            is_same && way.is_empty() && !other.contender.starts_with(OURS)
-        };
-        let mut peers = measured.iter().filter(is_peer).peekable();
-        if peers.peek().is_none() {
-            rows.push(Row::alone(&name, ours.value, unit).at(ours.size, &ours.of));
-        }
-        for peer in peers {
-            let row = Row::against(&name, ours.value, &peer.contender, peer.value, unit).at(ours.size, &ours.of);
-            rows.push(row.judged(bar(&ours.name, ours.size, &peer.contender)));
-        }
-    }
-    Ok(rows)
-}
-
 /// What a comparison is to reach. Where growth is shown, only the size that was asked for has a bar.
-fn bar(name: &str, size: u64, peer: &str) -> Option<Bar> {
-    match (name, size, peer) {
+fn bar(ours: &Measured, peer: Option<&Measured>) -> Option<Bar> {
+    let name = ours.name.as_str();
+    match (name, ours.size, peer?.contender.as_str()) {
         // At most four times the time of a bare map's get-and-add, under the keyspace's own hash.
         ("INCR, pipelines of 64" | "INCR, pipelines of 1024", 100_000, "hashbrown, SipHash-1-3") => {
             Some(Bar::Ratio(0.25))
@@ -152,14 +97,6 @@ fn against_native(wasm: &[Measured], native: &[Measured]) -> Vec<Row> {
     pairs.map(row).collect()
 }
 
-/// What is to be measured here and is not built yet.
-fn absent() -> [Row; 1] {
-    let healing = "bytes to heal 1 % of 100,000 elements after lost acknowledgements, against the full state";
-    let note = "not built: there are no digests by slot range yet";
-    // At most 3 % of the full state.
-    [Row::absent(healing, note, Unit::Bytes).judged(Some(Bar::Ratio(100.0 / 3.0)))]
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -167,25 +104,6 @@ mod tests {
     fn measured(name: &str, size: u64, contender: &str, value: f64) -> Measured {
         let [name, of, contender, unit] = [name, "members", contender, "ns"].map(str::to_owned);
         Measured { name, size, of, contender, value, unit }
-    }
-
-    #[test]
-    fn ours_is_put_beside_the_peers_of_the_same_size_only() {
-        let all = [
-            measured("rank tree: nth", 10, OURS, 2.0),
-            measured("rank tree: nth", 10, "indexset", 4.0),
-            measured("rank tree: nth", 20, "indexset", 8.0),
-        ];
-        let rows = compared(&all, "").expect("a known unit");
-        assert_eq!(rows.iter().map(|row| (row.ratio, row.met)).collect::<Vec<_>>(), [(Some(2.0), Some(true))]);
-    }
-
-    #[test]
-    fn another_way_to_count_ours_is_no_peer() {
-        let all = [measured("memory", 10, OURS, 2.0), measured("memory", 10, "headwater, as requested", 1.0)];
-        let rows = compared(&all, "").expect("a known unit");
-        assert_eq!(rows.iter().map(|row| row.name.as_str()).collect::<Vec<_>>(), ["memory", "memory, as requested"]);
-        assert!(rows.iter().all(|row| row.peer.is_none()));
     }
 
     #[test]

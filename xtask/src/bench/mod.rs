@@ -6,6 +6,8 @@
 
 mod core;
 mod machine;
+mod measured;
+mod origin;
 mod page;
 mod plot;
 mod redis;
@@ -33,6 +35,8 @@ pub(crate) struct Args {
 enum Task {
     /// The core, natively and in wasm, against other CRDTs, bare maps, trees and Redis.
     Core(Options),
+    /// The daemon beside its Redis: operations reconciled, commands, lag.
+    Origin(Options),
     /// One page of all areas measured so far: target/bench/report.html.
     Report,
 }
@@ -50,13 +54,14 @@ struct Options {
 
 pub(crate) fn run(workspace: &Workspace, arguments: Args) -> Result<()> {
     match arguments.task {
-        Task::Core(options) => measured(workspace, "core", &options, core::rows(workspace, &options)?),
+        Task::Core(options) => keep(workspace, "core", &options, core::rows(workspace, &options)?),
+        Task::Origin(options) => keep(workspace, "origin", &options, origin::rows(workspace, &options)?),
         Task::Report => report(workspace),
     }
 }
 
 /// Prints an area's rows and keeps them for the report.
-fn measured(workspace: &Workspace, name: &str, options: &Options, rows: Vec<Row>) -> Result<()> {
+fn keep(workspace: &Workspace, name: &str, options: &Options, rows: Vec<Row>) -> Result<()> {
     let machine = Machine::of_this_host(workspace);
     let area = Area { area: name.to_owned(), quick: options.quick, machine, rows };
     println!("{}", table::markdown(&area));

@@ -9,7 +9,7 @@ use super::table::RATIO;
 const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;max-width:1000px;margin:2em auto;padding:0 1em;color:#222}\
 table{border-collapse:collapse;width:100%;font-size:13px}td,th{padding:.25em .6em;border-bottom:1px solid #ddd;\
 text-align:left}.n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}.no{color:#be4b31}\
-.note{color:#666}.growth{display:grid;grid-template-columns:repeat(auto-fill,minmax(460px,1fr));gap:1em}\
+.growth{display:grid;grid-template-columns:repeat(auto-fill,minmax(460px,1fr));gap:1em}\
 figure{margin:0}svg{max-width:100%;height:auto}";
 
 /// All areas on one page.
@@ -54,19 +54,14 @@ fn table(rows: &[Row]) -> String {
                     <th class=n>bar<th>met</tr>\n"
         .to_owned();
     for row in rows {
-        let note = if row.note.is_empty() {
-            String::new()
-        } else {
-            format!("<br><span class=note>{}</span>", escaped(&row.note))
-        };
         let ratio = row.ratio.map_or_else(String::new, |ratio| format!("{}×", significant(ratio)));
         let class = if row.met == Some(false) { "no" } else { "" };
         text.push_str(&format!(
-            "<tr><td>{}{note}<td class=n>{}<td class=n>{}<td class=n>{}<td>{}<td class=n>{ratio}<td class=n>{}\
+            "<tr><td>{}<td class=n>{}<td class=n>{}<td class=n>{}<td>{}<td class=n>{ratio}<td class=n>{}\
              <td class=\"{class}\">{}</tr>\n",
             escaped(&row.name),
             escaped(&row.extent()),
-            row.shown(row.ours),
+            row.shown(Some(row.ours)),
             row.shown(row.peer),
             escaped(&row.peer_name),
             row.bar_shown(),
@@ -110,7 +105,7 @@ fn escaped(text: &str) -> String {
 mod tests {
     use super::*;
     use crate::bench::machine::Machine;
-    use crate::bench::row::{Bar, Unit};
+    use crate::bench::row::Unit;
 
     fn area(rows: Vec<Row>) -> Area {
         let machine = Machine {
@@ -138,14 +133,6 @@ mod tests {
     fn one_size_alone_has_no_line() {
         let page = html(&[area(vec![row(10, 1.0, 4.0)])]).expect("draws");
         assert_eq!(page.matches("<svg").count(), 1);
-    }
-
-    #[test]
-    fn what_is_not_built_is_in_the_table_only() {
-        let absent = Row::absent("healing", "not built", Unit::Bytes).judged(Some(Bar::Ratio(33.0)));
-        let page = html(&[area(vec![absent])]).expect("draws");
-        assert_eq!(page.matches("<svg").count(), 0);
-        assert!(page.contains("healing"));
     }
 
     #[test]

@@ -135,7 +135,7 @@ fn lines(rows: &[&Row]) -> Vec<(String, Vec<(f64, f64)>)> {
         }
     };
     for row in rows {
-        add("ours", row.size, row.ours);
+        add("ours", row.size, Some(row.ours));
     }
     for row in rows.iter().filter(|row| !row.peer_name.is_empty()) {
         add(&row.peer_name, row.size, row.peer);

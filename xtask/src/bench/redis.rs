@@ -15,7 +15,7 @@ use crate::process::output;
 use crate::workspace::Workspace;
 
 use super::Options;
-use super::core::Measured;
+use super::measured::Measured;
 
 /// Members in one command when something is filled.
 const CHUNK: usize = 1_000;

@@ -23,8 +23,7 @@ pub(super) struct Row {
     /// How large, in what `of` names; 0 where size has no meaning.
     pub(super) size: u64,
     pub(super) of: String,
-    /// Nothing where it is not built yet.
-    pub(super) ours: Option<f64>,
+    pub(super) ours: f64,
     pub(super) peer: Option<f64>,
     pub(super) peer_name: String,
     /// How many times as good as the peer: above 1 we are ahead, for times and bytes as for rates.
@@ -33,8 +32,6 @@ pub(super) struct Row {
     pub(super) bar: Option<Bar>,
     /// Whether the bar is met; nothing where there is no bar.
     pub(super) met: Option<bool>,
-    /// What a reader must know to read the row rightly.
-    pub(super) note: String,
 }
 
 /// What a figure counts.
@@ -48,6 +45,9 @@ pub(super) enum Unit {
     Rate,
     #[serde(rename = "bytes")]
     Bytes,
+    /// Calls of another party for so many operations as the name says.
+    #[serde(rename = "calls")]
+    Calls,
 }
 
 /// What a row is to reach.
@@ -72,23 +72,17 @@ impl Row {
 
     /// A figure of ours without a peer.
     pub(super) fn alone(name: &str, ours: f64, unit: Unit) -> Self {
-        Self { ours: Some(ours), ..Self::absent(name, "", unit) }
-    }
-
-    /// What is to be measured and does not exist yet.
-    pub(super) fn absent(name: &str, note: &str, unit: Unit) -> Self {
         Self {
             name: name.to_owned(),
             size: 0,
             of: String::new(),
-            ours: None,
+            ours,
             peer: None,
             peer_name: String::new(),
             ratio: None,
             unit,
             bar: None,
             met: None,
-            note: note.to_owned(),
         }
     }
 
@@ -96,12 +90,12 @@ impl Row {
         Self { size, of: of.to_owned(), ..self }
     }
 
-    /// Judged by a bar. What is absent does not meet it.
+    /// Judged by a bar.
     pub(super) fn judged(self, bar: Option<Bar>) -> Self {
         let met = bar.map(|bar| match bar {
             Bar::Ratio(least) => self.ratio.is_some_and(|ratio| ratio >= least),
             Bar::Above(least) => self.ratio.is_some_and(|ratio| ratio > least),
-            Bar::AtMost(most) => self.ours.is_some_and(|ours| ours <= most),
+            Bar::AtMost(most) => self.ours <= most,
         });
         Self { bar, met, ..self }
     }
@@ -128,11 +122,10 @@ impl Row {
 
     /// Whether the bar is met, for a reader.
     pub(super) fn met_shown(&self) -> &'static str {
-        match (self.met, self.ours) {
-            (None, _) => "",
-            (Some(_), None) => "not built",
-            (Some(true), _) => "yes",
-            (Some(false), _) => "**no**",
+        match self.met {
+            None => "",
+            Some(true) => "yes",
+            Some(false) => "**no**",
         }
     }
 }
@@ -140,7 +133,7 @@ impl Row {
 impl Unit {
     /// What measurements call it.
     pub(super) fn named(name: &str) -> Option<Self> {
-        [Self::Nanoseconds, Self::Rate, Self::Bytes].into_iter().find(|unit| unit.to_string() == name)
+        [Self::Nanoseconds, Self::Rate, Self::Bytes, Self::Calls].into_iter().find(|unit| unit.to_string() == name)
     }
 
     pub(super) fn is_better_high(self) -> bool {
@@ -154,6 +147,7 @@ impl Unit {
             Self::Nanoseconds if figure >= 1e3 => format!("{} µs", significant(figure / 1e3)),
             Self::Nanoseconds => format!("{} ns", significant(figure)),
             Self::Rate => format!("{} ops/s", grouped(figure as u64)),
+            Self::Calls => format!("{} calls", significant(figure)),
             Self::Bytes if figure < 1000.0 => format!("{} B", significant(figure)),
             Self::Bytes => format!("{} B", grouped(figure as u64)),
         }
@@ -166,6 +160,7 @@ impl fmt::Display for Unit {
             Self::Nanoseconds => "ns",
             Self::Rate => "ops/s",
             Self::Bytes => "bytes",
+            Self::Calls => "calls",
         })
     }
 }
@@ -205,12 +200,6 @@ mod tests {
     fn above_one_is_ahead_for_times_and_for_rates() {
         assert_eq!(Row::against("faster", 2.0, "peer", 6.0, Unit::Nanoseconds).ratio, Some(3.0));
         assert_eq!(Row::against("faster", 6.0, "peer", 2.0, Unit::Rate).ratio, Some(3.0));
-    }
-
-    #[test]
-    fn what_is_not_built_meets_no_bar() {
-        let row = Row::absent("later", "not built", Unit::Bytes).judged(Some(Bar::AtMost(3.0)));
-        assert_eq!((row.met, row.met_shown()), (Some(false), "not built"));
     }
 
     #[test]

@@ -20,11 +20,10 @@ pub(super) fn markdown(area: &Area) -> String {
 
 fn line(row: &Row) -> String {
     let ratio = row.ratio.map_or_else(String::new, |ratio| format!("{}×", significant(ratio)));
-    let name = if row.note.is_empty() { row.name.clone() } else { format!("{} ({})", row.name, row.note) };
     let cells = [
-        name,
+        row.name.clone(),
         row.extent(),
-        row.shown(row.ours),
+        row.shown(Some(row.ours)),
         row.shown(row.peer),
         row.peer_name.clone(),
         ratio,

@@ -10,7 +10,7 @@ use crate::setup::{self, Part};
 use crate::workspace::{WASM_TARGET, Workspace};
 
 use super::Options;
-use super::core::{Measured, measurements, with};
+use super::measured::{Measured, measurements, with};
 
 const PACKAGE: &str = "headwater-bench";
 

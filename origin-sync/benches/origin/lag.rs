@@ -1,0 +1,78 @@
+//! How long after an edge wrote Redis shows it, under load.
+
+use crate::{delay::slow_way, print_ours, stand::Stand, support::edge::Edge};
+use std::time::{Duration, Instant};
+
+/// How often the load's operations are brought up to its rate.
+const STEP: Duration = Duration::from_millis(5);
+
+/// A load: operations in a second, spread over keys.
+#[derive(Clone, Copy)]
+struct Load {
+    rate: u64,
+    keys: u64,
+}
+
+/// At several rates, with the daemon beside the hub.
+pub async fn at_rates(run: Duration) {
+    for (rate, keys) in [(20, 10), (200, 10), (2_000, 10), (2_000, 500), (20_000, 10)] {
+        let stand = Stand::new().await;
+        measure(&stand, "lag on loopback", Load { rate, keys }, run).await;
+    }
+}
+
+/// With a hub that is 150 ms away.
+pub async fn over_a_slow_way(run: Duration) {
+    let edge = Edge::start().await;
+    let to = edge.url().trim_start_matches("http://").to_owned();
+    let (port, _way) = slow_way(to, Duration::from_millis(150)).await;
+    let stand = Stand::of(edge, &format!("http://127.0.0.1:{port}")).await;
+    measure(&stand, "lag with 150 ms of delay each way", Load { rate: 2_000, keys: 10 }, run).await;
+}
+
+/// Beside the load one counter is incremented and read back from Redis again and again: how long that takes is the lag.
+async fn measure(stand: &Stand, name: &str, load: Load, run: Duration) {
+    let mut lags = Vec::new();
+    let (mut sent, mut probed) = (0, 0);
+    let mut probe: Option<(Instant, u64)> = None;
+    let before = stand.calls().await;
+    let began = Instant::now();
+    while began.elapsed() < run {
+        while sent < load.rate * u64::try_from(began.elapsed().as_millis()).unwrap() / 1000 {
+            stand.edge.execute(&["INCR", &format!("k{}", sent % load.keys)]).unwrap();
+            sent += 1;
+        }
+        // One probe at a time, and at most as many as the load has operations.
+        if probe.is_none() && probed < sent {
+            probed += 1;
+            stand.edge.execute(&["INCR", "probe"]).unwrap();
+            probe = Some((Instant::now(), probed));
+        }
+        let until = Instant::now() + STEP;
+        while let Some((since, number)) = probe
+            && Instant::now() < until
+        {
+            if stand.plain.ask::<Option<u64>>(&["GET", "probe"]).await >= Some(number) {
+                lags.push(since.elapsed());
+                probe = None;
+            }
+            tokio::time::sleep(Duration::from_micros(500)).await;
+        }
+        tokio::time::sleep_until(until.into()).await;
+    }
+    stand.settled().await;
+    if let Some((since, _)) = probe {
+        // A lag as long as the run counts too.
+        lags.push(since.elapsed());
+    }
+    let calls = stand.calls().await.calls - before.calls;
+    lags.sort();
+    let Some(last) = lags.len().checked_sub(1) else { return };
+    let name = format!("{name}, {} keys", load.keys);
+    let extent = (load.rate, "ops/s");
+    for share in [50, 99] {
+        print_ours(&format!("{name}: p{share}"), extent, lags[last * share / 100].as_nanos() as f64, "ns");
+    }
+    let each = calls as f64 * 1_000.0 / (sent + probed) as f64;
+    print_ours(&format!("{name}: calls of Redis for 1,000 operations"), extent, each, "calls");
+}

@@ -114,8 +114,8 @@ impl Row {
     pub(super) fn bar_shown(&self) -> String {
         match self.bar {
             None => String::new(),
-            Some(Bar::Ratio(least)) => format!("≥ {least}×"),
-            Some(Bar::Above(least)) => format!("> {least}×"),
+            Some(Bar::Ratio(least)) => format!("≥ {}×", significant(least)),
+            Some(Bar::Above(least)) => format!("> {}×", significant(least)),
             Some(Bar::AtMost(most)) => format!("≤ {}", self.unit.shown(most)),
         }
     }

@@ -38,6 +38,7 @@ pub enum Fault {
     RefusedCommitForgotten,
     StaleCacheKept,
     IncarnationKept,
+    FormerHistoryCounted,
     WantMovesCursor,
     AttachingHubPushed,
     ContextNotBridged,
@@ -69,7 +70,7 @@ pub enum Fault {
 #[cfg(feature = "mutants")]
 impl Fault {
     /// All faults.
-    pub const ALL: [Self; 56] = [
+    pub const ALL: [Self; 57] = [
         Self::CausalKeepsRemoved,
         Self::CausalDropsUnseen,
         Self::CutTakesWholeSum,
@@ -100,6 +101,7 @@ impl Fault {
         Self::RefusedCommitForgotten,
         Self::StaleCacheKept,
         Self::IncarnationKept,
+        Self::FormerHistoryCounted,
         Self::WantMovesCursor,
         Self::AttachingHubPushed,
         Self::ContextNotBridged,

@@ -114,6 +114,9 @@ pub enum HubToLeaf {
 pub struct SlotDelta {
     /// Which slot.
     pub slot: Slot,
+    /// The incarnation of the slot's history that the hub knows, if it holds a key there. What it takes for stable it
+    /// leaves out, so the part counts in that history alone.
+    pub history: Option<ReplicaId>,
     /// What the hub takes to be committed.
     pub from: No,
     /// The batch holds all of the slot in `(from, to]`. In a part that is not the last, equal to `from`.

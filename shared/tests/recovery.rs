@@ -287,7 +287,7 @@ mod daemons {
         let mut origin = origin();
         greet(&mut origin, vec![slot]);
         origin.handle(loaded(slot, 1, No(2)), START);
-        let delta = SlotDelta { slot, from: No(2), to: No(6), keys: Vec::new() };
+        let delta = SlotDelta { slot, history: None, from: No(2), to: No(6), keys: Vec::new() };
         say(&mut origin, HubToOrigin::Delta(vec![delta]));
         // Another daemon was first.
         origin.handle(OriginInput::Committed(slot, Outcome::Stale), START);
@@ -319,6 +319,28 @@ mod daemons {
         let later: Vec<_> = (1..20).map(|tick| origin.handle(OriginInput::Tick, START.plus_ms(tick * 100))).collect();
         let stable = OriginEffect::ToHub(LINK, OriginToHub::Stable(vec![(slot, No(6))]));
         assert!(later.concat().contains(&stable), "{later:?}");
+    }
+
+    #[test]
+    fn what_a_hub_sent_before_it_heard_of_another_history_does_not_count() {
+        let slot = key("k").slot();
+        let mut origin = origin();
+        greet(&mut origin, Vec::new());
+        say(&mut origin, HubToOrigin::Subscribe(vec![key("k")]));
+        let OriginInput::Loaded(mut whole) = loaded(slot, 1, No(6)) else { unreachable!() };
+        whole.keys.push((key("k"), None));
+        origin.handle(OriginInput::Loaded(whole), START);
+        let is_commit = |effect: &OriginEffect| matches!(effect, OriginEffect::Commit(_));
+        let resumes = |effect: &OriginEffect| matches!(effect, OriginEffect::ToHub(_, OriginToHub::Resume(_)));
+        let mut deliver = |history: u64| {
+            let history = Some(ReplicaId::from_bits(history << 16));
+            let part = SlotDelta { slot, history, from: No(6), to: No(9), keys: Vec::new() };
+            say(&mut origin, HubToOrigin::Delta(vec![part]))
+        };
+        let former = deliver(8);
+        assert!(former.iter().any(resumes) && !former.iter().any(is_commit), "{former:?}");
+        let present = deliver(9);
+        assert!(present.iter().any(is_commit), "{present:?}");
     }
 
     #[test]

@@ -92,7 +92,7 @@ fn an_increment_travels_in_a_frame_of_60_bytes() {
     let _ = state.apply(&add, mint(site(1), 1_000_000, START));
     let delta = state.to_delta(state.header().ctx, &[ElementId::String]);
     let keys = vec![(key("hits"), delta)];
-    let part = SlotDelta { slot: key("hits").slot(), from: No(999_999), to: No(1_000_000), keys };
+    let part = SlotDelta { slot: key("hits").slot(), history: None, from: No(999_999), to: No(1_000_000), keys };
     let frame = encode(&HubToOrigin::Delta(vec![part])).unwrap();
     assert!(frame.len() <= 60, "{} bytes", frame.len());
 }
@@ -104,7 +104,7 @@ fn a_changed_field_travels_in_a_frame_of_70_bytes() {
     let _ = state.apply(&set(field.clone(), NewBase::Bytes("value".into())), mint(site(1), 1_000_000, START));
     let delta = state.to_delta(state.header().ctx, &[field]);
     let keys = vec![(key("user:1"), delta)];
-    let part = SlotDelta { slot: key("user:1").slot(), from: No(999_999), to: No(1_000_000), keys };
+    let part = SlotDelta { slot: key("user:1").slot(), history: None, from: No(999_999), to: No(1_000_000), keys };
     let frame = encode(&HubToOrigin::Delta(vec![part])).unwrap();
     assert!(frame.len() <= 70, "{} bytes", frame.len());
 }

@@ -27,6 +27,7 @@ impl Hub {
                 continue;
             }
             let (from, latest, is_lost) = (state.committed, state.latest, state.is_lost());
+            let history = state.cursor.incarnation.filter(|_| state.holds_any());
             if is_lost && !state.is_compared && !fault!(LostNotCompared) {
                 // It is listed again once the origin has compared what is held.
                 continue;
@@ -34,7 +35,7 @@ impl Hub {
             state.sent = state.latest.max(state.stable);
             state.utter(state.sent);
             let sent = state.sent;
-            frames.begin(slot, from);
+            frames.begin(slot, history, from);
             let keys: Vec<KeyNo> = if is_lost {
                 self.keys.iter().filter(|(_, entry)| entry.slot() == slot).map(|(no, _)| no).collect()
             } else {
@@ -115,8 +116,8 @@ impl Frames {
         self.total > FRAME_BYTES_TARGET.saturating_mul(Self::FRAMES_MAX)
     }
 
-    fn begin(&mut self, slot: Slot, from: No) {
-        self.open = Some(SlotDelta { slot, from, to: from, keys: Vec::new() });
+    fn begin(&mut self, slot: Slot, history: Option<ReplicaId>, from: No) {
+        self.open = Some(SlotDelta { slot, history, from, to: from, keys: Vec::new() });
     }
 
     fn push(&mut self, key: &Key, delta: KeyDelta) {

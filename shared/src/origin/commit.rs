@@ -111,8 +111,11 @@ impl Origin {
         for (link, part) in &inbox {
             let Some(hub) = self.links.get(link).and_then(|state| state.hub) else { continue };
             let known = hubs.get(&hub).copied().unwrap_or_else(|| work.number_of(hub));
-            if part.from > known && !fault!(MarkerJumpsGap) {
-                // Something before it is missing here: nothing of it counts, the hub sends again from there.
+            let is_gap = part.from > known && !fault!(MarkerJumpsGap);
+            let is_former = part.history.is_some_and(|history| history != own) && !fault!(FormerHistoryCounted);
+            if is_gap || is_former {
+                // Something before it is missing here, or the hub has not heard yet that the store lost what it leaves out as
+                // stable: nothing of it counts, the hub sends again from there.
                 self.effects.push(OriginEffect::ToHub(*link, OriginToHub::Resume(vec![(slot, known)])));
                 settled.push(*link);
                 continue;

@@ -467,7 +467,7 @@ fn dead_in(shipped: &KeyDelta, own: KeyView<'_>) -> Vec<ElementId> {
 
 /// What a hub shipped of a slot; it has no number in the marker.
 fn mend(slot: Slot, keys: Vec<(Key, KeyDelta)>) -> SlotDelta {
-    SlotDelta { slot, from: No::ZERO, to: No::ZERO, keys }
+    SlotDelta { slot, history: None, from: No::ZERO, to: No::ZERO, keys }
 }
 
 /// How many digests answer it.

@@ -11,7 +11,7 @@ use super::{
     writer::Writer,
 };
 use crate::{
-    id::{Key, No},
+    id::{Key, No, ReplicaId},
     limits::{HUB_NAME_BYTES_MAX, KEYS_LISTED_MAX},
     message::{Cursor, HubToOrigin, OriginToHub, SlotDelta},
     slot::Slot,
@@ -20,8 +20,8 @@ use crate::{
 
 /// Parts of one batch in one frame: a slot that is split has several in a batch, but one in a frame, as a rule.
 const PARTS_MAX: usize = 4 * Slot::COUNT as usize;
-/// A slot, two numbers and a count.
-const PART_BYTES_MIN: usize = 4;
+/// A slot, no incarnation, two numbers and a count.
+const PART_BYTES_MIN: usize = 5;
 /// A slot, no incarnation and a sequence.
 const CURSOR_BYTES_MIN: usize = 3;
 /// A slot, a cursor and a count.
@@ -73,8 +73,9 @@ impl Message for HubToOrigin {
             Self::Delta(parts) => {
                 w.u8(2);
                 w.count(parts.len());
-                for SlotDelta { slot, from, to, keys } in parts {
+                for SlotDelta { slot, history, from, to, keys } in parts {
                     w.slot(*slot);
+                    write_incarnation(w, *history);
                     w.no(*from);
                     w.no(*to);
                     write_key_deltas(w, keys);
@@ -142,11 +143,11 @@ impl Message for HubToOrigin {
                 Self::Held { slots, more: r.bool()? }
             }
             2 => Self::Delta(r.list("parts", PARTS_MAX, PART_BYTES_MIN, |r| {
-                let (slot, from, to) = (r.slot()?, r.no()?, r.no()?);
+                let (slot, history, from, to) = (r.slot()?, read_incarnation(r)?, r.no()?, r.no()?);
                 if from > to {
                     return Err(Invalid::Range);
                 }
-                Ok(SlotDelta { slot, from, to, keys: read_key_deltas(r, Some(slot))? })
+                Ok(SlotDelta { slot, history, from, to, keys: read_key_deltas(r, Some(slot))? })
             })?),
             3 => Self::Subscribe(read_keys(r)?),
             4 => Self::Unsubscribe(read_keys(r)?),
@@ -283,15 +284,22 @@ impl Message for OriginToHub {
 }
 
 fn write_cursor(w: &mut Writer, cursor: Cursor) {
-    write_option(w, cursor.incarnation.as_ref(), |w, incarnation| {
-        w.replica(*incarnation);
-    });
+    write_incarnation(w, cursor.incarnation);
     w.varint(cursor.seq);
 }
 
 fn read_cursor(r: &mut Reader<'_>) -> Result<Cursor, Invalid> {
-    let incarnation = read_option(r, |r| Ok(r.replica()?.1))?;
-    Ok(Cursor { incarnation, seq: r.varint()? })
+    Ok(Cursor { incarnation: read_incarnation(r)?, seq: r.varint()? })
+}
+
+fn write_incarnation(w: &mut Writer, incarnation: Option<ReplicaId>) {
+    write_option(w, incarnation.as_ref(), |w, incarnation| {
+        w.replica(*incarnation);
+    });
+}
+
+fn read_incarnation(r: &mut Reader<'_>) -> Result<Option<ReplicaId>, Invalid> {
+    read_option(r, |r| Ok(r.replica()?.1))
 }
 
 fn write_numbers(w: &mut Writer, slots: &[(Slot, No)]) {

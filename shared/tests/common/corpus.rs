@@ -109,7 +109,13 @@ pub fn hub_to_origin() -> Vec<(&'static str, HubToOrigin)> {
         capabilities: CAPABILITIES,
     };
     let held = || vec![(slot, cursor(), vec![key("k")]), (Slot::of(b""), Cursor::default(), vec![])];
-    let last = SlotDelta { slot, from: No(3), to: No(300), keys: vec![(key("k"), full_key().to_complete_delta())] };
+    let last = SlotDelta {
+        slot,
+        history: Some(replica(3)),
+        from: No(3),
+        to: No(300),
+        keys: vec![(key("k"), full_key().to_complete_delta())],
+    };
     let part = SlotDelta { to: No(3), keys: vec![(key("k"), change())], ..last };
     vec![
         ("hello", hello),

@@ -10,7 +10,7 @@ use crate::{
 impl Hub {
     pub(super) fn committed(&mut self, slots: Vec<(Slot, No)>, now: TimestampMs) {
         for (slot, no) in slots {
-            self.heed_own(slot, no);
+            self.heed_acknowledged(slot, no);
             self.note_told(slot, no);
             let Some(state) = self.slots.at_mut(slot) else { continue };
             if no > state.committed {
@@ -27,7 +27,7 @@ impl Hub {
 
     pub(super) fn stable(&mut self, slots: Vec<(Slot, No)>, now: TimestampMs) {
         for (slot, no) in slots {
-            self.heed_own(slot, no);
+            self.heed_acknowledged(slot, no);
             self.note_told(slot, no);
             let Some(state) = self.slots.at_mut(slot) else { continue };
             if no > state.stable {
@@ -46,7 +46,7 @@ impl Hub {
     pub(super) fn resume(&mut self, slots: Vec<(Slot, No)>) {
         let mut lost = Vec::new();
         for (slot, no) in slots {
-            self.heed_own(slot, no);
+            self.heed_acknowledged(slot, no);
             let Some(state) = self.slots.at_mut(slot) else { continue };
             if no < state.committed && fault!(MarkerNotRewound) {
                 continue;

@@ -19,10 +19,17 @@ use crate::{
 };
 
 impl Hub {
-    /// Takes note of one of the hub's own numbers that the origin knows of.
-    pub(super) fn heed_own(&mut self, slot: Slot, no: No) {
+    /// Takes note of one of the hub's own numbers that the origin acknowledges.
+    pub(super) fn heed_acknowledged(&mut self, slot: Slot, no: No) {
         let uttered = self.slots.at(slot).map_or(No::ZERO, |state| state.uttered);
         self.is_set_back |= no > uttered;
+    }
+
+    /// Takes note of one of the hub's own numbers in the context of a key. What a leaf saw here may have reached the origin by
+    /// another hub, before this one said it.
+    pub(super) fn heed_seen(&mut self, slot: Slot, no: No) {
+        let made = self.slots.at(slot).map_or(No::ZERO, |state| state.latest.max(state.uttered));
+        self.is_set_back |= no > made;
     }
 
     /// Drops all rows and all that is held, takes the next identity and greets everybody again. What the origin sends before
@@ -81,7 +88,7 @@ mod tests {
     use super::*;
     use crate::{
         grant::Grants,
-        hub::{Connection, HubInput},
+        hub::{Connection, HubInput, Request},
         id::Key,
         message::{HubToLeaf, LeafToHub},
     };
@@ -96,5 +103,20 @@ mod tests {
         let effects = hub.handle(HubInput::Leaf(leaf, LeafToHub::Subscribe(vec![key])), now);
         let is_refused = |effect: &HubEffect| matches!(effect, HubEffect::ToLeaf(_, HubToLeaf::Refused(_)));
         assert!(effects.iter().any(is_refused), "{effects:?}");
+    }
+
+    #[test]
+    fn a_number_that_a_leaf_carried_to_the_origin_by_another_hub_is_no_sign_of_a_copy() {
+        let now = TimestampMs(1_700_000_000_000);
+        let (mut hub, _) = Hub::create("eu/0".to_owned(), 1 << 32, now);
+        let command = ["SADD", "k", "m"].map(|word| bytes::Bytes::from_static(word.as_bytes()));
+        let commands = vec![command.to_vec()];
+        hub.handle(HubInput::Commands { request: Request(0), commands, idempotency: None }, now);
+        let slot = Slot::of(b"k");
+        let made = hub.slots.at(slot).unwrap().latest;
+        hub.heed_seen(slot, made);
+        assert!(!hub.is_set_back);
+        hub.heed_seen(slot, No(made.0 + 1));
+        assert!(hub.is_set_back);
     }
 }

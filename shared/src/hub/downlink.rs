@@ -231,7 +231,7 @@ impl Hub {
     fn admit(&mut self, slot: Slot, keys: &[(Key, KeyDelta)], now: TimestampMs) -> bool {
         for (_, delta) in keys {
             let own = delta.header.ctx.of(self.id).and_then(Intervals::last);
-            self.heed_own(slot, own.unwrap_or_default());
+            self.heed_seen(slot, own.unwrap_or_default());
         }
         let mut stamps = keys.iter().filter_map(|(_, delta)| delta.latest_hlc());
         let is_admitted = stamps.all(|latest| self.clock.observe(latest, now).is_ok());

@@ -2,8 +2,8 @@
 //!
 //! A backup or a point-in-time restore brings back rows from before numbers that others have heard of; going on from there
 //! would give those numbers to other operations. The origin's own word tells: whatever it knows of a hub the hub has said,
-//! after it had stored it. So a number, in an acknowledgement or in a context, that is higher than any that was stored or
-//! sent since proves that the storage went back. (No list of starts is kept or compared: a copy that was made within the last
+//! after it had stored it. So an acknowledged number that is higher than any that was stored or sent since proves that the
+//! storage went back, and so does one in a context that is higher than any that was stored or made since. (No list of starts is kept or compared: a copy that was made within the last
 //! start would carry the same list.)
 //!
 //! What was made since the copy has perhaps taken numbers of other operations, and what it was made on may be such; so all

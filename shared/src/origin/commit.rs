@@ -230,8 +230,8 @@ impl Origin {
                     }),
                     Outcome::Missing(keys) => work.anew.extend(keys),
                     Outcome::Foreign(keys) => {
+                        self.foreign.note(slot, now.plus_ms(RETRY_MS));
                         for key in keys {
-                            self.foreign.note(slot, now.plus_ms(RETRY_MS));
                             work.foreign.insert(key.clone());
                             self.effects.push(OriginEffect::Foreign(key));
                         }

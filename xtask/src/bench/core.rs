@@ -99,12 +99,8 @@ fn against_native(wasm: &[Measured], native: &[Measured]) -> Vec<Row> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::measured::tests::measured;
     use super::*;
-
-    fn measured(name: &str, size: u64, contender: &str, value: f64) -> Measured {
-        let [name, of, contender, unit] = [name, "members", contender, "ns"].map(str::to_owned);
-        Measured { name, size, of, contender, value, unit }
-    }
 
     #[test]
     fn a_join_that_grows_more_than_twofold_is_not_flat() {

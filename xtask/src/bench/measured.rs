@@ -70,10 +70,10 @@ pub(super) fn compared(
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    fn measured(name: &str, size: u64, contender: &str, value: f64) -> Measured {
+    pub(in crate::bench) fn measured(name: &str, size: u64, contender: &str, value: f64) -> Measured {
         let [name, of, contender, unit] = [name, "members", contender, "ns"].map(str::to_owned);
         Measured { name, size, of, contender, value, unit }
     }

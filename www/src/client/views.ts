@@ -17,8 +17,8 @@ export interface Commands {
   read(words: readonly Argument[]): Reply | undefined;
 }
 
-/** A counter: an integer that all nodes add to. */
-export class Counter {
+/** What every view has: its key, and the store that runs its commands. */
+class View {
   readonly #commands: Commands;
 
   constructor(
@@ -28,99 +28,95 @@ export class Counter {
     this.#commands = commands;
   }
 
+  /** Runs a command on the key, or throws. */
+  protected run(name: string, ...words: readonly Argument[]): Reply {
+    return this.#commands.command([name, this.key, ...words]);
+  }
+
+  /** What a command on the key replies, in the form that `as` gives it; `undefined` where the key is not known here yet. */
+  protected read<T>(as: (reply: Reply) => T, name: string, ...words: readonly Argument[]): T | undefined {
+    const reply = this.#commands.read([name, this.key, ...words]);
+    return reply === undefined ? undefined : as(reply);
+  }
+}
+
+/** A counter: an integer that all nodes add to. */
+export class Counter extends View {
   /** The sum, 0 where there is none; beyond 2^53 rounded, and `command(["GET", key])` has it whole. */
   get value(): number | undefined {
-    return mapped(this.#commands.read(["GET", this.key]), (reply) => Number(reply ?? 0));
+    return this.read((reply) => Number(reply ?? 0), "GET");
   }
 
   /** Adds an integer; gives the sum as it is seen here. */
   increment(by: number | bigint = 1): number {
-    return Number(this.#commands.command(["INCRBY", this.key, by]));
+    return Number(this.run("INCRBY", by));
   }
 
   /** Takes an integer away; gives the sum as it is seen here. */
   decrement(by: number | bigint = 1): number {
-    return Number(this.#commands.command(["DECRBY", this.key, by]));
+    return Number(this.run("DECRBY", by));
   }
 }
 
 /** A set of names. */
-export class Members {
-  readonly #commands: Commands;
-
-  constructor(
-    commands: Commands,
-    readonly key: string,
-  ) {
-    this.#commands = commands;
-  }
-
+export class Members extends View {
   get size(): number | undefined {
-    return mapped(this.#commands.read(["SCARD", this.key]), Number);
+    return this.read(Number, "SCARD");
   }
 
   has(member: string): boolean | undefined {
-    return mapped(this.#commands.read(["SISMEMBER", this.key, member]), isOne);
+    return this.read(isOne, "SISMEMBER", member);
   }
 
   /** All members, in no order. Linear in the set. */
   values(): string[] | undefined {
-    return mapped(this.#commands.read(["SMEMBERS", this.key]), (reply) => list(reply).map(text));
+    return this.read((reply) => list(reply).map(text), "SMEMBERS");
   }
 
   /** Adds members; gives how many are new. */
   add(...members: readonly [string, ...string[]]): number {
-    return Number(this.#commands.command(["SADD", this.key, ...members]));
+    return Number(this.run("SADD", ...members));
   }
 
   /** Takes members away, as far as they are seen here; gives how many. */
   delete(...members: readonly [string, ...string[]]): number {
-    return Number(this.#commands.command(["SREM", this.key, ...members]));
+    return Number(this.run("SREM", ...members));
   }
 }
 
 /** A hash: fields with values. */
-export class Fields {
-  readonly #commands: Commands;
-
-  constructor(
-    commands: Commands,
-    readonly key: string,
-  ) {
-    this.#commands = commands;
-  }
-
+export class Fields extends View {
   get size(): number | undefined {
-    return mapped(this.#commands.read(["HLEN", this.key]), Number);
+    return this.read(Number, "HLEN");
   }
 
   has(field: string): boolean | undefined {
-    return mapped(this.#commands.read(["HEXISTS", this.key, field]), isOne);
+    return this.read(isOne, "HEXISTS", field);
   }
 
   /** The field's value; `null` where there is none. */
   get(field: string): string | null | undefined {
-    return mapped(this.#commands.read(["HGET", this.key, field]), (reply) => (reply === null ? null : text(reply)));
+    return this.read((reply) => (reply === null ? null : text(reply)), "HGET", field);
   }
 
   /** All fields with their values. Linear in the hash. */
   entries(): Map<string, string> | undefined {
-    return mapped(this.#commands.read(["HGETALL", this.key]), (reply) => new Map(pairs(list(reply).map(text))));
+    return this.read((reply) => new Map(pairs(list(reply).map(text))), "HGETALL");
   }
 
   /** Sets a field; gives whether it is new. */
   set(field: string, value: string | number | bigint): boolean {
-    return isOne(this.#commands.command(["HSET", this.key, field, value]));
+    return isOne(this.run("HSET", field, value));
   }
 
   /** Adds an integer to a field; gives the sum as it is seen here. */
   increment(field: string, by: number | bigint = 1): number {
-    return Number(this.#commands.command(["HINCRBY", this.key, field, by]));
+    return Number(this.run("HINCRBY", field, by));
   }
 
   /** Takes fields away, as far as they are seen here; gives how many. */
   delete(...fields: readonly [string, ...string[]]): number {
-    return Number(this.#commands.command(["HDEL", this.key, ...fields]));
+    return Number(this.run("HDEL", ...fields));
   }
 }
 
@@ -131,51 +127,41 @@ export interface Ranked {
 }
 
 /** A board: members by score, the highest first. */
-export class Leaderboard {
-  readonly #commands: Commands;
-
-  constructor(
-    commands: Commands,
-    readonly key: string,
-  ) {
-    this.#commands = commands;
-  }
-
+export class Leaderboard extends View {
   get size(): number | undefined {
-    return mapped(this.#commands.read(["ZCARD", this.key]), Number);
+    return this.read(Number, "ZCARD");
   }
 
   /** The member's score; `null` where it has none. */
   score(member: string): number | null | undefined {
-    return mapped(this.#commands.read(["ZSCORE", this.key, member]), numberOrNull);
+    return this.read(numberOrNull, "ZSCORE", member);
   }
 
   /** How many members are above this one; `null` where it is not on the board. Logarithmic in the board. */
   rank(member: string): number | null | undefined {
-    return mapped(this.#commands.read(["ZREVRANK", this.key, member]), numberOrNull);
+    return this.read(numberOrNull, "ZREVRANK", member);
   }
 
   /** The `count` highest. */
   top(count: number): Ranked[] | undefined {
-    const reply = this.#commands.read(["ZRANGE", this.key, 0, count - 1, "REV", "WITHSCORES"]);
+    const ranked = (reply: Reply) => pairs(list(reply).map(text)).map(([member, score]) => ({ member, score: number(score) }));
     // Redis reads the range 0 to -1 as all of it.
-    if (count < 1) return mapped(reply, () => []);
-    return mapped(reply, (flat) => pairs(list(flat).map(text)).map(([member, score]) => ({ member, score: number(score) })));
+    return this.read(count < 1 ? () => [] : ranked, "ZRANGE", 0, count - 1, "REV", "WITHSCORES");
   }
 
   /** Adds to a member's score; gives the sum as it is seen here. */
   add(member: string, by = 1): number {
-    return number(text(this.#commands.command(["ZINCRBY", this.key, by, member])));
+    return number(text(this.run("ZINCRBY", by, member)));
   }
 
   /** Sets a member's score; gives whether the member is new. */
   set(member: string, score: number): boolean {
-    return isOne(this.#commands.command(["ZADD", this.key, score, member]));
+    return isOne(this.run("ZADD", score, member));
   }
 
   /** Takes members away, as far as they are seen here; gives how many. */
   delete(...members: readonly [string, ...string[]]): number {
-    return Number(this.#commands.command(["ZREM", this.key, ...members]));
+    return Number(this.run("ZREM", ...members));
   }
 }
 
@@ -208,31 +194,28 @@ export interface Decision {
 }
 
 /** A rate limit. One key for each subject and limit. */
-export class Limit {
-  readonly #commands: Commands;
-
+export class Limit extends View {
   constructor(
     commands: Commands,
-    readonly key: string,
+    key: string,
     readonly options: LimitOptions,
   ) {
-    this.#commands = commands;
+    super(commands, key);
   }
 
   /** Decides on a request and counts it if it is allowed. */
   take(cost = 1): Decision {
-    return decision(this.#commands.command(this.#words(["COST", cost])));
+    return decision(this.run("HW.LIMIT", ...this.#words, "COST", cost));
   }
 
   /** Decides and counts nothing. */
   peek(cost = 1): Decision | undefined {
-    return mapped(this.#commands.read(this.#words(["COST", cost, "PEEK"])), decision);
+    return this.read(decision, "HW.LIMIT", ...this.#words, "COST", cost, "PEEK");
   }
 
-  #words(more: readonly Argument[]): Argument[] {
+  get #words(): Argument[] {
     const { algorithm = "sliding", limit, windowMs, burst } = this.options;
-    const words = ["HW.LIMIT", this.key, algorithm.toUpperCase(), limit, windowMs];
-    return [...words, ...(burst === undefined ? [] : ["BURST", burst]), ...more];
+    return [algorithm.toUpperCase(), limit, windowMs, ...(burst === undefined ? [] : ["BURST", burst])];
   }
 }
 
@@ -253,10 +236,6 @@ function decision(reply: Reply): Decision {
 /** HW.LIMIT says -1 of what is not known or not bounded. */
 function known(value: number): number | undefined {
   return value === -1 ? undefined : value;
-}
-
-function mapped<T>(reply: Reply | undefined, read: (reply: Reply) => T): T | undefined {
-  return reply === undefined ? undefined : read(reply);
 }
 
 function isOne(reply: Reply): boolean {

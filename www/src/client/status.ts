@@ -82,3 +82,8 @@ export class RefusedEvent extends Event {
     super("refused");
   }
 }
+
+/** Whether all fields are the same. */
+export function isSame<T extends object>(one: T, other: T): boolean {
+  return (Object.keys(one) as (keyof T)[]).every((name) => one[name] === other[name]);
+}

@@ -1,23 +1,24 @@
 /**
- * The store that an application holds: the leaf, and the link to its edge or to the tab that leads, with the timers and
- * events between them.
+ * The store that an application holds: the leaf, with the timers and events around it.
  *
- * Of the tabs of a name one leads: it has the rows and the link, and its leaf is the one that the edge knows. The others
- * mirror that leaf (shared/src/leaf/share.rs) and hand over what they do.
+ * Of the tabs of a name one leads and the others mirror its leaf (shared/src/leaf/share.rs); what that means for a tab is in
+ * `leader.ts` and `mirror.ts`. A tab that inherits the lead changes from one to the other.
  *
  * It performs the leaf's effects and decides nothing itself. Callbacks and events come in a microtask of their own, once for
  * all that changed in a task, so a handler may call back into the store.
  */
 
-import type { Effect, Reply, RowWrite, WasmLeaf } from "../headwater.js";
-import { Channel, type FromLeader, type Lead, type TabMessage, type ToLeader } from "./channel.ts";
-import { Link } from "./link.ts";
-import { inherited, tabLock } from "./locks.ts";
+import type { Effect, Reply, WasmLeaf } from "../headwater.js";
+import { Channel, type TabMessage } from "./channel.ts";
+import { Leader } from "./leader.ts";
+import { Mirror } from "./mirror.ts";
+import type { Host, Role } from "./role.ts";
 import { Rows, databaseName } from "./rows.ts";
 import {
   CommandError,
   RefusedEvent,
   UnknownKeyError,
+  isSame,
   type Abortable,
   type Argument,
   type Beginning,
@@ -30,16 +31,6 @@ import { Counter, Fields, Leaderboard, Limit, Members, type Commands, type Limit
 /** More than a timer can wait for at once; a tick that comes early does no harm. */
 const TIMER_MS_MAX = 2 ** 31 - 1;
 
-/** Before a leader has said anything. */
-const APART = {
-  isConnected: false,
-  isCut: false,
-  problem: undefined,
-  retryAt: undefined,
-  storage: "memory",
-  heardAt: undefined,
-} as const;
-
 /**
  * One tab's store.
  *
@@ -49,33 +40,14 @@ const APART = {
 export class Store extends EventTarget {
   readonly #leaf: WasmLeaf;
   readonly #token: string;
-  readonly #shared: Shared | undefined;
   readonly #channel: Channel | undefined;
   readonly #ended = new AbortController();
-  /** There in a tab that leads or is alone. */
-  #link: Link | undefined;
-  /** What the leader says of itself, in a tab that mirrors it. */
-  #lead: Lead;
-  /** Whose version counts; none in a mirror that has not heard from its leader. */
-  #term: string | undefined;
-  #rowsVersion = 0;
-  /** The keys that other tabs follow. */
-  readonly #wants = new Map<bigint, readonly string[]>();
-  /** The tabs whose end this one waits for. */
-  readonly #watched = new Set<bigint>();
+  #role: Role;
   readonly #followed = new Set<string>();
-  #release: (() => void) | undefined;
   readonly #subscriptions = new Set<Subscription>();
   readonly #changed = new Set<string>();
-  #rows: Rows | undefined;
-  #storage: Storage;
-  /** What is to be stored and, behind it, sent: done one after the other. */
-  #queue = Promise.resolve();
-  #queued = 0;
   #wake: ReturnType<typeof setTimeout> | undefined;
-  #wasConnected = false;
   #shown: Status;
-  #toldLead: Lead;
   /** Who waits for all to be adopted. */
   readonly #atRest: (() => void)[] = [];
   #isNotifying = false;
@@ -90,16 +62,14 @@ export class Store extends EventTarget {
     super();
     this.#leaf = leaf;
     this.#token = token;
-    this.#rows = rows;
-    this.#shared = shared;
-    this.#release = shared?.release;
-    this.#storage = rows ? "saved" : "memory";
-    this.#lead = { ...APART, url: new URL(url).origin };
     this.#channel = shared && new Channel(databaseName(shared.name), (message) => this.#step(() => this.#heard(message)));
-    if (shared && !shared.release) this.#mirror(shared);
-    else this.#dial(url);
+    const storage = rows ? "saved" : "memory";
+    this.#role =
+      shared && !shared.release
+        ? new Mirror(this.#host, shared, url, (release) => this.#takeLead(shared, release))
+        : new Leader(this.#host, { url, token, shared, rows, storage, release: shared?.release });
     this.#shown = this.#currentStatus();
-    this.#toldLead = this.#ownLead();
+    this.#role.start();
   }
 
   /** Where the store stands now; the same object until that changes. */
@@ -115,17 +85,9 @@ export class Store extends EventTarget {
 
   #currentStatus(): Status {
     const { pending, handedOver } = this.#leaf.status();
-    const { isConnected, isCut, problem, retryAt, url, storage } = this.#ownLead();
+    const { isConnected, isCut, problem, retryAt, url, storage } = this.#role.lead;
     const phase = isConnected ? (pending > 0 ? "syncing" : "synced") : "offline";
     return { phase, pending, storage: handedOver > 0 ? "saving" : storage, isCut, problem, retryAt, url };
-  }
-
-  /** What the leader knows, which may be this tab. */
-  #ownLead(): Lead {
-    if (!this.#link) return this.#lead;
-    const { isConnected, heardAt } = this.#leaf.status();
-    const { isCut, problem, retryAt, url } = this.#link;
-    return { isConnected, isCut, problem, retryAt, url, storage: this.#storage, heardAt };
   }
 
   /**
@@ -215,20 +177,17 @@ export class Store extends EventTarget {
 
   /** Cuts the network for all tabs of this name: closes the socket and dials no more. */
   cut(): void {
-    if (this.#link) this.#link.cut();
-    else this.#channel?.post({ kind: "cut" });
+    this.#role.cut();
   }
 
   /** Undoes `cut`. */
   restore(): void {
-    if (this.#link) this.#link.restore();
-    else this.#channel?.post({ kind: "restore" });
+    this.#role.restore();
   }
 
   /** Goes on with another edge; what was sent to the former one is settled through the new one. */
   roam(url: string): void {
-    if (this.#link) this.#link.roam(url);
-    else this.#channel?.post({ kind: "roam", url: new URL(url).origin });
+    this.#role.roam(url);
   }
 
   /** Resolves once all that was written so far is on the disk, or {@link Status.storage} says that it will not be. */
@@ -236,7 +195,7 @@ export class Store extends EventTarget {
     while (!this.#isClosed && this.#leaf.status().handedOver > 0) {
       await new Promise<void>((resolve) => this.#atRest.push(resolve));
     }
-    await this.#queue;
+    await this.#role.stored;
   }
 
   /** Ends the store. What is pending is lost, unless {@link Status.storage} says that it is saved. */
@@ -244,14 +203,23 @@ export class Store extends EventTarget {
     if (this.#isClosed) return;
     this.#isClosed = true;
     this.#ended.abort();
-    this.#link?.end();
     clearTimeout(this.#wake);
     this.#wakeAtRest();
-    void this.#queue.then(() => {
-      this.#channel?.close();
-      this.#rows?.close();
-      this.#release?.();
-    });
+    void this.#role.end().then(() => this.#channel?.close());
+  }
+
+  /** The store as its role sees it. */
+  get #host(): Host {
+    return {
+      leaf: this.#leaf,
+      channel: this.#channel,
+      ended: this.#ended.signal,
+      step: (input) => this.#step(input),
+      changed: () => this.#notifySoon(),
+      wanted: () => this.#wanted(),
+      refused: (key, error) => this.dispatchEvent(new RefusedEvent(key, error)),
+      failed: (message, error) => this.dispatchEvent(new ErrorEvent("error", { error, message })),
+    };
   }
 
   /** Gives the leaf an input that came from outside; what it cannot take costs the connection and is told. */
@@ -262,152 +230,38 @@ export class Store extends EventTarget {
       this.dispatchEvent(new ErrorEvent("error", { error, message: String(error) }));
       // A trap leaves the module's memory in no known state.
       if (error instanceof WebAssembly.RuntimeError) this.close();
-      else this.#link?.misunderstood();
+      else this.#role.misunderstood();
     }
-  }
-
-  /** Speaks with the edge. */
-  #dial(url: string): void {
-    this.#link = new Link(url, this.#token, {
-      opened: () => this.#step((now) => this.#leaf.opened(now)),
-      received: (frame) => this.#step((now) => this.#leaf.receive(frame, now)),
-      closed: () => this.#step((now) => this.#leaf.closed(now)),
-      changed: () => this.#notifySoon(),
-    });
-    if (this.#shared) {
-      this.#term = crypto.randomUUID();
-      this.#channel?.post({ kind: "leads", term: this.#term });
-    }
-    this.#link.start();
-  }
-
-  /** Joins the tab that leads, and waits for its end. */
-  #mirror({ name, tab }: Shared): void {
-    const lock = databaseName(name);
-    const { signal } = this.#ended;
-    void (async () => {
-      const leave = await inherited(tabLock(lock, tab), signal);
-      signal.addEventListener("abort", leave, { once: true });
-      this.#channel?.post({ kind: "join", tab });
-      const release = await inherited(lock, signal);
-      if (this.#isClosed) release();
-      else await this.#takeLead(name, release);
-    })();
   }
 
   /** The tab that led is gone: goes on from what is stored. */
-  async #takeLead(name: string, release: () => void): Promise<void> {
-    this.#release = release;
+  async #takeLead(shared: Shared, release: () => void): Promise<void> {
     let opened: Awaited<ReturnType<typeof Rows.open>>;
-    this.#storage = "memory";
+    let storage: Storage = "memory";
     try {
-      opened = await Rows.open(name);
+      opened = await Rows.open(shared.name);
+      if (opened) storage = "saved";
     } catch (error) {
-      this.#storage = "failed";
-      this.dispatchEvent(new ErrorEvent("error", { error, message: String(error) }));
+      storage = "failed";
+      this.#host.failed(String(error), error);
     }
     if (this.#isClosed) {
       opened?.rows.close();
       release();
       return;
     }
-    this.#rows = opened?.rows;
-    if (opened) this.#storage = "saved";
-    this.#term = undefined;
-    this.#rowsVersion = 0;
-    const { isCut, url } = this.#lead;
+    const { isCut, url } = this.#role.lead;
+    const leader = new Leader(this.#host, { url, token: this.#token, shared, rows: opened?.rows, storage, release });
+    this.#role = leader;
     const [high, low] = crypto.getRandomValues(new BigUint64Array(2)) as unknown as [bigint, bigint];
     this.#step((now) => this.#leaf.lead(high, low, opened?.stored ?? [], now));
-    this.#dial(url);
-    if (isCut) this.#link?.cut();
+    leader.start();
+    if (isCut) leader.cut();
     this.#wanted();
   }
 
   #heard(message: TabMessage): Effect[] {
-    if (this.#isClosed) return [];
-    return this.#link ? this.#heardAsLeader(message as ToLeader, this.#link) : this.#heardAsMirror(message as FromLeader);
-  }
-
-  #heardAsLeader(message: ToLeader, link: Link): Effect[] {
-    const now = Date.now();
-    switch (message.kind) {
-      case "join":
-        this.#welcome(message.tab);
-        return [];
-      case "want":
-        this.#wants.set(message.tab, message.keys);
-        this.#wanted();
-        return [];
-      case "forward":
-        if (message.term !== this.#term) return [];
-        return this.#leaf.adopt(message.tab, message.no, message.version, message.operation, now);
-      case "cut":
-      case "restore":
-        link[message.kind]();
-        return [];
-      case "roam":
-        link.roam(message.url);
-        return [];
-      default:
-        return [];
-    }
-  }
-
-  /** Tells a tab all that will be stored by then, and notes when it ends. */
-  #welcome(tab: bigint): void {
-    const { signal } = this.#ended;
-    const term = this.#term;
-    if (term === undefined || !this.#shared) return;
-    const whole = { kind: "whole", term, to: tab, version: this.#rowsVersion, rows: this.#leaf.rows() } as const;
-    const lead = this.#ownLead();
-    this.#enqueue(() => {
-      this.#channel?.post(whole);
-      this.#channel?.post({ kind: "lead", term, lead });
-    });
-    if (this.#watched.has(tab)) return;
-    this.#watched.add(tab);
-    void inherited(tabLock(databaseName(this.#shared.name), tab), signal).then((release) => {
-      release();
-      this.#watched.delete(tab);
-      this.#wants.delete(tab);
-      this.#wanted();
-      this.#step((now) => this.#leaf.gone(tab, now));
-    });
-  }
-
-  #heardAsMirror(message: FromLeader): Effect[] {
-    const tab = this.#shared?.tab ?? 0n;
-    const now = Date.now();
-    if ("to" in message && message.to !== tab) return [];
-    if (message.kind === "whole") {
-      this.#term = message.term;
-      this.#rowsVersion = message.version;
-      this.#channel?.post({ kind: "want", tab, keys: this.#ownWants() });
-      return this.#leaf.takeWhole(message.version, message.rows, now);
-    }
-    if (message.kind === "leads") this.#channel?.post({ kind: "join", tab });
-    if (!("term" in message) || message.term !== this.#term) return [];
-    switch (message.kind) {
-      case "rows":
-        if (message.version <= this.#rowsVersion) return [];
-        if (message.version > this.#rowsVersion + 1) {
-          this.#channel?.post({ kind: "join", tab });
-          return [];
-        }
-        this.#rowsVersion = message.version;
-        return this.#leaf.takeUp(message.version, [...message.writes], now);
-      case "again":
-        return this.#leaf.again(now);
-      case "lead":
-        this.#lead = message.lead;
-        if (message.lead.heardAt !== undefined) this.#leaf.heard(message.lead.heardAt);
-        return [];
-      case "refused":
-        this.dispatchEvent(new RefusedEvent(message.key, message.error));
-        return [];
-      default:
-        return [];
-    }
+    return this.#isClosed ? [] : this.#role.heard(message);
   }
 
   #ownWants(): string[] {
@@ -417,12 +271,8 @@ export class Store extends EventTarget {
   /** Which keys are followed may have changed. */
   #wanted(): void {
     if (this.#isClosed) return;
-    const own = this.#ownWants();
-    if (!this.#link) {
-      this.#channel?.post({ kind: "want", tab: this.#shared?.tab ?? 0n, keys: own });
-      return;
-    }
-    const wanted = new Set([...own, ...[...this.#wants.values()].flat()]);
+    const wanted = this.#role.wants(this.#ownWants());
+    if (!wanted) return;
     this.#follow([...wanted]);
     const unwanted = [...this.#followed].filter((key) => !wanted.has(key));
     for (const key of unwanted) this.#followed.delete(key);
@@ -439,101 +289,22 @@ export class Store extends EventTarget {
 
   #perform(effects: readonly Effect[]): void {
     for (const effect of effects) this.#performOne(effect);
-    // Asked for afterwards: an effect may have cost the connection.
-    const { isConnected } = this.#leaf.status();
-    if (isConnected && !this.#wasConnected) this.#link?.welcomed();
-    this.#wasConnected = isConnected;
+    this.#role.performed();
     this.#notifySoon();
   }
 
   #performOne(effect: Effect): void {
     switch (effect.kind) {
-      case "persist":
-        this.#store(effect.writes);
-        return;
-      case "send":
-        this.#send(effect.frame);
-        // A subscription need not be answered at once; a hello and an operation must be.
-        if (this.status.phase !== "synced") this.#link?.expectAnswer();
-        return;
       case "changed":
         for (const key of effect.keys) this.#changed.add(key);
         this.#version += 1;
         return;
-      case "refused":
-        this.dispatchEvent(new RefusedEvent(effect.key, effect.error));
-        // Behind the rows that roll it back.
-        this.#enqueue(() => this.#tell((term) => ({ kind: "refused", term, key: effect.key, error: effect.error })));
-        return;
-      case "redial":
-        this.#link?.redial();
-        return;
-      case "forward": {
-        const { no, version, operation } = effect;
-        this.#tell((term) => ({ kind: "forward", term, tab: this.#shared?.tab ?? 0n, no, version, operation }));
-        return;
-      }
-      case "again":
-        // Behind the rows that it is to know first.
-        this.#enqueue(() => this.#tell((term) => ({ kind: "again", term, to: effect.tab })));
-        return;
       case "wake-at":
         this.#wakeAt(effect.at);
         return;
+      default:
+        this.#role.perform(effect);
     }
-  }
-
-  #tell(message: (term: string) => TabMessage): void {
-    if (this.#term !== undefined) this.#channel?.post(message(this.#term));
-  }
-
-  #store(writes: readonly RowWrite[]): void {
-    if (this.#rows) this.#storage = "saving";
-    this.#rowsVersion += 1;
-    const version = this.#rowsVersion;
-    this.#enqueue(async () => {
-      try {
-        await this.#rows?.write(writes);
-      } catch (error) {
-        await this.#storeNoMore(error);
-      }
-      // What another tab takes for adopted is stored.
-      this.#tell((term) => ({ kind: "rows", term, version, writes }));
-    });
-  }
-
-  #enqueue(step: () => void | Promise<void>): void {
-    this.#queued += 1;
-    this.#queue = this.#queue.then(step).then(() => {
-      this.#queued -= 1;
-      if (this.#rows && this.#queued === 0) this.#storage = "saved";
-      this.#notifySoon();
-    });
-  }
-
-  /** Rows that are behind would give the numbers of this session again: they go. */
-  async #storeNoMore(cause: unknown): Promise<void> {
-    const rows = this.#rows;
-    this.#rows = undefined;
-    this.#storage = "failed";
-    this.dispatchEvent(new ErrorEvent("error", { error: cause, message: `nothing can be stored: ${String(cause)}` }));
-    try {
-      await rows?.clear();
-      rows?.close();
-    } catch (error) {
-      // What cannot be deleted must not be outrun either: nothing more is sent under its numbers.
-      this.dispatchEvent(new ErrorEvent("error", { error, message: `what is stored cannot be deleted: ${String(error)}` }));
-      this.#link?.end();
-    }
-  }
-
-  /** On the socket for which it was meant, and not before what came before it is stored. */
-  #send(frame: Uint8Array<ArrayBuffer>): void {
-    const link = this.#link;
-    if (!link) return;
-    const { socket } = link;
-    if (this.#queued === 0) link.send(frame, socket);
-    else this.#enqueue(() => link.send(frame, socket));
   }
 
   #wakeAt(at: number): void {
@@ -582,11 +353,7 @@ export class Store extends EventTarget {
       }
     }
     if (this.#leaf.status().handedOver === 0) this.#wakeAtRest();
-    const lead = this.#ownLead();
-    if (this.#link && !isSame(lead, this.#toldLead)) {
-      this.#toldLead = lead;
-      this.#tell((term) => ({ kind: "lead", term, lead }));
-    }
+    this.#role.notified();
     const { status } = this;
     if (status === this.#shown) return;
     this.#shown = status;
@@ -597,8 +364,4 @@ export class Store extends EventTarget {
 interface Subscription {
   readonly keys: ReadonlySet<string>;
   readonly callback: (keys: readonly string[]) => void;
-}
-
-function isSame<T extends object>(one: T, other: T): boolean {
-  return (Object.keys(one) as (keyof T)[]).every((name) => one[name] === other[name]);
 }

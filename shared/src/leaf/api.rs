@@ -21,8 +21,18 @@ pub enum LeafInput {
     Opened,
     /// The hub's message.
     Hub(HubToLeaf),
-    /// The socket is gone.
+    /// All that the hub answered to what was sent in one request, where there is no socket: messages in order, and when the
+    /// request was made. What the hub learned later is not in them.
+    Answered {
+        /// The messages.
+        messages: Vec<HubToLeaf>,
+        /// When the request was made, by the leaf's own clock.
+        asked_at: TimestampMs,
+    },
+    /// The socket is gone, or a request failed.
     Closed,
+    /// Now is the time to send what was gathered. Only a [`gathering`](super::Leaf::gathering) leaf waits for it.
+    Flush,
     /// The application wants these keys and their changes.
     Subscribe(Vec<Key>),
     /// The application no longer wants these.

@@ -9,6 +9,7 @@
 
 mod api;
 mod base;
+mod gather;
 mod pending;
 mod rows;
 mod share;
@@ -17,14 +18,14 @@ pub use api::{LeafEffect, LeafInput, LeafStatus, TabId};
 pub use rows::{LeafRestoreError, LeafRowId, LeafRowWrite};
 
 use crate::{
-    command::{self, CommandError, Reply},
-    exec::{self, Vantage, View},
+    command::{self, Command, CommandError, Reply},
+    exec::{self, Prepared, Vantage, View},
     hlc::Hlc,
     id::{ClientId, Dot, Key, No, ReplicaId, Seq, SessionId, TimestampMs},
     limits::{BATCH_OPERATIONS_MAX, FRAME_BYTES_TARGET, KEYS_CHUNK, OPERATION_BYTES_MAX, PENDING_OPERATIONS_MAX},
     message::{HubToLeaf, LeafToHub, Lifetime, RefusalCause},
     random::Random,
-    state::{KeyState, Mint},
+    state::{KeyState, Mint, Operation},
     wire::Capabilities,
 };
 use base::{Base, Push, is_left_over};
@@ -51,6 +52,8 @@ pub struct Leaf {
     lifetime: Lifetime,
     /// The session for new operations, and the next number in it.
     session: Option<(SessionId, Seq)>,
+    /// When that session's ticket ends, by the hub's clock.
+    session_until: TimestampMs,
     /// Up to where each session with open operations is settled.
     settled: BTreeMap<SessionId, Seq>,
     is_connected: bool,
@@ -85,6 +88,8 @@ pub struct Leaf {
     adopted: BTreeMap<TabId, u64>,
     /// There if another tab's leaf leads this one.
     mirror: Option<Mirror>,
+    /// What was added to each key since the last [`LeafInput::Flush`]; none of a leaf that sends at once.
+    gathered: Option<BTreeMap<Key, Pending>>,
 }
 
 impl Leaf {
@@ -95,6 +100,7 @@ impl Leaf {
             random: Random::new(client.0 as u64),
             lifetime,
             session: None,
+            session_until: TimestampMs(0),
             settled: BTreeMap::new(),
             is_connected: false,
             batch_max: BATCH_OPERATIONS_MAX,
@@ -116,18 +122,26 @@ impl Leaf {
             done_in: BTreeMap::new(),
             adopted: BTreeMap::new(),
             mirror: None,
+            gathered: None,
         }
     }
 
     /// Every cause of change but commands, in one match. Effects are to be performed in order.
     pub fn handle(&mut self, input: LeafInput, now: TimestampMs) -> Vec<LeafEffect> {
         match input {
-            LeafInput::Opened => self.hello(),
+            LeafInput::Opened => {
+                self.end_session_early(now);
+                self.hello();
+            }
             LeafInput::Hub(message) => {
                 self.heard_at = Some(now);
                 self.hub_message(message, now);
             }
+            LeafInput::Answered { messages, asked_at } => self.answered(messages, asked_at, now),
             LeafInput::Closed => self.is_connected = false,
+            // Nothing leaves before a welcome; until then sums grow rather than queues.
+            LeafInput::Flush if !self.is_connected => {}
+            LeafInput::Flush => self.end_all_sums(),
             LeafInput::Subscribe(keys) => {
                 let fresh: Vec<Key> = keys.into_iter().filter(|key| self.subscriptions.insert(key.clone())).collect();
                 if self.is_connected && !fresh.is_empty() {
@@ -173,7 +187,20 @@ impl Leaf {
     /// [`CommandError::TooManyPending`] when the queue is full; [`CommandError::OperationTooLarge`] where no frame could
     /// carry what it does to one key.
     pub fn command(&mut self, argv: &[Bytes], now: TimestampMs) -> (Result<Reply, CommandError>, Vec<LeafEffect>) {
-        let reply = self.execute(argv, now);
+        let reply = command::parse(argv).and_then(|command| self.execute(&command, now));
+        (reply, self.conclude(now))
+    }
+
+    /// As [`Leaf::command`], of a command that was parsed before.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn run(&mut self, command: &Command, now: TimestampMs) -> (Result<Reply, CommandError>, Vec<LeafEffect>) {
+        let reply = self.execute(command, now);
+        if self.gathered.is_some() {
+            // What it queued waits for a flush.
+            return (reply, std::mem::take(&mut self.effects));
+        }
         (reply, self.conclude(now))
     }
 
@@ -181,12 +208,39 @@ impl Leaf {
     pub fn status(&self) -> LeafStatus {
         LeafStatus {
             is_connected: self.is_connected,
-            pending: self.pending.iter().filter(|pending| !pending.is_settled()).count(),
+            pending: self.unsettled(),
             handed_over: self.pending.iter().filter(|pending| pending.is_of_mirror()).count(),
             keys: self.base.len(),
             offset_ms: self.offset_ms,
             heard_at: self.heard_at,
         }
+    }
+
+    /// Whether a hub has welcomed this leaf on the present connection.
+    pub fn is_connected(&self) -> bool {
+        self.is_connected
+    }
+
+    /// When the hub last said anything, by the leaf's own clock.
+    pub fn heard_at(&self) -> Option<TimestampMs> {
+        self.heard_at
+    }
+
+    /// Operations not settled by their hub. Linear in them.
+    fn unsettled(&self) -> usize {
+        let queued = self.pending.iter().filter(|pending| !pending.is_settled()).count();
+        queued.saturating_add(self.gathered.as_ref().map_or(0, BTreeMap::len))
+    }
+
+    /// Whether commands that rest on a key's value can be executed here: the hub has shown it, and holds it or something
+    /// of it.
+    pub fn is_shown(&self, key: &Key) -> bool {
+        self.base.get(key).is_some_and(|base| base.is_held || !base.state.is_empty())
+    }
+
+    /// Whether the hub that showed a key holds it as the origin has it.
+    pub fn is_held(&self, key: &Key) -> bool {
+        self.base.get(key).is_some_and(|base| base.is_held)
     }
 
     /// The view of a key.
@@ -206,39 +260,52 @@ impl Leaf {
         effects
     }
 
-    fn execute(&mut self, argv: &[Bytes], now: TimestampMs) -> Result<Reply, CommandError> {
-        let command = command::parse(argv)?;
-        let is_shown = |key: &Key| self.base.get(key).is_some_and(|base| base.is_held || !base.state.is_empty());
-        let is_known = |key: &Key| is_shown(key) || self.overlay.contains_key(key);
-        if exec::needs_key(&command) && !exec::takes_unheld(&command) && !command.keys().all(is_known) {
+    fn execute(&mut self, command: &Command, now: TimestampMs) -> Result<Reply, CommandError> {
+        let is_known = |key: &Key| self.is_shown(key) || self.overlay.contains_key(key);
+        if exec::needs_key(command) && !exec::takes_unheld(command) && !command.keys().all(is_known) {
             return Err(CommandError::NotHeld);
         }
         if command.has_pattern() {
             return Err(CommandError::NeedsOrigin);
         }
-        if command.is_write() && self.pending.len() >= PENDING_OPERATIONS_MAX {
+        let waiting = self.pending.len().saturating_add(self.gathered.as_ref().map_or(0, BTreeMap::len));
+        if command.is_write() && waiting >= PENDING_OPERATIONS_MAX {
             return Err(CommandError::TooManyPending);
         }
         let entropy = self.random.bits();
-        let view = |key: &Key| View {
-            state: self.key(key).map(KeyState::view),
-            is_held: self.base.get(key).is_some_and(|base| base.is_held),
-            vantage: Vantage { replica: ReplicaId::LEAF, heard_at: self.heard_at.map(|at| at.plus_ms(self.offset_ms)) },
-        };
-        let hub_now = now.plus_ms(self.offset_ms);
-        let prepared = exec::prepare(&command, view, hub_now, entropy)?;
+        let mut prepared = self.prepare(command, now, entropy)?;
+        if self.end_sums_before(&prepared.operations) {
+            prepared = self.prepare(command, now, entropy)?;
+        }
         if prepared.operations.iter().any(|operation| operation.approximate_bytes() > OPERATION_BYTES_MAX) {
             return Err(CommandError::operation_too_large());
         }
         for operation in prepared.operations {
-            let key = operation.key.clone();
-            let first_local = self.take_local(operation.effects.len());
-            let known = self.session.map(|(id, _)| (id, self.shown(id)));
-            let epoch = self.base.get(&key).and_then(|base| base.state.deadline().epoch());
-            self.pending.push(Pending::new(operation, epoch, first_local, known));
-            self.show_last();
+            if !self.gather(&operation) {
+                self.queue(operation);
+            }
         }
         Ok(prepared.reply)
+    }
+
+    /// What a command comes to on the view.
+    fn prepare(&self, command: &Command, now: TimestampMs, entropy: u64) -> Result<Prepared, CommandError> {
+        let heard_at = self.heard_at.map(|at| at.plus_ms(self.offset_ms));
+        let view = |key: &Key| View {
+            state: self.key(key).map(KeyState::view),
+            is_held: self.is_held(key),
+            vantage: Vantage { replica: ReplicaId::LEAF, heard_at },
+        };
+        exec::prepare(command, view, now.plus_ms(self.offset_ms), entropy)
+    }
+
+    /// Queues an operation and shows it.
+    fn queue(&mut self, operation: Operation) {
+        let first_local = self.take_local(operation.effects.len());
+        let known = self.session.map(|(id, _)| (id, self.shown(id)));
+        let epoch = self.base.get(&operation.key).and_then(|base| base.state.deadline().epoch());
+        self.show_operation(&operation, first_local);
+        self.pending.push(Pending::new(operation, epoch, first_local, known));
     }
 
     /// The first of so many provisional numbers.
@@ -249,14 +316,25 @@ impl Leaf {
         first
     }
 
-    /// Shows the operation that was queued last.
-    fn show_last(&mut self) {
-        let Some(pending) = self.pending.last() else { return };
-        let key = pending.key();
+    /// Shows an operation that follows all others on its key.
+    fn show_operation(&mut self, operation: &Operation, first_local: No) {
+        let key = &operation.key;
         let base = || self.base.get(key).map(|base| base.state.clone()).unwrap_or_default();
         let state = self.overlay.entry(key.clone()).or_insert_with(base);
-        show(pending, state);
+        show(operation, first_local, state);
         self.effects.push(LeafEffect::Changed(vec![key.clone()]));
+    }
+
+    /// Takes all that a hub answered to one request. It speaks of the time at which it was asked, unless the connection began
+    /// or ended with this answer, or pushes wait for a verdict: then the base may show less.
+    fn answered(&mut self, messages: Vec<HubToLeaf>, asked_at: TimestampMs, now: TimestampMs) {
+        let was_connected = self.is_connected;
+        for message in messages {
+            self.hub_message(message, now);
+        }
+        if was_connected && self.is_connected && self.deferred.is_empty() {
+            self.heard_at = Some(asked_at);
+        }
     }
 
     fn hello(&mut self) {
@@ -272,7 +350,7 @@ impl Leaf {
 
     fn hub_message(&mut self, message: HubToLeaf, now: TimestampMs) {
         match message {
-            HubToLeaf::Welcome { hub, now: hub_now, session, watermark, capabilities, .. } => {
+            HubToLeaf::Welcome { hub, now: hub_now, session, until, watermark, capabilities } => {
                 if self.settled.get(&session).is_some_and(|known| watermark < *known) {
                     // The hub's storage is an old copy, which knows less of the session than it said: the rest of the session
                     // cannot be settled, its numbers must not be used again, and what was shown may bear numbers given twice.
@@ -288,6 +366,7 @@ impl Leaf {
                 self.batch_max = BATCH_OPERATIONS_MAX.min(capabilities.batch_operations_max as usize);
                 self.offset_ms = hub_now.since_ms(now);
                 self.is_connected = true;
+                self.session_until = until;
                 if self.session.is_none_or(|(own, _)| own != session) {
                     self.session = Some((session, watermark.next()));
                 }
@@ -544,14 +623,15 @@ impl Leaf {
 
     /// The view of a key anew: its base with the open operations on top.
     fn rebuild(&mut self, key: &Key) {
-        let mut open = self.pending.iter().filter(|pending| pending.key() == key).peekable();
+        let queued = self.pending.iter().filter(|pending| pending.key() == key);
+        let mut open = queued.chain(self.gathered.as_ref().and_then(|gathered| gathered.get(key))).peekable();
         if open.peek().is_none() {
             self.overlay.remove(key);
             return;
         }
         let mut state = self.base.get(key).map(|base| base.state.clone()).unwrap_or_default();
         for pending in open {
-            show(pending, &mut state);
+            show(&pending.view, pending.first_local, &mut state);
         }
         self.overlay.insert(key.clone(), state);
     }
@@ -563,7 +643,7 @@ impl Leaf {
         }
         let Some((current, mut next)) = self.session else { return };
         let mut blocked: BTreeSet<Key> = BTreeSet::new();
-        let mut batches: Vec<(SessionId, Seq, Vec<crate::state::Operation>, usize)> = Vec::new();
+        let mut batches: Vec<(SessionId, Seq, Vec<Operation>, usize)> = Vec::new();
         for pending in &mut self.pending {
             if pending.sent.is_some_and(|(session, _)| session != current) {
                 // Also once it is settled, until the base shows it: only then can a later operation tell what it saw.
@@ -643,11 +723,11 @@ impl Leaf {
     }
 }
 
-/// Applies an operation to a view under its provisional dots.
-fn show(pending: &Pending, state: &mut KeyState) {
-    let hlc = Hlc::at(pending.view.at);
-    let mut no = pending.first_local;
-    for effect in &pending.view.effects {
+/// Applies an operation to a view under provisional dots from the first on.
+fn show(operation: &Operation, first_local: No, state: &mut KeyState) {
+    let hlc = Hlc::at(operation.at);
+    let mut no = first_local;
+    for effect in &operation.effects {
         let _ = state.apply(effect, Mint { dot: Dot { replica: ReplicaId::LEAF, no }, hlc });
         no = no.next();
     }

@@ -58,6 +58,11 @@ impl Pending {
         }
     }
 
+    /// Takes the operation as the view applies it for the one that was prepared.
+    pub(super) fn prepare_again(&mut self) {
+        self.prepared = self.view.clone();
+    }
+
     pub(super) fn key(&self) -> &Key {
         &self.view.key
     }

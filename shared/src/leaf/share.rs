@@ -148,7 +148,8 @@ impl Leaf {
                 self.effects.push(LeafEffect::Again(tab));
             } else {
                 self.adopt_one(pending, (tab, no));
-                self.show_last();
+                let adopted = self.pending.last().map(|last| (last.view.clone(), last.first_local));
+                adopted.into_iter().for_each(|(operation, first)| self.show_operation(&operation, first));
             }
         }
         Ok(self.conclude(now))

@@ -1,0 +1,131 @@
+//! Operations of a leaf that sends only when its shell says so: until then, those on one key that only add are summed up.
+//!
+//! An isolate answers thousands of requests between two exchanges with its hub, mostly on few counters. What waits then is
+//! one operation a key and not one a request, so that neither its memory nor its hub's work grows with the requests. Only
+//! operations that say nothing of what they saw can be summed up: of the others each has an order among its key's
+//! operations, and ends the sum before it.
+//!
+//! Invariant: a key's gathered operation is later than all of its operations in the queue. What the view shows of it bears
+//! numbers of its own, so before anything is prepared that tells what it saw, the view is made anew under the queue's.
+
+use super::{Leaf, pending::Pending};
+use crate::{
+    id::{ClientId, Key, TimestampMs},
+    limits::TICKET_ISOLATE_MS,
+    message::Lifetime,
+    state::{Effect, Increment, Operation},
+};
+use std::collections::BTreeMap;
+
+impl Leaf {
+    /// A leaf that sends operations only at a [`LeafInput::Flush`](super::LeafInput::Flush).
+    pub fn gathering(client: ClientId, lifetime: Lifetime) -> Self {
+        Self { gathered: Some(BTreeMap::new()), ..Self::new(client, lifetime) }
+    }
+
+    /// Takes an operation into the sum of its key, if it can be. Logarithmic in the keys of which anything is gathered.
+    pub(super) fn gather(&mut self, operation: &Operation) -> bool {
+        let Some(gathered) = self.gathered.as_mut().filter(|_| is_blind(operation)) else { return false };
+        let is_summed = gathered.get_mut(&operation.key).is_some_and(|open| open.add(operation));
+        let first_local = self.take_local(operation.effects.len());
+        if !is_summed {
+            self.end_sum(&operation.key);
+            if let Some(gathered) = &mut self.gathered {
+                gathered.insert(operation.key.clone(), Pending::new(operation.clone(), None, first_local, None));
+            }
+        }
+        self.show_operation(operation, first_local);
+        true
+    }
+
+    /// Ends the sums before operations that tell what they saw. Returns whether these are to be prepared again, since the
+    /// view shows the same under other numbers now.
+    pub(super) fn end_sums_before(&mut self, operations: &[Operation]) -> bool {
+        if self.gathered.is_none() {
+            return false;
+        }
+        let mut is_anew = false;
+        for operation in operations.iter().filter(|operation| !is_blind(operation)) {
+            self.end_sum(&operation.key);
+            if self.overlay.contains_key(&operation.key) {
+                self.rebuild(&operation.key);
+                is_anew = true;
+            }
+        }
+        is_anew
+    }
+
+    /// Queues all that was gathered.
+    pub(super) fn end_all_sums(&mut self) {
+        let Some(gathered) = self.gathered.as_mut() else { return };
+        let gathered = std::mem::take(gathered);
+        let known = self.session.map(|(id, _)| (id, self.shown(id)));
+        let queued = gathered.into_values().map(|mut pending| {
+            pending.known = known;
+            pending
+        });
+        self.pending.extend(queued);
+    }
+
+    /// Asks for a new session while the old one still settles what it must, if that is nothing: a ticket that ends under way
+    /// takes with it all that one exchange carries. A shell dials again before half of a ticket is left.
+    pub(super) fn end_session_early(&mut self, now: TimestampMs) {
+        let left_ms = self.session_until.since_ms(now.plus_ms(self.offset_ms));
+        let is_open = |pending: &Pending| pending.sent.is_some() && !pending.is_settled();
+        if self.gathered.is_some() && left_ms <= TICKET_ISOLATE_MS / 2 && !self.pending.iter().any(is_open) {
+            self.session = None;
+        }
+    }
+
+    fn end_sum(&mut self, key: &Key) {
+        let Some(mut pending) = self.gathered.as_mut().and_then(|gathered| gathered.remove(key)) else { return };
+        pending.known = self.session.map(|(id, _)| (id, self.shown(id)));
+        self.pending.push(pending);
+    }
+}
+
+impl Pending {
+    /// Adds what another operation on the same key adds, if this one adds to all of the same.
+    fn add(&mut self, operation: &Operation) -> bool {
+        let sum = |effects: &[Effect]| {
+            let mut sum = effects.to_vec();
+            for effect in &operation.effects {
+                let added = sum.iter_mut().find_map(|own| added(own, effect).map(|added| (own, added)));
+                let (own, added) = added?;
+                *own = added;
+            }
+            Some(sum)
+        };
+        let Some(sum) = sum(&self.view.effects) else { return false };
+        let at = self.view.at.max(operation.at);
+        self.view = Operation { at, effects: sum, ..self.view.clone() };
+        self.prepare_again();
+        true
+    }
+}
+
+/// Whether it says nothing of what was seen.
+fn is_blind(operation: &Operation) -> bool {
+    operation.effects.iter().all(|effect| matches!(effect, Effect::Add { .. } | Effect::Spend { .. }))
+}
+
+/// What adds as much as both, if they add to the same. Floats are not summed up: their order shows in the last bit.
+fn added(one: &Effect, other: &Effect) -> Option<Effect> {
+    match (one, other) {
+        (
+            Effect::Add { element, by: Increment::Int(one) },
+            Effect::Add { element: same, by: Increment::Int(other) },
+        ) if element == same => {
+            let by = Increment::Int(one.checked_add(*other)?);
+            Some(Effect::Add { element: element.clone(), by })
+        }
+        (
+            Effect::Spend { element, amount: one, until },
+            Effect::Spend { element: same, amount: other, until: later },
+        ) if element == same => {
+            let amount = one.checked_add(*other)?;
+            Some(Effect::Spend { element: element.clone(), amount, until: *until.max(later) })
+        }
+        _ => None,
+    }
+}

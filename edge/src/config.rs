@@ -1,7 +1,7 @@
 //! What the operator sets, as text bindings of the Worker.
 
 use crate::{
-    limits::{MEMORY_BYTES_MAX, MEMORY_BYTES_MAX_LEAST, SHARDS_MAX},
+    limits::{MEMORY_BYTES_MAX, MEMORY_BYTES_MAX_LEAST, SHARDS_MAX, UNACKNOWLEDGED_MAX},
     token::{BadKeys, Keys},
 };
 use headwater::{
@@ -30,6 +30,9 @@ pub(crate) enum ConfigError {
     /// Not a number of bytes.
     #[error("HEADWATER_MEMORY_BYTES_MAX is {0:?}; it must be a number of bytes, {MEMORY_BYTES_MAX_LEAST} or more")]
     MemoryBytes(String),
+    /// Not a number of commands.
+    #[error("HEADWATER_LEAF_OPERATIONS_MAX is {0:?}; it must be a number of commands")]
+    Unacknowledged(String),
     /// Not one of the policies.
     #[error("HEADWATER_EVICTION_POLICY is wrong")]
     EvictionPolicy(#[source] UnknownPolicy),
@@ -79,6 +82,11 @@ pub(crate) fn memory(env: &Env) -> Result<MemoryLimit, ConfigError> {
     memory_of(optional(env, "HEADWATER_MEMORY_BYTES_MAX"), optional(env, "HEADWATER_EVICTION_POLICY"))
 }
 
+/// How many commands an isolate may answer that its hub has not acknowledged.
+pub(crate) fn unacknowledged(env: &Env) -> Result<u32, ConfigError> {
+    unacknowledged_of(optional(env, "HEADWATER_LEAF_OPERATIONS_MAX"))
+}
+
 /// The other regions: name to base URL, without a trailing slash.
 pub(crate) fn peers(env: &Env) -> Result<BTreeMap<String, String>, ConfigError> {
     let Some(text) = optional(env, "HEADWATER_PEERS") else { return Ok(BTreeMap::new()) };
@@ -96,6 +104,11 @@ fn optional(env: &Env, name: &str) -> Option<String> {
 fn shards_of(text: String) -> Result<u16, ConfigError> {
     let number = text.parse().ok().filter(|number| (1..=SHARDS_MAX).contains(number));
     number.ok_or(ConfigError::Shards(text))
+}
+
+fn unacknowledged_of(text: Option<String>) -> Result<u32, ConfigError> {
+    let Some(text) = text else { return Ok(UNACKNOWLEDGED_MAX) };
+    text.parse().ok().ok_or(ConfigError::Unacknowledged(text))
 }
 
 fn memory_of(bytes_max: Option<String>, policy: Option<String>) -> Result<MemoryLimit, ConfigError> {
@@ -142,6 +155,15 @@ mod tests {
             assert!(memory_of(Some(text.into()), None).is_err(), "{text}");
         }
         assert!(memory_of(None, Some("allkeys-random".into())).is_err());
+    }
+
+    #[test]
+    fn what_an_isolate_may_lose_is_a_number() {
+        assert_eq!(unacknowledged_of(None).ok(), Some(100_000));
+        assert_eq!(unacknowledged_of(Some("0".into())).ok(), Some(0));
+        for text in ["-1", "1e3", "many"] {
+            assert!(unacknowledged_of(Some(text.into())).is_err(), "{text}");
+        }
     }
 
     #[test]

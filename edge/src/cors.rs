@@ -3,7 +3,8 @@
 use worker::{Headers, Response, Result};
 
 /// Names the headers in the answers that scripts may read.
-const EXPOSED: &str = "Headwater-Provisional, RateLimit, RateLimit-Policy, Retry-After, Upstash-Sync-Token";
+const EXPOSED: &str = "Headwater-Durability, Headwater-Provisional, Headwater-Staleness, RateLimit, RateLimit-Policy, \
+                       Retry-After, Upstash-Sync-Token";
 
 /// A day, the longest that any browser keeps it.
 const PREFLIGHT_SECONDS: &str = "86400";

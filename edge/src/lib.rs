@@ -8,12 +8,15 @@
 //! is written there.
 
 mod auth;
+mod clock;
 mod config;
 mod cors;
 #[allow(missing_docs, reason = "the macro for Durable Objects documents nothing of what it generates")]
 mod directory;
 #[allow(missing_docs, reason = "the macro for Durable Objects documents nothing of what it generates")]
 mod hub;
+mod isolate;
+mod level;
 mod limit;
 mod limits;
 mod path;
@@ -28,6 +31,7 @@ mod token;
 pub use directory::Directory;
 pub use hub::Hub;
 
+use isolate::Scene;
 use worker::{Context, Env, Request, Response, event};
 
 /// Every request to the Worker.
@@ -35,6 +39,6 @@ use worker::{Context, Env, Request, Response, event};
 /// # Errors
 /// Where the runtime itself fails; the client then gets a plain 500.
 #[event(fetch)]
-pub async fn fetch(request: Request, env: Env, _context: Context) -> worker::Result<Response> {
-    router::route(request, &env).await
+pub async fn fetch(request: Request, env: Env, context: Context) -> worker::Result<Response> {
+    router::route(request, Scene { env: &env, context: &context }).await
 }

@@ -47,3 +47,54 @@ pub(crate) const FORWARD_TIMEOUT_MS: u32 = 10_000;
 
 /// Shards of one region: as many as there could be with one slot each would be absurd; a Directory answer stays small.
 pub(crate) const SHARDS_MAX: u16 = 1024;
+
+/// Keys that an isolate follows at one hub. Counters and limits take some hundred bytes each at both ends.
+pub(crate) const FOLLOWED_MAX: usize = 4096;
+
+/// One key that an isolate follows, in bytes of memory: a counter or a limit of a few windows, and no board.
+pub(crate) const FOLLOWED_KEY_BYTES_MAX: usize = 32 * 1024;
+
+/// How long an isolate does not ask again for a key that was too large for it, in milliseconds.
+pub(crate) const TOO_LARGE_MS: i64 = 60_000;
+
+/// Commands that an isolate answered and its hub has not acknowledged, unless the operator says otherwise: as many as are
+/// lost when the isolate dies.
+pub(crate) const UNACKNOWLEDGED_MAX: u32 = 100_000;
+
+/// How old an isolate's view may be before its requests go to the hub instead, in milliseconds: a client that comes once a
+/// minute should not be told the number of a minute ago.
+pub(crate) const FRESH_MS_MAX: i64 = 1_000;
+
+/// The age of an isolate's view from which a request renews it behind its answer, in milliseconds.
+pub(crate) const RENEW_MS: i64 = 100;
+
+/// How long an exchange with the hub waits for more to carry, in milliseconds: what an isolate that dies loses, and what its
+/// limits are late, beside the way to the hub and back.
+pub(crate) const GATHER_MS: u32 = 20;
+
+/// How long an isolate waits before it tries again to reach its hub, in milliseconds.
+pub(crate) const RETRY_MS: u32 = 250;
+
+/// How long an exchange with the hub may take, in milliseconds.
+pub(crate) const EXCHANGE_TIMEOUT_MS: u32 = 5_000;
+
+/// Exchanges that one request makes after its answer, before the next request goes on with them.
+pub(crate) const EXCHANGES_MAX: u32 = 100;
+
+/// How long one request may make exchanges, in milliseconds; the platform lets it live for 30 seconds after its answer.
+pub(crate) const EXCHANGING_MS_MAX: i64 = 10_000;
+
+/// After how long another request takes over, in milliseconds: whoever had the exchanges is gone, since it would have ended
+/// with its last one.
+pub(crate) const TAKE_OVER_MS: i64 = EXCHANGING_MS_MAX + 2 * EXCHANGE_TIMEOUT_MS as i64;
+
+/// How long a hub keeps the link of an isolate that says nothing, in milliseconds.
+pub(crate) const LINK_IDLE_MS: i64 = 60_000;
+
+/// Links to isolates of one hub: a region has some thousand machines at most, and each of them a handful of isolates.
+pub(crate) const LINKS_MAX: usize = 4096;
+
+/// What waits for the isolates of one hub to take it, in bytes: an eighth of what the hub may hold.
+pub(crate) const LINKS_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+const _: () = assert!(TAKE_OVER_MS < 30_000);

@@ -1,6 +1,6 @@
 //! Responses in the forms that clients of the edge get.
 
-use crate::{cors, rest};
+use crate::{cors, level, rest};
 use std::fmt;
 use worker::{Headers, Response, Result};
 
@@ -26,6 +26,13 @@ pub(crate) fn replies(status: u16, body: Vec<u8>, provisional: bool, sync_token:
     if provisional {
         response.headers().set("headwater-provisional", "true")?;
     }
+    Ok(response)
+}
+
+/// What an isolate answered from its own memory, which heard so many milliseconds ago from its hub.
+pub(crate) fn from_leaf(response: Response, staleness_ms: i64) -> Result<Response> {
+    response.headers().set(level::DURABILITY, level::LEAF)?;
+    response.headers().set(level::STALENESS, &staleness_ms.to_string())?;
     Ok(response)
 }
 

@@ -3,11 +3,13 @@
 use crate::{
     auth,
     auth::{Client, Unauthorized},
-    config,
+    clock, config,
     config::ConfigError,
     cors,
     directory::HubsQuery,
     hub::call::{self, Bounds, Commands, Status},
+    isolate::{self, Scene},
+    level::{self, BadLevel, Levels},
     limit::{Answer, BadCheck, Call, Check, Outcome, Verdict},
     limits::{BODY_BYTES_MAX, HUB_TIMEOUT_MS, RELAY_BYTES_MAX, SOCKET_GRANTS_BYTES_MAX, SYNC_TOKEN_BYTES_MAX},
     path::{self, Asked},
@@ -26,7 +28,7 @@ use futures_util::{
 use headwater::{command::CommandError, limits::IDEMPOTENCY_KEY_BYTES_MAX};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, VecDeque};
-use worker::{Date, Env, Method, Request, Response, Result};
+use worker::{Env, Method, Request, Response, Result};
 
 /// Why a request is refused before it reaches a hub.
 #[derive(Debug, thiserror::Error)]
@@ -45,6 +47,8 @@ enum Refusal {
     Check(#[from] BadCheck),
     #[error("ERR Headwater: an Idempotency-Key has 1 to {IDEMPOTENCY_KEY_BYTES_MAX} bytes")]
     IdempotencyKey,
+    #[error(transparent)]
+    Level(#[from] BadLevel),
     #[error("{0}")]
     Shards(#[from] CommandError),
     #[error("ERR Headwater: the query needs {0}")]
@@ -78,9 +82,13 @@ enum Refusal {
 impl Refusal {
     fn status(&self) -> u16 {
         match self {
-            Self::Body(_) | Self::Check(_) | Self::IdempotencyKey | Self::Shards(_) | Self::Query(_) | Self::Stream => {
-                400
-            }
+            Self::Body(_)
+            | Self::Check(_)
+            | Self::IdempotencyKey
+            | Self::Level(_)
+            | Self::Shards(_)
+            | Self::Query(_)
+            | Self::Stream => 400,
             Self::Unauthorized(_) => 401,
             Self::NotPermitted(_) | Self::SocketGrants => 403,
             Self::NotFound | Self::NoSuchHub(_) => 404,
@@ -95,20 +103,21 @@ impl Refusal {
 }
 
 /// Answers one request.
-pub(crate) async fn route(request: Request, env: &Env) -> Result<Response> {
+pub(crate) async fn route(request: Request, scene: Scene<'_>) -> Result<Response> {
+    let env = scene.env;
     let (method, path) = (request.method(), request.path());
     let answered = match (method, path.as_str()) {
         (Method::Options, _) => return cors::preflight(),
-        (Method::Post, "/") => commands(request, env, Shape::Single).await,
-        (Method::Post, "/pipeline") => commands(request, env, Shape::Pipeline).await,
-        (Method::Post, "/multi-exec") => commands(request, env, Shape::Transaction).await,
-        (Method::Post, "/v1/limit") => limit(request, env).await,
+        (Method::Post, "/") => commands(request, scene, Shape::Single).await,
+        (Method::Post, "/pipeline") => commands(request, scene, Shape::Pipeline).await,
+        (Method::Post, "/multi-exec") => commands(request, scene, Shape::Transaction).await,
+        (Method::Post, "/v1/limit") => limit(request, scene).await,
         (Method::Get, "/v1/status") => status(env).await,
         (Method::Get, "/v1/hubs") => hubs(&request, env).await,
         (Method::Get, "/v1/origin") => origin(&request, env).await,
         (Method::Get, "/v1/leaf") => leaf(&request, env).await,
         (Method::Post, "/v1/relay") => relay(request, env).await,
-        (Method::Get | Method::Post | Method::Put, path) if is_command(&request, path) => in_path(request, env).await,
+        (Method::Get | Method::Post | Method::Put, path) if is_command(&request, path) => in_path(request, scene).await,
         (Method::Get | Method::Head, path) if !path.starts_with("/v1/") => assets(request, env).await,
         (Method::Get, _) => Err(Refusal::NotFound),
         (method, _) => Err(Refusal::Method(method)),
@@ -120,10 +129,10 @@ pub(crate) async fn route(request: Request, env: &Env) -> Result<Response> {
 }
 
 /// Commands in a JSON body.
-async fn commands(mut request: Request, env: &Env, shape: Shape) -> Result<Response, Refusal> {
-    let client = client(&auth::sent(request.headers(), None), env)?;
+async fn commands(mut request: Request, scene: Scene<'_>, shape: Shape) -> Result<Response, Refusal> {
+    let client = client(&auth::sent(request.headers(), None), scene.env)?;
     let commands = shape.parse(&body(&mut request, BODY_BYTES_MAX).await?)?;
-    execute(&request, env, &client, shape, commands).await
+    execute(&request, scene, &client, shape, commands).await
 }
 
 /// Whether a path is a command: one that Headwater knows, or whatever a client with a token names; the site asks without one.
@@ -133,10 +142,10 @@ fn is_command(request: &Request, path: &str) -> bool {
 }
 
 /// A command in the path.
-async fn in_path(mut request: Request, env: &Env) -> Result<Response, Refusal> {
+async fn in_path(mut request: Request, scene: Scene<'_>) -> Result<Response, Refusal> {
     let url = request.url()?;
     let query_token = url.query().and_then(path::token);
-    let client = client(&auth::sent(request.headers(), query_token.as_deref()), env)?;
+    let client = client(&auth::sent(request.headers(), query_token.as_deref()), scene.env)?;
     if path::asked(url.path()) == Asked::Stream {
         return Err(Refusal::Stream);
     }
@@ -146,13 +155,13 @@ async fn in_path(mut request: Request, env: &Env) -> Result<Response, Refusal> {
         _ => Some(body(&mut request, BODY_BYTES_MAX).await?).filter(|body| !body.is_empty()),
     };
     let argv = path::arguments(url.path(), body, url.query());
-    execute(&request, env, &client, Shape::Single, vec![argv]).await
+    execute(&request, scene, &client, Shape::Single, vec![argv]).await
 }
 
 /// Hands commands to the hub of their keys.
 async fn execute(
     request: &Request,
-    env: &Env,
+    scene: Scene<'_>,
     client: &Client,
     shape: Shape,
     commands: Vec<Vec<Bytes>>,
@@ -163,8 +172,37 @@ async fn execute(
     let asked = headers.get("upstash-encoding")?;
     let encoding = if asked.as_deref() == Some("base64") { Encoding::Base64 } else { Encoding::Lossy };
     let sync_token = headers.get(respond::SYNC_TOKEN)?.filter(|token| token.len() <= SYNC_TOKEN_BYTES_MAX);
-    let shard = Shard::of_commands(&commands, config::shards(env)?)?;
-    hand(env, shard, &Commands { shape, encoding, sync_token, idempotency, commands }).await
+    let levels = levels(request)?;
+    let hub = Shard::of_commands(&commands, config::shards(scene.env)?)?.hub_name(&config::region(scene.env)?);
+    // Only a hub remembers what it answered to a key.
+    if idempotency.is_none()
+        && let Some(answered) = at_leaf(scene, &hub, &commands, levels)?
+    {
+        let (status, body) = shape.answer(&answered.replies, encoding);
+        let response = respond::replies(status, body, answered.is_provisional, sync_token.as_deref())?;
+        return Ok(respond::from_leaf(response, answered.staleness_ms)?);
+    }
+    hand(scene.env, &hub, &Commands { shape, encoding, sync_token, idempotency, commands }).await
+}
+
+/// What the call asks of durability and consistency.
+fn levels(request: &Request) -> Result<Levels, Refusal> {
+    let headers = request.headers();
+    let (durability, consistency) = (headers.get(level::DURABILITY)?, headers.get(level::CONSISTENCY)?);
+    Ok(Levels::of(durability.as_deref(), consistency.as_deref())?)
+}
+
+/// The answer of this isolate, where the call asks for no more and the isolate has one.
+fn at_leaf(
+    scene: Scene<'_>,
+    hub: &str,
+    commands: &[Vec<Bytes>],
+    levels: Levels,
+) -> Result<Option<isolate::Answered>, Refusal> {
+    if !levels.allow_leaf() {
+        return Ok(None);
+    }
+    Ok(isolate::answer(scene, hub, commands, levels, config::unacknowledged(scene.env)?)?)
 }
 
 fn idempotency(request: &Request) -> Result<Option<Bytes>, Refusal> {
@@ -176,26 +214,31 @@ fn idempotency(request: &Request) -> Result<Option<Bytes>, Refusal> {
 }
 
 /// Hands commands to a hub.
-async fn hand(env: &Env, shard: Shard, commands: &Commands) -> Result<Response, Refusal> {
+async fn hand(env: &Env, hub: &str, commands: &Commands) -> Result<Response, Refusal> {
     let request = call::post(call::COMMANDS, &headwater::wire::to_body(commands))?;
-    let hub = peers::hub(env, &shard.hub_name(&config::region(env)?))?;
+    let hub = peers::hub(env, hub)?;
     Ok(timeout::within(HUB_TIMEOUT_MS, hub.fetch_with_request(request)).await.ok_or(Refusal::TimedOut)??)
 }
 
 /// Limits as JSON: each check is decided at the hub of its key.
-async fn limit(mut request: Request, env: &Env) -> Result<Response, Refusal> {
-    let client = client(&auth::sent(request.headers(), None), env)?;
+async fn limit(mut request: Request, scene: Scene<'_>) -> Result<Response, Refusal> {
+    let client = client(&auth::sent(request.headers(), None), scene.env)?;
     let call = Call::parse(&body(&mut request, BODY_BYTES_MAX).await?)?;
     let asked: Vec<Vec<Bytes>> = call.checks.iter().map(Check::command).collect();
     client.check(asked.iter().map(Vec::as_slice)).map_err(Refusal::NotPermitted)?;
     let idempotency = idempotency(&request)?;
-    let shards = config::shards(env)?;
+    let (shards, region) = (config::shards(scene.env)?, config::region(scene.env)?);
     let mut of_shards: BTreeMap<Shard, Vec<&Check>> = BTreeMap::new();
     for check in &call.checks {
         of_shards.entry(Shard::of(check.key.slot(), shards)).or_default().push(check);
     }
-    let asked = of_shards.iter().map(|(shard, checks)| decide(env, *shard, checks, idempotency.clone()));
-    let mut outcomes: BTreeMap<Shard, _> = of_shards.keys().copied().zip(join_all(asked).await).collect();
+    let asking = Asking { levels: levels(&request)?, idempotency };
+    let asked = of_shards.iter().map(|(shard, checks)| decide(scene, shard.hub_name(&region), checks, &asking));
+    let decided = join_all(asked).await;
+    // The one that heard from its hub longest ago, if an isolate decided any.
+    let staleness_ms = decided.iter().filter_map(|(_, staleness_ms)| *staleness_ms).max();
+    let mut outcomes: BTreeMap<Shard, _> =
+        of_shards.keys().copied().zip(decided.into_iter().map(|(outcomes, _)| outcomes)).collect();
     let verdicts: Vec<Verdict> = call
         .checks
         .iter()
@@ -204,31 +247,51 @@ async fn limit(mut request: Request, env: &Env) -> Result<Response, Refusal> {
             Some(Verdict::of(check, of_shard.pop_front()?))
         })
         .collect();
-    let now_ms = i64::try_from(Date::now().as_millis()).unwrap_or(i64::MAX);
-    let Answer { status, headers, body } = Answer::of(&call, &verdicts, now_ms);
+    let Answer { status, headers, body } = Answer::of(&call, &verdicts, clock::now().0);
     let response = respond::json(status, body)?;
     for (name, value) in headers {
         response.headers().set(name, &value)?;
     }
-    Ok(response)
+    Ok(match staleness_ms {
+        Some(staleness_ms) => respond::from_leaf(response, staleness_ms)?,
+        None => response,
+    })
 }
 
-/// What a hub answers to these checks, one outcome each: where it cannot be asked, why not.
-async fn decide(env: &Env, shard: Shard, checks: &[&Check], idempotency: Option<Bytes>) -> VecDeque<Outcome> {
-    let commands = checks.iter().map(|check| check.command()).collect();
+/// How limits are asked for.
+struct Asking {
+    levels: Levels,
+    idempotency: Option<Bytes>,
+}
+
+/// What is answered to these checks, one outcome each: where nobody can be asked, why not. With the staleness where this
+/// isolate decided.
+async fn decide(scene: Scene<'_>, hub: String, checks: &[&Check], asking: &Asking) -> (VecDeque<Outcome>, Option<i64>) {
+    let commands: Vec<Vec<Bytes>> = checks.iter().map(|check| check.command()).collect();
+    let all = |error: String| (vec![Outcome::Error(error); checks.len()].into(), None);
+    if asking.idempotency.is_none() {
+        match at_leaf(scene, &hub, &commands, asking.levels) {
+            Ok(Some(answered)) => {
+                return (answered.replies.into_iter().map(Outcome::of).collect(), Some(answered.staleness_ms));
+            }
+            Ok(None) => {}
+            Err(refusal) => return all(refusal.to_string()),
+        }
+    }
+    let idempotency = asking.idempotency.clone();
     let commands =
         Commands { shape: Shape::Pipeline, encoding: Encoding::Lossy, sync_token: None, idempotency, commands };
     let answered = async {
-        let mut response = hand(env, shard, &commands).await?;
+        let mut response = hand(scene.env, &hub, &commands).await?;
         match response.status_code() {
             200 => Ok(response.json::<VecDeque<Outcome>>().await?),
             status => Err(PeerError::Status(status).into()),
         }
     };
     match answered.await {
-        Ok(outcomes) if outcomes.len() == checks.len() => outcomes,
-        Ok(_) => vec![Outcome::Error(Refusal::TimedOut.to_string()); checks.len()].into(),
-        Err::<_, Refusal>(refusal) => vec![Outcome::Error(refusal.to_string()); checks.len()].into(),
+        Ok(outcomes) if outcomes.len() == checks.len() => (outcomes, None),
+        Ok(_) => all(Refusal::TimedOut.to_string()),
+        Err::<_, Refusal>(refusal) => all(refusal.to_string()),
     }
 }
 
@@ -351,7 +414,7 @@ async fn each_hub<R>(
 }
 
 fn client(sent: &[String], env: &Env) -> Result<Client, Refusal> {
-    let now_s = i64::try_from(Date::now().as_millis() / 1000).unwrap_or(i64::MAX);
+    let now_s = clock::now().0 / 1000;
     Ok(Client::of(sent, &config::token(env)?, &config::token_keys(env)?, now_s)?)
 }
 

@@ -33,6 +33,7 @@ const edge :Workerd.Worker = (
     (name = "HEADWATER_ORIGIN_TOKEN", text = {{ORIGIN_TOKEN}}),
     (name = "HEADWATER_SHARDS", text = "1"),
     (name = "HEADWATER_PEERS", text = {{PEERS}}),
+    {{VARIABLES}}
   ],
   # The keys name the files under `objects`; changing one loses what is stored under it.
   durableObjectNamespaces = [

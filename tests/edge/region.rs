@@ -30,8 +30,23 @@ impl Region {
         Self::named("eu", free_port().unwrap(), BTreeMap::new()).await
     }
 
+    /// The region `eu`, alone, with what the operator sets beside.
+    pub(crate) async fn with(name: &str, value: &str) -> Self {
+        let variables = BTreeMap::from([(name.to_owned(), value.to_owned())]);
+        Self::configured("eu", free_port().unwrap(), BTreeMap::new(), variables).await
+    }
+
     /// A region with peers.
     pub(crate) async fn named(region: &str, port: u16, peers: BTreeMap<String, String>) -> Self {
+        Self::configured(region, port, peers, BTreeMap::new()).await
+    }
+
+    async fn configured(
+        region: &str,
+        port: u16,
+        peers: BTreeMap<String, String>,
+        variables: BTreeMap<String, String>,
+    ) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let dir = std::env::temp_dir().join(format!("headwater-edge-{}-{count}", std::process::id()));
@@ -46,6 +61,7 @@ impl Region {
             token_keys: super::tokens::public_keys(),
             origin_token: ORIGIN_TOKEN.into(),
             peers,
+            variables,
         };
         let edge = Edge::start(&Layout::of_workspace(), config).await.unwrap();
         Self { edge, dir }
@@ -64,6 +80,11 @@ impl Region {
     /// A client without a token.
     pub(crate) fn stranger(&self) -> Http {
         Http::new(&self.edge.url())
+    }
+
+    /// Where its objects are stored.
+    pub(crate) fn objects(&self) -> PathBuf {
+        self.dir.join("objects")
     }
 
     /// SIGKILL, and a new start over the same files.

@@ -121,7 +121,10 @@ async fn browsers_of_any_site_may_call() {
         assert_eq!(answer.header("access-control-allow-origin"), Some("*"), "{answer:?}");
         assert_eq!(
             answer.header("access-control-expose-headers"),
-            Some("Headwater-Provisional, RateLimit, RateLimit-Policy, Retry-After, Upstash-Sync-Token"),
+            Some(
+                "Headwater-Durability, Headwater-Provisional, Headwater-Staleness, RateLimit, RateLimit-Policy, \
+                 Retry-After, Upstash-Sync-Token"
+            ),
             "{answer:?}"
         );
     }

@@ -12,6 +12,8 @@ mod commands;
 mod durability;
 #[path = "../edge/http.rs"]
 mod http;
+#[path = "../edge/isolate.rs"]
+mod isolate;
 #[path = "../edge/leaves.rs"]
 mod leaves;
 #[path = "../edge/limit.rs"]
@@ -26,6 +28,8 @@ mod requests;
 mod roaming;
 #[path = "../edge/socket.rs"]
 mod socket;
+#[path = "../edge/storage.rs"]
+mod storage;
 #[path = "../edge/throughput.rs"]
 mod throughput;
 #[path = "../edge/tokens.rs"]

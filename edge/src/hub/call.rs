@@ -12,6 +12,8 @@ use worker::{Headers, Method, Request, RequestInit, Result, js_sys::Uint8Array};
 pub(crate) const COMMANDS: &str = "/commands";
 /// Hands on the leaf's frame in the body.
 pub(crate) const RELAY: &str = "/relay";
+/// Takes an isolate's [`Exchange`] and answers [`Exchanged`].
+pub(crate) const EXCHANGE: &str = "/exchange";
 /// Says how the hub is, as [`Status`].
 pub(crate) const STATUS: &str = "/status";
 /// Makes sure that the hub exists and that the directory knows it.
@@ -37,6 +39,24 @@ pub(crate) struct Commands {
     pub(crate) idempotency: Option<Bytes>,
     /// Each with its arguments.
     pub(crate) commands: Vec<Vec<Bytes>>,
+}
+
+/// What an isolate tells a hub in one request.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Exchange {
+    /// The isolate's connection: a random number, drawn anew when it begins again.
+    pub(crate) link: u128,
+    /// Messages of a leaf, each a frame.
+    pub(crate) frames: Vec<Bytes>,
+}
+
+/// What the hub answers.
+#[derive(Serialize, Deserialize)]
+pub(crate) enum Exchanged {
+    /// Messages to a leaf, each a frame.
+    Frames(Vec<Bytes>),
+    /// More waits for the isolate than the hub keeps, and the link has ended: follow less.
+    TooMuch,
 }
 
 /// What a leaf's socket is bound to.

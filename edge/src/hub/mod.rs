@@ -3,13 +3,15 @@
 //! Each handler makes one input of its event. Only requests wait, and they hold nothing while they do.
 
 pub(crate) mod call;
+mod links;
 mod rows;
 mod shell;
 mod sockets;
 mod turn;
 
 use crate::{limits::REPLY_TIMEOUT_MS, respond, rest::Shape, timeout};
-use call::{Commands, Status};
+use bytes::Bytes;
+use call::{Commands, Exchange, Status};
 use futures_channel::oneshot;
 use headwater::{
     hub::{Connection, HubInput},
@@ -51,6 +53,11 @@ impl DurableObject for Hub {
                 let body = request.bytes().await?;
                 self.shell.turn().await;
                 self.relay(&body).await
+            }
+            call::EXCHANGE => {
+                let body = request.bytes().await?;
+                self.shell.turn().await;
+                self.exchange(&body)
             }
             call::STATUS => self.status(),
             call::WAKE => self.shell.register().await.and_then(|()| Ok(Response::empty()?)),
@@ -140,6 +147,22 @@ impl Hub {
             // The machine answers a relay with a message only.
             Ok(Answer::Replies(..)) => Ok(respond::error(500, &INTERRUPTED)?),
             Err((status, text)) => Ok(respond::error(status, &text)?),
+        }
+    }
+
+    fn exchange(&self, body: &[u8]) -> Result<Response, ShellError> {
+        let Ok(Exchange { link, frames }) = postcard::from_bytes(body) else {
+            // Only a Worker of another version sends what this one cannot read.
+            return Ok(respond::error(503, &INTERRUPTED)?);
+        };
+        let read = |frame: &Bytes| {
+            let message = wire::decode::<LeafToHub>(frame)?;
+            let terms = Terms::said_by(&message)?;
+            Ok::<_, WireError>((message, terms))
+        };
+        match frames.iter().map(read).collect() {
+            Ok(messages) => Ok(Response::from_bytes(wire::to_body(&self.shell.exchange(link, messages)?))?),
+            Err(error) => Ok(respond::error(400, &format_args!("ERR Headwater: {error}"))?),
         }
     }
 

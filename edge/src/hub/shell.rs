@@ -6,11 +6,14 @@
 //! machine holds in memory is forgotten.
 
 use super::{
+    call::Exchanged,
+    links::{self, Links},
     rows::{Rows, RowsError},
     sockets::{CLOSE_POLICY, Peer, Sockets},
     turn::Turn,
 };
 use crate::{
+    clock::{entropy, now},
     config::{self, ConfigError},
     limits::CLOSE_REASON_BYTES_MAX,
     peers,
@@ -21,14 +24,14 @@ use headwater::{
     hub::{Connection, Hub, HubConfig, HubEffect, HubInput, HubStatus, Request, RestoreError},
     id::{HashSeed, ReplicaId, TimestampMs},
     message::{HubToLeaf, LeafToHub, Refusal},
-    wire::Terms,
+    wire::{Terms, WireError},
 };
 use std::{
     cell::{Cell, RefCell},
     collections::BTreeMap,
     rc::Rc,
 };
-use worker::{Date, Env, Response, State, console_error, js_sys};
+use worker::{Env, Response, State, console_error, js_sys};
 
 /// Why a socket is closed whose token has expired.
 const EXPIRED: &str = "the token has expired";
@@ -48,6 +51,9 @@ pub(crate) enum ShellError {
     /// The operator asks for what cannot be.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// A message of its own has no encoding.
+    #[error("a message cannot be sent: {0}")]
+    Wire(#[from] WireError),
     /// The runtime failed.
     #[error("the runtime failed: {0}")]
     Runtime(#[from] worker::Error),
@@ -76,6 +82,7 @@ struct Live {
     hub: Hub,
     rows: Rows,
     sockets: Sockets,
+    links: Links,
     waiting: BTreeMap<u64, oneshot::Sender<Answer>>,
     alarm: Alarm,
     /// The identity under which the directory knows the hub.
@@ -187,6 +194,48 @@ impl Shell {
         })
     }
 
+    /// Gives the machine what an isolate says, and answers with all that there is to tell it. A link that is not known begins
+    /// with a greeting.
+    pub(crate) fn exchange(
+        self: &Rc<Self>,
+        link: u128,
+        messages: Vec<(LeafToHub, Option<Terms>)>,
+    ) -> Result<Exchanged, ShellError> {
+        let is_known = self.with(|live, now| {
+            let known = live.links.used(link, now);
+            let is_greeting = matches!(messages.first(), Some((LeafToHub::Hello { .. }, _)));
+            if known.is_none() && !is_greeting {
+                return (false, vec![]);
+            }
+            let connection = known.unwrap_or_else(|| {
+                let connection = Connection(self.next());
+                live.links.open(link, connection, now);
+                connection
+            });
+            let mut effects = Vec::new();
+            for (message, terms) in messages {
+                terms.into_iter().for_each(|terms| live.links.agree(link, terms));
+                effects.extend(live.hub.handle(HubInput::Leaf(connection, message), now));
+            }
+            (true, effects)
+        })?;
+        if !is_known {
+            return Ok(Exchanged::Frames(vec![links::again()?.into()]));
+        }
+        self.end_links()?;
+        let frames = self.with(|live, _| (live.links.take(link), vec![]))?;
+        Ok(frames.map_or(Exchanged::TooMuch, |frames| Exchanged::Frames(frames.into_iter().map(Into::into).collect())))
+    }
+
+    /// Ends the links that are to end.
+    fn end_links(self: &Rc<Self>) -> Result<(), ShellError> {
+        self.with(|live, now| {
+            let ending = if live.links.are_full() { live.links.to_end(now) } else { vec![] };
+            let closed = |connection| live.close(Peer::Leaf, connection, 1000, "", now);
+            ((), ending.into_iter().flat_map(closed).collect())
+        })
+    }
+
     /// The alarm has rung.
     pub(crate) fn ring(self: &Rc<Self>) -> Result<(), ShellError> {
         self.with(|live, now| {
@@ -276,7 +325,15 @@ impl Shell {
             let effects = granted.chain([woken]).flat_map(|input| hub.handle(input, now)).collect();
             (hub, effects, rows.registered()?)
         };
-        let mut live = Live { hub, rows, sockets, waiting: BTreeMap::new(), alarm: Alarm::default(), registered };
+        let mut live = Live {
+            hub,
+            rows,
+            sockets,
+            links: Links::default(),
+            waiting: BTreeMap::new(),
+            alarm: Alarm::default(),
+            registered,
+        };
         self.perform(&mut live, effects)?;
         Ok(live)
     }
@@ -294,7 +351,7 @@ impl Shell {
                     self.perform(live, effects)?;
                 }
                 HubEffect::ToLeaf(connection, message) => {
-                    live.sockets.send(connection, &message);
+                    live.send(connection, &message);
                     if let HubToLeaf::Refused(refusal) = message {
                         let effects = live.close(Peer::Leaf, connection, CLOSE_POLICY, reason(&refusal), now());
                         self.perform(live, effects)?;
@@ -356,7 +413,16 @@ impl Live {
         }
     }
 
-    /// Closes a socket, and tells the machine unless it knows.
+    /// Sends to a leaf, by its socket or its link.
+    fn send(&mut self, connection: Connection, message: &HubToLeaf) {
+        if self.links.contains(connection) {
+            self.links.send(connection, message);
+        } else {
+            self.sockets.send(connection, message);
+        }
+    }
+
+    /// Closes a socket or link, and tells the machine unless it knows.
     fn close(
         &mut self,
         peer: Peer,
@@ -365,7 +431,7 @@ impl Live {
         reason: &str,
         now: TimestampMs,
     ) -> Vec<HubEffect> {
-        if !self.sockets.close(connection, code, reason) {
+        if !self.links.close(connection) && !self.sockets.close(connection, code, reason) {
             return vec![];
         }
         let input = match peer {
@@ -379,31 +445,4 @@ impl Live {
 /// What of a refusal the reason of a close holds: 123 bytes (RFC 6455, 5.5).
 fn reason(refusal: &Refusal) -> &str {
     &refusal.detail[..refusal.detail.floor_char_boundary(CLOSE_REASON_BYTES_MAX)]
-}
-
-/// The runtime's clock. It stands still within an event.
-fn now() -> TimestampMs {
-    TimestampMs(i64::try_from(Date::now().as_millis()).unwrap_or(i64::MAX))
-}
-
-/// 64 random bits, for the identity of a new hub and the seed of a machine.
-fn entropy() -> Result<u64, worker::Error> {
-    let bytes = js_sys::Uint8Array::new_with_length(8);
-    crypto::get_random_values(&bytes)?;
-    let mut entropy = [0; 8];
-    bytes.copy_to(&mut entropy);
-    Ok(u64::from_le_bytes(entropy))
-}
-
-mod crypto {
-    //! The runtime's source of random bits.
-
-    use wasm_bindgen::{JsValue, prelude::wasm_bindgen};
-    use worker::js_sys::Uint8Array;
-
-    #[wasm_bindgen]
-    extern "C" {
-        #[wasm_bindgen(catch, js_namespace = crypto, js_name = getRandomValues)]
-        pub(super) fn get_random_values(bytes: &Uint8Array) -> Result<JsValue, JsValue>;
-    }
 }

@@ -6,7 +6,10 @@
 
 use super::{Call, Check};
 use crate::rest;
-use headwater::limit::Algorithm;
+use headwater::{
+    command::{CommandError, Reply},
+    limit::Algorithm,
+};
 use serde::{Deserialize, Serialize, Serializer};
 
 const MS_PER_SECOND: u64 = 1000;
@@ -71,6 +74,23 @@ pub(crate) struct Answer {
     pub(crate) headers: Vec<(&'static str, String)>,
     /// JSON.
     pub(crate) body: Vec<u8>,
+}
+
+impl Outcome {
+    /// What a leaf answered.
+    pub(crate) fn of(reply: Result<Reply, CommandError>) -> Self {
+        let numbers = match reply {
+            Ok(Reply::Array(numbers)) => numbers,
+            Ok(_) => Vec::new(),
+            Err(error) => return Self::Error(error.to_string()),
+        };
+        let number = |reply: &Reply| if let Reply::Int(number) = reply { Some(*number) } else { None };
+        let numbers: Option<Vec<i64>> = numbers.iter().map(number).collect();
+        match numbers.and_then(|numbers| numbers.try_into().ok()) {
+            Some(numbers) => Self::Result(numbers),
+            None => Self::Error("ERR Headwater: the reply is none of a limit".to_owned()),
+        }
+    }
 }
 
 impl Verdict {

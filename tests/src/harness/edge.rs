@@ -33,6 +33,8 @@ pub struct EdgeConfig {
     pub origin_token: String,
     /// The other regions: name to base URL.
     pub peers: BTreeMap<String, String>,
+    /// What the operator sets beside all that, by the names of the bindings.
+    pub variables: BTreeMap<String, String>,
 }
 
 /// A running region; killed when dropped.
@@ -104,7 +106,10 @@ impl Edge {
 fn configuration(config: &EdgeConfig, site: &Path, objects: &Path) -> Result<String> {
     // workerd takes relative paths from its own working directory, which is ours.
     let absolute = |path: &Path| std::path::absolute(path).map(|path| text(&path.display().to_string()));
+    let variable = |(name, value): (&String, &String)| format!("(name = {}, text = {}),", text(name), text(value));
+    let variables: Vec<String> = config.variables.iter().map(variable).collect();
     Ok(CONFIG
+        .replace("{{VARIABLES}}", &variables.join("\n    "))
         .replace("{{SITE}}", &absolute(site)?)
         .replace("{{OBJECTS}}", &absolute(objects)?)
         .replace("{{PORT}}", &config.port.to_string())
@@ -143,11 +148,13 @@ mod tests {
             token_keys: BTreeMap::new(),
             origin_token: "o".into(),
             peers: BTreeMap::from([("eu".into(), "http://127.0.0.1:1".into())]),
+            variables: BTreeMap::from([("HEADWATER_SOMETHING".into(), "5".into())]),
         };
         let written = configuration(&config, Path::new("/site"), Path::new("/objects")).expect("a configuration");
         let statements = written.lines().filter(|line| !line.trim_start().starts_with('#'));
         assert!(!statements.collect::<String>().contains("{{"), "{written}");
         assert!(written.contains(r#""a \"b\" \\c""#), "{written}");
+        assert!(written.contains(r#"(name = "HEADWATER_SOMETHING", text = "5"),"#), "{written}");
         assert!(written.contains(r#""{\"eu\":\"http://127.0.0.1:1\"}""#), "{written}");
     }
 

@@ -167,6 +167,7 @@ async fn start_edges(
             token_keys: BTreeMap::new(),
             origin_token: origin_token.to_owned(),
             peers,
+            variables: BTreeMap::new(),
         };
         edges.push(Edge::start(layout, edge).await.with_context(|| format!("edge {region} does not start"))?);
     }

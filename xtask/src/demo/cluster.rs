@@ -1,4 +1,4 @@
-//! The real parts: three edges, Redis or none, the daemon. All die with the [`Cluster`].
+//! The real parts: three edges, Redis or none, the daemon, and the links between edges and daemon. All die with the [`Cluster`].
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -8,6 +8,7 @@ use anyhow::{Context as _, bail};
 use headwater_tests::harness::{self, Daemon, DaemonConfig, Edge, EdgeConfig, Layout, Redis, RedisConfig, free_port};
 
 use super::edge::EdgeClient;
+use super::links::Links;
 use super::store::Store;
 
 /// The three regions. The page is opened at the first.
@@ -39,6 +40,8 @@ pub(crate) struct Cluster {
     pub(crate) daemon: Daemon,
     /// The server, where the store is Redis.
     pub(crate) redis: Option<Redis>,
+    /// The daemon's ways to the edges.
+    pub(crate) links: Links,
     /// What the edges ask of their clients.
     pub(crate) token: String,
     origin_token: String,
@@ -51,12 +54,17 @@ impl Cluster {
         let (token, origin_token) = (secret(), secret());
         let redis = if config.redis { Some(start_redis(config).await?) } else { None };
         let edges = start_edges(&layout, config, &token, &origin_token).await?;
+        let mut links = Links::default();
+        let mut near_ends = Vec::new();
+        for (region, edge) in REGIONS.iter().zip(&edges) {
+            near_ends.push(links.lay(region, edge.address()).await?);
+        }
         let store = match &redis {
             Some(redis) => harness::Store::Redis(redis.url()),
             None => harness::Store::Embedded(config.dir.join("store")),
         };
         let daemon = DaemonConfig {
-            edges: edges.iter().map(Edge::url).collect(),
+            edges: near_ends,
             origin_token: origin_token.clone(),
             store,
             listen_port: free_port()?,
@@ -64,8 +72,10 @@ impl Cluster {
             log: config.dir.join("daemon.log"),
         };
         let daemon = Daemon::start(&layout, daemon).await.context("the daemon does not start")?;
-        let cluster = Self { edges, daemon, redis, token, origin_token };
+        let mut cluster = Self { edges, daemon, redis, links, token, origin_token };
         cluster.connected().await?;
+        let store = cluster.store()?;
+        cluster.links.serve(store, &cluster.token).await?;
         Ok(cluster)
     }
 
@@ -91,7 +101,8 @@ impl Cluster {
         let url = self.edges.first().map(Edge::url).unwrap_or_default();
         let edges: Vec<String> =
             REGIONS.iter().zip(&self.edges).map(|(region, edge)| format!("{region}={}", edge.url())).collect();
-        format!("{url}/?edges={}&token={}", edges.join(","), self.token)
+        let links = self.links.control().map(|control| format!("&links={control}")).unwrap_or_default();
+        format!("{url}/?edges={}&token={}{links}", edges.join(","), self.token)
     }
 
     /// How a person reads the store.

@@ -14,6 +14,7 @@ mod fake;
 mod generate;
 mod http;
 mod keys;
+mod links;
 mod live;
 mod log;
 mod meter;

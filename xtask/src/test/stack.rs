@@ -34,9 +34,13 @@ impl Stack {
     }
 
     /// What www/tests is told.
-    pub(super) fn environment(&self) -> [(&'static str, String); 2] {
+    pub(super) fn environment(&self) -> [(&'static str, String); 3] {
         let urls = REGIONS.iter().zip(self.cluster.edges.iter().map(Edge::url));
         let urls: Vec<String> = urls.map(|(region, url)| format!("{region}={url}")).collect();
-        [("HEADWATER_TEST_EDGE_URLS", urls.join(",")), ("HEADWATER_TEST_TOKEN", self.cluster.token.clone())]
+        [
+            ("HEADWATER_TEST_EDGE_URLS", urls.join(",")),
+            ("HEADWATER_TEST_TOKEN", self.cluster.token.clone()),
+            ("HEADWATER_TEST_LINKS", self.cluster.links.control().unwrap_or_default().to_owned()),
+        ]
     }
 }

@@ -275,9 +275,14 @@ impl World {
 
     /// Runs a command in a leaf.
     pub fn run_leaf(&mut self, leaf: usize, line: &str) -> String {
+        show(&self.leaf_reply(leaf, line))
+    }
+
+    /// Runs a command in a leaf, and gives the reply itself.
+    pub fn leaf_reply(&mut self, leaf: usize, line: &str) -> Result<Reply, CommandError> {
         let (reply, effects) = self.leaves[leaf].leaf.command(&argv(line), self.now);
         self.perform_leaf(leaf, effects);
-        show(&reply)
+        reply
     }
 
     /// Lets every hub hold these keys.

@@ -1,5 +1,5 @@
 //! The browser package and the site, in www/dist: the wasm module with its bindings, the bundled TypeScript, and
-//! www/public as it is. From the same module, the npm package.
+//! www/public as it is, and the documentation as pages. From the same module, the npm package.
 //!
 //! Each www/src/*.ts is an entry of its own. It imports the bindings as `./headwater.js`, which stays an import.
 
@@ -10,7 +10,7 @@ use std::process::Command;
 use anyhow::{Context, Result};
 
 use super::fingerprint::{Fingerprint, files_below};
-use super::{Profile, built_module, package, say_size, wasm_library};
+use super::{Profile, built_module, docs, package, say_size, wasm_library};
 use crate::process::run;
 use crate::workspace::Workspace;
 
@@ -43,6 +43,7 @@ pub(super) fn build(workspace: &Workspace, profile: Profile) -> Result<()> {
     for file in PACKAGE_FILES {
         inputs = inputs.file(&www.join(file))?;
     }
+    let inputs = docs::inputs(workspace, inputs)?;
     let stamp = workspace.scratch("www.stamp");
     let dist = &workspace.layout.www_dist;
     if inputs.is_recorded(&stamp) && dist.is_dir() && workspace.npm_package().is_dir() {
@@ -56,6 +57,7 @@ pub(super) fn build(workspace: &Workspace, profile: Profile) -> Result<()> {
     mirror(&www.join("public"), &stage)?;
     bind(workspace, &module, &stage, profile)?;
     bundle(workspace, &entries(&www.join("src"))?, &stage, profile)?;
+    docs::build(workspace, &stage.join("docs"))?;
     mirror(&stage, dist)?;
     package::build(workspace, &stage)?;
     say_size(workspace, &dist.join(format!("{BINDINGS}_bg.wasm")))?;

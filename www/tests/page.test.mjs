@@ -7,14 +7,12 @@
  * - HEADWATER_TEST_EDGE_URLS: `name=url,name=url`, at least two;
  * - HEADWATER_TEST_TOKEN: what those edges accept of clients;
  * - CHROMIUM: the browser's program; /usr/bin/chromium where it is not set;
- * - HEADWATER_TEST_SCREENSHOTS: a folder for pictures of the page; none are taken where it is not set.
  *
  * Nothing is assumed of what the store holds: every count is compared with the one before.
  */
 
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
-import { join } from "node:path";
 import { test } from "node:test";
 import {
   addHits,
@@ -193,16 +191,4 @@ test("an operation that the edge refuses is rolled back and reported", async (t)
   }, key);
   assert.deepEqual(refused, { isMine: true, error: "ERR increment or decrement would overflow", pending: 0 });
   await eventually("the page reads the other's sum", () => page.evaluate((key) => store.command(["GET", key]), key), most);
-});
-
-test("pictures", { skip: !process.env.HEADWATER_TEST_SCREENSHOTS }, async (t) => {
-  await hitsAt(here, "/for-the-board", 1);
-  for (const colorScheme of ["light", "dark"]) {
-    for (const viewport of [{ width: 1280, height: 900 }, { width: 390, height: 844 }]) {
-      const page = await opened(t, here, { edges: `eu=${here},us=${elsewhere}` }, { colorScheme, viewport });
-      await page.locator("#board li").first().waitFor();
-      const path = join(process.env.HEADWATER_TEST_SCREENSHOTS, `${colorScheme}-${viewport.width}.png`);
-      await page.screenshot({ path, fullPage: true, animations: "disabled" });
-    }
-  }
 });

@@ -83,6 +83,16 @@ export async function opened(t, url, parameters = {}, options = {}) {
   return page;
 }
 
+/** A tab that shows a page of the site, with every edge of the stack to choose from. */
+export async function siteOpened(t, name = "live", options = {}) {
+  const place = { edges: required("HEADWATER_TEST_EDGE_URLS"), token, links: required("HEADWATER_TEST_LINKS") };
+  const page = await tab(t, `${here}/?${new URLSearchParams(place)}#${name}`, options);
+  await page.locator(`.pages [aria-current][href="#${name}"]`).waitFor({ timeout: DEADLINE_MS });
+  page.setDefaultTimeout(DEADLINE_MS);
+  if (name === "live") await page.locator('#connection[data-state="synced"]').waitFor();
+  return page;
+}
+
 /** A tab; whatever goes wrong in it fails the test. */
 export async function tab(t, url, options = {}) {
   const context = await browser.newContext(options);

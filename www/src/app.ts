@@ -16,9 +16,7 @@ import { followPages } from "./page/views.ts";
 const PLACE = "headwater:place";
 
 async function main(): Promise<void> {
-  const address = new URL(location.href);
-  if (address.searchParams.has("token")) sessionStorage.setItem(PLACE, address.search);
-  else address.search = sessionStorage.getItem(PLACE) ?? "";
+  const address = remembered(new URL(location.href));
   // Another token must not cost the rest of the place.
   for (const name of ["edges", "links"]) {
     element(`access-${name}`, HTMLInputElement).value = address.searchParams.get(name) ?? "";
@@ -28,6 +26,17 @@ async function main(): Promise<void> {
   showConsole(edges);
   followPages({ limits: new Playground(edges), sessions: new Sessions(edges), map: new NodeMap(place) });
   showLive(await open({ url: place.edges[0].url, token: place.token }), place);
+}
+
+/** The address, or the place of this tab where the address names none. */
+function remembered(address: URL): URL {
+  try {
+    if (address.searchParams.has("token")) sessionStorage.setItem(PLACE, address.search);
+    else address.search = sessionStorage.getItem(PLACE) ?? "";
+  } catch {
+    // A browser may store nothing; then the way back from the documentation is the visitor's own.
+  }
+  return address;
 }
 
 main().catch((error: unknown) => {

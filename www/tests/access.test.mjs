@@ -12,7 +12,7 @@ import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "node:test";
-import { DEADLINE_MS, eventually, here, hitsAt, number, siteOpened, tab } from "./support.mjs";
+import { DEADLINE_MS, eventually, here, hitsAt, number, shiftsIn, siteOpened, tab } from "./support.mjs";
 
 const WIDTHS = [{ width: 1280, height: 900 }, { width: 390, height: 844 }];
 const axe = await readFile("node_modules/axe-core/axe.min.js", "utf8");
@@ -51,6 +51,8 @@ test("the playground of rate limits is accessible", async (t) => {
 
 test("the sessions are accessible", async (t) => {
   const page = await siteOpened(t, "sessions");
+  // So long that neither ends by itself while the test runs.
+  await page.getByLabel("Lives, seconds").fill("3600");
   for (const user of ["ada", "bob"]) {
     await page.getByLabel("User").fill(user);
     await page.getByRole("button", { name: "Create a session" }).click();
@@ -75,6 +77,15 @@ test("the documentation is accessible", async (t) => {
   for (const name of ["index", "semantics", "limits", "comparison"]) {
     const page = await tab(t, `${here}/docs/${name}.html`);
     await examine(page, name === "semantics" ? "docs" : undefined);
+  }
+});
+
+test("nothing moves while a page loads", async (t) => {
+  for (const viewport of WIDTHS) {
+    for (const name of ["console", "limits", "sessions", "map"]) {
+      const page = await siteOpened(t, name, { viewport });
+      assert.deepEqual(await shiftsIn(page), [], `${name} at ${viewport.width} px`);
+    }
   }
 });
 

@@ -30,6 +30,7 @@ import {
   post,
   proxyTo,
   sendsUnheard,
+  shiftsIn,
   shows,
   tab,
   token,
@@ -107,18 +108,7 @@ test("nothing moves while the page loads, and all of it fits", async (t) => {
   for (const viewport of [{ width: 1280, height: 900 }, { width: 390, height: 844 }]) {
     const page = await opened(t, here, {}, { viewport });
     await page.locator("#board li").first().waitFor();
-    const shifts = await page.evaluate(
-      () =>
-        new Promise((resolve) => {
-          const described = ({ value, sources }) => ({ value, moved: sources.map(({ node }) => node?.outerHTML.slice(0, 80)) });
-          new PerformanceObserver((list) => resolve(list.getEntries().map(described))).observe({
-            type: "layout-shift",
-            buffered: true,
-          });
-          // The observer reports what was buffered at once, and nothing where there was none.
-          requestAnimationFrame(() => requestAnimationFrame(() => resolve([])));
-        }),
-    );
+    const shifts = await shiftsIn(page);
     assert.deepEqual(shifts, [], `at ${viewport.width} px`);
     const width = await page.evaluate(() => document.documentElement.scrollWidth);
     assert.equal(width, viewport.width, "nothing hangs over the side");

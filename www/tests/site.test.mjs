@@ -81,6 +81,22 @@ test("the playground counts what an edge allows beside an exact log", async (t) 
   await page.getByText("Stopped.").waitFor();
 });
 
+test("the playground runs on the isolate's memory too", async (t) => {
+  const page = await siteOpened(t, "limits");
+  await page.getByLabel("Limit", { exact: true }).fill("5");
+  await page.getByLabel("Window, seconds").fill("3600");
+  await page.getByLabel("Requests per second").fill("50");
+  await page.getByLabel("Answered from").selectOption("leaf");
+  const isolate = page.waitForResponse(
+    async (answer) => answer.url().endsWith("/v1/limit") && (await answer.headerValue("headwater-durability")) === "leaf",
+  );
+  await page.getByRole("button", { name: "Start" }).click();
+  await isolate;
+  await eventually("some are refused", async () => number(await page.locator("#limits-refused").textContent()) >= 10, true);
+  await page.getByRole("button", { name: "Stop" }).click();
+  await page.getByText("Stopped.").waitFor();
+});
+
 test("a session is made at one edge, rotated and revoked at another, and every edge comes to say so", async (t) => {
   const page = await siteOpened(t, "sessions");
   await page.getByLabel("Lives, seconds").fill("3600");

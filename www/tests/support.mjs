@@ -120,6 +120,22 @@ export function pending(page, operations) {
   return eventually(`${operations} pending`, async () => number(await page.locator("#pending").textContent()), operations);
 }
 
+/** What has moved since the page began to load, other than by what its reader did. */
+export function shiftsIn(page) {
+  return page.evaluate(
+    () =>
+      new Promise((resolve) => {
+        const described = ({ value, sources }) => ({ value, moved: sources.map(({ node }) => (node?.outerHTML ?? node?.textContent)?.slice(0, 80)) });
+        new PerformanceObserver((list) => resolve(list.getEntries().map(described))).observe({
+          type: "layout-shift",
+          buffered: true,
+        });
+        // The observer reports what was buffered at once, and nothing where there was none.
+        requestAnimationFrame(() => requestAnimationFrame(() => resolve([])));
+      }),
+  );
+}
+
 export function number(text) {
   return Number(text.replaceAll(",", ""));
 }

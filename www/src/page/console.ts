@@ -9,7 +9,7 @@ import { split } from "./words.ts";
 const HISTORY_MAX = 100;
 
 export function showConsole(edges: readonly EdgeClient[]): void {
-  const panes = edges.map((edge) => new Pane(edge));
+  const panes = edges.map((edge, index) => new Pane(edge, `pane-${index}`));
   element("panes", HTMLElement).replaceChildren(...panes.map(({ box }) => box));
   const form = element("everywhere", HTMLFormElement);
   prompt(form, (line) => panes.forEach((pane) => pane.run(line)));
@@ -21,17 +21,17 @@ class Pane {
   readonly #edge: EdgeClient;
   readonly #log: Log;
 
-  constructor(edge: EdgeClient) {
+  constructor(edge: EdgeClient, id: string) {
     this.#edge = edge;
     const title = made("h2", "", edge.name);
-    title.id = `pane-${edge.name}`;
+    title.id = id;
     this.box.setAttribute("aria-labelledby", title.id);
     const log = made("div", "log");
     log.setAttribute("role", "log");
     log.setAttribute("aria-label", `Replies of ${edge.name}`);
     log.tabIndex = 0;
     this.#log = new Log(log);
-    this.box.append(title, log, this.#form());
+    this.box.append(title, log, this.#form(`${id}-line`));
   }
 
   /** Runs a line at this edge. */
@@ -42,11 +42,11 @@ class Pane {
     else if (words.length > 0) void this.#edge.run(words).then(answered);
   }
 
-  #form(): HTMLFormElement {
+  #form(id: string): HTMLFormElement {
     const form = made("form", "prompt");
     const label = made("label", "visually-hidden", `Command at ${this.#edge.name}`);
     const input = made("input", "");
-    input.id = `line-${this.#edge.name}`;
+    input.id = id;
     input.name = "line";
     input.required = true;
     input.spellcheck = false;

@@ -10,6 +10,12 @@ export type Answer =
   | { readonly result: JsonReply; readonly isProvisional: boolean; readonly error?: undefined }
   | { readonly error: string };
 
+/** The same as it travels. */
+interface JsonAnswer {
+  readonly result?: JsonReply;
+  readonly error?: string;
+}
+
 /** A check for `POST /v1/limit`; docs/limits.md says what each field means. */
 export interface Check {
   readonly key: string;
@@ -17,6 +23,9 @@ export interface Check {
   readonly limit: number;
   readonly window_ms: number;
 }
+
+/** How safe a count must be before it is answered; docs/durability.md says what each means. */
+export type Durability = "hub" | "leaf";
 
 /** What is answered to it. */
 export interface Decision {
@@ -52,26 +61,25 @@ export class EdgeClient {
 
   /** Runs one command. Never throws: what goes wrong is the answer. */
   async run(words: readonly string[]): Promise<Answer> {
-    const [answer = { error: "nothing was answered" }] = await this.#commands("/", words, (one) => [one]);
+    const [answer = { error: "nothing was answered" }] = await this.#commands("/", words);
     return answer;
   }
 
   /** Runs several commands in one step that no other request comes between. */
   transaction(commands: readonly (readonly string[])[]): Promise<readonly Answer[]> {
-    return this.#commands("/multi-exec", commands, (all) => all);
+    return this.#commands("/multi-exec", commands);
   }
 
   /** Runs several commands, each by itself. */
   pipeline(commands: readonly (readonly string[])[]): Promise<readonly Answer[]> {
-    return this.#commands("/pipeline", commands, (all) => all);
+    return this.#commands("/pipeline", commands);
   }
 
   /** Decides on one request and counts it if it is allowed. */
-  async limit(check: Check): Promise<Decision> {
+  async limit(check: Check, durability: Durability): Promise<Decision> {
     try {
-      const answer = await this.#fetch("/v1/limit", check);
-      const decision = (await answer.json()) as Decision;
-      return decision;
+      const answer = await this.#fetch("/v1/limit", check, { "headwater-durability": durability });
+      return (await answer.json()) as Decision;
     } catch (cause) {
       return { allowed: false, error: this.#unreachable(cause) };
     }
@@ -87,23 +95,23 @@ export class EdgeClient {
     }
   }
 
-  async #commands(path: string, body: unknown, answers: (json: any) => readonly any[]): Promise<readonly Answer[]> {
+  async #commands(path: string, body: unknown): Promise<readonly Answer[]> {
     try {
       const response = await this.#fetch(path, body);
       const isProvisional = response.headers.has("headwater-provisional");
-      const json: unknown = await response.json();
+      const json = (await response.json()) as JsonAnswer | JsonAnswer[];
       // A request that is refused whole has one error, whatever it asked for.
-      const all: readonly any[] = Array.isArray(json) ? answers(json) : [json];
-      return all.map(({ result, error }) => (error === undefined ? { result, isProvisional } : { error: String(error) }));
+      const answers = Array.isArray(json) ? json : [json];
+      return answers.map(({ result = null, error }) => (error === undefined ? { result, isProvisional } : { error }));
     } catch (cause) {
       return [{ error: this.#unreachable(cause) }];
     }
   }
 
-  #fetch(path: string, body?: unknown): Promise<Response> {
+  #fetch(path: string, body?: unknown, more: Readonly<Record<string, string>> = {}): Promise<Response> {
     const signal = AbortSignal.timeout(TIMEOUT_MS);
     if (body === undefined) return fetch(this.#url + path, { signal });
-    const headers = { authorization: `Bearer ${this.#token}`, "content-type": "application/json" };
+    const headers = { authorization: `Bearer ${this.#token}`, "content-type": "application/json", ...more };
     return fetch(this.#url + path, { method: "POST", headers, body: JSON.stringify(body), signal });
   }
 

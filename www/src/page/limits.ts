@@ -7,7 +7,7 @@
 
 import { Chart } from "./chart.ts";
 import { offerEdges } from "./choices.ts";
-import type { Check, Decision, EdgeClient } from "./edge.ts";
+import type { Check, Decision, Durability, EdgeClient } from "./edge.ts";
 import { element, grouped } from "./element.ts";
 import { SlidingLog } from "./sliding_log.ts";
 import type { Page } from "./views.ts";
@@ -68,7 +68,8 @@ export class Playground implements Page {
       limit: Number(fields.get("limit")),
       window_ms: Number(fields.get("window")) * 1000,
     };
-    this.#run = new Run(edges, check, Number(fields.get("rate")), (run) => this.#show(run));
+    const durability = fields.get("durability") === "leaf" ? "leaf" : "hub";
+    this.#run = new Run(edges, check, durability, Number(fields.get("rate")), (run) => this.#show(run));
     this.#status.textContent = `Running at ${edges.map(({ name }) => name).join(", ")}.`;
     this.#button.textContent = "Stop";
     this.#lock(true);
@@ -110,6 +111,7 @@ export class Playground implements Page {
 /** One run, from start to stop. */
 class Run {
   readonly #edges: readonly EdgeClient[];
+  readonly #durability: Durability;
   readonly #rate: number;
   readonly #log: SlidingLog;
   readonly #startedAt = performance.now();
@@ -126,9 +128,10 @@ class Run {
   /** Why the last request without a decision has none. */
   error: string | undefined;
 
-  constructor(edges: readonly EdgeClient[], check: Check, rate: number, draw: (run: Run) => void) {
+  constructor(edges: readonly EdgeClient[], check: Check, durability: Durability, rate: number, draw: (run: Run) => void) {
     this.#edges = edges;
     this.check = check;
+    this.#durability = durability;
     this.#rate = rate;
     this.#log = new SlidingLog(check.limit, check.window_ms);
     this.#timers = [setInterval(() => this.#sendDue(), TICK_MS), setInterval(() => draw(this), DRAW_MS)];
@@ -174,7 +177,7 @@ class Run {
     const sent: Sent = { at, isExact: this.#log.take(at), decision: undefined };
     this.sums[sent.isExact ? "exactAllowed" : "exactRefused"] += 1;
     this.#sent.push(sent);
-    const decision = await edge.limit(this.check);
+    const decision = await edge.limit(this.check, this.#durability);
     if (decision.error !== undefined) {
       this.error = decision.error;
       return;

@@ -64,14 +64,14 @@ export class NodeMap implements Page {
       ...this.#columns.map(
         (column) =>
           new NodeRow(column.leaf, {
-            add: () => this.#add(() => column.store?.counter(this.#key).increment()),
+            add: () => void this.#add(() => column.addAtLeaf(this.#key)),
             link: (isCut) => (isCut ? column.store?.cut() : column.store?.restore()),
           }),
       ),
       ...this.#columns.map(
         (column) =>
           new NodeRow(column.hub, {
-            add: () => this.#add(() => void column.client.run(["INCR", this.#key])),
+            add: () => void this.#add(() => column.addAtHub(this.#key)),
             ...(this.#links && { link: (isCut: boolean) => void this.#links?.set(column.client.name, !isCut) }),
           }),
       ),
@@ -110,10 +110,13 @@ export class NodeMap implements Page {
     await this.#look();
   }
 
-  #add(increment: () => void): void {
+  /** Counts what is added, if it is. */
+  async #add(increment: () => boolean | Promise<boolean>): Promise<void> {
+    const at = performance.now();
+    if (!(await increment())) return;
     this.#sum += 1;
-    this.#sums.push({ sum: this.#sum, at: performance.now() });
-    increment();
+    this.#sums.push({ sum: this.#sum, at });
+    this.#drawSoon();
   }
 
   async #look(): Promise<void> {
@@ -192,6 +195,18 @@ class Column {
     };
     store.subscribe([key], read);
     store.addEventListener("status", read);
+  }
+
+  /** Whether the leaf was there to add 1. */
+  addAtLeaf(key: string): boolean {
+    this.store?.counter(key).increment();
+    return this.store !== undefined;
+  }
+
+  /** Whether the edge has added 1. */
+  async addAtHub(key: string): Promise<boolean> {
+    const { error } = await this.client.run(["INCR", key]);
+    return error === undefined;
   }
 
   /** Asks the edge. */

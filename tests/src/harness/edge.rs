@@ -4,17 +4,11 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
-
-use super::port::http_status;
-use super::process::{Launch, Server};
+use super::workerd::{Workerd, WorkerdConfig, text_literal as text};
 use super::{Layout, Result};
 
 const CONFIG: &str = include_str!("../../../edge/workerd/config.capnp");
 const ASSETS: &str = include_str!("../../../edge/workerd/assets.js");
-
-/// What worker-build emits and the configuration embeds.
-const MODULES: [&str; 2] = ["index.js", "index_bg.wasm"];
 
 /// How an [`Edge`] is started.
 #[derive(Clone, Debug)]
@@ -38,60 +32,41 @@ pub struct EdgeConfig {
 }
 
 /// A running region; killed when dropped.
-pub struct Edge {
-    port: u16,
-    server: Server,
-}
+pub struct Edge(Workerd);
 
 impl Edge {
     /// Starts workerd and returns when the Worker answers HTTP, whatever it says.
     ///
-    /// The modules are copied first, so a rebuild meanwhile does not change what a restart runs.
-    ///
     /// # Errors
-    /// When the Worker is not built, workerd is not installed, ends, or does not answer in time; with the end of its
-    /// log.
+    /// As for [`Workerd::start`].
     pub async fn start(layout: &Layout, config: EdgeConfig) -> Result<Self> {
         let objects = config.dir.join("objects");
         // Where nothing is built yet there is no site; an empty one answers 404.
         let site = if layout.www_dist.is_dir() { layout.www_dist.clone() } else { config.dir.join("no-site") };
         fs::create_dir_all(&objects)?;
         fs::create_dir_all(&site)?;
-        for module in MODULES {
-            let built = layout.edge_build.join(module);
-            fs::copy(&built, config.dir.join(module))
-                .with_context(|| format!("{} is missing: run `cargo xtask build`", built.display()))?;
-        }
         fs::write(config.dir.join("assets.js"), ASSETS)?;
-        let file = config.dir.join("config.capnp");
-        fs::write(&file, configuration(&config, &site, &objects)?)?;
-
-        let server = Server::spawn(Launch {
-            name: "workerd",
-            program: layout.workerd.clone(),
-            arguments: vec!["serve".into(), "--verbose".into(), file.display().to_string()],
-            log: config.dir.join("workerd.log"),
-        })?;
-        let mut edge = Self { port: config.port, server };
-        edge.ready().await?;
-        Ok(edge)
+        let configuration = configuration(&config, &site, &objects)?;
+        let EdgeConfig { dir, port, .. } = config;
+        let workerd = WorkerdConfig { dir, port, build: layout.edge_build.clone(), configuration };
+        Ok(Self(Workerd::start(layout, workerd).await?))
     }
 
     /// Where clients reach it: `http://127.0.0.1:PORT`, without a trailing slash.
     #[must_use]
     pub fn url(&self) -> String {
-        format!("http://{}", self.address())
+        self.0.url()
     }
 
     /// Where it listens: `127.0.0.1:PORT`.
     #[must_use]
     pub fn address(&self) -> String {
-        format!("127.0.0.1:{}", self.port)
+        self.0.address()
     }
 
     /// SIGKILL: what no object had persisted is lost.
     pub fn kill(&mut self) {
-        self.server.kill();
+        self.0.kill();
     }
 
     /// Kills it if it runs, and starts it again over the same directory and port.
@@ -99,13 +74,7 @@ impl Edge {
     /// # Errors
     /// As for [`Edge::start`].
     pub async fn restart(&mut self) -> Result<()> {
-        self.server.respawn()?;
-        self.ready().await
-    }
-
-    async fn ready(&mut self) -> Result<()> {
-        let port = self.port;
-        self.server.ready(async || http_status(port, "/").await.is_some()).await
+        self.0.restart().await
     }
 }
 
@@ -124,20 +93,6 @@ fn configuration(config: &EdgeConfig, site: &Path, objects: &Path) -> Result<Str
         .replace("{{TOKEN_KEYS}}", &text(&serde_json::to_string(&config.token_keys)?))
         .replace("{{ORIGIN_TOKEN}}", &text(&config.origin_token))
         .replace("{{PEERS}}", &text(&serde_json::to_string(&config.peers)?)))
-}
-
-/// A text literal of Cap'n Proto's language.
-fn text(value: &str) -> String {
-    let mut literal = String::from("\"");
-    for character in value.chars() {
-        match character {
-            '"' | '\\' => literal.extend(['\\', character]),
-            '\n' => literal.push_str("\\n"),
-            _ => literal.push(character),
-        }
-    }
-    literal.push('"');
-    literal
 }
 
 #[cfg(test)]

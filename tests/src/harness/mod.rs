@@ -10,12 +10,14 @@ mod layout;
 mod port;
 mod process;
 mod redis;
+mod workerd;
 
 pub use daemon::{Daemon, DaemonConfig, Store};
 pub use edge::{Edge, EdgeConfig};
 pub use layout::Layout;
 pub use port::free_port;
 pub use redis::{Redis, RedisConfig};
+pub use workerd::{Workerd, WorkerdConfig, text_literal};
 
 /// Everything here serves tests and tools, so one error type that carries its story is enough.
 pub type Result<T> = anyhow::Result<T>;

@@ -5,6 +5,7 @@
 //! measurement says what is, and a machine under load must not fail a build.
 
 mod core;
+mod edge;
 mod machine;
 mod measured;
 mod origin;
@@ -37,6 +38,8 @@ enum Task {
     Core(Options),
     /// The daemon beside its Redis: operations reconciled, commands, lag.
     Origin(Options),
+    /// The Worker in workerd: its isolate and its object beside bare ones, and beside a bridge to Redis.
+    Edge(Options),
     /// One page of all areas measured so far: target/bench/report.html.
     Report,
 }
@@ -56,6 +59,7 @@ pub(crate) fn run(workspace: &Workspace, arguments: Args) -> Result<()> {
     match arguments.task {
         Task::Core(options) => keep(workspace, "core", &options, core::rows(workspace, &options)?),
         Task::Origin(options) => keep(workspace, "origin", &options, origin::rows(workspace, &options)?),
+        Task::Edge(options) => keep(workspace, "edge", &options, edge::rows(workspace, &options)?),
         Task::Report => report(workspace),
     }
 }

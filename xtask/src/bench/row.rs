@@ -58,6 +58,8 @@ pub(super) enum Bar {
     Ratio(f64),
     /// The ratio is more than this.
     Above(f64),
+    /// Our own figure is at least this.
+    AtLeast(f64),
     /// Our own figure is at most this.
     AtMost(f64),
 }
@@ -95,6 +97,7 @@ impl Row {
         let met = bar.map(|bar| match bar {
             Bar::Ratio(least) => self.ratio.is_some_and(|ratio| ratio >= least),
             Bar::Above(least) => self.ratio.is_some_and(|ratio| ratio > least),
+            Bar::AtLeast(least) => self.ours >= least,
             Bar::AtMost(most) => self.ours <= most,
         });
         Self { bar, met, ..self }
@@ -116,6 +119,7 @@ impl Row {
             None => String::new(),
             Some(Bar::Ratio(least)) => format!("≥ {}×", significant(least)),
             Some(Bar::Above(least)) => format!("> {}×", significant(least)),
+            Some(Bar::AtLeast(least)) => format!("≥ {}", self.unit.shown(least)),
             Some(Bar::AtMost(most)) => format!("≤ {}", self.unit.shown(most)),
         }
     }
@@ -207,6 +211,7 @@ mod tests {
         let row = Row::against("x", 2_000.0, "peer", 500.0, Unit::Nanoseconds);
         assert_eq!(row.clone().judged(Some(Bar::Ratio(0.25))).met, Some(true));
         assert_eq!(row.clone().judged(Some(Bar::Above(0.25))).met, Some(false));
+        assert_eq!(row.clone().judged(Some(Bar::AtLeast(2_000.0))).met, Some(true));
         assert_eq!(row.judged(Some(Bar::AtMost(1_999.0))).met, Some(false));
     }
 

@@ -1,5 +1,6 @@
-//! The edge Worker: worker-build's bundle in edge/build.
+//! Workers as worker-build bundles them: the edge's in edge/build, and what benches need beside it.
 
+use std::path::Path;
 use std::process::Command;
 
 use anyhow::Result;
@@ -9,32 +10,37 @@ use super::{Profile, built_module, say_size, wasm_library};
 use crate::process::run;
 use crate::workspace::Workspace;
 
-const PACKAGE: &str = "headwater-edge";
-
+/// The Worker that ships.
 pub(super) fn build(workspace: &Workspace, profile: Profile) -> Result<()> {
+    worker(workspace, "edge", "headwater-edge", profile)
+}
+
+/// Builds the Worker of one crate into its folder's `build`.
+pub(crate) fn worker(workspace: &Workspace, folder: &str, package: &str, profile: Profile) -> Result<()> {
     // As worker-build will build it, so that it finds everything fresh.
-    let mut cargo = wasm_library(workspace, PACKAGE, profile);
+    let mut cargo = wasm_library(workspace, package, profile);
     run(cargo.env("WASM_BINDGEN_USE_JS_SYS", "1"))?;
 
-    let module = built_module(workspace, PACKAGE, profile)?;
+    let module = built_module(workspace, package, profile)?;
     let inputs = Fingerprint::default()
         .text(profile.directory())
         .file(&module)?
         .file(&workspace.root.join("package-lock.json"))?
         .file(&workspace.tools().join(".crates.toml"))?;
-    let stamp = workspace.scratch("edge.stamp");
-    let bundled = workspace.layout.edge_build.join("index_bg.wasm");
+    let folder = workspace.root.join(folder);
+    let stamp = workspace.scratch(format!("{}.stamp", package.trim_start_matches("headwater-")));
+    let bundled = folder.join("build/index_bg.wasm");
     if inputs.is_recorded(&stamp) && bundled.is_file() {
         return Ok(());
     }
-    run(&mut worker_build(workspace, profile))?;
+    run(&mut worker_build(workspace, &folder, profile))?;
     say_size(workspace, &bundled)?;
     inputs.record(&stamp)
 }
 
-fn worker_build(workspace: &Workspace, profile: Profile) -> Command {
+fn worker_build(workspace: &Workspace, folder: &Path, profile: Profile) -> Command {
     let mut build = Command::new(workspace.tool("worker-build"));
-    build.current_dir(workspace.root.join("edge"));
+    build.current_dir(folder);
     match profile {
         Profile::Dev => build.args(["--dev", "--no-opt"]),
         Profile::Release | Profile::Small => build.arg("--release"),

@@ -15,6 +15,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
+pub(crate) use edge::worker;
 pub(crate) use www::WASM_FEATURES;
 
 use crate::process::{cargo, run as run_command};

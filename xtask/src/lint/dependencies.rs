@@ -17,6 +17,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("headwater-tests", &["headwater"]),
     // Runs the core beside its peers; xtask runs it as a program.
     ("headwater-bench", &["headwater"]),
+    // A peer of the edge, which must not share a line with it.
+    ("headwater-bench-worker", &[]),
     ("xtask", &["headwater", "headwater-tests"]),
 ];
 

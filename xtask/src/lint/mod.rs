@@ -72,7 +72,7 @@ fn clippy_for_wasm(workspace: &Workspace) -> Result<Outcome> {
     let mut clippy = cargo(workspace);
     clippy.args(["clippy", "--lib", "--target", WASM_TARGET]);
     clippy.args(["--package", "headwater", "--package", "headwater-edge", "--package", "headwater-www"]);
-    clippy.args(["--package", "headwater-bench"]);
+    clippy.args(["--package", "headwater-bench", "--package", "headwater-bench-worker"]);
     holds(clippy.args(["--", "--deny", "warnings"]))
 }
 

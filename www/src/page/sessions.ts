@@ -144,7 +144,7 @@ class Row {
     const isError = answer.error !== undefined;
     const seconds = isError ? undefined : Number(answer.result);
     state.className = isError ? "unknown" : seconds === TTL_GONE ? "gone" : "lives";
-    state.textContent = isError ? "unknown" : seconds === TTL_GONE ? "gone" : `${seconds} s left`;
+    state.textContent = isError ? "unknown" : seconds === TTL_GONE ? "gone" : `${seconds} s`;
     state.title = isError ? answer.error : "";
   }
 }

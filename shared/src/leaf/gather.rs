@@ -15,10 +15,12 @@ use crate::{
     message::Lifetime,
     state::{Effect, Increment, Operation},
 };
+use smallvec::SmallVec;
 use std::collections::BTreeMap;
 
 impl Leaf {
-    /// A leaf that sends operations only at a [`LeafInput::Flush`](super::LeafInput::Flush).
+    /// A leaf that sends operations only at a [`LeafInput::Flush`](super::LeafInput::Flush), and does not say what its own
+    /// commands change.
     pub fn gathering(client: ClientId, lifetime: Lifetime) -> Self {
         Self { gathered: Some(BTreeMap::new()), ..Self::new(client, lifetime) }
     }
@@ -87,19 +89,16 @@ impl Leaf {
 impl Pending {
     /// Adds what another operation on the same key adds, if this one adds to all of the same.
     fn add(&mut self, operation: &Operation) -> bool {
-        let sum = |effects: &[Effect]| {
-            let mut sum = effects.to_vec();
-            for effect in &operation.effects {
-                let added = sum.iter_mut().find_map(|own| added(own, effect).map(|added| (own, added)));
-                let (own, added) = added?;
-                *own = added;
+        let mut sums: SmallVec<[(usize, Effect); 2]> = SmallVec::new();
+        for effect in &operation.effects {
+            let own = self.view.effects.iter().enumerate();
+            let Some(sum) = own.into_iter().find_map(|(at, own)| Some((at, added(own, effect)?))) else { return false };
+            if sums.iter().any(|(at, _)| *at == sum.0) {
+                return false;
             }
-            Some(sum)
-        };
-        let Some(sum) = sum(&self.view.effects) else { return false };
-        let at = self.view.at.max(operation.at);
-        self.view = Operation { at, effects: sum, ..self.view.clone() };
-        self.prepare_again();
+            sums.push(sum);
+        }
+        self.raise(operation.at, sums);
         true
     }
 }

@@ -319,10 +319,17 @@ impl Leaf {
     /// Shows an operation that follows all others on its key.
     fn show_operation(&mut self, operation: &Operation, first_local: No) {
         let key = &operation.key;
-        let base = || self.base.get(key).map(|base| base.state.clone()).unwrap_or_default();
-        let state = self.overlay.entry(key.clone()).or_insert_with(base);
-        show(operation, first_local, state);
-        self.effects.push(LeafEffect::Changed(vec![key.clone()]));
+        match self.overlay.get_mut(key) {
+            Some(state) => show(operation, first_local, state),
+            None => {
+                let mut state = self.base.get(key).map(|base| base.state.clone()).unwrap_or_default();
+                show(operation, first_local, &mut state);
+                self.overlay.insert(key.clone(), state);
+            }
+        }
+        if self.gathered.is_none() {
+            self.effects.push(LeafEffect::Changed(vec![key.clone()]));
+        }
     }
 
     /// Takes all that a hub answered to one request. It speaks of the time at which it was asked, unless the connection began

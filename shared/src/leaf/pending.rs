@@ -58,9 +58,15 @@ impl Pending {
         }
     }
 
-    /// Takes the operation as the view applies it for the one that was prepared.
-    pub(super) fn prepare_again(&mut self) {
-        self.prepared = self.view.clone();
+    /// Puts other effects in the place of some, of an operation that saw nothing.
+    pub(super) fn raise(&mut self, at: TimestampMs, effects: impl IntoIterator<Item = (usize, Effect)>) {
+        for (place, effect) in effects {
+            let places = [&mut self.view, &mut self.prepared].map(|operation| operation.effects.get_mut(place));
+            places.into_iter().flatten().for_each(|place| place.clone_from(&effect));
+        }
+        for operation in [&mut self.view, &mut self.prepared] {
+            operation.at = operation.at.max(at);
+        }
     }
 
     pub(super) fn key(&self) -> &Key {

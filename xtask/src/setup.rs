@@ -7,7 +7,7 @@
 
 use std::fs;
 use std::io::{IsTerminal, stdin};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
@@ -32,6 +32,8 @@ pub(crate) enum Part {
     WorkerBuild,
     Redis,
     Chromium,
+    /// What deploys the Worker. Apart from the other npm packages, since it brings a workerd of its own.
+    Wrangler,
     /// For `coverage` alone, so `setup` leaves it out.
     LlvmTools,
     /// See [`Part::LlvmTools`].
@@ -40,7 +42,7 @@ pub(crate) enum Part {
 
 impl Part {
     /// All, each after what it needs.
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::Target(WASM_TARGET),
         Self::Target(WASI_TARGET),
         Self::Node,
@@ -49,6 +51,7 @@ impl Part {
         Self::WorkerBuild,
         Self::Redis,
         Self::Chromium,
+        Self::Wrangler,
     ];
 
     fn name(self) -> String {
@@ -60,6 +63,7 @@ impl Part {
             Self::WorkerBuild => format!("worker-build {WORKER_BUILD}"),
             Self::Redis => "Redis".into(),
             Self::Chromium => "Chromium".into(),
+            Self::Wrangler => "Wrangler".into(),
             Self::LlvmTools => "LLVM's tools".into(),
             Self::LlvmCov => format!("cargo-llvm-cov {LLVM_COV}"),
         }
@@ -69,9 +73,8 @@ impl Part {
         match self {
             Self::Target(target) => standard_library(workspace, target).is_some_and(|library| library.is_dir()),
             Self::Node => node_major().is_some_and(|major| major >= NODE_MAJOR_MIN),
-            Self::NpmPackages => {
-                npm_installed(workspace).is_some() && npm_installed(workspace) == npm_locked(workspace)
-            }
+            Self::NpmPackages => is_npm_installed(&workspace.root),
+            Self::Wrangler => is_npm_installed(&workspace.root.join(DEPLOY)),
             Self::WasmBindgen => installed_with_cargo(workspace, "wasm-bindgen-cli", WASM_BINDGEN),
             Self::WorkerBuild => installed_with_cargo(workspace, "worker-build", WORKER_BUILD),
             Self::Redis => on_path("redis-server") && on_path("redis-cli"),
@@ -92,14 +95,8 @@ impl Part {
                 }
                 None => bail!("Node is not installed; {NODE_MAJOR_MIN} or later is needed (https://nodejs.org)"),
             },
-            Self::NpmPackages => {
-                let mut npm = Command::new("npm");
-                // No package's own script runs here: each of ours works without.
-                npm.current_dir(&workspace.root).args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"]);
-                quietly(workspace, self, &mut npm)?;
-                fs::copy(workspace.root.join(NPM_LOCKED), workspace.root.join(NPM_INSTALLED))?;
-                Ok(())
-            }
+            Self::NpmPackages => install_npm_packages(workspace, self, &workspace.root),
+            Self::Wrangler => install_npm_packages(workspace, self, &workspace.root.join(DEPLOY)),
             // Not `--locked`: its lock file names a release that the registry no longer has.
             Self::WasmBindgen => self.install_with_cargo(workspace, "wasm-bindgen-cli", WASM_BINDGEN, false),
             Self::WorkerBuild => {
@@ -237,12 +234,21 @@ const NPM_LOCKED: &str = "package-lock.json";
 /// A copy of the lock file that was installed from.
 const NPM_INSTALLED: &str = "node_modules/.installed-lock.json";
 
-fn npm_locked(workspace: &Workspace) -> Option<String> {
-    fs::read_to_string(workspace.root.join(NPM_LOCKED)).ok()
+/// Where the tools for deploying are installed.
+const DEPLOY: &str = "tests/edge/deploy";
+
+fn is_npm_installed(folder: &Path) -> bool {
+    let [locked, installed] = [NPM_LOCKED, NPM_INSTALLED].map(|name| fs::read_to_string(folder.join(name)).ok());
+    installed.is_some() && installed == locked
 }
 
-fn npm_installed(workspace: &Workspace) -> Option<String> {
-    fs::read_to_string(workspace.root.join(NPM_INSTALLED)).ok()
+fn install_npm_packages(workspace: &Workspace, part: Part, folder: &Path) -> Result<()> {
+    let mut npm = Command::new("npm");
+    // No package's own script runs here: each of ours works without.
+    npm.current_dir(folder).args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"]);
+    quietly(workspace, part, &mut npm)?;
+    fs::copy(folder.join(NPM_LOCKED), folder.join(NPM_INSTALLED))?;
+    Ok(())
 }
 
 fn installed_with_cargo(workspace: &Workspace, package: &str, version: &str) -> bool {

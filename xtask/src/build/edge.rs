@@ -6,6 +6,7 @@ use std::process::Command;
 use anyhow::Result;
 
 use super::fingerprint::Fingerprint;
+use super::www::WASM_FEATURES;
 use super::{Profile, built_module, say_size, wasm_library};
 use crate::process::run;
 use crate::workspace::Workspace;
@@ -22,20 +23,32 @@ pub(crate) fn worker(workspace: &Workspace, folder: &str, package: &str, profile
     run(cargo.env("WASM_BINDGEN_USE_JS_SYS", "1"))?;
 
     let module = built_module(workspace, package, profile)?;
+    let folder = workspace.root.join(folder);
     let inputs = Fingerprint::default()
         .text(profile.directory())
         .file(&module)?
+        .text("without names")
         .file(&workspace.root.join("package-lock.json"))?
         .file(&workspace.tools().join(".crates.toml"))?;
-    let folder = workspace.root.join(folder);
     let stamp = workspace.scratch(format!("{}.stamp", package.trim_start_matches("headwater-")));
     let bundled = folder.join("build/index_bg.wasm");
     if inputs.is_recorded(&stamp) && bundled.is_file() {
         return Ok(());
     }
     run(&mut worker_build(workspace, &folder, profile))?;
+    if profile != Profile::Dev {
+        run(&mut without_names(workspace, &bundled))?;
+    }
     say_size(workspace, &bundled)?;
     inputs.record(&stamp)
+}
+
+/// worker-build keeps the names of all functions, which are a sixteenth of what is uploaded.
+fn without_names(workspace: &Workspace, module: &Path) -> Command {
+    let mut optimise = Command::new(workspace.npm_tool("wasm-opt"));
+    optimise.args(["-O", "--strip-debug", "--enable-exception-handling", "--output"]).arg(module).arg(module);
+    optimise.args(WASM_FEATURES.map(|feature| format!("--enable-{feature}")));
+    optimise
 }
 
 fn worker_build(workspace: &Workspace, folder: &Path, profile: Profile) -> Command {

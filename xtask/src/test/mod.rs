@@ -65,7 +65,8 @@ impl Suite {
         parts.extend_from_slice(match self {
             Self::Unit | Self::Sim => &[],
             Self::Wasm => &[Part::Target(WASI_TARGET), Part::Target(WASM_TARGET), Part::Node, Part::WasmBindgen],
-            Self::Redis | Self::Faults | Self::Edge => &[Part::Redis],
+            Self::Redis | Self::Faults => &[Part::Redis],
+            Self::Edge => &[Part::Redis, Part::Wrangler],
             Self::Browser => &[Part::Chromium],
         });
         parts
@@ -90,7 +91,12 @@ impl Suite {
                 mutants.arg("--mutants");
                 Ok(vec![seeds, mutants])
             }
-            Self::Redis | Self::Edge => self.server_tests(workspace),
+            Self::Redis => self.server_tests(workspace),
+            Self::Edge => {
+                let mut commands = self.server_tests(workspace)?;
+                commands.push(deployment(workspace));
+                Ok(commands)
+            }
             Self::Faults => {
                 let mut commands = self.server_tests(workspace)?;
                 // What each case counted is printed, and one at a time, since each wants the machine for itself.
@@ -230,6 +236,14 @@ fn wasm(workspace: &Workspace) -> Result<Vec<Command>> {
     let mut shipped = on(WASM_TARGET, &[&workspace.tool("wasm-bindgen-test-runner")]);
     shipped.args(["--test", WASM_TEST]);
     Ok(vec![wasi, shipped])
+}
+
+/// What the Worker would be uploaded as, and how large that is.
+fn deployment(workspace: &Workspace) -> Command {
+    let mut command = Command::new("node");
+    command.current_dir(&workspace.root);
+    command.args(["--test", "--test-reporter=spec", "tests/edge/deploy/deploy.test.mjs"]);
+    command
 }
 
 fn browser(workspace: &Workspace) -> Result<Command> {

@@ -10,6 +10,8 @@ mod clients;
 mod commands;
 #[path = "../edge/durability.rs"]
 mod durability;
+#[path = "../edge/hostile.rs"]
+mod hostile;
 #[path = "../edge/http.rs"]
 mod http;
 #[path = "../edge/isolate.rs"]

@@ -85,7 +85,7 @@ fn part(slot: Slot, at: u64, seq: u64) -> KeyCommit {
         ],
         delete: Vec::new(),
         expire_at: None,
-        plain: Plain { expected: Expected::AbsentOr(Kind::String), commands: vec![words.to_vec()] },
+        plain: Plain { expected: Expected::AbsentOr(Kind::String), guards: Vec::new(), commands: vec![words.to_vec()] },
         key,
     }
 }

@@ -9,7 +9,7 @@ use crate::{
     daemon::DaemonConfig,
     measure::{self, CommitSize},
     report::{Connected, HubAddress, Report},
-    store::{AnyStore, Store, StoreError},
+    store::{AnyStore, Store, StoreError, Touches},
 };
 use headwater::{
     id::HashSeed,
@@ -150,6 +150,10 @@ impl Actor {
                 Some(input) = inputs.recv() => self.input(input),
                 () = wake(self.wake_at) => self.tick(),
                 (slot, seq) = store.news() => self.handle(OriginInput::Changed(slot, seq)),
+                touches = store.touches() => self.handle(match touches {
+                    Touches::Keys(keys) => OriginInput::Touched(keys),
+                    Touches::Lost => OriginInput::Untracked,
+                }),
                 _ = ping.tick() => self.ping(),
                 () = &mut stop => break,
             }
@@ -235,7 +239,7 @@ impl Actor {
 
     fn count_refusals(&mut self, input: &OriginInput) {
         match input {
-            OriginInput::Committed(slot, Outcome::Committed) => drop(self.refusals.remove(slot)),
+            OriginInput::Committed(slot, Outcome::Committed | Outcome::Drifted(_)) => drop(self.refusals.remove(slot)),
             OriginInput::Committed(slot, outcome) => {
                 let count = self.refusals.entry(*slot).or_default();
                 *count = count.saturating_add(1);
@@ -271,6 +275,7 @@ impl Actor {
                     tracing::error!(%key, "the key holds a value of a foreign type; it is left for the operator");
                     measure::foreign_key();
                 }
+                OriginEffect::Adopted(keys) => measure::adopted(keys),
                 OriginEffect::WakeAt(at) => {
                     let ms = u64::try_from(at.since_ms(clock::now())).unwrap_or(0);
                     self.wake_at = Some(Instant::now() + Duration::from_millis(ms));
@@ -318,7 +323,7 @@ impl Actor {
             let outcome = store.commit(commit).await?;
             measure::committed(&outcome, size, began.elapsed());
             match &outcome {
-                Outcome::Committed => &report.commits,
+                Outcome::Committed | Outcome::Drifted(_) => &report.commits,
                 _ => &report.conflicts,
             }
             .fetch_add(1, Ordering::Relaxed);

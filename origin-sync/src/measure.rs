@@ -54,6 +54,10 @@ pub fn install() -> Result<PrometheusHandle, BuildError> {
     describe_counter!("headwater_hub_frames_refused_total", "Frames from hubs that did not decode, by reason.");
     describe_counter!("headwater_hub_links_closed_total", "Hubs' connections that the origin closed.");
     describe_counter!("headwater_foreign_keys_total", "Times that a value of a foreign type held a key up.");
+    describe_counter!(
+        "headwater_adopted_writes_total",
+        "Times that what plain clients wrote at a key was taken into its state."
+    );
     describe_counter!("headwater_directory_polls_total", "Readings of an edge's directory, by result.");
     Ok(handle)
 }
@@ -82,7 +86,8 @@ impl CommitSize {
 
 pub(crate) fn committed(outcome: &Outcome, size: CommitSize, took: Duration) {
     let name = match outcome {
-        Outcome::Committed => "committed",
+        Outcome::Committed | Outcome::Drifted(_) => "committed",
+        Outcome::Moved(_) => "moved",
         Outcome::Stale => "stale",
         Outcome::Conflict(_) => "conflict",
         Outcome::Missing(_) => "missing",
@@ -90,7 +95,7 @@ pub(crate) fn committed(outcome: &Outcome, size: CommitSize, took: Duration) {
     };
     counter!("headwater_store_commits_total", "outcome" => name).increment(1);
     histogram!("headwater_store_seconds", "request" => "commit").record(took);
-    if *outcome == Outcome::Committed {
+    if matches!(outcome, Outcome::Committed | Outcome::Drifted(_)) {
         counter!("headwater_store_commit_keys_total").increment(size.keys);
         histogram!("headwater_commit_keys").record(small(size.keys));
         if size.is_anew {
@@ -179,6 +184,10 @@ pub(crate) fn link_closed() {
 
 pub(crate) fn foreign_key() {
     counter!("headwater_foreign_keys_total").increment(1);
+}
+
+pub(crate) fn adopted(keys: usize) {
+    counter!("headwater_adopted_writes_total").increment(keys as u64);
 }
 
 pub(crate) fn directory_polled(is_read: bool) {

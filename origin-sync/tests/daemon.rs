@@ -4,6 +4,7 @@
 
 mod support;
 
+use headwater::command::Reply;
 use std::{
     path::PathBuf,
     time::{Duration, Instant},
@@ -165,21 +166,46 @@ async fn a_hub_that_falls_silent_is_noticed() {
     assert!(since.elapsed() < Duration::from_secs(15), "{:?}", since.elapsed());
 }
 
-/// What stands under a counter is a text: it is left to the operator, and the rest of the slot goes on.
+/// What stands under a counter is a list: it is left to the operator, and the rest of the slot goes on.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_value_that_does_not_fit_holds_nothing_else_up() {
     let setup = Setup::new().await;
     setup.edge.execute(&["INCR", "visits"]).unwrap();
     setup.plain_reads("visits", "1").await;
     settled(&setup.edge).await;
-    Plain::connect(&setup.redis).await.ask::<()>(&["SET", "visits", "many"]).await;
+    replace_by_a_list(&setup, "visits").await;
     setup.edge.execute(&["INCR", "visits"]).unwrap();
     setup.edge.execute(&["INCR", "other:{visits}"]).unwrap();
     setup.plain_reads("other:{visits}", "1").await;
     settled(&setup.edge).await;
-    setup.plain_reads("visits", "many").await;
+    assert_eq!(Plain::connect(&setup.redis).await.ask::<String>(&["TYPE", "visits"]).await, "list");
     let (_, metrics) = setup.daemon.get("/metrics").await.unwrap();
     assert!(metrics.contains("headwater_foreign_keys_total 1"), "{metrics}");
+}
+
+/// At once, so that nobody sees the key without a value.
+async fn replace_by_a_list(setup: &Setup, key: &str) {
+    let plain = Plain::connect(&setup.redis).await;
+    plain.ask::<()>(&["RPUSH", "theirs", "one"]).await;
+    plain.ask::<()>(&["RENAME", "theirs", key]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_plain_clients_write_reaches_the_edge() {
+    let setup = Setup::new().await;
+    setup.edge.execute(&["INCRBY", "visits", "40"]).unwrap();
+    setup.plain_reads("visits", "40").await;
+    settled(&setup.edge).await;
+    Plain::connect(&setup.redis).await.ask::<()>(&["INCRBY", "visits", "2"]).await;
+    eventually("the edge reads it", async || {
+        (setup.edge.execute(&["GET", "visits"]) == Ok(Reply::Bulk("42".into()))).then_some(())
+    })
+    .await;
+    let shows = async || {
+        let (_, metrics) = setup.daemon.get("/metrics").await?;
+        metrics.contains("headwater_adopted_writes_total 1").then_some(())
+    };
+    eventually("the adopted write is counted", shows).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -235,9 +261,7 @@ async fn an_operator_looks_at_a_key_settles_it_and_drains() {
     );
     assert!(daemon.run(&["resolve", "visits"]).await.unwrap_err().contains("nothing foreign"));
 
-    let plain = Plain::connect(&setup.redis).await;
-    plain.ask::<()>(&["DEL", "visits"]).await;
-    plain.ask::<()>(&["RPUSH", "visits", "theirs"]).await;
+    replace_by_a_list(&setup, "visits").await;
     assert!(daemon.run(&["inspect", "visits"]).await.unwrap().contains("is_foreign       true"));
     assert!(daemon.run(&["resolve", "visits"]).await.unwrap().contains("list"));
     setup.edge.execute(&["INCR", "visits"]).unwrap();

@@ -9,6 +9,7 @@ mod machine_cases;
 mod plain_cases;
 mod support;
 mod topology_cases;
+mod two_way_cases;
 
 use origin_sync::store::{RedisStore, Store};
 use std::time::{Duration, Instant};
@@ -84,11 +85,29 @@ macro_rules! machine_on_every_store {
             what_plain_clients_read_is_what_the_companions_say,
             a_new_machine_goes_on_where_the_last_one_was,
             two_daemons_share_a_store,
-            a_value_that_a_plain_client_lost_is_written_whole,
+            a_value_that_was_lost_is_written_whole,
         );)+
     };
 }
 
+macro_rules! two_way_on_every_redis {
+    ($($name:ident: $bed:ty),+) => {
+        $(suite!($name, $bed, two_way_cases:
+            the_server_tells_of_plain_writes,
+            plain_writes_of_every_type_are_adopted,
+            what_only_plain_clients_wrote_is_there_when_a_hub_asks,
+            both_sides_write_at_once,
+        );)+
+    };
+}
+
+two_way_on_every_redis!(
+    two_way_on_redis: Functions,
+    two_way_on_redis_without_functions: Scripts,
+    two_way_on_redis_by_tls: Secured,
+    two_way_on_redis_cluster: Clustered,
+    two_way_on_redis_under_sentinels: UnderSentinels
+);
 every_store!(
     redis: Functions,
     redis_without_functions: Scripts,

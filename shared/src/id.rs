@@ -15,6 +15,9 @@ use std::fmt;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ReplicaId(u64);
 
+/// The bit that marks the origin.
+const ORIGIN: u64 = 0x8000;
+
 impl ReplicaId {
     /// Stands in a leaf's overlay for "my own session"; sorts last.
     pub const LEAF: Self = Self(u64::MAX);
@@ -23,6 +26,17 @@ impl ReplicaId {
     pub fn from_entropy(entropy: u64) -> Self {
         // The incarnation starts at zero, so neither all ones (LEAF) can arise.
         Self(entropy & !0xffff)
+    }
+
+    /// An incarnation of the origin's dataset, with the site taken from 48 random bits. It is told from a hub by its highest
+    /// bit of 16, to which a hub would have to lose its state as often.
+    pub fn of_origin(entropy: u64) -> Self {
+        Self(entropy & !0xffff | ORIGIN)
+    }
+
+    /// Whether this is an incarnation of the origin's dataset.
+    pub fn is_of_origin(self) -> bool {
+        self.0 & ORIGIN != 0 && self != Self::LEAF
     }
 
     /// The same site after it lost or restored its state.

@@ -10,7 +10,7 @@ use crate::{
     state::Kind,
 };
 use bytes::Bytes;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// An incarnation that has ended, and the sequence at which it did.
 pub type Ended = (ReplicaId, u64);
@@ -52,11 +52,13 @@ pub struct Load {
     pub keys: Vec<Key>,
     /// Also the names of keys whose last commit lies after this sequence, by the change feed.
     pub changed_after: Option<u64>,
+    /// Also what plain clients read at these keys.
+    pub plain: Vec<Key>,
 }
 
 /// What was read: the marker always, and what the [`Load`] asked for. One snapshot, or older than the marker says at
 /// worst: the compare-and-set finds out.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct Loaded {
     /// The slot.
     pub slot: Slot,
@@ -66,6 +68,62 @@ pub struct Loaded {
     pub keys: Vec<(Key, Option<Companion>)>,
     /// Keys by the change feed with the sequence of their last commit, ascending by sequence.
     pub changed: Vec<(Key, u64)>,
+    /// What plain clients read at the keys asked for, from one snapshot with the marker. A store without plain values answers
+    /// nothing.
+    pub plain: Vec<(Key, PlainRead)>,
+    /// How many keys the server has evicted in its present life, where plain values were asked for.
+    pub evictions: u64,
+}
+
+/// What stands at a plain key.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct PlainRead {
+    /// The value; `None` where there is none.
+    pub value: Option<PlainValue>,
+    /// When the value ends by itself, if it does.
+    pub expire_at: Option<TimestampMs>,
+    /// Whether the server tells when values end; otherwise nothing is known of it.
+    pub tells_expiry: bool,
+    /// Whether the change feed names the key: then it had a companion once.
+    pub is_listed: bool,
+}
+
+/// A plain value.
+#[derive(Clone, PartialEq, Debug)]
+pub enum PlainValue {
+    /// Bytes.
+    String(Bytes),
+    /// Members.
+    Set(BTreeSet<Bytes>),
+    /// Fields with their values.
+    Hash(BTreeMap<Bytes, Bytes>),
+    /// Members with their scores.
+    Board(BTreeMap<Bytes, f64>),
+    /// A value of a type that Headwater does not replicate.
+    Other,
+}
+
+impl PlainValue {
+    /// Its type, if Headwater has it.
+    pub fn kind(&self) -> Option<Kind> {
+        match self {
+            Self::String(_) => Some(Kind::String),
+            Self::Set(_) => Some(Kind::Set),
+            Self::Hash(_) => Some(Kind::Hash),
+            Self::Board(_) => Some(Kind::Board),
+            Self::Other => None,
+        }
+    }
+
+    /// How many elements it has.
+    pub fn count(&self) -> usize {
+        match self {
+            Self::String(_) | Self::Other => 1,
+            Self::Set(members) => members.len(),
+            Self::Hash(fields) => fields.len(),
+            Self::Board(members) => members.len(),
+        }
+    }
 }
 
 /// How a commit changes the marker.
@@ -97,8 +155,30 @@ pub enum Expected {
 pub struct Plain {
     /// What must stand there, else nothing of the commit happens. Not asked where there are no commands.
     pub expected: Expected,
+    /// What is read before the commands run, to see whether plain clients wrote since the origin looked. Not asked where
+    /// there are no commands.
+    pub guards: Vec<Guard>,
     /// Commands with their arguments; the key is the second word of each.
     pub commands: Vec<Vec<Bytes>>,
+}
+
+impl Plain {
+    /// Nothing to do, whatever stands there.
+    pub fn untouched() -> Self {
+        Self { expected: Expected::Absent, guards: Vec::new(), commands: Vec::new() }
+    }
+}
+
+/// What a read of a plain key is expected to answer.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Guard {
+    /// GET, HGET or ZSCORE with its arguments; the key is the second word.
+    pub read: Vec<Bytes>,
+    /// The answer as text, if there is one.
+    pub answer: Option<Bytes>,
+    /// Whether any other answer refuses the commit, since a command overwrites what is there. Else the commit happens, since
+    /// it adds to what is there, and tells of the difference.
+    pub is_strict: bool,
 }
 
 /// One key's part of a commit.
@@ -143,6 +223,10 @@ pub struct Commit {
 pub enum Outcome {
     /// All of it happened.
     Committed,
+    /// All of it happened, and plain clients had written to these values before.
+    Drifted(Vec<Key>),
+    /// Nothing happened: plain clients wrote to these values, which would be overwritten.
+    Moved(Vec<Key>),
     /// The marker has moved on: read the slot again.
     Stale,
     /// These companions have moved on: read them again.

@@ -174,6 +174,18 @@ impl Ledger {
         }
     }
 
+    /// Of what was booked of these since then it is not known whether it counts.
+    pub(crate) fn doubt_since(&mut self, numbers: &[usize], since_ms: i64, key: Option<&Key>) {
+        for number in numbers {
+            if let Some(booked) = self.booked.get_mut(*number)
+                && booked.at_ms >= since_ms
+                && key.is_none_or(|key| booked.entry.key() == Some(key))
+            {
+                booked.in_doubt = true;
+            }
+        }
+    }
+
     /// What was kept alive may have ended.
     pub(crate) fn doubt_kept(&mut self) {
         let kept = self.booked.iter_mut().filter(|booked| matches!(booked.entry, Entry::Kept(..)));

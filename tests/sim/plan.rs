@@ -72,8 +72,19 @@ pub(crate) enum End {
 /// What happens.
 #[derive(Clone, Debug)]
 pub(crate) enum What {
-    Leaf { leaf: usize, work: Work },
-    Http { hub: usize, work: Work },
+    Leaf {
+        leaf: usize,
+        work: Work,
+    },
+    Http {
+        hub: usize,
+        work: Work,
+    },
+    /// A plain client's INCRBY at the store.
+    Plain {
+        key: Key,
+        by: i64,
+    },
     Trouble(Trouble),
 }
 
@@ -91,6 +102,9 @@ pub(crate) struct Plan {
     pub(crate) actions: Vec<Action>,
 }
 
+/// Who stands for the plain client among those who work.
+const PLAIN: usize = usize::MAX;
+
 impl Plan {
     pub(crate) fn draw(seed: u64, scenario: &Scenario) -> Self {
         let mut rng = fastrand::Rng::with_seed(seed ^ 0x9e37_79b9_7f4a_7c15);
@@ -102,11 +116,18 @@ impl Plan {
         for (kind, mean_ms) in scenario.troubles.iter().filter(|(kind, _)| *kind != Kind::Noise) {
             every(&mut rng, *mean_ms, scenario.work_ms, |time| at.push((time, Some(*kind), 0)));
         }
+        // Its own generator, so that what others do does not hang on it.
+        let mut plain = fastrand::Rng::with_seed(seed ^ 0x517c_c1b7_2722_0a95);
+        every(&mut plain, scenario.plain_ms, scenario.work_ms, |time| at.push((time, None, PLAIN)));
         at.sort_by_key(|(time, ..)| *time);
         let mut workload = Workload::new(scenario.has_deadlines);
         let draw = |(index, (at_ms, kind, who)): (usize, (i64, Option<Kind>, usize))| {
             let what = match (kind, who) {
                 (Some(kind), _) => What::Trouble(trouble(&mut rng, kind, scenario)),
+                (None, PLAIN) => {
+                    let (key, by) = Workload::at_store(&mut plain, scenario.is_durable());
+                    What::Plain { key, by }
+                }
                 (None, 0) => {
                     let (hub, work) = workload.over_http(&mut rng, scenario.hubs);
                     What::Http { hub, work }
@@ -151,6 +172,7 @@ impl Action {
         match &self.what {
             What::Leaf { leaf, .. } => vec![End::Leaf(*leaf)],
             What::Http { hub, .. } => vec![End::Hub(*hub)],
+            What::Plain { .. } => Vec::new(),
             What::Trouble(trouble) => match trouble {
                 Trouble::Cut { leaf } | Trouble::Away { leaf, .. } => vec![End::Leaf(*leaf)],
                 Trouble::Roam { leaf, hub } => vec![End::Leaf(*leaf), End::Hub(*hub)],
@@ -172,6 +194,7 @@ impl fmt::Display for Action {
         match &self.what {
             What::Leaf { leaf, work } => write!(f, "leaf {leaf}: {work}"),
             What::Http { hub, work } => write!(f, "over HTTP at hub {hub}: {work}"),
+            What::Plain { key, by } => write!(f, "a plain client: INCRBY {key} {by}"),
             What::Trouble(trouble) => write!(f, "{trouble:?}"),
         }
     }

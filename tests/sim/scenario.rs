@@ -14,12 +14,21 @@ pub(crate) struct Scenario {
     /// The mean time between two operations of one leaf, and between two requests over HTTP, in milliseconds.
     pub(crate) leaf_ms: i64,
     pub(crate) http_ms: i64,
+    /// The mean time between two writes of a plain client at the store, in milliseconds.
+    pub(crate) plain_ms: i64,
     /// What goes wrong, and the mean time between two of a kind, in milliseconds.
     pub(crate) troubles: &'static [(Kind, i64)],
     /// How much of its recent past the store loses in a failover, in milliseconds.
     pub(crate) loss_ms: i64,
     /// Whether keys with deadlines are written to: their meaning needs clocks that agree.
     pub(crate) has_deadlines: bool,
+}
+
+impl Scenario {
+    /// Whether the store keeps what it acknowledged to plain clients.
+    pub(crate) fn is_durable(&self) -> bool {
+        !self.troubles.iter().any(|(kind, _)| matches!(kind, Kind::FailOver | Kind::Flush | Kind::Lose))
+    }
 }
 
 /// What the daemon is told that the store may lose.
@@ -39,6 +48,7 @@ const QUIET: Scenario = Scenario {
     work_ms: 30_000,
     leaf_ms: 600,
     http_ms: 150,
+    plain_ms: 300,
     troubles: &[],
     loss_ms: 1_000,
     has_deadlines: true,

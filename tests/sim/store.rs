@@ -6,7 +6,7 @@ use headwater::{
     id::{Key, TimestampMs},
     slot::Slot,
     state::Kind,
-    store::{Commit, Companion, Expected, KeyCommit, Load, Loaded, Marker, Outcome},
+    store::{Commit, Companion, Expected, KeyCommit, Load, Loaded, Marker, Outcome, PlainRead, PlainValue},
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -53,12 +53,13 @@ pub(crate) struct Store {
     snapshots: Vec<(TimestampMs, Data)>,
     pub(crate) run_id: u64,
     reach_ms: i64,
+    evictions: u64,
 }
 
 impl Store {
     /// A store of which a failover may lose so many milliseconds.
     pub(crate) fn new(reach_ms: i64) -> Self {
-        Self { data: Data::default(), snapshots: Vec::new(), run_id: 1, reach_ms }
+        Self { data: Data::default(), snapshots: Vec::new(), run_id: 1, reach_ms, evictions: 0 }
     }
 
     /// Keeps the state as of now for a later failover.
@@ -68,13 +69,23 @@ impl Store {
     }
 
     /// Another server takes over with what it had at that time, or with the oldest that is kept.
-    pub(crate) fn fail_over(&mut self, to: TimestampMs) {
+    ///
+    /// Gives the time as of which its data is.
+    pub(crate) fn fail_over(&mut self, to: TimestampMs) -> Option<TimestampMs> {
         self.run_id += 1;
+        self.evictions = 0;
         let kept = self.snapshots.iter().rev().find(|(at, _)| *at <= to).or(self.snapshots.first());
-        if let Some((_, data)) = kept {
+        let kept_at = kept.map(|(at, data)| {
             self.data = data.clone();
-        }
+            *at
+        });
         self.snapshots.clear();
+        kept_at
+    }
+
+    /// A plain client's INCRBY.
+    pub(crate) fn increment(&mut self, key: &Key, by: i64, now: TimestampMs) {
+        self.run(key, &[Bytes::from_static(b"INCRBY"), key.clone().into(), by.to_string().into()], now);
     }
 
     /// All is lost; with a restart under a new run id.
@@ -86,11 +97,13 @@ impl Store {
 
     /// The server drops a plain value for want of memory.
     pub(crate) fn evict(&mut self, key: &Key) {
+        self.evictions += 1;
         self.data.plain.remove(key);
     }
 
     /// The server drops a companion and its plain value for want of memory.
     pub(crate) fn lose(&mut self, key: &Key) {
+        self.evictions += 1;
         self.data.companions.remove(key);
         self.data.plain.remove(key);
     }
@@ -136,7 +149,34 @@ impl Store {
             marker: self.marker(load.slot).cloned(),
             keys: load.keys.iter().map(|key| (key.clone(), self.companion(key, now).cloned())).collect(),
             changed,
+            plain: load.plain.iter().map(|key| (key.clone(), self.read(key, now))).collect(),
+            evictions: self.evictions,
         }
+    }
+
+    fn read(&self, key: &Key, now: TimestampMs) -> PlainRead {
+        let found = self.plain(key, now);
+        let value = found.map(|(value, _)| match value.clone() {
+            Value::String(bytes) => PlainValue::String(bytes),
+            Value::Set(members) => PlainValue::Set(members),
+            Value::Hash(fields) => PlainValue::Hash(fields),
+            Value::Board(members) => PlainValue::Board(members),
+        });
+        let is_listed = self.data.feed.get(&key.slot()).is_some_and(|feed| feed.contains_key(key));
+        PlainRead { value, expire_at: found.and_then(|(_, ends)| ends), tells_expiry: true, is_listed }
+    }
+
+    /// Whether a guard's read answers otherwise.
+    fn has_moved(&self, key: &Key, read: &[Bytes], answer: Option<&Bytes>, now: TimestampMs) -> bool {
+        let found = match (self.plain(key, now).map(|(value, _)| value), read.get(2)) {
+            (Some(Value::String(text)), None) => Some(text.clone()),
+            (Some(Value::Hash(fields)), Some(field)) => fields.get(field).cloned(),
+            (Some(Value::Board(members)), Some(member)) => {
+                members.get(member).map(|score| headwater::command::format_score(*score))
+            }
+            _ => None,
+        };
+        found.as_ref() != answer
     }
 
     pub(crate) fn commit(&mut self, commit: &Commit, now: TimestampMs) -> Outcome {
@@ -172,6 +212,21 @@ impl Store {
         if !foreign.is_empty() {
             return Outcome::Foreign(foreign);
         }
+        let (mut moved, mut drifted) = (Vec::new(), Vec::new());
+        for key in commit.keys.iter().filter(|key| !key.plain.commands.is_empty()) {
+            let guards = key.plain.guards.iter();
+            let mut differing =
+                guards.filter(|guard| self.has_moved(&key.key, &guard.read, guard.answer.as_ref(), now)).peekable();
+            let is_any = differing.peek().is_some();
+            if differing.any(|guard| guard.is_strict) {
+                moved.push(key.key.clone());
+            } else if is_any {
+                drifted.push(key.key.clone());
+            }
+        }
+        if !moved.is_empty() {
+            return Outcome::Moved(moved);
+        }
         for key in &commit.keys {
             self.write(commit.slot, key, now);
         }
@@ -193,7 +248,7 @@ impl Store {
             marker.no = change.no;
             marker.hubs.extend(change.hubs.iter().copied());
         }
-        Outcome::Committed
+        if drifted.is_empty() { Outcome::Committed } else { Outcome::Drifted(drifted) }
     }
 
     fn write(&mut self, slot: Slot, key: &KeyCommit, now: TimestampMs) {
@@ -233,15 +288,19 @@ impl Store {
                 entry = Some((Value::String(command[2].clone()), ends));
             }
             "INCRBY" => {
-                let Some((Value::String(value), _)) = &mut entry else { panic!("INCRBY of no string") };
+                let (value, _) = entry.get_or_insert_with(|| (Value::String(Bytes::from_static(b"0")), None));
+                let Value::String(value) = value else { panic!("INCRBY of no string") };
                 let sum: i64 = std::str::from_utf8(value).unwrap().parse::<i64>().unwrap() + number(2);
                 *value = sum.to_string().into();
             }
             _ => {
                 let (mut value, ends) = entry.unwrap_or_else(|| match name {
                     "SADD" => (Value::Set(BTreeSet::new()), None),
-                    "HSET" => (Value::Hash(BTreeMap::new()), None),
-                    "ZADD" => (Value::Board(BTreeMap::new()), None),
+                    "HSET" | "HINCRBY" => (Value::Hash(BTreeMap::new()), None),
+                    "ZADD" | "ZINCRBY" => (Value::Board(BTreeMap::new()), None),
+                    "SREM" => (Value::Set(BTreeSet::new()), None),
+                    "HDEL" => (Value::Hash(BTreeMap::new()), None),
+                    "ZREM" => (Value::Board(BTreeMap::new()), None),
                     other => panic!("{other} of a missing key"),
                 });
                 change(name, &mut value, arguments);
@@ -262,6 +321,15 @@ fn change(name: &str, value: &mut Value, arguments: &[Bytes]) {
         }),
         ("HSET", Value::Hash(fields)) => {
             fields.extend(arguments.chunks(2).map(|pair| (pair[0].clone(), pair[1].clone())));
+        }
+        ("HINCRBY", Value::Hash(fields)) => {
+            let integer = |text: &Bytes| std::str::from_utf8(text).unwrap().parse::<i64>().unwrap();
+            let sum = fields.get(&arguments[0]).map_or(0, integer) + integer(&arguments[1]);
+            fields.insert(arguments[0].clone(), sum.to_string().into());
+        }
+        ("ZINCRBY", Value::Board(members)) => {
+            let by: f64 = std::str::from_utf8(&arguments[0]).unwrap().parse().unwrap();
+            *members.entry(arguments[1].clone()).or_default() += by;
         }
         ("HDEL", Value::Hash(fields)) => arguments.iter().for_each(|field| {
             fields.remove(field);

@@ -140,6 +140,11 @@ impl Workload {
         }
     }
 
+    /// What a plain client adds, and where: where the store loses some of its past, at one counter only.
+    pub(crate) fn at_store(rng: &mut fastrand::Rng, is_durable: bool) -> (Key, i64) {
+        (key(if is_durable && rng.bool() { "sum:{a}" } else { "sum:{b}" }), rng.i64(1..10))
+    }
+
     pub(crate) fn at_leaf(&mut self, rng: &mut fastrand::Rng) -> Work {
         self.choose(rng, false)
     }

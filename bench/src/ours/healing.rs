@@ -233,6 +233,8 @@ impl Store {
             marker: self.markers.get(&load.slot).cloned(),
             keys: load.keys.iter().map(|key| (key.clone(), self.companions.get(key).cloned())).collect(),
             changed: changed.into_iter().flatten().map(|(key, seq)| (key.clone(), *seq)).collect(),
+            plain: Vec::new(),
+            evictions: 0,
         }
     }
 

@@ -63,7 +63,7 @@ pub(super) async fn execute(report: &Report, body: &[u8]) -> Result<serde_json::
     let live = report.live().ok_or(ReadError::Away)?;
     let mut states: BTreeMap<Key, KeyState> = BTreeMap::new();
     for key in command.keys() {
-        let load = Load { slot: key.slot(), keys: vec![key.clone()], changed_after: None };
+        let load = Load { slot: key.slot(), keys: vec![key.clone()], changed_after: None, plain: Vec::new() };
         let loaded = live.store.load(load).await?;
         for (key, companion) in loaded.keys {
             if let Some(companion) = companion {

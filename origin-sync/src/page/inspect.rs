@@ -38,7 +38,7 @@ pub(super) struct Resolved {
 pub(super) async fn inspect(report: &Report, name: &Bytes) -> Result<Inspected, ReadError> {
     let key = Key::new(name.clone())?;
     let live = report.live().ok_or(ReadError::Away)?;
-    let load = Load { slot: key.slot(), keys: vec![key.clone()], changed_after: None };
+    let load = Load { slot: key.slot(), keys: vec![key.clone()], changed_after: None, plain: Vec::new() };
     let loaded = live.store.load(load).await?;
     let companion = loaded.keys.into_iter().find_map(|(_, companion)| companion);
     let state = companion.as_ref().map(origin::key_state).transpose()?;

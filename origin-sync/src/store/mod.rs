@@ -16,7 +16,9 @@ use std::{future::Future, path::PathBuf};
 
 pub use self::{
     embedded::{EmbeddedError, EmbeddedStore},
-    redis::{ClientFiles, Credentials, News, RedisConfig, RedisStore, RedisStoreError, RedisUrl, TlsFiles, Topology},
+    redis::{
+        ClientFiles, Credentials, News, RedisConfig, RedisStore, RedisStoreError, RedisUrl, TlsFiles, Topology, Touches,
+    },
 };
 
 /// One connection to a store.
@@ -40,6 +42,9 @@ pub trait Store: Send + Sync + 'static {
 
     /// Waits for the next commit of another daemon: its slot and sequence. A hint; some may be missed.
     fn news(&self) -> impl Future<Output = News> + Send;
+
+    /// Waits for what the server tells of plain values that were changed, also by this daemon. A hint; some may be missed.
+    fn touches(&self) -> impl Future<Output = Touches> + Send;
 
     /// Whether the connection still answers, so that a broken one is noticed also while nothing is to be done.
     fn ping(&self) -> impl Future<Output = Result<(), StoreError>> + Send;
@@ -135,6 +140,13 @@ impl Store for AnyStore {
         match self {
             Self::Redis(store) => store.discard_plain(key).await,
             Self::Embedded(store) => store.discard_plain(key).await,
+        }
+    }
+
+    async fn touches(&self) -> Touches {
+        match self {
+            Self::Redis(store) => store.touches().await,
+            Self::Embedded(store) => store.touches().await,
         }
     }
 

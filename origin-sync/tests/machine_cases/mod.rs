@@ -2,9 +2,9 @@
 
 use crate::support::{
     bed::{Bed, Plain},
+    say::flat,
     world::World,
 };
-use headwater::command::Reply;
 use origin_sync::store::Store;
 
 pub async fn two_hubs_become_plain_values(bed: impl Bed) {
@@ -109,14 +109,16 @@ pub async fn two_daemons_share_a_store(bed: impl Bed) {
     all_same(one, &bed).await;
 }
 
-/// A plain client deleted a value: the next change writes it whole.
-pub async fn a_value_that_a_plain_client_lost_is_written_whole(bed: impl Bed) {
+/// A value went while no daemon looked: the next change writes it whole.
+pub async fn a_value_that_was_lost_is_written_whole(bed: impl Bed) {
     let mut world = World::new(bed.store(), 1);
     world.execute(0, &["ZADD", "z0", "1", "ann", "2", "bob"]).unwrap();
     world.settle().await;
     if let Some(plain) = bed.plain() {
         plain.ask::<()>(&["DEL", "z0"]).await;
     }
+    world.begin_anew(bed.store());
+    world.settle().await;
     world.execute(0, &["ZINCRBY", "z0", "1", "ann"]).unwrap();
     world.settle().await;
     let all = ["ZRANGE", "z0", "0", "-1", "WITHSCORES"];
@@ -135,7 +137,7 @@ async fn all_same<S: Store>(world: &World<'_, S>, bed: &impl Bed) {
 }
 
 /// The companion says what the plain value says, and both say what is expected.
-async fn same<S: Store>(world: &World<'_, S>, plain: Option<&Plain>, words: &[&str], expected: Option<&[&str]>) {
+pub async fn same<S: Store>(world: &World<'_, S>, plain: Option<&Plain>, words: &[&str], expected: Option<&[&str]>) {
     let mut said = flat(world.read(words).await);
     sort(words, &mut said);
     if let Some(expected) = expected {
@@ -143,7 +145,7 @@ async fn same<S: Store>(world: &World<'_, S>, plain: Option<&Plain>, words: &[&s
     }
     if let Some(plain) = plain {
         let mut read: Vec<String> = match words[0] {
-            "GET" | "ZSCORE" => plain.ask::<Option<String>>(words).await.into_iter().collect(),
+            "GET" | "ZSCORE" | "HGET" => plain.ask::<Option<String>>(words).await.into_iter().collect(),
             _ => plain.ask(words).await,
         };
         sort(words, &mut read);
@@ -161,14 +163,5 @@ fn sort(words: &[&str], items: &mut Vec<String>) {
             *items = pairs.concat();
         }
         _ => {}
-    }
-}
-
-fn flat(reply: Reply) -> Vec<String> {
-    match reply {
-        Reply::Nil => Vec::new(),
-        Reply::Bulk(bytes) => vec![String::from_utf8(bytes.to_vec()).unwrap()],
-        Reply::Array(items) => items.into_iter().flat_map(flat).collect(),
-        other => panic!("{other:?}"),
     }
 }

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use headwater::{
+    command::Reply,
     id::{Key, No, ReplicaId, TimestampMs},
     slot::Slot,
     state::Kind,
@@ -36,7 +37,7 @@ pub fn part(key: &Key, expected_version: Option<u64>, version: u64) -> KeyCommit
         put: Vec::new(),
         delete: Vec::new(),
         expire_at: None,
-        plain: Plain { expected: Expected::Absent, commands: Vec::new() },
+        plain: Plain::untouched(),
     }
 }
 
@@ -90,7 +91,7 @@ pub fn commit(slot: Slot, seq: u64, keys: Vec<KeyCommit>) -> Commit {
 
 pub async fn load(store: &impl Store, slot: Slot, keys: &[&Key], changed_after: Option<u64>) -> Loaded {
     let keys = keys.iter().map(|key| (*key).clone()).collect();
-    store.load(Load { slot, keys, changed_after }).await.unwrap()
+    store.load(Load { slot, keys, changed_after, plain: Vec::new() }).await.unwrap()
 }
 
 pub async fn load_all(store: &impl Store, key: &Key) -> Loaded {
@@ -110,4 +111,15 @@ pub async fn committed(store: &impl Store, commit: Commit) {
 pub fn integer(key: &Key, expected_version: Option<u64>, version: u64, by: &str) -> KeyCommit {
     let expected = if expected_version.is_some() { Expected::Present(Kind::String) } else { Expected::Absent };
     part(key, expected_version, version).put("+", by).expecting(expected).run(&["INCRBY", by])
+}
+
+/// A reply's texts in order.
+pub fn flat(reply: Reply) -> Vec<String> {
+    match reply {
+        Reply::Nil => Vec::new(),
+        Reply::Int(number) => vec![number.to_string()],
+        Reply::Bulk(bytes) => vec![String::from_utf8(bytes.to_vec()).unwrap()],
+        Reply::Array(items) => items.into_iter().flat_map(flat).collect(),
+        other => panic!("{other:?}"),
+    }
 }

@@ -11,10 +11,13 @@ use headwater::{
 use origin_sync::store::Store;
 use std::collections::{BTreeMap, VecDeque};
 
-use super::say::{bytes, now};
+use super::say::{bytes, flat, now};
 
 /// Longer than any test lasts.
 const AUDIT_MS: i64 = 86_400_000;
+
+/// Longer than small values that are written to all the time wait for their next read, in milliseconds.
+const PACE_MS: i64 = 50;
 
 /// Batches that a slot may take to settle. Beyond it something goes in circles.
 const STEPS_MAX: usize = 100_000;
@@ -27,6 +30,8 @@ pub struct World<'a, S> {
     now: TimestampMs,
     mail: VecDeque<Mail>,
     wakes: BTreeMap<Option<usize>, TimestampMs>,
+    /// What a hub answered last.
+    answer: Option<Result<Reply, CommandError>>,
 }
 
 /// An input for a hub by its index, or for the origin.
@@ -48,7 +53,15 @@ impl<'a, S: Store> World<'a, S> {
         let create = |index: usize| Hub::create(format!("test/{index}"), entropy(index as u64 + 1), now).0;
         let hubs: Vec<Hub> = (0..hubs).map(create).collect();
         let mail = (0..hubs.len()).map(|index| Mail::Origin(OriginInput::Opened(link(index)))).collect();
-        Self { store, origin: Origin::new(config(store.run_id(), entropy(0))), hubs, now, mail, wakes: BTreeMap::new() }
+        Self {
+            store,
+            origin: Origin::new(config(store.run_id(), entropy(0))),
+            hubs,
+            now,
+            mail,
+            wakes: BTreeMap::new(),
+            answer: None,
+        }
     }
 
     /// The daemon lost its store: a new machine, new connections, the same hubs.
@@ -93,11 +106,43 @@ impl<'a, S: Store> World<'a, S> {
         panic!("does not settle: {:?}", self.hubs.iter().map(Hub::status).collect::<Vec<_>>());
     }
 
+    /// Says of keys that plain clients wrote there, and goes on until the daemon has looked and hubs have heard.
+    pub async fn look(&mut self, names: &[&str]) {
+        self.settle().await;
+        self.mail.push_back(Mail::Origin(OriginInput::Touched(names.iter().map(super::say::key).collect())));
+        // Until then every key's pace allows a read.
+        let end = self.now.plus_ms(PACE_MS);
+        self.settle().await;
+        while self.now < end {
+            self.wake();
+            self.settle().await;
+        }
+    }
+
+    /// What a hub answers, which may first ask the daemon for the key.
+    pub async fn ask(&mut self, hub: usize, words: &[&str]) -> Vec<String> {
+        let commands = vec![words.iter().map(bytes).collect()];
+        let input = HubInput::Commands { request: Request(0), commands, idempotency: None };
+        self.answer = None;
+        let effects = self.hubs[hub].handle(input, self.now);
+        self.perform_hub(hub, effects);
+        for _ in 0..STEPS_MAX {
+            if let Some(answer) = self.answer.take() {
+                return flat(answer.unwrap());
+            }
+            match self.mail.pop_front() {
+                Some(mail) => self.deliver(mail).await,
+                None => self.wake(),
+            }
+        }
+        panic!("{words:?} is not answered");
+    }
+
     /// What a read command shows of the companion in the store.
     pub async fn read(&self, words: &[&str]) -> Reply {
         let command = headwater::command::parse(&words.iter().map(bytes).collect::<Vec<_>>()).unwrap();
         let key: Key = command.keys().next().unwrap().clone();
-        let load = Load { slot: key.slot(), keys: vec![key], changed_after: None };
+        let load = Load { slot: key.slot(), keys: vec![key], changed_after: None, plain: Vec::new() };
         let loaded = self.store.load(load).await.unwrap();
         let state = loaded.keys[0].1.as_ref().map(|companion| origin::key_state(companion).unwrap());
         let view = |_: &Key| View {
@@ -127,6 +172,7 @@ impl<'a, S: Store> World<'a, S> {
                 HubEffect::ToOrigin(_, message) => {
                     self.mail.push_back(Mail::Origin(OriginInput::Hub(link(hub), message)));
                 }
+                HubEffect::Reply { replies, .. } => self.answer = replies.into_iter().next(),
                 HubEffect::WakeAt(at) => drop(self.wakes.insert(Some(hub), at)),
                 // Nothing restarts here, and there are no leaves.
                 _ => {}
@@ -153,6 +199,7 @@ impl<'a, S: Store> World<'a, S> {
                 OriginEffect::WakeAt(at) => drop(self.wakes.insert(None, at)),
                 OriginEffect::Close(_, reason) => panic!("the origin closes: {reason}"),
                 OriginEffect::Foreign(key) => panic!("foreign: {key}"),
+                OriginEffect::Adopted(_) => {}
             }
         }
     }

@@ -47,6 +47,10 @@ pub enum OriginInput {
     Committed(Slot, Outcome),
     /// A daemon, perhaps this one, says that it brought the slot to this sequence. A hint: none need come.
     Changed(Slot, u64),
+    /// The server says that plain values were changed, perhaps by this daemon's own commits. A hint: none need come.
+    Touched(Vec<Key>),
+    /// Until now the server told nothing of plain values, or not all.
+    Untracked,
     /// The time asked for by [`OriginEffect::WakeAt`] has come.
     Tick,
 }
@@ -64,6 +68,8 @@ pub enum OriginEffect {
     Commit(Commit),
     /// A value of a foreign type stands at this key: held for the operator.
     Foreign(Key),
+    /// So many keys are as plain clients wrote them, in the state too. Nothing is to be done.
+    Adopted(usize),
     /// Give a [`OriginInput::Tick`] then, in place of any time asked for before.
     WakeAt(TimestampMs),
 }

@@ -5,6 +5,7 @@ use super::{
     ends::RETRY_MS,
     plain::Before,
     slot::{Busy, Cached, SlotWork},
+    two_way::{Numbers, adopt_reads, shares_of, take_back},
 };
 use crate::{
     hlc::Clock,
@@ -12,10 +13,13 @@ use crate::{
     limits::EXPIRY_GRACE_MS,
     message::{OriginToHub, SlotDelta},
     slot::Slot,
-    state::{DeadlineChange, Effect, ElementId, KeyDelta, KeyState, Mint},
+    state::{DeadlineChange, Effect, ElementId, KeyDelta, KeyState, Mint, Touched},
     store::{Commit, Expected, KeyCommit, MarkerChange, Outcome, Plain},
 };
 use std::collections::{BTreeMap, BTreeSet};
+
+/// How often in a row plain clients may be faster than a commit that overwrites what they write, before it does.
+const MOVED_MAX: u32 = 8;
 
 /// What to do when the commit under way has happened.
 #[derive(Debug, Default)]
@@ -33,13 +37,19 @@ pub(super) struct Committing {
     /// When it was made.
     at: TimestampMs,
     ended: Vec<Key>,
+    /// Keys of which the plain values were read for it.
+    read: Vec<Key>,
+    /// Keys at which it adopts what plain clients wrote.
+    adopted: usize,
+    /// Keys whose plain values stand as their states show afterwards.
+    shown: Vec<Key>,
 }
 
 /// A key while a commit is being made.
-struct Draft {
-    before: Before,
+pub(super) struct Draft {
+    pub(super) before: Before,
     touched: BTreeSet<ElementId>,
-    is_changed: bool,
+    pub(super) is_changed: bool,
     /// Whether a delta was complete: what it does not list is removed, and has no field to tell so.
     is_whole: bool,
     by: BTreeSet<ReplicaId>,
@@ -47,13 +57,20 @@ struct Draft {
 
 impl Draft {
     /// Nothing is changed yet; what ended since the last commit was there.
-    fn of(cached: &Cached, now: TimestampMs) -> Self {
+    pub(super) fn of(cached: &Cached, now: TimestampMs) -> Self {
         let state = &cached.key.state;
         let mut before = Before::of(state, now, cached.fields_at);
         if !fault!(EndedFieldsKept) {
             state.view().ended_fields(now).iter().for_each(|id| before.note(state, id));
         }
         Self { before, touched: BTreeSet::new(), is_changed: false, is_whole: false, by: BTreeSet::new() }
+    }
+
+    /// Notes what a replica changed.
+    pub(super) fn take(&mut self, touched: Touched, by: ReplicaId) {
+        self.touched.extend(touched.elements.into_iter().map(|(id, _)| id));
+        self.is_changed = true;
+        self.by.insert(by);
     }
 }
 
@@ -72,6 +89,8 @@ impl Origin {
             hubs: Vec::new(),
         };
         work.cache.clear();
+        work.seen.clear();
+        work.is_lost |= work.marker.is_none();
         let commit = Commit {
             slot,
             fence: previous.map(|(incarnation, _)| incarnation),
@@ -95,7 +114,7 @@ impl Origin {
             work.ended.clear();
         }
         work.spare_living(now);
-        let is_idle = work.inbox.is_empty() && work.mends.is_empty();
+        let is_idle = work.inbox.is_empty() && work.mends.is_empty() && work.reads.is_empty();
         if is_idle && work.expired.is_empty() && work.ended.is_empty() {
             return;
         }
@@ -107,6 +126,15 @@ impl Origin {
         let mut hubs: BTreeMap<ReplicaId, No> = BTreeMap::new();
         let mut drafts: BTreeMap<Key, Draft> = BTreeMap::new();
         let mut settled = Vec::new();
+        let reads = std::mem::take(&mut work.reads);
+        let mut numbers = Numbers { own, no: &mut no, clock: &mut self.clock };
+        let found = adopt_reads(work, &reads, &mut drafts, &mut numbers, now);
+        committing.adopted = found.adopted;
+        for key in found.foreign {
+            self.foreign.note(slot, now.plus_ms(RETRY_MS));
+            self.effects.push(OriginEffect::Foreign(key));
+        }
+        committing.read = reads.into_keys().collect();
         let inbox = std::mem::take(&mut work.inbox);
         for (link, part) in &inbox {
             let Some(hub) = self.links.get(link).and_then(|state| state.hub) else { continue };
@@ -125,11 +153,14 @@ impl Origin {
                 hubs.insert(hub, part.to);
             }
             for (key, delta) in &part.keys {
+                let shares = shares_of(work, key, delta, own);
                 let draft = join(work, key, delta, part, hub, &mut drafts, now);
                 if let Some(afresh) = draft {
                     start_afresh(work, key, &afresh, &mut drafts, (own, &mut no), &mut self.clock, now);
                     let _ = join(work, key, delta, part, hub, &mut drafts, now);
                 }
+                let mut numbers = Numbers { own, no: &mut no, clock: &mut self.clock };
+                take_back(work, key, &shares, &mut drafts, &mut numbers, now);
             }
         }
         committing.taken = inbox;
@@ -146,17 +177,30 @@ impl Origin {
                     // The store lost the companion: what the plain value was brought to is not known.
                     work.anew.insert(key.clone());
                 }
+                let shares = shares_of(work, key, delta, own);
                 if let Some(afresh) = join(work, key, delta, part, hub, &mut drafts, now) {
                     start_afresh(work, key, &afresh, &mut drafts, (own, &mut no), &mut self.clock, now);
                     let _ = join(work, key, delta, part, hub, &mut drafts, now);
                 }
+                let mut numbers = Numbers { own, no: &mut no, clock: &mut self.clock };
+                take_back(work, key, &shares, &mut drafts, &mut numbers, now);
             }
         }
         let mut mending: BTreeSet<Link> = mends.iter().map(|(link, _)| *link).collect();
         committing.mended = mends;
         let mut keys: Vec<KeyCommit> = Vec::new();
         for (key, draft) in drafts.iter().filter(|(_, draft)| draft.is_changed) {
-            keys.push(key_commit(work, key, draft, seq, now));
+            let mut part = key_commit(work, key, draft, seq, now);
+            if work.moved >= MOVED_MAX {
+                part.plain.guards.iter_mut().for_each(|guard| guard.is_strict = false);
+            }
+            if !part.plain.commands.is_empty() {
+                self.watch.written(key, now);
+            }
+            if !work.foreign.contains(key) {
+                committing.shown.push(key.clone());
+            }
+            keys.push(part);
             committing.keys.insert(key.clone(), draft.by.clone());
         }
         for key in std::mem::take(&mut work.expired) {
@@ -208,6 +252,7 @@ impl Origin {
         let Some(committing) = work.committing.take() else { return };
         match outcome {
             Outcome::Committed => {}
+            Outcome::Drifted(ref keys) => keys.iter().for_each(|key| self.watch.look(key, now)),
             Outcome::Stale if fault!(StaleTakenForCommitted) => {}
             refused => {
                 // The cache was changed ahead of the store; the deltas still wait and are joined anew.
@@ -216,24 +261,39 @@ impl Origin {
                 }
                 work.expired.extend(committing.forgotten);
                 work.ended.extend(committing.ended);
+                let read: BTreeSet<Key> = committing.read.into_iter().collect();
+                if !self.is_plainless {
+                    work.unread.extend(read.iter().cloned());
+                }
                 if !fault!(RefusedCommitForgotten) {
                     work.inbox.splice(0..0, committing.taken);
                     work.mends.splice(0..0, committing.mended);
                 }
                 match refused {
-                    Outcome::Committed | Outcome::Stale => work.doubt(),
+                    Outcome::Committed | Outcome::Drifted(_) | Outcome::Stale => work.doubt(),
+                    Outcome::Moved(keys) => {
+                        work.moved = work.moved.saturating_add(1);
+                        work.drifted.extend(keys);
+                    }
                     Outcome::Conflict(keys) => keys.iter().for_each(|key| {
                         // An expired companion vanishes by itself; then its place in the feed is all that is left to drop.
                         if work.cache.remove(key).is_none_or(|cached| cached.version.is_none()) {
                             work.expired.remove(key);
                         }
                     }),
-                    Outcome::Missing(keys) => work.anew.extend(keys),
+                    Outcome::Missing(keys) if self.is_plainless => work.anew.extend(keys),
+                    Outcome::Missing(keys) => work.drifted.extend(keys),
                     Outcome::Foreign(keys) => {
-                        self.foreign.note(slot, now.plus_ms(RETRY_MS));
                         for key in keys {
-                            work.foreign.insert(key.clone());
-                            self.effects.push(OriginEffect::Foreign(key));
+                            if self.is_plainless || read.contains(&key) {
+                                work.unread.remove(&key);
+                                self.foreign.note(slot, now.plus_ms(RETRY_MS));
+                                work.foreign.insert(key.clone());
+                                self.effects.push(OriginEffect::Foreign(key));
+                            } else {
+                                // Perhaps plain clients wrote what can be adopted.
+                                work.drifted.insert(key);
+                            }
                         }
                     }
                 }
@@ -243,6 +303,12 @@ impl Origin {
         let Some(change) = committing.change else { return };
         apply_to_marker(work, &change);
         work.forget_feed();
+        work.moved = 0;
+        let evictions = work.evictions;
+        work.seen.extend(committing.shown.into_iter().map(|key| (key, evictions)));
+        if committing.adopted > 0 {
+            self.effects.push(OriginEffect::Adopted(committing.adopted));
+        }
         for key in committing.keys.keys() {
             work.anew.remove(key);
             work.read_to_compare.remove(key);
@@ -253,6 +319,7 @@ impl Origin {
             }
         }
         for key in &committing.forgotten {
+            work.seen.remove(key);
             work.cache.remove(key);
         }
         let told: Vec<_> = committing.links.iter().map(|(link, hub)| (*link, *hub, work.number_of(*hub))).collect();
@@ -285,7 +352,7 @@ impl Origin {
 
     fn fresh_incarnation(&mut self) -> ReplicaId {
         // Distinct from every other: 48 random bits of this machine, of which each use takes the next.
-        let incarnation = ReplicaId::from_entropy(self.config.entropy);
+        let incarnation = ReplicaId::of_origin(self.config.entropy);
         self.config.entropy =
             self.config.entropy.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         incarnation
@@ -420,7 +487,7 @@ fn key_commit(work: &mut SlotWork, key: &Key, draft: &Draft, seq: u64, now: Time
     put.push(cached.key.header_field());
     let state = &cached.key.state;
     let plain = if is_foreign {
-        Plain { expected: Expected::Absent, commands: Vec::new() }
+        Plain::untouched()
     } else {
         let mut plain = draft.before.commands(key, state, anew, now);
         if let (true, Expected::Absent, Some(shown)) = (anew, plain.expected, state.shown(now)) {
@@ -450,7 +517,7 @@ fn forget(work: &SlotWork, key: &Key, seq: u64) -> KeyCommit {
         put: Vec::new(),
         delete: Vec::new(),
         expire_at: None,
-        plain: Plain { expected: Expected::Absent, commands: Vec::new() },
+        plain: Plain::untouched(),
     }
 }
 

@@ -17,6 +17,7 @@
 //! The machine holds nothing that the store and the hubs do not have: when the store's connection breaks, the daemon
 //! makes a new one.
 
+mod adopt;
 mod api;
 mod commit;
 mod companion;
@@ -26,6 +27,8 @@ mod ends;
 mod plain;
 mod push;
 mod slot;
+mod two_way;
+mod watch;
 mod window;
 
 pub use api::{Link, LinkStatus, OriginConfig, OriginEffect, OriginInput};
@@ -44,6 +47,7 @@ use elapsed::Elapsed;
 use ends::Agenda;
 use slot::SlotWork;
 use std::collections::{BTreeMap, BTreeSet};
+use watch::Watch;
 use window::Window;
 
 /// How often markers are read again, in milliseconds, and of how many slots: all of a small keyspace each second, and at
@@ -64,6 +68,9 @@ pub struct Origin {
     /// The slot whose marker was last read again for no other reason than to see whether it moved, and when.
     last_review: Option<Slot>,
     reviewed_at: Option<TimestampMs>,
+    watch: Watch,
+    /// Whether the store was found to have no plain values.
+    is_plainless: bool,
     /// How many seeds were drawn for comparisons.
     seeds: u64,
     /// When something in a slot's cache may end.
@@ -120,6 +127,8 @@ impl Origin {
             unstable: BTreeMap::new(),
             last_review: None,
             reviewed_at: None,
+            watch: Watch::default(),
+            is_plainless: false,
             seeds: 0,
             ends: Agenda::default(),
             foreign: Agenda::default(),
@@ -143,13 +152,19 @@ impl Origin {
             OriginInput::Loaded(loaded) => self.loaded(loaded, now),
             OriginInput::Committed(slot, outcome) => self.committed(slot, outcome, now),
             OriginInput::Changed(slot, seq) => self.changed(slot, seq),
+            OriginInput::Touched(keys) => self.touched(keys, now),
+            OriginInput::Untracked => self.watch.lose_track(),
             OriginInput::Tick => {
                 self.wake_at = None;
                 self.review(now);
                 self.sweep(now);
                 self.audit(now);
+                if !self.is_plainless {
+                    self.watch.audit(&self.links, now);
+                }
             }
         }
+        self.look(now);
         self.announce_stable();
         while !self.ready.is_empty() || self.begin_comparisons() {
             while let Some(slot) = self.ready.pop_first() {
@@ -228,7 +243,11 @@ impl Origin {
             HubToOrigin::Subscribe(keys) if state.hub.is_some() => {
                 for key in keys {
                     let slot = key.slot();
-                    self.slots.entry(slot).or_default().wants.push((link, key));
+                    let work = self.slots.entry(slot).or_default();
+                    if !self.is_plainless {
+                        work.unread.insert(key.clone());
+                    }
+                    work.wants.push((link, key));
                     self.ready.insert(slot);
                 }
             }
@@ -391,7 +410,11 @@ impl Origin {
         let review = self.links.values().any(|state| !state.held.is_empty()).then(|| now.plus_ms(REVIEW_MS));
         let holding = self.links.values().filter(|state| !state.held.is_empty());
         let audit = holding.filter_map(|state| state.comparison.audit_at);
-        let Some(earliest) = credit.chain(stable).chain(ends).chain(review).chain(audit).min() else { return };
+        let Some(earliest) =
+            credit.chain(stable).chain(ends).chain(review).chain(audit).chain(self.watch.next_at()).min()
+        else {
+            return;
+        };
         let at = earliest.max(now.plus_ms(1));
         if self.wake_at.is_none_or(|asked| at < asked || asked <= now) {
             self.wake_at = Some(at);

@@ -1,9 +1,13 @@
 //! From one state of a key to the next in plain Redis commands, so that any Redis client reads ordinary values.
+//!
+//! Plain clients write meanwhile. Between integers the commands add, so that nothing of theirs is overwritten; what else
+//! replaces a value is guarded by what is expected there, and the commit refused if it is something else. Members are added
+//! and removed one by one.
 
 use crate::{
     id::{Key, TimestampMs},
     state::{Element, ElementId, KeyState, Kind},
-    store::{Expected, Plain},
+    store::{Expected, Guard, Plain},
 };
 use bytes::Bytes;
 use std::collections::BTreeMap;
@@ -11,23 +15,41 @@ use std::collections::BTreeMap;
 /// Arguments of one command; Redis takes many more, the reply of none is read.
 const ARGUMENTS: usize = 512;
 
+/// Integers up to here are exact as floats, so that their differences are too.
+pub(super) const EXACT_MAX: f64 = 9_007_199_254_740_992.0;
+
 /// What a reader of the plain key sees before a commit, of the elements that the commit may touch.
 #[derive(Clone, Debug)]
 pub(super) struct Before {
     shown: Option<Kind>,
     stored: Option<Kind>,
-    deadline: Option<TimestampMs>,
+    /// When the plain value ends.
+    pub(super) deadline: Option<TimestampMs>,
     elements: BTreeMap<ElementId, Seen>,
     fields_at: TimestampMs,
 }
 
 /// An element as a reader sees it.
 #[derive(Clone, PartialEq, Debug)]
-enum Seen {
+pub(super) enum Seen {
+    /// It is not there.
     Absent,
+    /// A member.
     Member,
+    /// The bytes of a string or a field.
     Bytes(Bytes),
+    /// A score.
     Score(f64),
+}
+
+/// Commands and what guards them.
+#[derive(Debug, Default)]
+struct Changes {
+    guards: Vec<Guard>,
+    /// Those that add to what is there; they may fail on what plain clients left there, so they come first.
+    added: Vec<Vec<Bytes>>,
+    set: Vec<Bytes>,
+    removed: Vec<Bytes>,
 }
 
 impl Before {
@@ -56,49 +78,114 @@ impl Before {
         let shown = after.shown(now);
         let absent_or = |kind: Option<Kind>| kind.map_or(Expected::Absent, Expected::AbsentOr);
         let (before, shown) = match (self.shown, shown) {
-            (None, None) => return Plain { expected: Expected::Absent, commands: Vec::new() },
+            (None, None) => return Plain::untouched(),
+            (Some(before), None) if after.deadline().is_past(now) || after.stored_kind() == Some(before) => {
+                return unguarded(Expected::AbsentOr(before), vec![vec![Bytes::from_static(b"UNLINK"), key]]);
+            }
             (Some(before), None) => {
-                let commands = vec![vec![Bytes::from_static(b"UNLINK"), key]];
-                return Plain { expected: Expected::AbsentOr(before), commands };
+                let (guards, commands) = self.changes(&key, after, before, now);
+                if anew || commands.is_empty() {
+                    return unguarded(Expected::AbsentOr(before), vec![vec![word(b"UNLINK"), key]]);
+                }
+                return Plain { expected: Expected::AbsentOr(before), guards, commands };
             }
-            (None, Some(shown)) => {
-                return Plain { expected: absent_or(self.stored), commands: whole(&key, after, shown, now) };
-            }
+            (None, Some(shown)) => return unguarded(absent_or(self.stored), whole(&key, after, shown, now)),
             (Some(before), Some(shown)) => (before, shown),
         };
         if anew || before != shown {
-            return Plain { expected: Expected::AbsentOr(before), commands: whole(&key, after, shown, now) };
+            return unguarded(Expected::AbsentOr(before), whole(&key, after, shown, now));
         }
-        let mut commands = self.changes(&key, after, shown, now);
+        let (guards, mut commands) = self.changes(&key, after, shown, now);
         let deadline = after.deadline().at();
         if deadline != self.deadline {
             commands.push(expiry(&key, deadline));
         }
-        Plain { expected: Expected::Present(shown), commands }
+        Plain { expected: Expected::Present(shown), guards, commands }
     }
 
-    fn changes(&self, key: &Bytes, after: &KeyState, kind: Kind, at: TimestampMs) -> Vec<Vec<Bytes>> {
-        let mut set = Vec::new();
-        let mut removed = Vec::new();
+    fn changes(&self, key: &Bytes, after: &KeyState, kind: Kind, at: TimestampMs) -> (Vec<Guard>, Vec<Vec<Bytes>>) {
+        let mut changes = Changes::default();
         for (id, before) in self.elements.iter().filter(|(id, _)| id.kind() == kind) {
             let now = seen(after, id, at);
-            match (before, &now) {
-                (before, now) if before == now => {}
-                (_, Seen::Absent) => removed.push(id.name()),
-                (Seen::Bytes(before), Seen::Bytes(now)) if kind == Kind::String => {
-                    return vec![string_change(key, before, now)];
-                }
-                (_, now) => set.extend(arguments(id, now)),
+            if *before != now {
+                changes.element(key, id, before, &now);
             }
         }
-        // Additions first, so that the value never vanishes in between and with it its deadline.
-        let mut commands = batches(add_name(kind), key, &set, arguments_per_element(kind));
-        commands.extend(batches(remove_name(kind), key, &removed, 1));
-        commands
+        let Changes { guards, added, set, removed } = changes;
+        let mut commands = added;
+        if kind == Kind::String {
+            let [set, removed] = [set.first(), removed.first()];
+            let set = set.map(|value| vec![word(b"SET"), key.clone(), value.clone(), word(b"KEEPTTL")]);
+            commands.extend(set.or_else(|| removed.map(|_| vec![word(b"UNLINK"), key.clone()])));
+        } else {
+            // Additions first, so that the value never vanishes in between and with it its deadline.
+            commands.extend(batches(add_name(kind), key, &set, arguments_per_element(kind)));
+            commands.extend(batches(remove_name(kind), key, &removed, 1));
+        }
+        (guards, commands)
     }
 }
 
-fn seen(state: &KeyState, id: &ElementId, at: TimestampMs) -> Seen {
+impl Changes {
+    fn element(&mut self, key: &Bytes, id: &ElementId, before: &Seen, now: &Seen) {
+        let by = difference(before, now);
+        self.guards.extend(guard(key, id, before, by.is_none()));
+        match (id, by, now) {
+            (ElementId::String, Some(by), _) => self.added.push(vec![word(b"INCRBY"), key.clone(), by]),
+            (ElementId::Field(name), Some(by), _) => {
+                self.added.push(vec![word(b"HINCRBY"), key.clone(), name.clone(), by]);
+            }
+            (ElementId::Ranked(name), Some(by), _) => {
+                self.added.push(vec![word(b"ZINCRBY"), key.clone(), by, name.clone()]);
+            }
+            (_, _, Seen::Absent) => self.removed.push(id.name()),
+            (ElementId::String, None, Seen::Bytes(value)) => self.set.push(value.clone()),
+            (_, _, now) => self.set.extend(arguments(id, now)),
+        }
+    }
+}
+
+/// What adds the difference between two integers.
+fn difference(before: &Seen, now: &Seen) -> Option<Bytes> {
+    match (before, now) {
+        (Seen::Bytes(before), Seen::Bytes(now)) => {
+            let integer = |bytes| crate::state::parse_integer(bytes);
+            Some(integer(now)?.checked_sub(integer(before)?)?.to_string().into())
+        }
+        (Seen::Score(before), Seen::Score(now)) => {
+            let is_integer = |score: &f64| score.fract() == 0.0 && score.abs() <= EXACT_MAX;
+            (is_integer(before) && is_integer(now)).then(|| crate::command::format_score(now - before))
+        }
+        _ => None,
+    }
+}
+
+/// What tells whether an element is what it was. A member needs none: adding or removing it again changes nothing.
+fn guard(key: &Bytes, id: &ElementId, before: &Seen, is_strict: bool) -> Option<Guard> {
+    let read = match id {
+        ElementId::String => vec![word(b"GET"), key.clone()],
+        ElementId::Member(_) => return None,
+        ElementId::Field(name) => vec![word(b"HGET"), key.clone(), name.clone()],
+        ElementId::Ranked(name) => vec![word(b"ZSCORE"), key.clone(), name.clone()],
+    };
+    let answer = match before {
+        Seen::Absent | Seen::Member => None,
+        Seen::Bytes(bytes) => Some(bytes.clone()),
+        Seen::Score(score) => Some(crate::command::format_score(*score)),
+    };
+    Some(Guard { read, answer, is_strict })
+}
+
+fn unguarded(expected: Expected, commands: Vec<Vec<Bytes>>) -> Plain {
+    Plain { expected, guards: Vec::new(), commands }
+}
+
+fn word(text: &'static [u8]) -> Bytes {
+    Bytes::from_static(text)
+}
+
+/// An element as plain clients read it at that time.
+pub(super) fn seen(state: &KeyState, id: &ElementId, at: TimestampMs) -> Seen {
     state.element(id).map_or(Seen::Absent, |element| seen_of(id, &element, at))
 }
 
@@ -128,17 +215,6 @@ fn whole(key: &Bytes, state: &KeyState, kind: Kind, at: TimestampMs) -> Vec<Vec<
         commands.push(expiry(key, Some(at)));
     }
     commands
-}
-
-/// Between integers by INCRBY, so that what a plain client adds at the same time is not overwritten.
-fn string_change(key: &Bytes, before: &Bytes, now: &Bytes) -> Vec<Bytes> {
-    let difference = crate::state::parse_integer(before)
-        .zip(crate::state::parse_integer(now))
-        .and_then(|(before, now)| now.checked_sub(before));
-    match difference {
-        Some(by) => vec![Bytes::from_static(b"INCRBY"), key.clone(), by.to_string().into()],
-        None => vec![Bytes::from_static(b"SET"), key.clone(), now.clone(), Bytes::from_static(b"KEEPTTL")],
-    }
 }
 
 fn expiry(key: &Bytes, at: Option<TimestampMs>) -> Vec<Bytes> {

@@ -6,7 +6,7 @@ use crate::{
     limits::EXPIRY_GRACE_MS,
     message::{OriginToHub, SlotDelta},
     slot::Slot,
-    store::{Load, Loaded, Marker},
+    store::{Load, Loaded, Marker, PlainRead},
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -104,6 +104,20 @@ pub(super) struct SlotWork {
     pub(super) expired: BTreeSet<Key>,
     /// Keys of which fields have ended.
     pub(super) ended: BTreeSet<Key>,
+    /// Keys whose plain values are to be read and compared: those that somebody waits for, and those that may differ.
+    pub(super) unread: BTreeSet<Key>,
+    pub(super) drifted: BTreeSet<Key>,
+    /// Those of which the load under way reads the plain value, and what was read at the present marker.
+    pub(super) reading: BTreeSet<Key>,
+    pub(super) reads: BTreeMap<Key, PlainRead>,
+    /// Keys whose plain value was last seen to be there, and how many keys the server had evicted by then.
+    pub(super) seen: BTreeMap<Key, u64>,
+    /// How many keys the server has evicted, as far as is known.
+    pub(super) evictions: u64,
+    /// How many commits in a row were refused since plain clients had written.
+    pub(super) moved: u32,
+    /// The store lost all of the slot that hubs know: a plain value without a companion may hold what hubs counted.
+    pub(super) is_lost: bool,
     /// The marker is to be read again: another daemon may have moved it.
     pub(super) is_doubted: bool,
     /// A companion does not decode: the slot is left as it is, unacknowledged.
@@ -163,6 +177,9 @@ impl SlotWork {
 
     pub(super) fn has_work(&self) -> bool {
         !(self.inbox.is_empty()
+            && self.unread.is_empty()
+            && self.drifted.is_empty()
+            && self.reads.is_empty()
             && self.mends.is_empty()
             && self.audits.is_empty()
             && self.wants.is_empty()
@@ -171,6 +188,24 @@ impl SlotWork {
             && self.expired.is_empty()
             && self.ended.is_empty()
             && !self.is_doubted)
+    }
+
+    /// Whether a hub changed the key and waits for the commit.
+    pub(super) fn has_delta(&self, key: &Key) -> bool {
+        let mut keys = self.inbox.iter().chain(&self.mends).flat_map(|(_, part)| &part.keys);
+        keys.any(|(other, _)| other == key)
+    }
+
+    /// Whether the key's plain value must be compared before anybody is told of the key.
+    pub(super) fn is_unread(&self, key: &Key) -> bool {
+        self.unread.contains(key) || self.reads.contains_key(key)
+    }
+
+    /// Forgets what was to be read of plain values, and what was.
+    pub(super) fn forget_reads(&mut self) {
+        self.unread.clear();
+        self.drifted.clear();
+        self.reads.clear();
     }
 
     pub(super) fn number_of(&self, hub: ReplicaId) -> No {
@@ -194,7 +229,7 @@ impl Origin {
             return;
         }
         if !work.is_known || work.is_doubted {
-            self.load(slot, BTreeSet::new(), None);
+            self.load(slot, BTreeSet::new(), None, BTreeSet::new());
             return;
         }
         let is_foreign_run = work.marker.as_ref().is_some_and(|marker| marker.run_id != self.config.run_id);
@@ -209,6 +244,9 @@ impl Origin {
         if self.load_missing(slot) {
             return;
         }
+        if let Some(work) = self.slots.get_mut(&slot) {
+            work.pass_reads(now);
+        }
         self.answer_attaches(slot);
         self.answer_wants(slot);
         if self.read_for_comparison(slot, now) {
@@ -218,6 +256,11 @@ impl Origin {
         let waits = |work: &SlotWork| work.busy == Busy::Idle && !work.audits.is_empty();
         if self.slots.get(&slot).is_some_and(waits) {
             // What was shipped was known already, so that no commit leads back here.
+            self.ready.insert(slot);
+        }
+        let waits = |work: &SlotWork| work.busy == Busy::Idle && !work.wants.is_empty();
+        if self.slots.get(&slot).is_some_and(waits) {
+            // What was read of plain values was known already.
             self.ready.insert(slot);
         }
     }
@@ -233,6 +276,7 @@ impl Origin {
         work.expired.clear();
         work.ended.clear();
         work.mends.clear();
+        work.forget_reads();
         for link in std::mem::take(&mut work.audits) {
             self.snapshot(link, slot, now);
         }
@@ -251,6 +295,9 @@ impl Origin {
         let parts = work.inbox.iter().chain(&work.mends);
         keys.extend(parts.flat_map(|(_, part)| &part.keys).map(|(key, _)| key.clone()));
         keys.extend(work.ended.iter().cloned());
+        let plain: BTreeSet<Key> =
+            std::mem::take(&mut work.unread).into_iter().chain(std::mem::take(&mut work.drifted)).collect();
+        keys.extend(plain.iter().chain(work.reads.keys()).cloned());
         let mut changed_after = None;
         if !work.attaches.is_empty() {
             let links = work.attaches.iter().filter_map(|link| self.links.get(link));
@@ -272,10 +319,10 @@ impl Origin {
             }
         }
         keys.retain(|key| !work.cache.contains_key(key));
-        if keys.is_empty() && changed_after.is_none() {
+        if keys.is_empty() && changed_after.is_none() && plain.is_empty() {
             return false;
         }
-        self.load(slot, keys, changed_after);
+        self.load(slot, keys, changed_after, plain);
         true
     }
 
@@ -295,16 +342,18 @@ impl Origin {
         }
         work.auditing = links;
         work.read_to_compare.extend(keys.iter().filter(|key| !work.cache.contains_key(*key)).cloned());
-        self.load(slot, keys, None);
+        self.load(slot, keys, None, BTreeSet::new());
         true
     }
 
-    fn load(&mut self, slot: Slot, keys: BTreeSet<Key>, changed_after: Option<u64>) {
+    fn load(&mut self, slot: Slot, keys: BTreeSet<Key>, changed_after: Option<u64>, plain: BTreeSet<Key>) {
         let Some(work) = self.slots.get_mut(&slot) else { return };
         work.busy = Busy::Loading;
         work.is_doubted = false;
         work.reading_feed_after = changed_after;
-        let load = Load { slot, keys: keys.into_iter().collect(), changed_after };
+        work.reading.clone_from(&plain);
+        let plain = plain.into_iter().collect();
+        let load = Load { slot, keys: keys.into_iter().collect(), changed_after, plain };
         self.effects.push(OriginEffect::Load(load));
     }
 
@@ -322,6 +371,7 @@ impl Origin {
                 work.cache.clear();
             }
             work.feed = None;
+            work.drifted.extend(std::mem::take(&mut work.reads).into_keys());
             work.marker = loaded.marker;
             for (link, state) in &self.links {
                 let holds = state.held.get(&slot).is_some_and(|held| !held.keys.is_empty());
@@ -353,7 +403,10 @@ impl Origin {
         if let Some(after) = work.reading_feed_after.take() {
             work.feed = Some((after, loaded.changed.into_iter().map(|(key, _)| key).collect()));
         }
-        for link in std::mem::take(&mut work.auditing) {
+        let auditing = std::mem::take(&mut work.auditing);
+        work.evictions = loaded.evictions;
+        self.take_reads(slot, loaded.plain, now);
+        for link in auditing {
             self.snapshot(link, slot, now);
         }
     }

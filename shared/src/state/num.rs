@@ -230,6 +230,13 @@ impl<A: Amount> Num<A> {
         self.part(replica).map_or(A::ZERO, Part::visible)
     }
 
+    /// How much more is visible of one replica's share than if its entry were that of `before`.
+    pub fn ahead_of(&self, before: &Self, replica: ReplicaId) -> A {
+        let Some(part) = self.part(replica) else { return A::ZERO };
+        let held = Part { ent: before.part(replica).and_then(|part| part.ent), cut: part.cut };
+        part.visible().minus(held.visible())
+    }
+
     /// Whether the representation keeps the invariant; a decoder asks.
     pub fn is_canonical(&self) -> bool {
         let is_normal = |part: &Part<A>| {

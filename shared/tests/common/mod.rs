@@ -18,6 +18,7 @@ use headwater::{
     message::{HubToOrigin, Lifetime, OriginToHub},
     origin::{Link, Origin, OriginConfig, OriginEffect, OriginInput, key_state},
     state::KeyState,
+    store::KeyCommit,
     wire,
 };
 use std::collections::{BTreeMap, VecDeque};
@@ -51,6 +52,8 @@ pub struct World {
     replies: BTreeMap<Request, Answered>,
     relays: BTreeMap<Request, (usize, Connection)>,
     foreign: Vec<Key>,
+    /// How many keys' plain values were adopted.
+    pub adopted: usize,
     /// How often a hub asked again because it could not join a delta.
     pub gaps: usize,
     /// The bytes that hubs and the daemon spent on finding and shipping what differs, both ways.
@@ -119,6 +122,7 @@ impl World {
             replies: BTreeMap::new(),
             relays: BTreeMap::new(),
             foreign: Vec::new(),
+            adopted: 0,
             gaps: 0,
             compared_bytes: 0,
             next: 0,
@@ -283,6 +287,18 @@ impl World {
         let (reply, effects) = self.leaves[leaf].leaf.command(&argv(line), self.now);
         self.perform_leaf(leaf, effects);
         reply
+    }
+
+    /// A plain client's command at the store, of which the server tells the daemon.
+    pub fn plain(&mut self, line: &str) {
+        self.plain_unheard(line);
+        let key = key(line.split(' ').nth(1).expect("the command names a key"));
+        self.queue.push_back(Event::Origin(OriginInput::Touched(vec![key])));
+    }
+
+    /// A plain client's command at the store, of which nobody hears.
+    pub fn plain_unheard(&mut self, line: &str) {
+        self.store.run(&argv(line));
     }
 
     /// Lets every hub hold these keys.
@@ -473,9 +489,14 @@ impl World {
                 }
                 OriginEffect::Commit(commit) => {
                     let outcome = self.store.commit(&commit, self.now);
+                    let is_written = |key: &&KeyCommit| !key.plain.commands.is_empty();
+                    let written = commit.keys.iter().filter(is_written).map(|key| key.key.clone()).collect();
                     self.queue.push_back(Event::Origin(OriginInput::Committed(commit.slot, outcome)));
+                    // The server tells of own commits too, perhaps before it answers.
+                    self.give_origin(OriginInput::Touched(written));
                 }
                 OriginEffect::Foreign(key) => self.foreign.push(key),
+                OriginEffect::Adopted(keys) => self.adopted += keys,
                 OriginEffect::WakeAt(at) => self.origin_wake_at = Some(at),
             }
         }

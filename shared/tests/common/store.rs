@@ -7,7 +7,7 @@ use headwater::{
     id::{Key, TimestampMs},
     slot::Slot,
     state::Kind,
-    store::{Commit, Companion, Expected, KeyCommit, Load, Loaded, Marker, Outcome},
+    store::{Commit, Companion, Expected, Guard, KeyCommit, Load, Loaded, Marker, Outcome, PlainRead},
 };
 use std::collections::BTreeMap;
 
@@ -15,6 +15,8 @@ use std::collections::BTreeMap;
 pub struct Store {
     slots: BTreeMap<Slot, SlotStore>,
     plain: BTreeMap<Key, PlainValue>,
+    /// How many keys were evicted.
+    evictions: u64,
     /// How many commits happened.
     pub commits: usize,
 }
@@ -48,6 +50,8 @@ impl Store {
             marker: slot.marker.clone(),
             keys: load.keys.iter().map(|key| (key.clone(), slot.companion(key, now).cloned())).collect(),
             changed,
+            plain: load.plain.iter().map(|key| (key.clone(), self.plain_read(key, now))).collect(),
+            evictions: self.evictions,
         }
     }
 
@@ -81,12 +85,25 @@ impl Store {
         if !missing.is_empty() {
             return Outcome::Missing(missing);
         }
+        let guarded = |key: &&KeyCommit| !key.plain.commands.is_empty();
+        let (mut moved, mut drifted) = (Vec::new(), Vec::new());
+        for key in commit.keys.iter().filter(guarded) {
+            let differs = |guard: &&Guard| self.answer(&guard.read) != guard.answer;
+            if key.plain.guards.iter().filter(differs).any(|guard| guard.is_strict) {
+                moved.push(key.key.clone());
+            } else if key.plain.guards.iter().any(|guard| differs(&guard)) {
+                drifted.push(key.key.clone());
+            }
+        }
+        if !moved.is_empty() {
+            return Outcome::Moved(moved);
+        }
         self.slots.entry(commit.slot).or_default().apply(commit, now);
         for command in commit.keys.iter().flat_map(|key| &key.plain.commands) {
             self.execute(command);
         }
         self.commits += 1;
-        Outcome::Committed
+        if drifted.is_empty() { Outcome::Committed } else { Outcome::Drifted(drifted) }
     }
 
     pub fn companion(&self, key: &Key, now: TimestampMs) -> Option<&Companion> {
@@ -104,6 +121,7 @@ impl Store {
     /// The server drops a key and its companion for want of memory.
     pub fn evict(&mut self, key: &Key) {
         self.plain.remove(key);
+        self.evictions += 1;
         self.evict_companion(key);
     }
 
@@ -114,15 +132,35 @@ impl Store {
         }
     }
 
-    /// A plain client's SET.
-    pub fn set(&mut self, key: &Key, text: &str) {
-        let elements = BTreeMap::from([(Bytes::new(), Bytes::from(text.to_owned()))]);
-        self.plain.insert(key.clone(), PlainValue { kind: Kind::String, elements, deadline: None });
+    /// The server drops a plain value for want of memory.
+    pub fn evict_plain(&mut self, key: &Key) {
+        self.plain.remove(key);
+        self.evictions += 1;
     }
 
-    /// A plain client's DEL.
-    pub fn delete(&mut self, key: &Key) {
-        self.plain.remove(key);
+    /// A plain client's write.
+    pub fn run(&mut self, words: &[Bytes]) {
+        if matches!(words, [name, key, _value] if name == "SET" && self.plain_kind(key) != Some(Kind::String)) {
+            self.execute(&["UNLINK".into(), words[1].clone()]);
+        }
+        self.execute(words);
+    }
+
+    fn plain_kind(&self, key: &Bytes) -> Option<Kind> {
+        self.plain.get(&Key::new(key.clone()).expect("tests name short keys")).map(|value| value.kind)
+    }
+
+    fn plain_read(&self, key: &Key, now: TimestampMs) -> PlainRead {
+        let value = self.plain.get(key).filter(|value| value.deadline.is_none_or(|at| at > now));
+        let is_listed = self.slots.get(&key.slot()).is_some_and(|slot| slot.feed.contains_key(key));
+        let expire_at = value.and_then(|value| value.deadline);
+        PlainRead { value: value.map(PlainValue::read), expire_at, tells_expiry: true, is_listed }
+    }
+
+    /// What a guard reads.
+    fn answer(&self, read: &[Bytes]) -> Option<Bytes> {
+        let value = self.plain.get(&Key::new(read[1].clone()).expect("the origin names short keys"))?;
+        value.elements.get(read.get(2).unwrap_or(&Bytes::new())).cloned()
     }
 
     /// A plain client's GET.
@@ -154,8 +192,8 @@ impl Store {
         let kind = match name.as_ref() {
             b"SET" | b"INCRBY" => Kind::String,
             b"SADD" | b"SREM" => Kind::Set,
-            b"HSET" | b"HDEL" => Kind::Hash,
-            b"ZADD" | b"ZREM" => Kind::Board,
+            b"HSET" | b"HDEL" | b"HINCRBY" => Kind::Hash,
+            b"ZADD" | b"ZREM" | b"ZINCRBY" => Kind::Board,
             b"UNLINK" => {
                 self.plain.remove(&key);
                 return;
@@ -181,6 +219,15 @@ impl Store {
                 let before = value.elements.get(&Bytes::new()).map_or(0, integer);
                 value.elements.insert(Bytes::new(), (before + integer(by)).to_string().into());
             }
+            (b"HINCRBY", [field, by]) => {
+                let before = value.elements.get(field).map_or(0, integer);
+                value.elements.insert(field.clone(), (before + integer(by)).to_string().into());
+            }
+            (b"ZINCRBY", [by, member]) => {
+                let score = |text: &Bytes| parse_score(text).expect("the origin writes scores");
+                let before = value.elements.get(member).map_or(0.0, score);
+                value.elements.insert(member.clone(), format_score(before + score(by)));
+            }
             (b"SADD", members) => value.elements.extend(members.iter().map(|member| (member.clone(), Bytes::new()))),
             (b"HSET", pairs) => value.elements.extend(pairs.chunks(2).map(|pair| (pair[0].clone(), pair[1].clone()))),
             (b"ZADD", pairs) => value.elements.extend(pairs.chunks(2).map(|pair| {
@@ -193,6 +240,22 @@ impl Store {
         }
         if value.elements.is_empty() {
             self.plain.remove(&key);
+        }
+    }
+}
+
+impl PlainValue {
+    fn read(&self) -> headwater::store::PlainValue {
+        use headwater::store::PlainValue as Read;
+        let elements = &self.elements;
+        match self.kind {
+            Kind::String => Read::String(elements[&Bytes::new()].clone()),
+            Kind::Set => Read::Set(elements.keys().cloned().collect()),
+            Kind::Hash => Read::Hash(elements.clone()),
+            Kind::Board => {
+                let score = |text: &Bytes| parse_score(text).expect("scores are written as such");
+                Read::Board(elements.iter().map(|(member, text)| (member.clone(), score(text))).collect())
+            }
         }
     }
 }

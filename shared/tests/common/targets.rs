@@ -206,6 +206,8 @@ pub fn origin(data: &[u8]) {
                             marker: marker.clone(),
                             keys: load.keys.iter().map(|key| (key.clone(), companions.get(key).cloned())).collect(),
                             changed: vec![],
+                            plain: vec![],
+                            evictions: 0,
                         }));
                     }
                     OriginEffect::Commit(commit) => {
@@ -216,6 +218,7 @@ pub fn origin(data: &[u8]) {
                     OriginEffect::ToHub(..)
                     | OriginEffect::Close(..)
                     | OriginEffect::Foreign(_)
+                    | OriginEffect::Adopted(_)
                     | OriginEffect::WakeAt(_) => {}
                 }
             }

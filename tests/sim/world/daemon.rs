@@ -54,6 +54,7 @@ impl World {
                 OriginEffect::Foreign(key) => {
                     self.violate(Checker::Convergence, format!("a foreign value stands at {key}"));
                 }
+                OriginEffect::Adopted(_) => {}
                 OriginEffect::WakeAt(at) => {
                     let delay = at.since_ms(now).max(0);
                     self.daemons[index].wake_at = self.now + delay;
@@ -118,6 +119,7 @@ impl World {
         };
         self.daemons[index].machine = Some(Origin::new(config));
         self.daemons[index].run_id = self.store.run_id;
+        self.origin_input(index, OriginInput::Untracked);
         self.after(Lane::Node(End::Daemon(index)), 0, 200, Event::DaemonDial(index, life));
     }
 
@@ -157,6 +159,28 @@ impl World {
         }
     }
 
+    /// A plain client counts at the store, which acknowledges at once.
+    pub(super) fn plain_increment(&mut self, key: &Key, by: i64) {
+        self.store.increment(key, by, TimestampMs(self.now));
+        let number = self.ledger.book(Entry::Sum(key.clone(), by), None, self.now, self.now);
+        if self.evicted.contains(key) {
+            // A counter that begins anew is told from one that went on only by its size.
+            self.ledger.doubt(number);
+        }
+        self.by_plain.push(number);
+        self.tell_of(vec![key.clone()]);
+    }
+
+    /// The store tracks keys, and tells the daemons what was written; that is easily lost.
+    fn tell_of(&mut self, keys: Vec<Key>) {
+        for daemon in 0..self.daemons.len() {
+            let (lane, life) = (Lane::Store(daemon), self.daemons[daemon].life);
+            if !keys.is_empty() && !self.chance(lane, 6) {
+                self.after(lane, 0, 20, Event::Touched { daemon, life, keys: keys.clone() });
+            }
+        }
+    }
+
     /// Also one of a daemon that died meanwhile: it was on its way.
     pub(super) fn store_commit(&mut self, daemon: usize, life: u64, run_id: u64, commit: &Commit) {
         if self.is_stale(run_id) {
@@ -165,8 +189,10 @@ impl World {
         }
         let outcome = self.store.commit(commit, TimestampMs(self.now));
         self.trace.record(self.now, "store", &outcome);
-        if outcome == Outcome::Committed {
+        if matches!(outcome, Outcome::Committed | Outcome::Drifted(_)) {
             self.publish(commit);
+            let written = commit.keys.iter().filter(|key| !key.plain.commands.is_empty());
+            self.tell_of(written.map(|key| key.key.clone()).collect());
         }
         self.after(Lane::Store(daemon), 0, 5, Event::StoreCommitted { daemon, life, slot: commit.slot, outcome });
     }

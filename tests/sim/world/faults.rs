@@ -24,20 +24,28 @@ impl World {
             }
             Trouble::Pause { daemon, ms } => self.daemons[daemon].paused_until = self.now + ms,
             Trouble::FailOver { back_ms } => {
-                self.store.fail_over(TimestampMs(self.now - back_ms));
+                let kept = self.store.fail_over(TimestampMs(self.now - back_ms));
+                self.ledger.doubt_since(&self.by_plain, kept.map_or(0, |at| at.0), None);
                 self.after_failover();
             }
             Trouble::Flush { is_restart } => {
                 self.store.flush(is_restart);
+                self.ledger.doubt_since(&self.by_plain, 0, None);
                 self.promised.clear();
                 self.has_losses = true;
                 self.lose_store();
             }
             Trouble::Evict { key } => {
                 self.store.evict(&key);
+                // What no daemon had seen is gone.
+                self.ledger.doubt_since(&self.by_plain, 0, Some(&key));
+                self.evicted.insert(key);
                 self.has_losses = true;
             }
-            Trouble::Lose { key } => self.store.lose(&key),
+            Trouble::Lose { key } => {
+                self.store.lose(&key);
+                self.ledger.doubt_since(&self.by_plain, 0, Some(&key));
+            }
             Trouble::Part { hub, peer, to_hub, from_hub, ms } => {
                 self.part(Partition { hub, peer, to_hub, from_hub, until: self.now + ms });
             }

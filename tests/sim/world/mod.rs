@@ -103,6 +103,7 @@ enum Event {
     StoreLoaded { daemon: usize, life: u64, loaded: Box<Loaded> },
     StoreCommitted { daemon: usize, life: u64, slot: Slot, outcome: Outcome },
     Hint { daemon: usize, slot: Slot, seq: u64 },
+    Touched { daemon: usize, life: u64, keys: Vec<Key> },
     Snapshot,
     Relay { hub: usize, from: usize, wire: u64, frame: Vec<u8> },
     Forwarded { hub: usize, wire: u64, message: Box<HubToLeaf> },
@@ -229,6 +230,10 @@ pub(crate) struct World {
     relays: BTreeMap<u64, (usize, u64)>,
     next_id: u64,
     pub(crate) ledger: Ledger,
+    /// What the plain client did, by number in the ledger.
+    by_plain: Vec<usize>,
+    /// Keys whose plain values were evicted.
+    evicted: BTreeSet<Key>,
     removals: Removals,
     /// What hubs were told is stable.
     promised: BTreeMap<(ReplicaId, Slot), No>,
@@ -268,6 +273,8 @@ impl World {
             relays: BTreeMap::new(),
             next_id: 1,
             ledger: Ledger::default(),
+            by_plain: Vec::new(),
+            evicted: BTreeSet::new(),
             removals: Removals::default(),
             promised: BTreeMap::new(),
             landed: Vec::new(),
@@ -325,6 +332,10 @@ impl World {
             self.run_until(self.now + CLOCK_MS_MAX);
         }
         self.hold_all();
+        if self.scenario.plain_ms > 0 {
+            // Where the server's word was lost, plain values are looked at by turns.
+            self.run_until(self.now + 125_000);
+        }
         self.settle("after the work");
         if self.has(Kind::Lose) {
             // Nobody is told; it is found by looking.
@@ -502,6 +513,7 @@ impl World {
                 match action.what {
                     What::Leaf { leaf, work } => self.leaf_work(leaf, &work),
                     What::Http { hub, work } => self.issue(hub, work),
+                    What::Plain { key, by } => self.plain_increment(&key, by),
                     What::Trouble(trouble) => self.trouble(trouble),
                 }
             }
@@ -542,6 +554,11 @@ impl World {
                 }
             }
             Event::Hint { daemon, slot, seq } => self.origin_input(daemon, OriginInput::Changed(slot, seq)),
+            Event::Touched { daemon, life, keys } => {
+                if self.daemons[daemon].life == life {
+                    self.origin_input(daemon, OriginInput::Touched(keys));
+                }
+            }
             Event::Snapshot => {
                 self.store.snapshot(TimestampMs(self.now));
                 if self.is_rough {
@@ -574,6 +591,7 @@ impl World {
             | Event::OriginTick(daemon, ..)
             | Event::StoreLoaded { daemon, .. }
             | Event::Hint { daemon, .. }
+            | Event::Touched { daemon, .. }
             | Event::StoreCommitted { daemon, .. } => Some(*daemon),
             _ => None,
         }

@@ -8,7 +8,7 @@
 mod tables;
 mod writer;
 
-use super::{News, Store, StoreError};
+use super::{News, Store, StoreError, Touches};
 use crate::clock;
 use bytes::Bytes;
 use headwater::{
@@ -138,6 +138,11 @@ impl Store for EmbeddedStore {
 
     /// The file has one owner, so there is no other to hear of.
     async fn news(&self) -> News {
+        std::future::pending().await
+    }
+
+    /// There are no plain values.
+    async fn touches(&self) -> Touches {
         std::future::pending().await
     }
 

@@ -186,7 +186,7 @@ pub(super) fn read(snapshot: &ReadTransaction, load: Load, now: TimestampMs) -> 
         Some(after) => changed_after(snapshot, load.slot, after)?,
         None => Vec::new(),
     };
-    Ok(Loaded { slot: load.slot, marker, keys, changed })
+    Ok(Loaded { slot: load.slot, marker, keys, changed, plain: Vec::new(), evictions: 0 })
 }
 
 fn fields_of(

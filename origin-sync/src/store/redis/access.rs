@@ -7,8 +7,8 @@
 use super::RedisStoreError;
 use futures_util::Stream;
 use redis::{
-    AsyncConnectionConfig, Client, ClientTlsConfig, ConnectionAddr, IntoConnectionInfo, Msg, RedisConnectionInfo,
-    TlsCertificates, aio::MultiplexedConnection, io::tcp::TcpSettings,
+    AsyncConnectionConfig, Client, ClientTlsConfig, ConnectionAddr, IntoConnectionInfo, Msg, ProtocolVersion, PushInfo,
+    RedisConnectionInfo, TlsCertificates, aio::MultiplexedConnection, io::tcp::TcpSettings,
 };
 use std::{
     fmt, io,
@@ -16,7 +16,7 @@ use std::{
     str::FromStr,
     time::Duration,
 };
-use tokio::time::timeout;
+use tokio::{sync::mpsc::UnboundedSender, time::timeout};
 
 /// A server beyond this is as good as gone.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -208,6 +208,21 @@ impl Access {
             .set_connection_timeout(Some(CONNECT_TIMEOUT))
             .set_response_timeout(Some(RESPONSE_TIMEOUT));
         Ok(self.client(address)?.get_multiplexed_async_connection_with_config(&config).await?)
+    }
+
+    /// Connects to one server for what it says by itself.
+    pub(super) async fn connect_for_pushes(
+        &self,
+        address: &ConnectionAddr,
+        pushes: UnboundedSender<PushInfo>,
+    ) -> Result<MultiplexedConnection, RedisStoreError> {
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(CONNECT_TIMEOUT))
+            .set_response_timeout(Some(RESPONSE_TIMEOUT))
+            .set_push_sender(pushes);
+        let user = self.user.clone().set_protocol(ProtocolVersion::RESP3);
+        let client = Self { user, ..self.clone() }.client(address)?;
+        Ok(client.get_multiplexed_async_connection_with_config(&config).await?)
     }
 
     fn client(&self, address: &ConnectionAddr) -> Result<Client, RedisStoreError> {

@@ -69,6 +69,18 @@ pub(super) fn run_id(info: &str) -> Result<Bytes, RedisStoreError> {
         .ok_or(RedisStoreError::Answer("INFO tells no run id"))
 }
 
+/// How many keys were evicted by what `INFO stats` tells.
+pub(super) fn evictions(info: Value) -> Result<u64, RedisStoreError> {
+    const MALFORMED: RedisStoreError = RedisStoreError::Answer("INFO tells of no evictions");
+    let text = match &info {
+        Value::BulkString(text) => std::str::from_utf8(text).ok(),
+        Value::VerbatimString { text, .. } => Some(text.as_str()),
+        _ => None,
+    };
+    let count = text.and_then(|text| text.lines().find_map(|line| line.trim_end().strip_prefix("evicted_keys:")));
+    count.and_then(|count| count.parse().ok()).ok_or(MALFORMED)
+}
+
 /// Whether this answer of `ROLE` is a master's.
 pub(super) fn is_master(role: &Value) -> bool {
     let Value::Array(items) = role else { return false };
@@ -95,7 +107,7 @@ pub(super) fn ranges(answer: Value, host: &str) -> Result<Vec<Range>, RedisStore
     ranges.into_iter().map(|item| range(item).ok_or(MALFORMED)).collect()
 }
 
-fn pairs(answer: Value) -> Result<Vec<(Bytes, Bytes)>, RedisStoreError> {
+pub(super) fn pairs(answer: Value) -> Result<Vec<(Bytes, Bytes)>, RedisStoreError> {
     match answer {
         Value::Array(items) => {
             let mut items = items.into_iter();
@@ -111,7 +123,7 @@ fn pairs(answer: Value) -> Result<Vec<(Bytes, Bytes)>, RedisStoreError> {
     }
 }
 
-fn bytes(value: Value) -> Result<Bytes, RedisStoreError> {
+pub(super) fn bytes(value: Value) -> Result<Bytes, RedisStoreError> {
     match value {
         Value::BulkString(bytes) => Ok(Bytes::from(bytes)),
         _ => Err(RedisStoreError::Answer("a value is no string")),

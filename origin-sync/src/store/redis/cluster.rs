@@ -20,6 +20,7 @@ use super::{
     answer,
     refusal::{Patience, Refusal},
     server::{Mode, Server},
+    tracking::Owner,
 };
 use bytes::Bytes;
 use futures_util::future::try_join_all;
@@ -40,7 +41,7 @@ const RUN_ID: Bytes = Bytes::from_static(b"cluster");
 #[derive(Debug)]
 pub(super) struct Cluster {
     access: Access,
-    writer: u64,
+    owner: Owner,
     /// By slot.
     owners: RwLock<Vec<Arc<Member>>>,
     /// Held while a node that turned up is connected, so that it is once.
@@ -55,7 +56,7 @@ struct Member {
 
 impl Cluster {
     /// Connects to every master that the first seed to answer names.
-    pub(super) async fn open(access: Access, seeds: &[ConnectionAddr], writer: u64) -> Result<Self, RedisStoreError> {
+    pub(super) async fn open(access: Access, seeds: &[ConnectionAddr], owner: Owner) -> Result<Self, RedisStoreError> {
         let mut told = Err(RedisStoreError::NoAddress);
         for seed in seeds {
             told = topology(&access, seed).await;
@@ -68,7 +69,7 @@ impl Cluster {
         for range in &ranges {
             first_slots.entry(range.node.clone()).or_insert(range.first);
         }
-        let members = first_slots.into_iter().map(|(node, slot)| Member::connect(&access, node, slot, writer));
+        let members = first_slots.into_iter().map(|(node, slot)| Member::connect(&access, node, slot, &owner));
         let members = try_join_all(members).await?;
         // A slot that nobody serves is asked of anybody, who then says so.
         let anybody = members.first().ok_or(RedisStoreError::Answer("a cluster without slots"))?;
@@ -82,7 +83,7 @@ impl Cluster {
                 part.fill(Arc::clone(member));
             }
         }
-        Ok(Self { access, writer, owners: RwLock::new(owners), members: tokio::sync::Mutex::new(members) })
+        Ok(Self { access, owner, owners: RwLock::new(owners), members: tokio::sync::Mutex::new(members) })
     }
 
     /// Where one of the masters is.
@@ -165,7 +166,7 @@ impl Cluster {
         let member = match members.get(&node) {
             Some(member) => Arc::clone(member),
             None => {
-                let member = Member::connect(&self.access, node.clone(), slot, self.writer).await?;
+                let member = Member::connect(&self.access, node.clone(), slot, &self.owner).await?;
                 members.insert(node, Arc::clone(&member));
                 member
             }
@@ -181,8 +182,8 @@ impl Cluster {
 }
 
 impl Member {
-    async fn connect(access: &Access, node: Node, slot: Slot, writer: u64) -> Result<Arc<Self>, RedisStoreError> {
-        let server = Server::connect(access, &access.address(&node), Mode::Cluster, slot, writer).await?;
+    async fn connect(access: &Access, node: Node, slot: Slot, owner: &Owner) -> Result<Arc<Self>, RedisStoreError> {
+        let server = Server::connect(access, &access.address(&node), Mode::Cluster, slot, owner).await?;
         Ok(Arc::new(Self { node, server: Arc::new(server) }))
     }
 }

@@ -7,6 +7,8 @@
 -- keys: marker, feed, then for each key its companion and the plain key.
 -- args: fence, sequence, what to publish where, then in this order
 --   per key: expected version or "", expected type or "none" or "" for whatever it is, "1" if it may also be absent
+--   per key: reads that tell whether the value moved, as a count and, for each, its length and words, the answer behind "="
+--            or "" for none, and "1" where another answer refuses the commit and is not only told
 --   per key: commands that may fail, as a count and, for each, its length and words
 --   per key: commands that cannot fail, likewise; "1" to forget the key, else "0" and version, expiry or "",
 --            the fields to drop, the fields to write with their values (the version is one), each list with its length
@@ -22,6 +24,15 @@ local function is_about_content(err)
     if string.find(err, words, 1, true) then return true end
   end
   return false
+end
+
+-- Whether a read answers what it should: the same text, or the same score however it is written.
+local function is_answered(words, expected)
+  local answer = redis.pcall(unpack(words))
+  if type(answer) == 'table' then return false end
+  if not answer then return expected == '' end
+  if '=' .. answer == expected then return true end
+  return words[1] == 'ZSCORE' and expected ~= '' and tonumber(answer) == tonumber(string.sub(expected, 2))
 end
 
 -- What takes back the command, read before it runs. `there` tells whether the key exists, where that is known.
@@ -104,6 +115,24 @@ local function commit(keys, args)
   if #foreign > 1 then return foreign end
   if #missing > 1 then return missing end
 
+  local moved_on, committed = { 'moved' }, { 'committed' }
+  for n = 1, count do
+    local is_same, is_strictly_same = true, true
+    for _ = 1, tonumber(take()) do
+      local words, expected, strict = take_command(), take(), take()
+      if not is_answered(words, expected) then
+        is_same = false
+        if strict == '1' then is_strictly_same = false end
+      end
+    end
+    if not is_strictly_same then
+      moved_on[#moved_on + 1] = n
+    elseif not is_same then
+      committed[#committed + 1] = n
+    end
+  end
+  if #moved_on > 1 then return moved_on end
+
   local undo = {}
   for n = 1, count do
     for _ = 1, tonumber(take()) do
@@ -142,7 +171,7 @@ local function commit(keys, args)
   each_chunk('HSET', marker)
   each_chunk('HDEL', marker)
   redis.call('PUBLISH', channel, news)
-  return { 'committed' }
+  return committed
 end
 
 -- Runs every command that a commit may need on a key of no use, so that a user who may not run one is found out here and
@@ -151,7 +180,7 @@ local function probe(keys, args)
   local key, channel = keys[1], args[1]
   local dump
   for _, words in ipairs({
-    { 'UNLINK' }, { 'SET', '1' }, { 'INCRBY', '1' }, { 'DECRBY', '1' }, { 'TYPE' }, { 'PEXPIREAT', '33333333333333' },
+    { 'UNLINK' }, { 'SET', '1' }, { 'GET' }, { 'INCRBY', '1' }, { 'DECRBY', '1' }, { 'TYPE' }, { 'PEXPIREAT', '33333333333333' },
     { 'PTTL' }, { 'PERSIST' }, { 'DUMP' }, { 'UNLINK' }, { 'RESTORE', '0' }, { 'UNLINK' },
     { 'HSET', 'f', '1' }, { 'HINCRBY', 'f', '1' }, { 'HGET', 'f' }, { 'HMGET', 'f' }, { 'HDEL', 'f' },
     { 'ZADD', '1', 'm' }, { 'ZINCRBY', '1', 'm' }, { 'ZSCORE', 'm' }, { 'ZREM', 'm' },

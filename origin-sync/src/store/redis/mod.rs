@@ -6,16 +6,19 @@ mod cluster;
 mod names;
 mod news;
 mod plain;
+mod plain_read;
 mod refusal;
 mod request;
 mod script;
 mod sentinel;
 mod server;
+mod tracking;
 
 pub use self::{
     access::{ClientFiles, Credentials, RedisConfig, RedisUrl, TlsFiles, Topology},
     news::News,
     plain::PlainError,
+    tracking::Touches,
 };
 
 use super::{Store, StoreError};
@@ -33,12 +36,15 @@ use refusal::{Patience, Refusal};
 use sentinel::{Sentinels, Watched};
 use server::{Mode, Server};
 use std::{io, path::PathBuf, sync::Arc};
+use tokio::sync::{Mutex, mpsc};
+use tracking::Owner;
 
 /// A connected Redis.
 #[derive(Debug)]
 pub struct RedisStore {
     connected: Connected,
     listener: Listener,
+    touches: Mutex<mpsc::Receiver<Touches>>,
 }
 
 #[derive(Debug)]
@@ -120,26 +126,28 @@ impl RedisStore {
         let (addresses, access) = Access::read(config).await?;
         let url = config.urls.first().ok_or(RedisStoreError::NoAddress)?;
         let writer = fastrand::u64(..);
+        let (owner, touches) = Owner::new(writer);
         let (connected, address) = match &config.topology {
             Topology::Single => {
                 let address = addresses.first().ok_or(RedisStoreError::NoAddress)?;
-                let server = Server::connect(&access, address, Mode::Standalone, Slot::of(b""), writer).await?;
+                let server = Server::connect(&access, address, Mode::Standalone, Slot::of(b""), &owner).await?;
                 (Connected::Single(Arc::new(server)), address.clone())
             }
             Topology::Sentinel { master, credentials } => {
                 let to_sentinels = access.to_sentinels(url, credentials).await?;
                 let sentinels = Sentinels::new(to_sentinels, addresses, master.clone());
-                let watched = Watched::open(access.clone(), sentinels, writer).await?;
+                let watched = Watched::open(access.clone(), sentinels, &owner).await?;
                 let address = watched.address();
                 (Connected::Watched(Box::new(watched)), address)
             }
             Topology::Cluster => {
-                let cluster = Cluster::open(access.clone(), &addresses, writer).await?;
+                let cluster = Cluster::open(access.clone(), &addresses, owner.clone()).await?;
                 let address = cluster.address()?;
                 (Connected::Cluster(Box::new(cluster)), address)
             }
         };
-        Ok(Self { connected, listener: Listener::start(access, address, writer) })
+        let listener = Listener::start(access, address, writer);
+        Ok(Self { connected, listener, touches: Mutex::new(touches) })
     }
 
     /// Also a load may be put off: without memory Redis queues no transaction.
@@ -220,6 +228,14 @@ impl Store for RedisStore {
 
     async fn news(&self) -> News {
         self.listener.next().await
+    }
+
+    async fn touches(&self) -> Touches {
+        match self.touches.lock().await.recv().await {
+            Some(touches) => touches,
+            // No server is connected any more, which others notice.
+            None => std::future::pending().await,
+        }
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

@@ -48,6 +48,21 @@ impl Ordered {
     }
 }
 
+/// Checks a read that guards a commit.
+pub(super) fn check_guard(key: &Key, read: &[Bytes]) -> Result<(), PlainError> {
+    let [verb, name, arguments @ ..] = read else {
+        return Err(PlainError::Arguments(read.first().cloned().unwrap_or_default()));
+    };
+    if name != key.as_bytes() {
+        return Err(PlainError::Key(verb.clone()));
+    }
+    match (verb.as_ref(), arguments) {
+        (b"GET", []) | (b"HGET" | b"ZSCORE", [_]) => Ok(()),
+        (b"GET" | b"HGET" | b"ZSCORE", _) => Err(PlainError::Arguments(verb.clone())),
+        _ => Err(PlainError::Unknown(verb.clone())),
+    }
+}
+
 /// Whether the command may fail on content.
 fn check(key: &Key, command: &[Bytes]) -> Result<bool, PlainError> {
     let [verb, name, arguments @ ..] = command else {

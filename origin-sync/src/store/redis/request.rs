@@ -1,6 +1,10 @@
 //! A commit as the arguments of the compare-and-set, and its answer as an outcome. `commit.lua` reads this order.
 
-use super::{RedisStoreError, names, plain::Ordered, script::Request};
+use super::{
+    RedisStoreError, names,
+    plain::{Ordered, check_guard},
+    script::Request,
+};
 use bytes::Bytes;
 use headwater::{
     id::{Key, ReplicaId},
@@ -21,6 +25,7 @@ pub(super) fn encode(commit: &Commit, writer: u64) -> Result<Request, RedisStore
         }
         request.keys.push(names::companion(slot, &part.key));
         request.keys.push(part.key.as_bytes().to_vec());
+        part.plain.guards.iter().try_for_each(|guard| check_guard(&part.key, &guard.read))?;
         ordered.push(Ordered::new(&part.key, &part.plain.commands)?);
     }
 
@@ -32,6 +37,9 @@ pub(super) fn encode(commit: &Commit, writer: u64) -> Result<Request, RedisStore
     for part in &commit.keys {
         words.push(part.expected_version.map_or(Bytes::new(), number));
         words.extend(expectation(&part.plain));
+    }
+    for part in &commit.keys {
+        push_guards(words, &part.plain);
     }
     for part in &mut ordered {
         push_commands(words, std::mem::take(&mut part.may_fail));
@@ -53,7 +61,9 @@ pub(super) fn decode(commit: &Commit, answer: Value) -> Result<Outcome, RedisSto
     };
     let keys = items.map(|item| key_at(commit, &item)).collect::<Result<Vec<Key>, _>>()?;
     match outcome.as_slice() {
-        b"committed" => Ok(Outcome::Committed),
+        b"committed" if keys.is_empty() => Ok(Outcome::Committed),
+        b"committed" => Ok(Outcome::Drifted(keys)),
+        b"moved" => Ok(Outcome::Moved(keys)),
         b"stale" => Ok(Outcome::Stale),
         b"conflict" => Ok(Outcome::Conflict(keys)),
         b"missing" => Ok(Outcome::Missing(keys)),
@@ -87,6 +97,18 @@ fn push_commands(words: &mut Vec<Bytes>, commands: Vec<Vec<Bytes>>) {
     for command in commands {
         words.push(count(command.len()));
         words.extend(command);
+    }
+}
+
+/// Without commands nothing can be overwritten.
+fn push_guards(words: &mut Vec<Bytes>, plain: &Plain) {
+    let guards = if plain.commands.is_empty() { &[][..] } else { &plain.guards };
+    words.push(count(guards.len()));
+    for guard in guards {
+        words.push(count(guard.read.len()));
+        words.extend(guard.read.iter().cloned());
+        words.push(guard.answer.as_ref().map_or(Bytes::new(), |answer| [b"=", &answer[..]].concat().into()));
+        words.push(word(if guard.is_strict { "1" } else { "0" }));
     }
 }
 

@@ -8,6 +8,7 @@ use super::{
     RedisStoreError,
     access::{Access, Node},
     server::{Mode, Server},
+    tracking::Owner,
 };
 use futures_util::future::select_ok;
 use headwater::slot::Slot;
@@ -25,10 +26,10 @@ pub(super) struct Watched {
 
 impl Watched {
     /// Connects to whatever server the sentinels name.
-    pub(super) async fn open(servers: Access, sentinels: Sentinels, writer: u64) -> Result<Self, RedisStoreError> {
+    pub(super) async fn open(servers: Access, sentinels: Sentinels, owner: &Owner) -> Result<Self, RedisStoreError> {
         let node = sentinels.master().await?;
         let address = servers.address(&node);
-        let server = Server::connect(&servers, &address, Mode::Standalone, Slot::of(b""), writer).await?;
+        let server = Server::connect(&servers, &address, Mode::Standalone, Slot::of(b""), owner).await?;
         Ok(Self { server: Arc::new(server), node, servers, sentinels })
     }
 

@@ -3,7 +3,13 @@
 //! The connection never reconnects by itself: the run id that it read first is then the run id under which each of its
 //! commands ran, and on that the fence of incarnations rests.
 
-use super::{RedisStoreError, access::Access, answer, names, request, script::CommitScript};
+use super::{
+    RedisStoreError,
+    access::Access,
+    answer, names, plain_read, request,
+    script::CommitScript,
+    tracking::{Owner, Tracker},
+};
 use bytes::Bytes;
 use headwater::{
     id::Key,
@@ -11,6 +17,7 @@ use headwater::{
     store::{Commit, Load, Loaded, Outcome},
 };
 use redis::{ConnectionAddr, Value, aio::MultiplexedConnection};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A connected server.
 #[derive(Debug)]
@@ -19,17 +26,22 @@ pub(super) struct Server {
     script: CommitScript,
     run_id: Bytes,
     writer: u64,
+    tells_expiry: bool,
+    _tracker: Tracker,
+    /// How many keys the server had evicted when it was last asked.
+    evictions: AtomicU64,
 }
 
 impl Server {
     /// Connects, reads the run id before anything else, and installs the compare-and-set. It is tried on a key of `slot`,
-    /// which must be the server's where it is part of a cluster. `writer` is what the daemon calls itself in what it publishes.
+    /// which must be the server's where it is part of a cluster. The `owner` hears of what
+    /// plain clients change there.
     pub(super) async fn connect(
         access: &Access,
         address: &ConnectionAddr,
         mode: Mode,
         slot: Slot,
-        writer: u64,
+        owner: &Owner,
     ) -> Result<Self, RedisStoreError> {
         let mut connection = access.connect(address).await?;
         let info = info(&mut connection).await?;
@@ -38,7 +50,12 @@ impl Server {
             return Err(RedisStoreError::Mode(mode.advice()));
         }
         let script = CommitScript::install(&mut connection, slot).await?;
-        let server = Self { connection, script, run_id, writer };
+        let tells_expiry = plain_read::check(&mut connection, slot).await?;
+        let stats: Value = redis::cmd("INFO").arg("stats").query_async(&mut connection).await?;
+        let evictions = AtomicU64::new(answer::evictions(stats)?);
+        let tracker = Tracker::start(access.clone(), address.clone(), owner);
+        let writer = owner.writer;
+        let server = Self { connection, script, run_id, writer, tells_expiry, _tracker: tracker, evictions };
         server.check_role().await?;
         Ok(server)
     }
@@ -67,6 +84,14 @@ impl Server {
         if let Some(after) = load.changed_after {
             pipe.cmd("ZRANGEBYSCORE").arg(names::feed(slot)).arg(format!("({after}")).arg("+inf").arg("WITHSCORES");
         }
+        for key in &load.plain {
+            plain_read::ask(&mut pipe, slot, key, self.tells_expiry)?;
+        }
+        if !load.plain.is_empty() {
+            pipe.cmd("INFO").arg("stats");
+            // Of a value's reads those for other types fail.
+            pipe.ignore_errors();
+        }
         let answers: Vec<Value> = pipe.query_async(&mut self.connection.clone()).await?;
         let mut answers = answers.into_iter();
         let mut next = || answers.next().ok_or(RedisStoreError::Answer("a transaction has too few answers"));
@@ -77,7 +102,15 @@ impl Server {
             .map(|key| Ok((key.clone(), answer::companion(next()?)?)))
             .collect::<Result<_, RedisStoreError>>()?;
         let changed = if load.changed_after.is_some() { answer::changed(next()?)? } else { Vec::new() };
-        Ok(Loaded { slot, marker, keys, changed })
+        let plain = load
+            .plain
+            .iter()
+            .map(|key| Ok((key.clone(), plain_read::take(&mut next, self.tells_expiry)?)))
+            .collect::<Result<_, RedisStoreError>>()?;
+        if !load.plain.is_empty() {
+            self.evictions.store(answer::evictions(next()?)?, Ordering::Relaxed);
+        }
+        Ok(Loaded { slot, marker, keys, changed, plain, evictions: self.evictions.load(Ordering::Relaxed) })
     }
 
     /// The compare-and-set.

@@ -65,12 +65,16 @@ pub enum Fault {
     DifferencesIgnored,
     ExchangeClaimsAll,
     LostNotCompared,
+    PlainWritesIgnored,
+    PlainGuardsDropped,
+    EarlierSharesCounted,
+    EvictionTakenForRemoval,
 }
 
 #[cfg(feature = "mutants")]
 impl Fault {
     /// All faults.
-    pub const ALL: [Self; 57] = [
+    pub const ALL: [Self; 61] = [
         Self::CausalKeepsRemoved,
         Self::CausalDropsUnseen,
         Self::CutTakesWholeSum,
@@ -128,6 +132,10 @@ impl Fault {
         Self::DifferencesIgnored,
         Self::ExchangeClaimsAll,
         Self::LostNotCompared,
+        Self::PlainWritesIgnored,
+        Self::PlainGuardsDropped,
+        Self::EarlierSharesCounted,
+        Self::EvictionTakenForRemoval,
     ];
 }
 

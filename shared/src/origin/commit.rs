@@ -2,18 +2,15 @@
 
 use super::{
     Link, Origin, OriginEffect,
+    draft::{Draft, Drafts, Numbers},
     ends::RETRY_MS,
-    plain::Before,
-    slot::{Busy, Cached, SlotWork},
-    two_way::{Numbers, adopt_reads, shares_of, take_back},
+    slot::{Busy, SlotWork},
 };
 use crate::{
-    hlc::Clock,
-    id::{Dot, Key, No, ReplicaId, TimestampMs},
+    id::{Key, No, ReplicaId, TimestampMs},
     limits::EXPIRY_GRACE_MS,
     message::{OriginToHub, SlotDelta},
     slot::Slot,
-    state::{DeadlineChange, Effect, ElementId, KeyDelta, KeyState, Mint, Touched},
     store::{Commit, Expected, KeyCommit, MarkerChange, Outcome, Plain},
 };
 use std::collections::{BTreeMap, BTreeSet};
@@ -43,35 +40,6 @@ pub(super) struct Committing {
     adopted: usize,
     /// Keys whose plain values stand as their states show afterwards.
     shown: Vec<Key>,
-}
-
-/// A key while a commit is being made.
-pub(super) struct Draft {
-    pub(super) before: Before,
-    touched: BTreeSet<ElementId>,
-    pub(super) is_changed: bool,
-    /// Whether a delta was complete: what it does not list is removed, and has no field to tell so.
-    is_whole: bool,
-    by: BTreeSet<ReplicaId>,
-}
-
-impl Draft {
-    /// Nothing is changed yet; what ended since the last commit was there.
-    pub(super) fn of(cached: &Cached, now: TimestampMs) -> Self {
-        let state = &cached.key.state;
-        let mut before = Before::of(state, now, cached.fields_at);
-        if !fault!(EndedFieldsKept) {
-            state.view().ended_fields(now).iter().for_each(|id| before.note(state, id));
-        }
-        Self { before, touched: BTreeSet::new(), is_changed: false, is_whole: false, by: BTreeSet::new() }
-    }
-
-    /// Notes what a replica changed.
-    pub(super) fn take(&mut self, touched: Touched, by: ReplicaId) {
-        self.touched.extend(touched.elements.into_iter().map(|(id, _)| id));
-        self.is_changed = true;
-        self.by.insert(by);
-    }
 }
 
 impl Origin {
@@ -120,25 +88,23 @@ impl Origin {
         }
         let open = work.marker.is_none().then_some((incarnation, run_id, None));
         let own = work.marker.as_ref().map_or(incarnation, |marker| marker.incarnation);
-        let mut no = work.marker.as_ref().map_or(No::ZERO, |marker| marker.no);
         let seq = work.seq().saturating_add(1);
         let mut committing = Committing { at: now, ..Committing::default() };
         let mut hubs: BTreeMap<ReplicaId, No> = BTreeMap::new();
-        let mut drafts: BTreeMap<Key, Draft> = BTreeMap::new();
         let mut settled = Vec::new();
-        let reads = std::mem::take(&mut work.reads);
-        let mut numbers = Numbers { own, no: &mut no, clock: &mut self.clock };
-        let found = adopt_reads(work, &reads, &mut drafts, &mut numbers, now);
+        let mut drafts = Drafts::of(work, &mut self.clock, own, now);
+        let reads = std::mem::take(&mut drafts.work.reads);
+        let found = drafts.adopt_reads(&reads);
         committing.adopted = found.adopted;
         for key in found.foreign {
             self.foreign.note(slot, now.plus_ms(RETRY_MS));
             self.effects.push(OriginEffect::Foreign(key));
         }
         committing.read = reads.into_keys().collect();
-        let inbox = std::mem::take(&mut work.inbox);
+        let inbox = std::mem::take(&mut drafts.work.inbox);
         for (link, part) in &inbox {
             let Some(hub) = self.links.get(link).and_then(|state| state.hub) else { continue };
-            let known = hubs.get(&hub).copied().unwrap_or_else(|| work.number_of(hub));
+            let known = hubs.get(&hub).copied().unwrap_or_else(|| drafts.work.number_of(hub));
             let is_gap = part.from > known && !fault!(MarkerJumpsGap);
             let is_former = part.history.is_some_and(|history| history != own) && !fault!(FormerHistoryCounted);
             if is_gap || is_former {
@@ -152,46 +118,29 @@ impl Origin {
             if part.to > known {
                 hubs.insert(hub, part.to);
             }
-            for (key, delta) in &part.keys {
-                let shares = shares_of(work, key, delta, own);
-                let draft = join(work, key, delta, part, hub, &mut drafts, now);
-                if let Some(afresh) = draft {
-                    start_afresh(work, key, &afresh, &mut drafts, (own, &mut no), &mut self.clock, now);
-                    let _ = join(work, key, delta, part, hub, &mut drafts, now);
-                }
-                let mut numbers = Numbers { own, no: &mut no, clock: &mut self.clock };
-                take_back(work, key, &shares, &mut drafts, &mut numbers, now);
-            }
+            part.keys.iter().for_each(|(key, delta)| drafts.take(key, delta, part, hub));
         }
         committing.taken = inbox;
-        for key in std::mem::take(&mut work.ended) {
-            if end_fields(work, &key, &mut drafts, (own, &mut no), &mut self.clock, now) {
+        for key in std::mem::take(&mut drafts.work.ended) {
+            if drafts.end_fields(&key) {
                 committing.ended.push(key);
             }
         }
-        let mends = std::mem::take(&mut work.mends);
+        let mends = std::mem::take(&mut drafts.work.mends);
         for (link, part) in &mends {
             let Some(hub) = self.links.get(link).and_then(|state| state.hub) else { continue };
             for (key, delta) in &part.keys {
-                if work.cache.get(key).is_none_or(|cached| cached.version.is_none()) || work.foreign.remove(key) {
-                    // The store lost the companion: what the plain value was brought to is not known.
-                    work.anew.insert(key.clone());
-                }
-                let shares = shares_of(work, key, delta, own);
-                if let Some(afresh) = join(work, key, delta, part, hub, &mut drafts, now) {
-                    start_afresh(work, key, &afresh, &mut drafts, (own, &mut no), &mut self.clock, now);
-                    let _ = join(work, key, delta, part, hub, &mut drafts, now);
-                }
-                let mut numbers = Numbers { own, no: &mut no, clock: &mut self.clock };
-                take_back(work, key, &shares, &mut drafts, &mut numbers, now);
+                drafts.work.doubt_value(key);
+                drafts.take(key, delta, part, hub);
             }
         }
+        let Drafts { work, keys: drafts, numbers: Numbers { no, .. }, .. } = drafts;
         let mut mending: BTreeSet<Link> = mends.iter().map(|(link, _)| *link).collect();
         committing.mended = mends;
         let mut keys: Vec<KeyCommit> = Vec::new();
         for (key, draft) in drafts.iter().filter(|(_, draft)| draft.is_changed) {
             let mut part = key_commit(work, key, draft, seq, now);
-            if work.moved >= MOVED_MAX {
+            if work.moved >= MOVED_MAX || fault!(PlainGuardsDropped) {
                 part.plain.guards.iter_mut().for_each(|guard| guard.is_strict = false);
             }
             if !part.plain.commands.is_empty() {
@@ -357,121 +306,6 @@ impl Origin {
             self.config.entropy.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         incarnation
     }
-}
-
-/// Joins one delta into the cached key. Gives back the deadline that the key must start afresh after, and joins nothing, if
-/// the key had expired and the delta's hub wrote to it without knowing.
-fn join(
-    work: &mut SlotWork,
-    key: &Key,
-    delta: &KeyDelta,
-    part: &SlotDelta,
-    hub: ReplicaId,
-    drafts: &mut BTreeMap<Key, Draft>,
-    now: TimestampMs,
-) -> Option<Option<TimestampMs>> {
-    let cached = work.cache.entry(key.clone()).or_default();
-    let draft = drafts.entry(key.clone()).or_insert_with(|| Draft::of(cached, now));
-    let state = &mut cached.key.state;
-    if is_written_after_expiry(state, delta, now) {
-        return Some(delta.header.deadline.at().filter(|at| *at > now));
-    }
-    for (id, _) in &delta.elements {
-        draft.before.note(state, id);
-    }
-    if delta.complete || !state.header().wipe.covers(&delta.header.wipe) {
-        let ids: Vec<ElementId> = state.elements().into_iter().map(|(id, _)| id).collect();
-        ids.iter().for_each(|id| draft.before.note(state, id));
-    }
-    // The marker vouches for all of the hub's numbers before: none of them concerns this key but those recorded.
-    if !fault!(ContextNotBridged) && !cached.key.unheard.contains(&hub) {
-        state.bridge(hub, part.from);
-    }
-    let known: BTreeSet<ReplicaId> = state.ctx().replicas().collect();
-    let touched = state.join(delta);
-    let is_new = |replica: &ReplicaId| *replica != hub && !known.contains(replica);
-    cached.key.unheard.extend(state.ctx().replicas().filter(is_new));
-    if delta.complete && part.to == part.from && !known.contains(&hub) {
-        // Perhaps a piece of a key that others follow: until they are here, nobody vouches for what lies between.
-        cached.key.unheard.insert(hub);
-    } else if part.to > part.from || (!delta.complete && part.to > No::ZERO) {
-        cached.key.unheard.remove(&hub);
-    }
-    draft.is_changed |= !touched.is_empty();
-    draft.is_whole |= delta.complete;
-    if !touched.is_empty() {
-        draft.by.insert(hub);
-        // Also what the hub lists and is not here: other hubs may have it, from a history that a failover undid.
-        draft.touched.extend(delta.elements.iter().map(|(id, _)| id.clone()));
-    }
-    draft.touched.extend(touched.elements.into_iter().map(|(id, _)| id));
-    None
-}
-
-/// Whether the key had expired before the delta's hub wrote to it, which did not know of the deadline.
-fn is_written_after_expiry(state: &KeyState, delta: &KeyDelta, now: TimestampMs) -> bool {
-    let deadline = state.deadline();
-    let Some(ended) = deadline.at().filter(|at| *at <= now) else { return false };
-    // Also one that moved the deadline out while the key lived there.
-    let knew = delta.header.deadline > deadline;
-    let is_new = |stamp: crate::id::Stamp| !state.header().ctx.contains(stamp.dot) && stamp.hlc.time() >= ended;
-    !knew && delta.header.claims.iter().any(|(_, stamp)| is_new(stamp))
-}
-
-/// Does for the hub what a write after the deadline does: wipes what the key held and opens an epoch, in the origin's name.
-fn start_afresh(
-    work: &mut SlotWork,
-    key: &Key,
-    deadline: &Option<TimestampMs>,
-    drafts: &mut BTreeMap<Key, Draft>,
-    (own, no): (ReplicaId, &mut No),
-    clock: &mut Clock,
-    now: TimestampMs,
-) {
-    let (Some(cached), Some(draft)) = (work.cache.get_mut(key), drafts.get_mut(key)) else { return };
-    let state = &mut cached.key.state;
-    let ids: Vec<ElementId> = state.elements().into_iter().map(|(id, _)| id).collect();
-    ids.iter().for_each(|id| draft.before.note(state, id));
-    let epoch = Effect::Deadline { change: DeadlineChange::Open(*deadline), seen: state.deadline().epoch() };
-    let effects = [state.seen_whole(), epoch];
-    for effect in effects {
-        *no = no.next();
-        let mint = Mint { dot: Dot { replica: own, no: *no }, hlc: clock.tick(now) };
-        draft.touched.extend(state.apply(&effect, mint).elements.into_iter().map(|(id, _)| id));
-    }
-    draft.is_changed = true;
-    draft.by.insert(own);
-}
-
-/// Takes fields that have ended out of the plain value; their state goes once no hub can revive them any more, as an HDEL in
-/// the origin's name. Says whether the key is in the commit for it.
-fn end_fields(
-    work: &mut SlotWork,
-    key: &Key,
-    drafts: &mut BTreeMap<Key, Draft>,
-    (own, no): (ReplicaId, &mut No),
-    clock: &mut Clock,
-    now: TimestampMs,
-) -> bool {
-    let Some(cached) = work.cache.get_mut(key) else { return false };
-    if cached.version.is_none() || cached.has_ended(now) {
-        return false;
-    }
-    let draft = drafts.entry(key.clone()).or_insert_with(|| Draft::of(cached, now));
-    let state = &mut cached.key.state;
-    for id in state.view().ended_fields(now.plus_ms(EXPIRY_GRACE_MS.saturating_neg())) {
-        let (seen, cuts) = state.seen(&id);
-        // The origin's numbers since its last one here are other keys' of the slot: the context stays one interval.
-        state.bridge(own, *no);
-        *no = no.next();
-        let mint = Mint { dot: Dot { replica: own, no: *no }, hlc: clock.tick(now) };
-        draft.before.note(state, &id);
-        let touched = state.apply(&Effect::Write { element: id, base: None, seen, cuts }, mint);
-        draft.touched.extend(touched.elements.into_iter().map(|(id, _)| id));
-        draft.by.insert(own);
-    }
-    draft.is_changed = true;
-    true
 }
 
 fn key_commit(work: &mut SlotWork, key: &Key, draft: &Draft, seq: u64, now: TimestampMs) -> KeyCommit {

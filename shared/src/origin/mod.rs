@@ -22,6 +22,7 @@ mod api;
 mod commit;
 mod companion;
 mod compare;
+mod draft;
 mod elapsed;
 mod ends;
 mod plain;

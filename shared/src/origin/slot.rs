@@ -169,6 +169,13 @@ impl SlotWork {
         self.feed = None;
     }
 
+    /// Has a key's plain value written whole where the store lost its companion: what the value was brought to is not known.
+    pub(super) fn doubt_value(&mut self, key: &Key) {
+        if self.cache.get(key).is_none_or(|cached| cached.version.is_none()) || self.foreign.remove(key) {
+            self.anew.insert(key.clone());
+        }
+    }
+
     /// Forgets what was read of the store.
     pub(super) fn doubt(&mut self) {
         self.is_known = false;

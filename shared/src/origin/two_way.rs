@@ -6,14 +6,13 @@
 use super::{
     Origin,
     adopt::{Finding, Known, adopt, differs},
-    commit::Draft,
+    draft::{Draft, Drafts},
     slot::SlotWork,
 };
 use crate::{
-    hlc::Clock,
-    id::{Dot, Key, No, ReplicaId, TimestampMs},
+    id::{Key, ReplicaId, TimestampMs},
     slot::Slot,
-    state::{Amount, Effect, Element, ElementId, Increment, KeyDelta, KeyState, Mint, Sum},
+    state::{Amount, Effect, Element, ElementId, Increment, KeyDelta, Sum},
     store::PlainRead,
 };
 use std::collections::BTreeMap;
@@ -61,24 +60,6 @@ impl Origin {
     }
 }
 
-/// The origin's own numbers in a slot.
-pub(super) struct Numbers<'a> {
-    /// The incarnation.
-    pub(super) own: ReplicaId,
-    /// The last number.
-    pub(super) no: &'a mut No,
-    /// The origin's clock.
-    pub(super) clock: &'a mut Clock,
-}
-
-impl Numbers<'_> {
-    /// The next number, with a stamp.
-    pub(super) fn mint(&mut self, now: TimestampMs) -> Mint {
-        *self.no = self.no.next();
-        Mint { dot: Dot { replica: self.own, no: *self.no }, hlc: self.clock.tick(now) }
-    }
-}
-
 impl SlotWork {
     /// Drops what was read of values that are as they should be, so that nobody waits for a commit of them.
     pub(super) fn pass_reads(&mut self, now: TimestampMs) {
@@ -102,84 +83,6 @@ pub(super) struct Found {
     pub(super) foreign: Vec<Key>,
 }
 
-/// Makes what plain clients did to the values that were read the origin's own.
-pub(super) fn adopt_reads(
-    work: &mut SlotWork,
-    reads: &BTreeMap<Key, PlainRead>,
-    drafts: &mut BTreeMap<Key, Draft>,
-    numbers: &mut Numbers<'_>,
-    now: TimestampMs,
-) -> Found {
-    let mut found = Found::default();
-    for (key, read) in reads {
-        let Some(cached) = work.cache.get_mut(key) else { continue };
-        let seen = work.seen.get(key).copied();
-        let is_removal = seen == Some(work.evictions);
-        let is_same = is_removal || seen.is_none() && work.evictions == 0;
-        let has_companion = cached.version.is_some();
-        if work.is_lost && work.evictions > 0 && !has_companion {
-            continue;
-        }
-        let state = &mut cached.key.state;
-        let own = numbers.own;
-        let finding =
-            adopt(state, read, Known { has_companion, is_removal, is_same }, now, &mut |state: &mut KeyState| {
-                // The origin's numbers since its last one here are other keys' of the slot: the context stays one interval.
-                state.bridge(own, *numbers.no);
-                numbers.mint(now)
-            });
-        if read.value.is_some() && !matches!(finding, Finding::Foreign) {
-            work.seen.insert(key.clone(), work.evictions);
-        } else {
-            work.seen.remove(key);
-        }
-        let draft = |work: &mut SlotWork| work.cache.get(key).map(|cached| Draft::of(cached, now));
-        match finding {
-            Finding::Same => {
-                work.foreign.remove(key);
-            }
-            Finding::Adopted(touched) => {
-                work.foreign.remove(key);
-                let Some(mut draft) = draft(work) else { continue };
-                draft.before.deadline = read.expire_at.filter(|_| read.tells_expiry).or(draft.before.deadline);
-                draft.take(touched, own);
-                drafts.insert(key.clone(), draft);
-                found.adopted = found.adopted.saturating_add(1);
-            }
-            Finding::Ending => {
-                work.anew.insert(key.clone());
-            }
-            Finding::Restored(touched) => {
-                work.foreign.remove(key);
-                work.anew.insert(key.clone());
-                let Some(mut draft) = draft(work) else { continue };
-                draft.take(touched, own);
-                drafts.insert(key.clone(), draft);
-                found.adopted = found.adopted.saturating_add(1);
-            }
-            Finding::Lowered => {
-                work.foreign.remove(key);
-                let Some(mut draft) = draft(work) else { continue };
-                draft.before.deadline = read.expire_at;
-                draft.is_changed = true;
-                drafts.insert(key.clone(), draft);
-            }
-            Finding::Lost => {
-                work.anew.insert(key.clone());
-                let Some(mut draft) = draft(work) else { continue };
-                draft.is_changed = true;
-                drafts.insert(key.clone(), draft);
-            }
-            Finding::Foreign => {
-                if work.has_delta(key) && work.foreign.insert(key.clone()) {
-                    found.foreign.push(key.clone());
-                }
-            }
-        }
-    }
-    found
-}
-
 /// A sum as it stands here, in which earlier incarnations have shares that a delta speaks of.
 pub(super) struct Shares {
     element: ElementId,
@@ -187,54 +90,113 @@ pub(super) struct Shares {
     of: Vec<ReplicaId>,
 }
 
-/// The sums that a delta lists and in which the origin's earlier incarnations have shares, as they stand here. Of a key
-/// without a companion there are none: all of it was lost.
-pub(super) fn shares_of(work: &SlotWork, key: &Key, delta: &KeyDelta, own: ReplicaId) -> Vec<Shares> {
-    let Some(cached) = work.cache.get(key).filter(|cached| cached.version.is_some()) else { return Vec::new() };
-    let is_earlier = |replica: &ReplicaId| replica.is_of_origin() && *replica != own;
-    let mut shares = Vec::new();
-    for (id, element) in &delta.elements {
-        let of: Vec<ReplicaId> = match &element.sum {
-            Sum::Int(sum) => sum.parts().map(|(replica, _)| replica).filter(is_earlier).collect(),
-            Sum::Float(sum) => sum.parts().map(|(replica, _)| replica).filter(is_earlier).collect(),
-        };
-        if !of.is_empty() {
-            let known = cached.key.state.element(id).unwrap_or_else(|| Element::empty(id.kind()));
-            shares.push(Shares { element: id.clone(), sum: known.sum, of });
+impl Drafts<'_> {
+    /// Makes what plain clients did to the values that were read the origin's own.
+    pub(super) fn adopt_reads(&mut self, reads: &BTreeMap<Key, PlainRead>) -> Found {
+        let mut found = Found::default();
+        for (key, read) in reads {
+            let work = &mut *self.work;
+            let Some(cached) = work.cache.get_mut(key) else { continue };
+            let seen = work.seen.get(key).copied();
+            let is_removal = seen == Some(work.evictions) || fault!(EvictionTakenForRemoval);
+            let is_same = is_removal || seen.is_none() && work.evictions == 0;
+            let has_companion = cached.version.is_some();
+            if work.is_lost && work.evictions > 0 && !has_companion || fault!(PlainWritesIgnored) {
+                continue;
+            }
+            let known = Known { has_companion, is_removal, is_same };
+            let state = &mut cached.key.state;
+            let finding = adopt(state, read, known, self.now, &mut |state| self.numbers.mint_on(state));
+            // Plain clients read what the state shows now.
+            let mut draft = Draft::of(cached, self.now);
+            let is_foreign = matches!(finding, Finding::Foreign);
+            if !is_foreign {
+                work.foreign.remove(key);
+            }
+            if read.value.is_some() && !is_foreign {
+                work.seen.insert(key.clone(), work.evictions);
+            } else {
+                work.seen.remove(key);
+            }
+            match finding {
+                Finding::Same => continue,
+                Finding::Adopted(touched) => {
+                    draft.before.deadline = read.expire_at.filter(|_| read.tells_expiry).or(draft.before.deadline);
+                    draft.take(touched, self.numbers.own);
+                    found.adopted = found.adopted.saturating_add(1);
+                }
+                Finding::Restored(touched) => {
+                    work.anew.insert(key.clone());
+                    draft.take(touched, self.numbers.own);
+                    found.adopted = found.adopted.saturating_add(1);
+                }
+                Finding::Lowered => {
+                    draft.before.deadline = read.expire_at;
+                    draft.is_changed = true;
+                }
+                Finding::Lost => {
+                    work.anew.insert(key.clone());
+                    draft.is_changed = true;
+                }
+                Finding::Ending => {
+                    work.anew.insert(key.clone());
+                    continue;
+                }
+                Finding::Foreign => {
+                    if work.has_delta(key) && work.foreign.insert(key.clone()) {
+                        found.foreign.push(key.clone());
+                    }
+                    continue;
+                }
+            }
+            self.keys.insert(key.clone(), draft);
         }
+        found
     }
-    shares
-}
 
-/// What plain clients added is as durable as their server: where a hub brings a share of an earlier incarnation that is ahead
-/// of what the store kept, the difference is taken back under the present one. What the server kept of it is in the plain
-/// value, and adopted from there.
-pub(super) fn take_back(
-    work: &mut SlotWork,
-    key: &Key,
-    shares: &[Shares],
-    drafts: &mut BTreeMap<Key, Draft>,
-    numbers: &mut Numbers<'_>,
-    now: TimestampMs,
-) {
-    let (Some(cached), Some(draft)) = (work.cache.get_mut(key), drafts.get_mut(key)) else { return };
-    let state = &mut cached.key.state;
-    for Shares { element, sum, of } in shares {
-        let by = match (sum, state.element(element).map(|element| element.sum)) {
-            (Sum::Int(before), Some(Sum::Int(after))) => {
-                let ahead = of.iter().fold(0, |sum: i128, replica| sum.plus(after.ahead_of(before, *replica)));
-                (ahead != 0).then(|| Increment::Int(ahead.saturating_neg()))
-            }
-            (Sum::Float(before), Some(Sum::Float(after))) => {
-                let ahead = of.iter().fold(0.0, |sum: f64, replica| sum.plus(after.ahead_of(before, *replica)));
-                (ahead != 0.0).then_some(Increment::Float(-ahead))
-            }
-            _ => None,
+    /// The sums that a delta lists and in which the origin's earlier incarnations have shares, as they stand here. Of a key
+    /// without a companion there are none: all of it was lost.
+    pub(super) fn shares_of(&self, key: &Key, delta: &KeyDelta) -> Vec<Shares> {
+        let Some(cached) = self.work.cache.get(key).filter(|cached| cached.version.is_some()) else {
+            return Vec::new();
         };
-        if let Some(by) = by {
-            state.bridge(numbers.own, *numbers.no);
-            let touched = state.apply(&Effect::Add { element: element.clone(), by }, numbers.mint(now));
-            draft.take(touched, numbers.own);
+        let is_earlier = |replica: &ReplicaId| replica.is_of_origin() && *replica != self.numbers.own;
+        let mut shares = Vec::new();
+        for (id, element) in &delta.elements {
+            let of: Vec<ReplicaId> = match &element.sum {
+                Sum::Int(sum) => sum.parts().map(|(replica, _)| replica).filter(is_earlier).collect(),
+                Sum::Float(sum) => sum.parts().map(|(replica, _)| replica).filter(is_earlier).collect(),
+            };
+            if !of.is_empty() {
+                let known = cached.key.state.element(id).unwrap_or_else(|| Element::empty(id.kind()));
+                shares.push(Shares { element: id.clone(), sum: known.sum, of });
+            }
+        }
+        shares
+    }
+
+    /// What plain clients added is as durable as their server: where a hub brings a share of an earlier incarnation that is
+    /// ahead of what the store kept, the difference is taken back under the present one. What the server kept of it is in the
+    /// plain value, and adopted from there.
+    pub(super) fn take_back(&mut self, key: &Key, shares: &[Shares]) {
+        let (Some(cached), Some(draft)) = (self.work.cache.get_mut(key), self.keys.get_mut(key)) else { return };
+        let state = &mut cached.key.state;
+        for Shares { element, sum, of } in shares {
+            let by = match (sum, state.element(element).map(|element| element.sum)) {
+                (Sum::Int(before), Some(Sum::Int(after))) => {
+                    let ahead = of.iter().fold(0, |sum: i128, replica| sum.plus(after.ahead_of(before, *replica)));
+                    (ahead != 0).then(|| Increment::Int(ahead.saturating_neg()))
+                }
+                (Sum::Float(before), Some(Sum::Float(after))) => {
+                    let ahead = of.iter().fold(0.0, |sum: f64, replica| sum.plus(after.ahead_of(before, *replica)));
+                    (ahead != 0.0).then_some(Increment::Float(-ahead))
+                }
+                _ => None,
+            };
+            if let Some(by) = by.filter(|_| !fault!(EarlierSharesCounted)) {
+                let mint = self.numbers.mint_on(state);
+                draft.take(state.apply(&Effect::Add { element: element.clone(), by }, mint), self.numbers.own);
+            }
         }
     }
 }

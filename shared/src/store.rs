@@ -88,6 +88,13 @@ pub struct PlainRead {
     pub is_listed: bool,
 }
 
+impl PlainRead {
+    /// Whether the value is a hash with that field.
+    pub(crate) fn has_field(&self, name: &[u8]) -> bool {
+        matches!(&self.value, Some(PlainValue::Hash(fields)) if fields.contains_key(name))
+    }
+}
+
 /// A plain value.
 #[derive(Clone, PartialEq, Debug)]
 pub enum PlainValue {
@@ -176,9 +183,32 @@ pub struct Guard {
     pub read: Vec<Bytes>,
     /// The answer as text, if there is one.
     pub answer: Option<Bytes>,
-    /// Whether any other answer refuses the commit, since a command overwrites what is there. Else the commit happens, since
-    /// it adds to what is there, and tells of the difference.
-    pub is_strict: bool,
+    /// What becomes of the commit at any other answer.
+    pub otherwise: Otherwise,
+}
+
+/// What becomes of a commit when a read of a plain key answers something else than expected.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Otherwise {
+    /// Nothing of it happens: a command would overwrite what is there.
+    Refuse,
+    /// It adds to what is there and tells of the difference, unless there is less than expected, or nothing: then the server
+    /// may have lost the value and plain clients begun another, and nothing of it happens.
+    RefuseLess,
+    /// It happens, and tells of the difference.
+    Tell,
+}
+
+impl Guard {
+    /// Whether `answer`, if it is not the one that is expected, refuses the commit.
+    pub fn refuses(&self, answer: Option<&[u8]>) -> bool {
+        let number = |text: &[u8]| std::str::from_utf8(text).ok()?.parse::<f64>().ok();
+        match self.otherwise {
+            Otherwise::Refuse => true,
+            Otherwise::RefuseLess => answer.and_then(number) < self.answer.as_deref().and_then(number),
+            Otherwise::Tell => false,
+        }
+    }
 }
 
 /// One key's part of a commit.

@@ -165,6 +165,28 @@ mod strings {
     }
 
     #[test]
+    fn a_counter_that_plain_clients_began_anew_after_an_eviction_adds_to_what_was_there() {
+        let mut world = world("k", &["INCRBY k 100"]);
+        world.store.evict_plain(&key("k"));
+        world.plain_unheard("INCRBY k 8");
+        world.run(A, "INCRBY k 16");
+        world.advance(3 * MINUTE);
+        assert_eq!(world.agreed("GET k"), "$124");
+    }
+
+    #[test]
+    fn a_commit_that_writes_no_value_does_not_vouch_for_it() {
+        let mut world = world("k", &["SET k v"]);
+        world.store.evict_plain(&key("k"));
+        // With another key of the slot the daemon hears of an eviction; the same text again changes nothing that shows.
+        world.run(A, "SET other{k} 1");
+        world.run(B, "SET k v");
+        world.advance(SECOND);
+        world.advance(3 * MINUTE);
+        assert_eq!(world.agreed("GET k"), "$v");
+    }
+
+    #[test]
     fn a_value_that_vanished_while_the_server_evicted_is_written_again() {
         let mut world = world("k", &["SET k old"]);
         world.store.evict_plain(&key("k"));
@@ -280,6 +302,17 @@ mod collections {
 
 mod deadlines {
     use super::*;
+
+    #[test]
+    fn fields_that_ended_before_the_daemon_knew_the_hash_are_not_expected_there() {
+        let mut world = world("k", &["HSET k f v", "HPEXPIRE k 4000 FIELDS 1 f"]);
+        world.advance(10 * SECOND);
+        // The daemon took the last field out of the value, and with it the value; the next one knows nothing of that.
+        world.restart_origin(2);
+        world.run(B, "HINCRBY k n 3");
+        world.advance(10 * SECOND);
+        assert_eq!(world.agreed("HGETALL k"), "[$n $3]");
+    }
 
     #[test]
     fn a_deadline_is_set_moved_and_taken_away() {

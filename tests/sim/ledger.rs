@@ -99,6 +99,8 @@ pub(crate) struct Ledger {
     lost_removals: BTreeMap<Key, i64>,
     /// How far the deadline of kept keys reached when it was last moved out.
     kept_until_ms: i64,
+    /// How far it reached when the key may last have ended.
+    kept_lapsed_ms: i64,
 }
 
 /// What must be there and what may, of bits.
@@ -141,14 +143,21 @@ impl Ledger {
     /// Books a command that was asked for at one time and acknowledged at another, in milliseconds, with what was read just
     /// before it in the same breath.
     pub(crate) fn book(&mut self, entry: Entry, seen: Option<&Reply>, asked_ms: i64, now_ms: i64) -> usize {
+        let mut is_lapsed = false;
         if matches!(entry, Entry::Kept(..)) {
             if now_ms > self.kept_until_ms {
                 // The key may have ended in between, and with it all that it held.
                 self.doubt_kept();
+                self.kept_lapsed_ms = self.kept_until_ms;
             }
-            self.kept_until_ms = self.kept_until_ms.max(asked_ms + crate::workload::KEPT_MS - 2_000);
+            // It may have happened long before it was acknowledged, and ended with the others.
+            let until_ms = asked_ms + crate::workload::KEPT_MS - 2_000;
+            is_lapsed = until_ms <= self.kept_lapsed_ms;
+            self.kept_until_ms = self.kept_until_ms.max(until_ms);
         }
-        let in_doubt = entry.key().and_then(|key| self.lost_removals.get(key)).is_some_and(|until| asked_ms <= *until);
+        let may_be_undone =
+            entry.key().and_then(|key| self.lost_removals.get(key)).is_some_and(|until| asked_ms <= *until);
+        let in_doubt = is_lapsed || may_be_undone;
         self.booked.push(Booked { entry, seen: seen.cloned(), at_ms: asked_ms, in_doubt });
         self.booked.len() - 1
     }
@@ -424,6 +433,18 @@ mod tests {
         let wrong = ledger.auditor().audit(|_| None, false);
         let lost_first = wrong.iter().any(|text| text.contains("first"));
         assert!(!lost_first && wrong.iter().any(|text| text.contains("last")), "{wrong:?}");
+    }
+
+    #[test]
+    fn what_was_acknowledged_long_after_it_was_asked_may_have_ended_before() {
+        let entry = |member: &'static str| Entry::Kept(key("kept"), Bytes::from_static(member.as_bytes()));
+        let mut ledger = Ledger::default();
+        ledger.book(entry("first"), None, 4_000, 4_000);
+        ledger.book(entry("next"), None, 4_000 + KEPT_MS, 4_000 + KEPT_MS);
+        ledger.book(entry("late"), None, 0, 5_000 + KEPT_MS);
+        let wrong = ledger.auditor().audit(|_| None, false);
+        assert!(!wrong.iter().any(|text| text.contains("late")), "{wrong:?}");
+        assert!(wrong.iter().any(|text| text.contains("next")), "{wrong:?}");
     }
 
     #[test]

@@ -29,6 +29,11 @@ impl Scenario {
     pub(crate) fn is_durable(&self) -> bool {
         !self.troubles.iter().any(|(kind, _)| matches!(kind, Kind::FailOver | Kind::Flush | Kind::Lose))
     }
+
+    /// Whether what is read at the key may go back: what a plain client counted is as durable as its server, and lost with it.
+    pub(crate) fn may_go_back(&self, key: &[u8]) -> bool {
+        !self.is_durable() && key == b"sum:{b}"
+    }
 }
 
 /// What the daemon is told that the store may lose.

@@ -166,17 +166,16 @@ impl Store {
         PlainRead { value, expire_at: found.and_then(|(_, ends)| ends), tells_expiry: true, is_listed }
     }
 
-    /// Whether a guard's read answers otherwise.
-    fn has_moved(&self, key: &Key, read: &[Bytes], answer: Option<&Bytes>, now: TimestampMs) -> bool {
-        let found = match (self.plain(key, now).map(|(value, _)| value), read.get(2)) {
+    /// What a guard's read answers.
+    fn answer(&self, key: &Key, read: &[Bytes], now: TimestampMs) -> Option<Bytes> {
+        match (self.plain(key, now).map(|(value, _)| value), read.get(2)) {
             (Some(Value::String(text)), None) => Some(text.clone()),
             (Some(Value::Hash(fields)), Some(field)) => fields.get(field).cloned(),
             (Some(Value::Board(members)), Some(member)) => {
                 members.get(member).map(|score| headwater::command::format_score(*score))
             }
             _ => None,
-        };
-        found.as_ref() != answer
+        }
     }
 
     pub(crate) fn commit(&mut self, commit: &Commit, now: TimestampMs) -> Outcome {
@@ -214,13 +213,11 @@ impl Store {
         }
         let (mut moved, mut drifted) = (Vec::new(), Vec::new());
         for key in commit.keys.iter().filter(|key| !key.plain.commands.is_empty()) {
-            let guards = key.plain.guards.iter();
-            let mut differing =
-                guards.filter(|guard| self.has_moved(&key.key, &guard.read, guard.answer.as_ref(), now)).peekable();
-            let is_any = differing.peek().is_some();
-            if differing.any(|guard| guard.is_strict) {
+            let answers = key.plain.guards.iter().map(|guard| (guard, self.answer(&key.key, &guard.read, now)));
+            let differing: Vec<_> = answers.filter(|(guard, answer)| *answer != guard.answer).collect();
+            if differing.iter().any(|(guard, answer)| guard.refuses(answer.as_deref())) {
                 moved.push(key.key.clone());
-            } else if is_any {
+            } else if !differing.is_empty() {
                 drifted.push(key.key.clone());
             }
         }

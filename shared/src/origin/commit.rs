@@ -11,11 +11,12 @@ use crate::{
     limits::EXPIRY_GRACE_MS,
     message::{OriginToHub, SlotDelta},
     slot::Slot,
-    store::{Commit, Expected, KeyCommit, MarkerChange, Outcome, Plain},
+    store::{Commit, Expected, KeyCommit, MarkerChange, Otherwise, Outcome, Plain},
 };
 use std::collections::{BTreeMap, BTreeSet};
 
-/// How often in a row plain clients may be faster than a commit that overwrites what they write, before it does.
+/// How often in a row plain clients may be faster than a commit that overwrites what they write, or miss what it expects,
+/// before it does not ask any more.
 const MOVED_MAX: u32 = 8;
 
 /// What to do when the commit under way has happened.
@@ -141,12 +142,11 @@ impl Origin {
         for (key, draft) in drafts.iter().filter(|(_, draft)| draft.is_changed) {
             let mut part = key_commit(work, key, draft, seq, now);
             if work.moved >= MOVED_MAX || fault!(PlainGuardsDropped) {
-                part.plain.guards.iter_mut().for_each(|guard| guard.is_strict = false);
+                part.plain.guards.iter_mut().for_each(|guard| guard.otherwise = Otherwise::Tell);
             }
             if !part.plain.commands.is_empty() {
+                // Where nothing is written nobody looks whether the value is still there.
                 self.watch.written(key, now);
-            }
-            if !work.foreign.contains(key) {
                 committing.shown.push(key.clone());
             }
             keys.push(part);
@@ -198,10 +198,14 @@ impl Origin {
         let Some(work) = self.slots.get_mut(&slot) else { return };
         work.busy = Busy::Idle;
         self.ready.insert(slot);
-        let Some(committing) = work.committing.take() else { return };
+        let Some(mut committing) = work.committing.take() else { return };
         match outcome {
             Outcome::Committed => {}
-            Outcome::Drifted(ref keys) => keys.iter().for_each(|key| self.watch.look(key, now)),
+            Outcome::Drifted(ref keys) => {
+                // Perhaps the value is another than the one that was seen there.
+                committing.shown.retain(|key| !keys.contains(key));
+                keys.iter().for_each(|key| self.watch.look(key, now));
+            }
             Outcome::Stale if fault!(StaleTakenForCommitted) => {}
             refused => {
                 // The cache was changed ahead of the store; the deltas still wait and are joined anew.
@@ -230,8 +234,11 @@ impl Origin {
                             work.expired.remove(key);
                         }
                     }),
-                    Outcome::Missing(keys) if self.is_plainless => work.anew.extend(keys),
-                    Outcome::Missing(keys) => work.drifted.extend(keys),
+                    Outcome::Missing(keys) if self.is_plainless || work.moved >= MOVED_MAX => work.anew.extend(keys),
+                    Outcome::Missing(keys) => {
+                        work.moved = work.moved.saturating_add(1);
+                        work.drifted.extend(keys);
+                    }
                     Outcome::Foreign(keys) => {
                         for key in keys {
                             if self.is_plainless || read.contains(&key) {

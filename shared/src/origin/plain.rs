@@ -7,7 +7,7 @@
 use crate::{
     id::{Key, TimestampMs},
     state::{Element, ElementId, KeyState, Kind},
-    store::{Expected, Guard, Plain},
+    store::{Expected, Guard, Otherwise, Plain},
 };
 use bytes::Bytes;
 use std::collections::BTreeMap;
@@ -129,7 +129,8 @@ impl Before {
 impl Changes {
     fn element(&mut self, key: &Bytes, id: &ElementId, before: &Seen, now: &Seen) {
         let by = difference(before, now);
-        self.guards.extend(guard(key, id, before, by.is_none()));
+        let otherwise = if by.is_none() { Otherwise::Refuse } else { Otherwise::RefuseLess };
+        self.guards.extend(guard(key, id, before, otherwise));
         match (id, by, now) {
             (ElementId::String, Some(by), _) => self.added.push(vec![word(b"INCRBY"), key.clone(), by]),
             (ElementId::Field(name), Some(by), _) => {
@@ -161,7 +162,7 @@ fn difference(before: &Seen, now: &Seen) -> Option<Bytes> {
 }
 
 /// What tells whether an element is what it was. A member needs none: adding or removing it again changes nothing.
-fn guard(key: &Bytes, id: &ElementId, before: &Seen, is_strict: bool) -> Option<Guard> {
+fn guard(key: &Bytes, id: &ElementId, before: &Seen, otherwise: Otherwise) -> Option<Guard> {
     let read = match id {
         ElementId::String => vec![word(b"GET"), key.clone()],
         ElementId::Member(_) => return None,
@@ -173,7 +174,7 @@ fn guard(key: &Bytes, id: &ElementId, before: &Seen, is_strict: bool) -> Option<
         Seen::Bytes(bytes) => Some(bytes.clone()),
         Seen::Score(score) => Some(crate::command::format_score(*score)),
     };
-    Some(Guard { read, answer, is_strict })
+    Some(Guard { read, answer, otherwise })
 }
 
 fn unguarded(expected: Expected, commands: Vec<Vec<Bytes>>) -> Plain {

@@ -52,6 +52,12 @@ impl Origin {
         for (key, read) in reads {
             let count = read.value.as_ref().map_or(0, crate::store::PlainValue::count);
             self.watch.read(&key, count, now);
+            if let Some(cached) = work.cache.get_mut(&key)
+                && cached.key.state.view().ended_fields(now).iter().all(|id| !read.has_field(id.name_bytes()))
+            {
+                // Otherwise fields that have ended would be expected there, and taken out.
+                cached.fields_at = cached.fields_at.max(now);
+            }
             work.reads.insert(key, read);
         }
         if self.is_plainless {

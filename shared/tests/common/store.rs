@@ -7,7 +7,7 @@ use headwater::{
     id::{Key, TimestampMs},
     slot::Slot,
     state::Kind,
-    store::{Commit, Companion, Expected, Guard, KeyCommit, Load, Loaded, Marker, Outcome, PlainRead},
+    store::{Commit, Companion, Expected, KeyCommit, Load, Loaded, Marker, Outcome, PlainRead},
 };
 use std::collections::BTreeMap;
 
@@ -88,10 +88,11 @@ impl Store {
         let guarded = |key: &&KeyCommit| !key.plain.commands.is_empty();
         let (mut moved, mut drifted) = (Vec::new(), Vec::new());
         for key in commit.keys.iter().filter(guarded) {
-            let differs = |guard: &&Guard| self.answer(&guard.read) != guard.answer;
-            if key.plain.guards.iter().filter(differs).any(|guard| guard.is_strict) {
+            let answers = key.plain.guards.iter().map(|guard| (guard, self.answer(&guard.read)));
+            let differing: Vec<_> = answers.filter(|(guard, answer)| *answer != guard.answer).collect();
+            if differing.iter().any(|(guard, answer)| guard.refuses(answer.as_deref())) {
                 moved.push(key.key.clone());
-            } else if key.plain.guards.iter().any(|guard| differs(&guard)) {
+            } else if !differing.is_empty() {
                 drifted.push(key.key.clone());
             }
         }

@@ -27,7 +27,9 @@ impl World {
         let Some(http) = self.https.get(&id).filter(|http| !http.is_done) else { return };
         let (hub, work, asked_ms) = (http.hub, http.work.clone(), http.asked_ms);
         let is_read = matches!((&work.entry, work.commands.as_slice()), (Entry::Nothing, [one]) if is_read(one));
+        let may_go_back = work.commands[0].get(1).is_some_and(|key| self.scenario.may_go_back(key));
         if is_read
+            && !may_go_back
             && let Some(Ok(reply)) = replies.first()
             && let Some(back) = self.hubs[hub].reader.reply(&work.commands[0], reply, &self.removals)
         {

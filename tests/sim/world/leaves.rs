@@ -160,8 +160,7 @@ impl World {
         for key in keys {
             let node = &mut self.leaves[leaf];
             let Some(state) = node.machine.key(key) else { continue };
-            // What a failover loses of a plain client's counting is lost.
-            let may_go_back = !self.scenario.is_durable() && key.as_bytes() == b"sum:{b}";
+            let may_go_back = self.scenario.may_go_back(key.as_bytes());
             let back = node.reader.read(key, state.view(), &self.removals).filter(|_| !may_go_back);
             let is_soft = node.soft.contains(key);
             let is_open = node.unsent.get(key).is_some_and(|open| !open.is_empty())

@@ -9,7 +9,7 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 use headwater_tests::harness::{Redis, RedisConfig, free_port};
 use redis::aio::MultiplexedConnection;
-use redis::{Cmd, cmd};
+use redis::{AsyncConnectionConfig, Cmd, cmd};
 
 use crate::process::output;
 use crate::workspace::Workspace;
@@ -50,7 +50,9 @@ pub(super) fn measured(workspace: &Workspace, options: &Options) -> Result<Vec<M
         let port = free_port()?;
         let server = Redis::start(RedisConfig { dir, port, append_only: false }).await?;
         let client = redis::Client::open(server.url())?;
-        let mut redis = client.get_multiplexed_async_connection().await?;
+        // What is asked here takes longer than a client waits by itself: a FLUSHALL of a board of a million.
+        let patient = AsyncConnectionConfig::new().set_response_timeout(None);
+        let mut redis = client.get_multiplexed_async_connection_with_config(&patient).await?;
         measured.extend(throughput(&mut redis, port, options).await?);
         cmd("FLUSHALL").query_async::<()>(&mut redis).await?;
         measured.extend(memory(&mut redis, options).await?);

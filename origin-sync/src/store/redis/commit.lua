@@ -8,7 +8,8 @@
 -- args: fence, sequence, what to publish where, then in this order
 --   per key: expected version or "", expected type or "none" or "" for whatever it is, "1" if it may also be absent
 --   per key: reads that tell whether the value moved, as a count and, for each, its length and words, the answer behind "="
---            or "" for none, and "1" where another answer refuses the commit and is not only told
+--            or "" for none, and what becomes of the commit at another answer: "refuse", "less" to refuse where less stands
+--            there than expected, or nothing, and else only to tell of it, "tell"
 --   per key: commands that may fail, as a count and, for each, its length and words
 --   per key: commands that cannot fail, likewise; "1" to forget the key, else "0" and version, expiry or "",
 --            the fields to drop, the fields to write with their values (the version is one), each list with its length
@@ -26,13 +27,17 @@ local function is_about_content(err)
   return false
 end
 
--- Whether a read answers what it should: the same text, or the same score however it is written.
-local function is_answered(words, expected)
+-- Whether a read answers what it should, the same text, or the same score however it is written; and if not, whether the
+-- commit may happen all the same.
+local function is_answered(words, expected, otherwise)
   local answer = redis.pcall(unpack(words))
-  if type(answer) == 'table' then return false end
-  if not answer then return expected == '' end
-  if '=' .. answer == expected then return true end
-  return words[1] == 'ZSCORE' and expected ~= '' and tonumber(answer) == tonumber(string.sub(expected, 2))
+  if type(answer) == 'table' then return false, otherwise == 'tell' end
+  if not answer and expected == '' then return true end
+  if answer and '=' .. answer == expected then return true end
+  local there, wanted = tonumber(answer or ''), tonumber(string.sub(expected, 2))
+  if words[1] == 'ZSCORE' and there and there == wanted then return true end
+  local is_less = otherwise == 'less' and wanted and (not there or there < wanted)
+  return false, otherwise ~= 'refuse' and not is_less
 end
 
 -- What takes back the command, read before it runs. `there` tells whether the key exists, where that is known.
@@ -117,15 +122,16 @@ local function commit(keys, args)
 
   local moved_on, committed = { 'moved' }, { 'committed' }
   for n = 1, count do
-    local is_same, is_strictly_same = true, true
+    local is_same, is_allowed = true, true
     for _ = 1, tonumber(take()) do
-      local words, expected, strict = take_command(), take(), take()
-      if not is_answered(words, expected) then
+      local words, expected, otherwise = take_command(), take(), take()
+      local is_so, may_differ = is_answered(words, expected, otherwise)
+      if not is_so then
         is_same = false
-        if strict == '1' then is_strictly_same = false end
+        is_allowed = is_allowed and may_differ
       end
     end
-    if not is_strictly_same then
+    if not is_allowed then
       moved_on[#moved_on + 1] = n
     elseif not is_same then
       committed[#committed + 1] = n

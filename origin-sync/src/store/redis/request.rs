@@ -8,7 +8,7 @@ use super::{
 use bytes::Bytes;
 use headwater::{
     id::{Key, ReplicaId},
-    store::{Commit, Expected, KeyCommit, MarkerChange, Outcome, Plain},
+    store::{Commit, Expected, KeyCommit, MarkerChange, Otherwise, Outcome, Plain},
 };
 use redis::Value;
 
@@ -108,7 +108,11 @@ fn push_guards(words: &mut Vec<Bytes>, plain: &Plain) {
         words.push(count(guard.read.len()));
         words.extend(guard.read.iter().cloned());
         words.push(guard.answer.as_ref().map_or(Bytes::new(), |answer| [b"=", &answer[..]].concat().into()));
-        words.push(word(if guard.is_strict { "1" } else { "0" }));
+        words.push(word(match guard.otherwise {
+            Otherwise::Refuse => "refuse",
+            Otherwise::RefuseLess => "less",
+            Otherwise::Tell => "tell",
+        }));
     }
 }
 

@@ -337,6 +337,8 @@ mod daemons {
         let OriginInput::Loaded(mut whole) = loaded(slot, 1, No(6)) else { unreachable!() };
         whole.keys.push((key("k"), None));
         origin.handle(OriginInput::Loaded(whole), START);
+        // The plain value, of which this store has none.
+        origin.handle(loaded(slot, 1, No(6)), START);
         let is_commit = |effect: &OriginEffect| matches!(effect, OriginEffect::Commit(_));
         let resumes = |effect: &OriginEffect| matches!(effect, OriginEffect::ToHub(_, OriginToHub::Resume(_)));
         let mut deliver = |history: u64| {

@@ -139,7 +139,7 @@ async fn the_function_is_loaded_once_and_replaced_when_it_differs() {
     assert_eq!(calls().await, 1);
     let bed = bed.reopened().await;
     assert_eq!(calls().await, 1);
-    let other = "#!lua name=headwater\nredis.register_function('headwater_commit', function() return { 'other' } end)";
+    let other = "#!lua name=headwater\nredis.register_function('headwater_commits', function() return { 'other' } end)";
     plain.ask::<String>(&["FUNCTION", "LOAD", "REPLACE", other]).await;
     let bed = bed.reopened().await;
     assert_eq!(calls().await, 3);

@@ -208,6 +208,7 @@ impl Origin {
             }
             Outcome::Stale if fault!(StaleTakenForCommitted) => {}
             refused => {
+                work.is_wary = true;
                 // The cache was changed ahead of the store; the deltas still wait and are joined anew.
                 for key in committing.keys.keys() {
                     work.cache.remove(key);
@@ -229,6 +230,7 @@ impl Origin {
                         work.drifted.extend(keys);
                     }
                     Outcome::Conflict(keys) => keys.iter().for_each(|key| {
+                        self.novelty.note(false);
                         // An expired companion vanishes by itself; then its place in the feed is all that is left to drop.
                         if work.cache.remove(key).is_none_or(|cached| cached.version.is_none()) {
                             work.expired.remove(key);
@@ -260,6 +262,7 @@ impl Origin {
         apply_to_marker(work, &change);
         work.forget_feed();
         work.moved = 0;
+        work.is_wary = false;
         let evictions = work.evictions;
         work.seen.extend(committing.shown.into_iter().map(|key| (key, evictions)));
         if committing.adopted > 0 {

@@ -25,6 +25,7 @@ mod compare;
 mod draft;
 mod elapsed;
 mod ends;
+mod novelty;
 mod plain;
 mod push;
 mod slot;
@@ -46,6 +47,7 @@ use crate::{
 use compare::Comparison;
 use elapsed::Elapsed;
 use ends::Agenda;
+use novelty::Novelty;
 use slot::SlotWork;
 use std::collections::{BTreeMap, BTreeSet};
 use watch::Watch;
@@ -76,6 +78,8 @@ pub struct Origin {
     seeds: u64,
     /// When something in a slot's cache may end.
     ends: Agenda,
+    /// Whether keys were new of late.
+    novelty: Novelty,
     /// Until when a slot's foreign keys count as such.
     foreign: Agenda,
     /// Slots with something to do in this input.
@@ -132,6 +136,7 @@ impl Origin {
             is_plainless: false,
             seeds: 0,
             ends: Agenda::default(),
+            novelty: Novelty::default(),
             foreign: Agenda::default(),
             ready: BTreeSet::new(),
             effects: Vec::new(),

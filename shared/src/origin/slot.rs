@@ -65,6 +65,20 @@ pub(super) enum Busy {
     Committing,
 }
 
+/// What a slot's work needs and is not in memory.
+#[derive(Debug, Default)]
+struct Missing {
+    keys: BTreeSet<Key>,
+    changed_after: Option<u64>,
+    plain: BTreeSet<Key>,
+}
+
+impl Missing {
+    fn is_empty(&self) -> bool {
+        self.keys.is_empty() && self.changed_after.is_none() && self.plain.is_empty()
+    }
+}
+
 /// One slot.
 #[derive(Debug, Default)]
 pub(super) struct SlotWork {
@@ -120,6 +134,8 @@ pub(super) struct SlotWork {
     pub(super) is_lost: bool,
     /// The marker is to be read again: another daemon may have moved it.
     pub(super) is_doubted: bool,
+    /// The last commit was refused: nothing is assumed of keys that are not in the cache.
+    pub(super) is_wary: bool,
     /// A companion does not decode: the slot is left as it is, unacknowledged.
     is_damaged: bool,
 }
@@ -236,7 +252,9 @@ impl Origin {
             return;
         }
         if !work.is_known || work.is_doubted {
-            self.load(slot, BTreeSet::new(), None, BTreeSet::new());
+            // With the marker comes what is missing anyway.
+            let missing = self.missing(slot);
+            self.load(slot, missing);
             return;
         }
         let is_foreign_run = work.marker.as_ref().is_some_and(|marker| marker.run_id != self.config.run_id);
@@ -248,7 +266,9 @@ impl Origin {
             return;
         }
         self.answer_resumes(slot);
-        if self.load_missing(slot) {
+        let missing = self.missing(slot);
+        if !missing.is_empty() {
+            self.load(slot, missing);
             return;
         }
         if let Some(work) = self.slots.get_mut(&slot) {
@@ -295,18 +315,22 @@ impl Origin {
         }
     }
 
-    /// Asks for the companions and the feed that the waiting work needs; says whether there were any.
-    fn load_missing(&mut self, slot: Slot) -> bool {
-        let Some(work) = self.slots.get_mut(&slot) else { return false };
+    /// The companions, plain values and the feed that the waiting work needs. Of a slot whose marker is not known nobody can
+    /// tell from where on the feed is needed.
+    fn missing(&mut self, slot: Slot) -> Missing {
+        let Some(work) = self.slots.get_mut(&slot) else { return Missing::default() };
         let mut keys: BTreeSet<Key> = work.wants.iter().map(|(_, key)| key.clone()).collect();
-        let parts = work.inbox.iter().chain(&work.mends);
+        // Of keys that are new, as most were of late, a commit finds out by itself that there is no companion.
+        let assumes_new = work.is_known && !work.is_doubted && !work.is_wary && self.novelty.is_likely();
+        let told = work.inbox.iter().filter(|_| !assumes_new);
+        let parts = told.chain(&work.mends);
         keys.extend(parts.flat_map(|(_, part)| &part.keys).map(|(key, _)| key.clone()));
         keys.extend(work.ended.iter().cloned());
         let plain: BTreeSet<Key> =
             std::mem::take(&mut work.unread).into_iter().chain(std::mem::take(&mut work.drifted)).collect();
         keys.extend(plain.iter().chain(work.reads.keys()).cloned());
         let mut changed_after = None;
-        if !work.attaches.is_empty() {
+        if work.is_known && !work.attaches.is_empty() {
             let links = work.attaches.iter().filter_map(|link| self.links.get(link));
             let held: Vec<_> = links.filter_map(|state| state.held.get(&slot)).collect();
             let known = held.iter().map(|held| super::push::known_seq(work.marker.as_ref(), held.cursor));
@@ -326,11 +350,7 @@ impl Origin {
             }
         }
         keys.retain(|key| !work.cache.contains_key(key));
-        if keys.is_empty() && changed_after.is_none() && plain.is_empty() {
-            return false;
-        }
-        self.load(slot, keys, changed_after, plain);
-        true
+        Missing { keys, changed_after, plain }
     }
 
     /// Reads the companions of all that the hubs to compare with hold, also of what is known: the store may have lost it.
@@ -349,11 +369,12 @@ impl Origin {
         }
         work.auditing = links;
         work.read_to_compare.extend(keys.iter().filter(|key| !work.cache.contains_key(*key)).cloned());
-        self.load(slot, keys, None, BTreeSet::new());
+        self.load(slot, Missing { keys, ..Missing::default() });
         true
     }
 
-    fn load(&mut self, slot: Slot, keys: BTreeSet<Key>, changed_after: Option<u64>, plain: BTreeSet<Key>) {
+    fn load(&mut self, slot: Slot, missing: Missing) {
+        let Missing { keys, changed_after, plain } = missing;
         let Some(work) = self.slots.get_mut(&slot) else { return };
         work.busy = Busy::Loading;
         work.is_doubted = false;
@@ -389,6 +410,7 @@ impl Origin {
         }
         for (key, companion) in loaded.keys {
             let version = companion.as_ref().map(|companion| companion.version);
+            self.novelty.note(version.is_none());
             let known = work.cache.get(&key).filter(|cached| cached.version.is_some());
             if version.is_none() && known.is_some_and(|cached| cached.has_ended(now)) {
                 // It vanished by itself before it was forgotten here: its place in the change feed is left.

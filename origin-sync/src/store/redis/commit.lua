@@ -1,9 +1,11 @@
--- The one compare-and-set: all of a commit, or nothing.
+-- The one compare-and-set: all of a commit, or nothing. A call brings one commit or several, each for itself.
 --
 -- It knows no CRDT rule. It compares what it is given as text (so that 64-bit numbers stay exact), and writes what it is
 -- given. Nothing is written before every comparison has held, except for commands that may fail on what a plain client
 -- left there (INCRBY on a text): these run first, and are undone if one of them fails; the value is foreign then.
 --
+-- A call has the number of commits as its first argument; before the arguments of each stand how many keys and how many
+-- arguments it has. It answers with their outcomes. Of one commit:
 -- keys: marker, feed, then for each key its companion and the plain key.
 -- args: fence, sequence, what to publish where, then in this order
 --   per key: expected version or "", expected type or "none" or "" for whatever it is, "1" if it may also be absent
@@ -70,8 +72,8 @@ local function undo_of(words, there)
   end
 end
 
-local function commit(keys, args)
-  local at = 0
+-- The commit whose `length` keys stand behind the first `before`, and whose arguments behind the first `at`.
+local function commit(keys, before, length, args, at)
   local function take()
     at = at + 1
     return args[at]
@@ -93,8 +95,10 @@ local function commit(keys, args)
     return words
   end
 
-  local marker, feed = keys[1], keys[2]
-  local count = (#keys - 2) / 2
+  local marker, feed = keys[before + 1], keys[before + 2]
+  local count = (length - 2) / 2
+  local function companion_of(n) return keys[before + 2 * n + 1] end
+  local function key_of(n) return keys[before + 2 * n + 2] end
 
   local fence, seq = take(), take()
   local channel, news = take(), take()
@@ -102,11 +106,12 @@ local function commit(keys, args)
   if (held[1] or '') ~= fence or (held[2] or '0') ~= seq then return { 'stale' } end
 
   local conflict, foreign, missing = { 'conflict' }, { 'foreign' }, { 'missing' }
-  local is_there = {}
+  local is_there, is_new = {}, {}
   for n = 1, count do
     local version, kind, or_absent = take(), take(), take()
-    if (redis.call('HGET', keys[2 * n + 1], 'v') or '') ~= version then conflict[#conflict + 1] = n end
-    local there = kind == '' and '' or redis.call('TYPE', keys[2 * n + 2]).ok
+    is_new[n] = version == ''
+    if (redis.call('HGET', companion_of(n), 'v') or '') ~= version then conflict[#conflict + 1] = n end
+    local there = kind == '' and '' or redis.call('TYPE', key_of(n)).ok
     is_there[n] = there ~= 'none'
     if there ~= kind then
       if there ~= 'none' then
@@ -157,7 +162,7 @@ local function commit(keys, args)
 
   local moved = {}
   for n = 1, count do
-    local companion, key = keys[2 * n + 1], keys[2 * n + 2]
+    local companion, key = companion_of(n), key_of(n)
     for _ = 1, tonumber(take()) do redis.call(unpack(take_command())) end
     if take() == '1' then
       redis.call('UNLINK', companion)
@@ -166,7 +171,11 @@ local function commit(keys, args)
       local version, expiry = take(), take()
       each_chunk('HDEL', companion)
       each_chunk('HSET', companion)
-      if expiry == '' then redis.call('PERSIST', companion) else redis.call('PEXPIREAT', companion, expiry) end
+      if expiry ~= '' then
+        redis.call('PEXPIREAT', companion, expiry)
+      elseif not is_new[n] then
+        redis.call('PERSIST', companion)
+      end
       moved[#moved + 1] = version
       moved[#moved + 1] = key
     end
@@ -178,6 +187,16 @@ local function commit(keys, args)
   each_chunk('HDEL', marker)
   redis.call('PUBLISH', channel, news)
   return committed
+end
+
+local function commits(keys, args)
+  local outcomes, before, at = {}, 0, 1
+  for n = 1, tonumber(args[1]) do
+    local length, words = tonumber(args[at + 1]), tonumber(args[at + 2])
+    outcomes[n] = commit(keys, before, length, args, at + 2)
+    before, at = before + length, at + 2 + words
+  end
+  return outcomes
 end
 
 -- Runs every command that a commit may need on a key of no use, so that a user who may not run one is found out here and

@@ -2,6 +2,7 @@
 
 mod access;
 mod answer;
+mod batch;
 mod cluster;
 mod names;
 mod news;
@@ -92,6 +93,9 @@ pub enum RedisStoreError {
         /// Its address.
         named: String,
     },
+    /// A connection that was given up while a commit was on its way.
+    #[error("the connection was given up while a commit was on its way")]
+    GivenUp,
     /// The sentinels know no master of that name.
     #[error("the sentinels know no master {0:?}")]
     UnknownMaster(String),

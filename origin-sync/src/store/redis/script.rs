@@ -6,7 +6,7 @@ use headwater::slot::Slot;
 use redis::{Cmd, ErrorKind, RedisError, Script, ServerErrorKind, Value, aio::MultiplexedConnection};
 
 const LIBRARY: &str = "headwater";
-const COMMIT: &str = "headwater_commit";
+const COMMITS: &str = "headwater_commits";
 const PROBE: &str = "headwater_probe";
 const BODY: &str = include_str!("commit.lua");
 
@@ -34,7 +34,7 @@ impl CommitScript {
                 tracing::info!(%error, "the server refuses functions; commits go through EVALSHA");
                 let script = Script::new(&format!("{BODY}\nreturn probe(KEYS, ARGV)\n"));
                 let answer = script.key(names::probe(slot)).arg(names::CHANNEL).invoke_async(connection).await?;
-                (Self::Script(Script::new(&format!("{BODY}\nreturn commit(KEYS, ARGV)\n"))), answer)
+                (Self::Script(Script::new(&format!("{BODY}\nreturn commits(KEYS, ARGV)\n"))), answer)
             }
             Err(error) => return Err(error.into()),
         };
@@ -51,7 +51,7 @@ impl CommitScript {
         request: &Request,
     ) -> Result<Value, RedisError> {
         match self {
-            Self::Function => request.command("FCALL", COMMIT).query_async(connection).await,
+            Self::Function => request.command("FCALL", COMMITS).query_async(connection).await,
             Self::Script(script) => {
                 let by_hash = request.command("EVALSHA", script.get_hash()).query_async(connection).await;
                 match by_hash {
@@ -67,7 +67,7 @@ impl CommitScript {
     }
 }
 
-/// The keys and arguments of one call.
+/// The keys and arguments of one commit, or of a call.
 #[derive(Debug, Default)]
 pub(super) struct Request {
     pub(super) keys: Vec<Vec<u8>>,
@@ -75,9 +75,25 @@ pub(super) struct Request {
 }
 
 impl Request {
+    /// One call for several commits.
+    pub(super) fn joined(requests: Vec<Self>) -> Self {
+        let number = |number: usize| Bytes::from(number.to_string());
+        let mut all = Self { keys: Vec::new(), arguments: vec![number(requests.len())] };
+        for mut request in requests {
+            all.arguments.extend([number(request.keys.len()), number(request.arguments.len())]);
+            all.keys.append(&mut request.keys);
+            all.arguments.append(&mut request.arguments);
+        }
+        all
+    }
+
+    /// The bytes of all words.
+    pub(super) fn bytes(&self) -> usize {
+        self.keys.iter().map(Vec::len).chain(self.arguments.iter().map(Bytes::len)).sum()
+    }
+
     fn command(&self, verb: &str, what: &str) -> Cmd {
-        let bytes = self.keys.iter().map(Vec::len).chain(self.arguments.iter().map(Bytes::len)).sum::<usize>();
-        let mut command = Cmd::with_capacity(self.keys.len() + self.arguments.len() + 3, bytes + 64);
+        let mut command = Cmd::with_capacity(self.keys.len() + self.arguments.len() + 3, self.bytes() + 64);
         command.arg(verb).arg(what).arg(self.keys.len());
         for key in &self.keys {
             command.arg(key.as_slice());
@@ -91,7 +107,7 @@ impl Request {
 
 fn library() -> String {
     let register = |name, function| format!("redis.register_function('{name}', {function})\n");
-    format!("#!lua name={LIBRARY}\n{BODY}\n{}{}", register(COMMIT, "commit"), register(PROBE, "probe"))
+    format!("#!lua name={LIBRARY}\n{BODY}\n{}{}", register(COMMITS, "commits"), register(PROBE, "probe"))
 }
 
 async fn load(connection: &mut MultiplexedConnection, library: &str) -> Result<(), RedisError> {

@@ -6,7 +6,9 @@
 use super::{
     RedisStoreError,
     access::Access,
-    answer, names, plain_read, request,
+    answer,
+    batch::Batches,
+    names, plain_read, request,
     script::CommitScript,
     tracking::{Owner, Tracker},
 };
@@ -23,7 +25,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 #[derive(Debug)]
 pub(super) struct Server {
     connection: MultiplexedConnection,
-    script: CommitScript,
+    batches: Batches,
     run_id: Bytes,
     writer: u64,
     tells_expiry: bool,
@@ -55,7 +57,8 @@ impl Server {
         let evictions = AtomicU64::new(answer::evictions(stats)?);
         let tracker = Tracker::start(access.clone(), address.clone(), owner);
         let writer = owner.writer;
-        let server = Self { connection, script, run_id, writer, tells_expiry, _tracker: tracker, evictions };
+        let batches = Batches::start(connection.clone(), script, mode == Mode::Standalone);
+        let server = Self { connection, batches, run_id, writer, tells_expiry, _tracker: tracker, evictions };
         server.check_role().await?;
         Ok(server)
     }
@@ -116,7 +119,7 @@ impl Server {
     /// The compare-and-set.
     pub(super) async fn commit(&self, commit: &Commit) -> Result<Outcome, RedisStoreError> {
         let request = request::encode(commit, self.writer)?;
-        let answer = self.script.call(&mut self.connection.clone(), &request).await?;
+        let answer = self.batches.call(request).await.ok_or(RedisStoreError::GivenUp)??;
         request::decode(commit, answer)
     }
 

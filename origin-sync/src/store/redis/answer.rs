@@ -70,9 +70,9 @@ pub(super) fn run_id(info: &str) -> Result<Bytes, RedisStoreError> {
 }
 
 /// How many keys were evicted by what `INFO stats` tells.
-pub(super) fn evictions(info: Value) -> Result<u64, RedisStoreError> {
+pub(super) fn evictions(info: &Value) -> Result<u64, RedisStoreError> {
     const MALFORMED: RedisStoreError = RedisStoreError::Answer("INFO tells of no evictions");
-    let text = match &info {
+    let text = match info {
         Value::BulkString(text) => std::str::from_utf8(text).ok(),
         Value::VerbatimString { text, .. } => Some(text.as_str()),
         _ => None,

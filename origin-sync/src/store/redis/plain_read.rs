@@ -38,18 +38,14 @@ pub(super) async fn check(connection: &mut MultiplexedConnection, slot: Slot) ->
     let mut tells_expiry = true;
     for (command, answer) in pipe.cmd_iter().zip(answers) {
         let Value::ServerError(error) = answer else { continue };
-        let command =
-            String::from_utf8_lossy(command.args_iter().next().and_then(name_of).unwrap_or_default()).into_owned();
+        let name = if let Some(Arg::Simple(name)) = command.args_iter().next() { name } else { b"" };
+        let command = String::from_utf8_lossy(name).into_owned();
         if error.kind() == Some(ServerErrorKind::NoPerm) || command != "PEXPIRETIME" {
             return Err(RedisStoreError::Refused { command, error: error.to_string() });
         }
         tells_expiry = false;
     }
     Ok(tells_expiry)
-}
-
-fn name_of(argument: Arg<&[u8]>) -> Option<&[u8]> {
-    if let Arg::Simple(name) = argument { Some(name) } else { None }
 }
 
 fn ask_value(pipe: &mut Pipeline, key: &[u8]) {

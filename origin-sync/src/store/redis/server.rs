@@ -54,7 +54,7 @@ impl Server {
         let script = CommitScript::install(&mut connection, slot).await?;
         let tells_expiry = plain_read::check(&mut connection, slot).await?;
         let stats: Value = redis::cmd("INFO").arg("stats").query_async(&mut connection).await?;
-        let evictions = AtomicU64::new(answer::evictions(stats)?);
+        let evictions = AtomicU64::new(answer::evictions(&stats)?);
         let tracker = Tracker::start(access.clone(), address.clone(), owner);
         let writer = owner.writer;
         let batches = Batches::start(connection.clone(), script, mode == Mode::Standalone);
@@ -111,7 +111,7 @@ impl Server {
             .map(|key| Ok((key.clone(), plain_read::take(&mut next, self.tells_expiry)?)))
             .collect::<Result<_, RedisStoreError>>()?;
         if !load.plain.is_empty() {
-            self.evictions.store(answer::evictions(next()?)?, Ordering::Relaxed);
+            self.evictions.store(answer::evictions(&next()?)?, Ordering::Relaxed);
         }
         Ok(Loaded { slot, marker, keys, changed, plain, evictions: self.evictions.load(Ordering::Relaxed) })
     }

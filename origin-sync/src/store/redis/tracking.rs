@@ -61,10 +61,10 @@ impl Tracker {
         Self(tokio::spawn(async move {
             let mut is_told = false;
             loop {
-                if let Err(error) = track(&access, &address, &told).await {
-                    if !std::mem::replace(&mut is_told, true) {
-                        tracing::info!(%error, "the server tracks no keys; what plain clients write is found by turns");
-                    }
+                if let Err(error) = track(&access, &address, &told).await
+                    && !std::mem::replace(&mut is_told, true)
+                {
+                    tracing::info!(%error, "the server tracks no keys; what plain clients write is found by turns");
                 }
                 sleep(RETRY_AFTER).await;
             }

@@ -196,7 +196,10 @@ impl Pair {
                                 let outcome = self.store.commit(&commit);
                                 queue.push_back(Mail::Origin(OriginInput::Committed(commit.slot, outcome)));
                             }
-                            OriginEffect::Close(..) | OriginEffect::Foreign(_) | OriginEffect::WakeAt(_) => {}
+                            OriginEffect::Close(..)
+                            | OriginEffect::Foreign(_)
+                            | OriginEffect::Adopted(_)
+                            | OriginEffect::WakeAt(_) => {}
                         }
                     }
                 }

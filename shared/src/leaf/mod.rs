@@ -612,7 +612,8 @@ impl Leaf {
             let is_subscribed = self.subscriptions.contains(pending.key());
             let base = self.base.get(pending.key());
             let last = Dot { replica, no: through };
-            let is_shown = after == through || base.is_some_and(|base| base.state.ctx().contains(last));
+            let shows = |base: &Base| base.state.ctx().contains(last) || pending.is_counted_in(&base.state, last);
+            let is_shown = after == through || base.is_some_and(shows);
             if is_subscribed && !is_shown && !fault!(DroppedBeforeShown) {
                 at = at.saturating_add(1);
                 continue;

@@ -38,6 +38,18 @@ pub(super) struct Pending {
 }
 
 impl Pending {
+    /// Whether sums show all that it added, up to the number that its last effect took: a comparison with the origin brings
+    /// sums without the numbers in between.
+    pub(super) fn is_counted_in(&self, base: &KeyState, last: Dot) -> bool {
+        let is_counted = |effect: &Effect| match effect {
+            Effect::Add { element, .. } => {
+                base.element(element).and_then(|element| element.sum.counted(last.replica)) >= Some(last.no)
+            }
+            _ => false,
+        };
+        self.view.effects.iter().all(is_counted)
+    }
+
     pub(super) fn new(
         operation: Operation,
         epoch: Option<Stamp>,

@@ -128,8 +128,13 @@ impl Origin {
             }
         }
         let mends = std::mem::take(&mut drafts.work.mends);
+        let history = drafts.work.marker.as_ref().map(|marker| marker.incarnation);
         for (link, part) in &mends {
             let Some(hub) = self.links.get(link).and_then(|state| state.hub) else { continue };
+            if part.history != history && !fault!(FormerHistoryCounted) {
+                // The store lost what was compared; a comparison follows.
+                continue;
+            }
             for (key, delta) in &part.keys {
                 drafts.work.doubt_value(key);
                 drafts.take(key, delta, part, hub);

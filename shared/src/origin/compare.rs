@@ -14,7 +14,7 @@
 use super::{HeldSlot, Link, Origin, OriginEffect, slot::Busy};
 use crate::{
     digest::{Item, Items, KEY_BITS, KeyDigest, Node, SLOT_BITS, covers, low_bits},
-    id::{Dot, HashSeed, Key, No, TimestampMs},
+    id::{Dot, HashSeed, Key, No, ReplicaId, TimestampMs},
     limits::{DIGEST_SPLIT_MAX, DIGESTS_MAX, FRAME_BYTES_TARGET, KEYS_CHUNK, NODES_MAX},
     message::{Ask, Cursor, Digest, OriginToHub, Refusal, RefusalCause, SlotDelta},
     slot::Slot,
@@ -63,6 +63,8 @@ struct Block {
     slots: BTreeSet<Slot>,
     /// Slots of which the companions are not read yet.
     waiting: BTreeSet<Slot>,
+    /// Which history of each slot is compared.
+    histories: BTreeMap<Slot, Option<ReplicaId>>,
     seed: HashSeed,
     attempts: u8,
     found: Vec<Item>,
@@ -98,6 +100,13 @@ impl Comparison {
 }
 
 impl Block {
+    /// What a hub shipped of a slot; it has no number in the marker. It leaves out what is equal here, so it counts in the
+    /// history alone that was compared.
+    fn mend(&self, slot: Slot, keys: Vec<(Key, KeyDelta)>) -> SlotDelta {
+        let history = self.histories.get(&slot).copied().flatten();
+        SlotDelta { slot, history, from: No::ZERO, to: No::ZERO, keys }
+    }
+
     /// Files a node in which the hub has another digest.
     fn judge(&mut self, node: Node, known: u64, split_before: u8) {
         let own = self.items.of(node);
@@ -193,6 +202,7 @@ impl Origin {
                 exchange: None,
                 is_mended: false,
                 in_parts: BTreeSet::new(),
+                histories: BTreeMap::new(),
             });
             is_any = true;
         }
@@ -233,6 +243,7 @@ impl Origin {
         if !block.waiting.remove(&slot) {
             return;
         }
+        block.histories.insert(slot, work.marker.as_ref().map(|marker| marker.incarnation));
         for key in state.held.get(&slot).into_iter().flat_map(|held| &held.keys) {
             let cached = work.cache.get(key).filter(|cached| !cached.key.state.deadline().is_past(now));
             let Some(view) = cached.map(|cached| cached.key.state.view()) else { continue };
@@ -257,7 +268,7 @@ impl Origin {
             let is_equal = block.next.is_empty() && block.differ.is_empty();
             for (key, ctx) in contexts.into_iter().filter(|(key, _)| is_equal && block.slots.contains(&key.slot())) {
                 let header = Header { ctx, ..Header::default() };
-                let part = mend(key.slot(), vec![(key, KeyDelta { header, ..KeyDelta::default() })]);
+                let part = block.mend(key.slot(), vec![(key, KeyDelta { header, ..KeyDelta::default() })]);
                 self.ready.insert(part.slot);
                 self.slots.entry(part.slot).or_default().mends.push((link, part));
             }
@@ -315,7 +326,7 @@ impl Origin {
             block.exchange = None;
         }
         for (slot, keys) in parts {
-            self.slots.entry(slot).or_default().mends.push((link, mend(slot, keys)));
+            self.slots.entry(slot).or_default().mends.push((link, block.mend(slot, keys)));
             self.ready.insert(slot);
         }
         if is_last {
@@ -463,11 +474,6 @@ fn dead_in(shipped: &KeyDelta, own: KeyView<'_>) -> Vec<ElementId> {
         known.iter().any(|dot| !living.contains(dot))
     };
     shipped.elements.iter().filter(is_dead).map(|(id, _)| id.clone()).collect()
-}
-
-/// What a hub shipped of a slot; it has no number in the marker.
-fn mend(slot: Slot, keys: Vec<(Key, KeyDelta)>) -> SlotDelta {
-    SlotDelta { slot, history: None, from: No::ZERO, to: No::ZERO, keys }
 }
 
 /// How many digests answer it.

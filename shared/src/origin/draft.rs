@@ -91,12 +91,12 @@ impl<'a> Drafts<'a> {
 
     /// Takes what a hub did to a key.
     pub(super) fn take(&mut self, key: &Key, delta: &KeyDelta, part: &SlotDelta, hub: ReplicaId) {
-        let shares = self.shares_of(key, delta);
+        let earlier = self.earlier_in(key, delta);
         if let Some(deadline) = self.join(key, delta, part, hub) {
             self.start_afresh(key, deadline);
             let _ = self.join(key, delta, part, hub);
         }
-        self.take_back(key, &shares);
+        self.take_back(key, &earlier);
     }
 
     /// Joins one delta into the cached key. Gives back the deadline that the key must start afresh after, and joins nothing,

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     id::{Key, ReplicaId, TimestampMs},
     slot::Slot,
-    state::{Amount, Effect, Element, ElementId, Increment, KeyDelta, Sum},
+    state::{Amount, Effect, Element, ElementId, Increment, KeyDelta, NewBase, Sum},
     store::PlainRead,
 };
 use std::collections::BTreeMap;
@@ -89,11 +89,14 @@ pub(super) struct Found {
     pub(super) foreign: Vec<Key>,
 }
 
-/// A sum as it stands here, in which earlier incarnations have shares that a delta speaks of.
-pub(super) struct Shares {
+/// An element as it stands here, of which a delta tells what earlier incarnations did.
+pub(super) struct Earlier {
     element: ElementId,
+    /// Its sum, and the incarnations that have shares in it.
     sum: Sum,
     of: Vec<ReplicaId>,
+    /// What was written outright and stands here, if the delta tells of a write that the store lost.
+    base: Option<NewBase>,
 }
 
 impl Drafts<'_> {
@@ -160,34 +163,38 @@ impl Drafts<'_> {
         found
     }
 
-    /// The sums that a delta lists and in which the origin's earlier incarnations have shares, as they stand here. Of a key
+    /// The elements that a delta lists and in which the origin's earlier incarnations had a part, as they stand here. Of a key
     /// without a companion there are none: all of it was lost.
-    pub(super) fn shares_of(&self, key: &Key, delta: &KeyDelta) -> Vec<Shares> {
+    pub(super) fn earlier_in(&self, key: &Key, delta: &KeyDelta) -> Vec<Earlier> {
         let Some(cached) = self.work.cache.get(key).filter(|cached| cached.version.is_some()) else {
             return Vec::new();
         };
         let is_earlier = |replica: &ReplicaId| replica.is_of_origin() && *replica != self.numbers.own;
-        let mut shares = Vec::new();
+        let state = &cached.key.state;
+        let ctx = state.ctx();
+        let mut parts = Vec::new();
         for (id, element) in &delta.elements {
             let of: Vec<ReplicaId> = match &element.sum {
                 Sum::Int(sum) => sum.parts().map(|(replica, _)| replica).filter(is_earlier).collect(),
                 Sum::Float(sum) => sum.parts().map(|(replica, _)| replica).filter(is_earlier).collect(),
             };
-            if !of.is_empty() {
-                let known = cached.key.state.element(id).unwrap_or_else(|| Element::empty(id.kind()));
-                shares.push(Shares { element: id.clone(), sum: known.sum, of });
+            let is_lost = element.base.dots().any(|dot| is_earlier(&dot.replica) && !ctx.contains(dot));
+            if !of.is_empty() || is_lost {
+                let known = state.element(id).unwrap_or_else(|| Element::empty(id.kind()));
+                let base = known.latest_written().filter(|_| is_lost);
+                parts.push(Earlier { element: id.clone(), sum: known.sum, of, base });
             }
         }
-        shares
+        parts
     }
 
-    /// What plain clients added is as durable as their server: where a hub brings a share of an earlier incarnation that is
-    /// ahead of what the store kept, the difference is taken back under the present one. What the server kept of it is in the
-    /// plain value, and adopted from there.
-    pub(super) fn take_back(&mut self, key: &Key, shares: &[Shares]) {
+    /// What plain clients did is as durable as their server: where a hub brings a share of an earlier incarnation that is
+    /// ahead of what the store kept, the difference is taken back under the present one, and what stands here is written over
+    /// what was written before the loss. What the server kept of it is in the plain value, and adopted from there.
+    pub(super) fn take_back(&mut self, key: &Key, parts: &[Earlier]) {
         let (Some(cached), Some(draft)) = (self.work.cache.get_mut(key), self.keys.get_mut(key)) else { return };
         let state = &mut cached.key.state;
-        for Shares { element, sum, of } in shares {
+        for Earlier { element, sum, of, base } in parts {
             let by = match (sum, state.element(element).map(|element| element.sum)) {
                 (Sum::Int(before), Some(Sum::Int(after))) => {
                     let ahead = of.iter().fold(0, |sum: i128, replica| sum.plus(after.ahead_of(before, *replica)));
@@ -202,6 +209,13 @@ impl Drafts<'_> {
             if let Some(by) = by.filter(|_| !fault!(EarlierSharesCounted)) {
                 let mint = self.numbers.mint_on(state);
                 draft.take(state.apply(&Effect::Add { element: element.clone(), by }, mint), self.numbers.own);
+            }
+            if let Some(base) = base.clone().filter(|_| !fault!(EarlierSharesCounted)) {
+                let (seen, _) = state.seen(element);
+                let cuts = Element::empty(element.kind()).sum.seen();
+                let write = Effect::Write { element: element.clone(), base: Some(base), seen, cuts };
+                let mint = self.numbers.mint_on(state);
+                draft.take(state.apply(&write, mint), self.numbers.own);
             }
         }
     }

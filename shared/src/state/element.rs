@@ -3,7 +3,7 @@
 //! An element is a causal base (what SET, SADD, HSET and ZADD write) and a sum (what INCR, HINCRBY and ZINCRBY add). Which
 //! parts mean anything follows from the [`Kind`]; the join does not ask.
 
-use super::{Causal, Ctx, Deadline, Num, SeenCut};
+use super::{Causal, Ctx, Deadline, NewBase, Num, SeenCut};
 use crate::{
     hlc::Hlc,
     id::{Dot, No, ReplicaId, Stamp, TimestampMs},
@@ -250,6 +250,14 @@ impl Sum {
         }
     }
 
+    /// Up to which of its numbers a replica's increments are in it.
+    pub(crate) fn counted(&self, replica: ReplicaId) -> Option<No> {
+        match self {
+            Self::Int(num) => num.part(replica)?.ent.map(|ent| ent.n),
+            Self::Float(num) => num.part(replica)?.ent.map(|ent| ent.n),
+        }
+    }
+
     /// What an operation sees that resets all of it.
     pub fn seen(&self) -> SeenCuts {
         match self {
@@ -404,6 +412,16 @@ impl Element {
     /// Whether nothing at all is recorded, so that it need not be stored.
     pub fn is_empty(&self) -> bool {
         self.base.is_empty() && self.sum.is_empty()
+    }
+
+    /// What was written outright last, of strings, fields and scores that were set.
+    pub(crate) fn latest_written(&self) -> Option<NewBase> {
+        let written = self.base.iter().filter_map(|(dot, base)| match base {
+            Base::Bytes { hlc, value } => Some((Stamp { hlc: *hlc, dot }, NewBase::Bytes(value.clone()))),
+            Base::Abs { hlc, score } => Some((Stamp { hlc: *hlc, dot }, NewBase::Abs(*score))),
+            _ => None,
+        });
+        written.max_by_key(|(stamp, _)| *stamp).map(|(_, base)| base)
     }
 
     /// The latest bytes written, without increments.

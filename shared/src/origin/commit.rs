@@ -11,7 +11,7 @@ use crate::{
     limits::EXPIRY_GRACE_MS,
     message::{OriginToHub, SlotDelta},
     slot::Slot,
-    store::{Commit, Expected, KeyCommit, MarkerChange, Otherwise, Outcome, Plain},
+    store::{Commit, Expected, KeyCommit, Marker, MarkerChange, Otherwise, Outcome, Plain},
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -128,10 +128,15 @@ impl Origin {
             }
         }
         let mends = std::mem::take(&mut drafts.work.mends);
-        let history = drafts.work.marker.as_ref().map(|marker| marker.incarnation);
+        // What went on under another incarnation lost nothing, and against nothing a hub ships all that it has.
+        let goes_on = |history: ReplicaId, marker: &Marker| {
+            history == marker.incarnation || marker.previous.is_some_and(|(before, _)| before == history)
+        };
         for (link, part) in &mends {
             let Some(hub) = self.links.get(link).and_then(|state| state.hub) else { continue };
-            if part.history != history && !fault!(FormerHistoryCounted) {
+            let marker = drafts.work.marker.as_ref();
+            let is_kept = part.history.is_none_or(|history| marker.is_some_and(|marker| goes_on(history, marker)));
+            if !is_kept && !fault!(FormerHistoryCounted) {
                 // The store lost what was compared; a comparison follows.
                 continue;
             }

@@ -436,7 +436,13 @@ impl Origin {
     fn end_block(&mut self, link: Link) {
         let Some(state) = self.links.get_mut(&link) else { return };
         let Some(block) = state.comparison.block.take() else { return };
-        let told: Vec<Slot> = block.slots.iter().copied().filter(|slot| state.comparison.lost.remove(slot)).collect();
+        let history = |slot: Slot| self.slots.get(&slot)?.marker.as_ref().map(|marker| marker.incarnation);
+        let lost: Vec<Slot> = block.slots.intersection(&state.comparison.lost).copied().collect();
+        // What was compared before the store lost it again is compared anew, before the hub is told.
+        let is_present = |slot: &Slot| block.histories.get(slot).is_some_and(|compared| *compared == history(*slot));
+        let (told, again): (Vec<Slot>, Vec<Slot>) = lost.into_iter().partition(is_present);
+        state.comparison.lost.retain(|slot| !told.contains(slot));
+        state.comparison.queue.extend(again);
         if !told.is_empty() {
             self.effects.push(OriginEffect::ToHub(link, OriginToHub::Compared(told)));
         }

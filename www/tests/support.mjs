@@ -162,6 +162,7 @@ export async function post(edge, route, body) {
     method: "POST",
     headers: { authorization: `Bearer ${token}`, "content-type": "application/json" },
     body: JSON.stringify(body),
+    signal: AbortSignal.timeout(DEADLINE_MS),
   });
   assert.ok(answer.ok, `${edge}${route}: ${answer.status} ${await answer.clone().text()}`);
   return answer.json();

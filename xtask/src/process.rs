@@ -5,10 +5,12 @@ use std::fs::{self, File};
 use std::io::{BufRead, BufReader, IsTerminal, Read, Write, stderr, stdout};
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::mpsc::RecvTimeoutError;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use indicatif::{ProgressBar, ProgressStyle};
+use sysinfo::{Pid, ProcessesToUpdate, System};
 
 use crate::workspace::Workspace;
 
@@ -52,8 +54,21 @@ pub(crate) fn succeeds(command: &mut Command) -> bool {
 
 /// Runs to the end, shows each line that it prints (errors are not piped) and hands it to `line`. Returns whether it
 /// ended well.
-pub(crate) fn watch(command: &mut Command, mut line: impl FnMut(&str)) -> Result<bool> {
+///
+/// # Errors
+/// When it has not ended within `limit`; then it is killed with all that it started. What it printed last tells where it
+/// hung.
+pub(crate) fn watch(command: &mut Command, limit: Duration, mut line: impl FnMut(&str)) -> Result<bool> {
     let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().with_context(|| described(command))?;
+    let (ended, watched) = std::sync::mpsc::channel::<()>();
+    let id = child.id();
+    let guard = std::thread::spawn(move || {
+        let is_late = watched.recv_timeout(limit) == Err(RecvTimeoutError::Timeout);
+        if is_late {
+            kill_tree(id);
+        }
+        is_late
+    });
     if let Some(printed) = child.stdout.take() {
         for text in BufReader::new(printed).split(b'\n') {
             let text = text?;
@@ -62,7 +77,28 @@ pub(crate) fn watch(command: &mut Command, mut line: impl FnMut(&str)) -> Result
             writeln!(stdout(), "{text}")?;
         }
     }
-    Ok(child.wait()?.success())
+    let status = child.wait()?;
+    drop(ended);
+    if guard.join().is_ok_and(|is_late| is_late) {
+        bail!("{} was killed, because it had not ended after {} minutes", described(command), limit.as_secs() / 60);
+    }
+    Ok(status.success())
+}
+
+/// A test program that cargo started would go on, and hold the pipe, if cargo alone were killed.
+fn kill_tree(root: u32) {
+    let Ok(mut system) = System::new() else { return };
+    system.refresh_processes(ProcessesToUpdate::All, true);
+    let mut doomed = vec![Pid::from_u32(root)];
+    let mut at = 0;
+    while let Some(parent) = doomed.get(at).copied() {
+        let children = system.processes().values().filter(|process| process.parent() == Some(parent));
+        doomed.extend(children.filter(|process| process.thread_kind().is_none()).map(|process| process.pid()));
+        at += 1;
+    }
+    for process in doomed.iter().filter_map(|pid| system.process(*pid)) {
+        process.kill();
+    }
 }
 
 /// Runs to the end with its output in `log`; meanwhile one line says what goes on: live on a terminal, else only at the
@@ -123,4 +159,20 @@ pub(crate) fn described(command: &Command) -> String {
     let name = Path::new(command.get_program()).file_name().unwrap_or(command.get_program());
     let words: Vec<_> = std::iter::once(name).chain(command.get_args()).map(OsStr::to_string_lossy).collect();
     format!("`{}`", words.join(" "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What was started holds the pipe: this ends only if that was killed too.
+    #[test]
+    fn what_does_not_end_is_killed_with_all_that_it_started() {
+        let mut command = Command::new("sh");
+        command.args(["-c", "sleep 600 & echo started; wait"]);
+        let mut lines = Vec::new();
+        let error = watch(&mut command, Duration::from_secs(1), |line| lines.push(line.to_owned())).unwrap_err();
+        assert!(error.to_string().contains("was killed"), "{error}");
+        assert_eq!(lines, ["started"]);
+    }
 }

@@ -15,6 +15,9 @@ const wrangler = fileURLToPath(new URL("node_modules/.bin/wrangler", import.meta
 /** What is uploaded, compressed: a third of what the platform allows without a plan. */
 const UPLOAD_BYTES_MAX = 1024 * 1024;
 
+/** It takes seconds. Node's own limit cannot end what is waited for in one call. */
+const WRANGLER_DEADLINE_MS = 180_000;
+
 test("the Worker deploys, and what is uploaded is small", () => {
   const folder = mkdtempSync(join(tmpdir(), "headwater-deploy-"));
   // Beside the real one, from where its paths count.
@@ -27,6 +30,8 @@ test("the Worker deploys, and what is uploaded is small", () => {
     const said = execFileSync(wrangler, ["deploy", "--dry-run", "--config", config, "--outdir", folder], {
       cwd: root,
       encoding: "utf8",
+      timeout: WRANGLER_DEADLINE_MS,
+      killSignal: "SIGKILL",
       // Nothing is told or fetched, and nobody is asked.
       env: { ...process.env, WRANGLER_SEND_METRICS: "false", CLOUDFLARE_CF_FETCH_ENABLED: "false", CI: "1" },
     });

@@ -40,6 +40,12 @@ const WASM_TEST: &str = "wasm";
 /// How many seeds `test sim` runs in each scenario; the same each time, so that it fails for a change and not by luck.
 const SIMULATION_SEEDS: u32 = 100;
 
+/// What one command of a suite may take, several times of what any takes on a slow machine. A test that hangs fails its suite.
+const COMMAND_LIMIT: Duration = Duration::from_secs(20 * 60);
+
+/// How Node runs tests: one that hangs, or a file of them, fails after five minutes.
+const NODE_TESTS: [&str; 3] = ["--test", "--test-reporter=spec", "--test-timeout=300000"];
+
 /// In the order in which they run: what fails fastest comes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Suite {
@@ -184,7 +190,7 @@ fn try_suite(workspace: &Workspace, suite: Suite, tally: &mut Tally) -> Result<(
     for mut command in commands {
         command.envs(stack.iter().flat_map(Stack::environment));
         let before = *tally;
-        let succeeded = watch(&mut command, |line| tally.read(line))?;
+        let succeeded = watch(&mut command, COMMAND_LIMIT, |line| tally.read(line))?;
         if !succeeded {
             failed.push(described(&command));
         } else if *tally == before && suite != Suite::Unit {
@@ -253,7 +259,7 @@ fn wasm(workspace: &Workspace) -> Result<Vec<Command>> {
 fn deployment(workspace: &Workspace) -> Command {
     let mut command = Command::new("node");
     command.current_dir(&workspace.root);
-    command.args(["--test", "--test-reporter=spec", "tests/edge/deploy/deploy.test.mjs"]);
+    command.args(NODE_TESTS).arg("tests/edge/deploy/deploy.test.mjs");
     command
 }
 
@@ -268,7 +274,7 @@ fn browser(workspace: &Workspace) -> Result<Command> {
     ensure!(!files.is_empty(), "{} holds no *.test.mjs", folder.display());
     let mut command = Command::new("node");
     // Named one by one: what a folder means here has changed between Node's releases.
-    command.current_dir(&workspace.root).args(["--test", "--test-reporter=spec"]).args(files);
+    command.current_dir(&workspace.root).args(NODE_TESTS).args(files);
     command.env("HEADWATER_TEST_PACKAGE", workspace.npm_package());
     if let Some(chromium) = setup::chromium() {
         command.env("CHROMIUM", chromium);

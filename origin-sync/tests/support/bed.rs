@@ -228,9 +228,14 @@ impl UnderSentinels {
     }
 
     pub fn config(watched: &Watched) -> RedisConfig {
-        let credentials = Credentials::default();
-        of_many(&watched.urls(), Topology::Sentinel { master: "mine".to_owned(), credentials })
+        under_sentinels(&watched.urls())
     }
+}
+
+/// The master that these sentinels call `mine`.
+pub fn under_sentinels(urls: &[String]) -> RedisConfig {
+    let credentials = Credentials::default();
+    of_many(urls, Topology::Sentinel { master: "mine".to_owned(), credentials })
 }
 
 impl Bed for UnderSentinels {

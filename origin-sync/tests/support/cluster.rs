@@ -144,7 +144,7 @@ impl Watched {
         .await;
         let mut sentinels = Vec::new();
         for _ in 0..3 {
-            sentinels.push(RedisServer::start_sentinel(master.port()).await);
+            sentinels.push(RedisServer::start_sentinel(master.port(), 0).await);
         }
         for sentinel in &sentinels {
             eventually("the sentinels know each other and the replica", async || {

@@ -50,7 +50,7 @@ impl RedisServer {
     }
 
     /// A sentinel of the master at that port, which two must take for dead.
-    pub async fn start_sentinel(master: u16) -> Self {
+    pub async fn start_sentinel(master: u16, epoch: u64) -> Self {
         let deadline = Instant::now() + START_DEADLINE;
         loop {
             let (port, directory) = (free_port(), tempfile::tempdir().unwrap());
@@ -58,7 +58,8 @@ impl RedisServer {
             let lines = [
                 format!("bind 127.0.0.1\nport {port}\npidfile pid\ndir {}", directory.path().display()),
                 format!("sentinel monitor mine 127.0.0.1 {master} 2"),
-                "sentinel down-after-milliseconds mine 1000\nsentinel failover-timeout mine 5000\n".to_owned(),
+                "sentinel down-after-milliseconds mine 1000\nsentinel failover-timeout mine 5000".to_owned(),
+                format!("sentinel config-epoch mine {epoch}\n"),
             ];
             std::fs::write(&file, lines.join("\n")).unwrap();
             let arguments = vec![file.to_str().unwrap().to_owned(), "--sentinel".to_owned()];

@@ -1,10 +1,11 @@
 //! What happens when a slot gets another server: it is moved in a cluster, or another server is promoted.
 
 use crate::support::{
-    bed::{Bed, Clustered, Plain, UnderSentinels},
+    bed::{Bed, Clustered, Plain, UnderSentinels, under_sentinels},
     cluster::{RedisCluster, ask},
     daemon::eventually,
     say::{key, marker},
+    server::RedisServer,
     world::World,
 };
 use headwater::slot::Slot;
@@ -123,6 +124,23 @@ async fn a_failover_by_sentinels_is_followed() {
         told.chunks(2).any(|pair| pair == ["num-slaves", "1"]).then_some(())
     })
     .await;
+}
+
+/// A sentinel that was cut off names the last master, and may well answer first. The two do not know each other here, since
+/// sentinels meet at the server that they watch.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_sentinel_that_saw_the_latest_failover_counts() {
+    let servers = [RedisServer::start().await, RedisServer::start().await];
+    let latest = RedisServer::start_sentinel(servers[1].port(), 7).await;
+    let stale = RedisServer::start_sentinel(servers[0].port(), 6).await;
+    let run_id: String = ask(&servers[1], &["INFO", "server"]).await;
+    for sentinels in [[&stale, &latest], [&latest, &stale]] {
+        let config = under_sentinels(&sentinels.map(RedisServer::url));
+        let store = origin_sync::store::RedisStore::connect(&config).await.unwrap();
+        let opened = String::from_utf8(store.run_id().to_vec()).unwrap();
+        assert!(run_id.contains(&format!("run_id:{opened}\r\n")), "{opened}");
+        store.ping().await.unwrap();
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -10,10 +10,14 @@ use super::{
     server::{Mode, Server},
     tracking::Owner,
 };
-use futures_util::future::select_ok;
+use futures_util::{StreamExt, stream::FuturesUnordered};
 use headwater::slot::Slot;
-use redis::ConnectionAddr;
-use std::sync::Arc;
+use redis::{ConnectionAddr, RedisError, RedisResult, Value, from_redis_value};
+use std::{collections::HashMap, sync::Arc, time::Duration};
+use tokio::time::timeout;
+
+/// How long the other sentinels are waited for once one has answered: one that hangs must not hide a failover.
+const PATIENCE: Duration = Duration::from_millis(500);
 
 /// The master that the sentinels named.
 #[derive(Debug)]
@@ -64,6 +68,13 @@ impl Watched {
     }
 }
 
+/// What one sentinel says.
+struct Named {
+    node: Node,
+    /// Grows with each failover.
+    epoch: u64,
+}
+
 /// The sentinels of one master.
 #[derive(Debug)]
 pub(super) struct Sentinels {
@@ -78,18 +89,40 @@ impl Sentinels {
         Self { access, addresses, master }
     }
 
-    /// The master by the sentinel that answers first. It need not be one: a sentinel that was cut off knows only the last.
+    /// The master by the sentinel that has seen the latest failover, of those that answer. They hear of one from another
+    /// within seconds; until then, and for as long as one is cut off, it names the last master.
     async fn master(&self) -> Result<Node, RedisStoreError> {
-        let asked = self.addresses.iter().map(|address| Box::pin(self.ask(address)));
-        Ok(select_ok(asked).await?.0)
+        let mut asked: FuturesUnordered<_> = self.addresses.iter().map(|address| self.ask(address)).collect();
+        let mut latest: Result<Named, RedisStoreError> = Err(RedisStoreError::NoAddress);
+        loop {
+            let next = match latest {
+                Ok(_) => timeout(PATIENCE, asked.next()).await.unwrap_or(None),
+                Err(_) => asked.next().await,
+            };
+            let Some(answer) = next else { return latest.map(|named| named.node) };
+            latest = match (latest, answer) {
+                (Ok(one), Ok(other)) => Ok(if other.epoch > one.epoch { other } else { one }),
+                (Ok(named), Err(_)) | (Err(_), Ok(named)) => Ok(named),
+                (Err(_), Err(error)) => Err(error),
+            };
+        }
     }
 
-    async fn ask(&self, address: &ConnectionAddr) -> Result<Node, RedisStoreError> {
+    async fn ask(&self, address: &ConnectionAddr) -> Result<Named, RedisStoreError> {
         let mut connection = self.access.connect(address).await?;
-        let mut ask = redis::cmd("SENTINEL");
-        ask.arg("GET-MASTER-ADDR-BY-NAME").arg(&self.master);
-        let named: Option<(String, u16)> = ask.query_async(&mut connection).await?;
+        let mut ask = redis::pipe();
+        ask.cmd("SENTINEL").arg("GET-MASTER-ADDR-BY-NAME").arg(&self.master);
+        // It is an error where the name is unknown, of which the other answer tells plainly.
+        ask.cmd("SENTINEL").arg("MASTER").arg(&self.master);
+        ask.ignore_errors();
+        let answers: Vec<RedisResult<Value>> = ask.query_async(&mut connection).await?;
+        let [named, told] =
+            answers.try_into().or(Err(RedisStoreError::Answer("two questions have not two answers")))?;
+        let named: Option<(String, u16)> = from_redis_value(named?).map_err(RedisError::from)?;
         let (host, port) = named.ok_or_else(|| RedisStoreError::UnknownMaster(self.master.clone()))?;
-        Ok(Node { host, port })
+        let mut told: HashMap<String, String> = from_redis_value(told?).map_err(RedisError::from)?;
+        let epoch = told.remove("config-epoch").and_then(|epoch| epoch.parse().ok());
+        let epoch = epoch.ok_or(RedisStoreError::Answer("a sentinel tells no config-epoch"))?;
+        Ok(Named { node: Node { host, port }, epoch })
     }
 }

@@ -170,6 +170,16 @@ pub struct Plain {
 }
 
 impl Plain {
+    /// What a store in memory makes of the guards, by what each read answers: [`Otherwise::Refuse`], [`Otherwise::Tell`], or
+    /// `None` where all is as expected or nothing is guarded.
+    pub fn judged(&self, answer: impl Fn(&[Bytes]) -> Option<Bytes>) -> Option<Otherwise> {
+        let guards = self.guards.iter().filter(|_| !self.commands.is_empty());
+        let answers = guards.map(|guard| (guard, answer(&guard.read)));
+        let differing: Vec<_> = answers.filter(|(guard, answer)| *answer != guard.answer).collect();
+        let refuses = differing.iter().any(|(guard, answer)| guard.refuses(answer.as_deref()));
+        (!differing.is_empty()).then_some(if refuses { Otherwise::Refuse } else { Otherwise::Tell })
+    }
+
     /// Nothing to do, whatever stands there.
     pub fn untouched() -> Self {
         Self { expected: Expected::Absent, guards: Vec::new(), commands: Vec::new() }

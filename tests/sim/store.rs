@@ -6,7 +6,7 @@ use headwater::{
     id::{Key, TimestampMs},
     slot::Slot,
     state::Kind,
-    store::{Commit, Companion, Expected, KeyCommit, Load, Loaded, Marker, Outcome, PlainRead, PlainValue},
+    store::{Commit, Companion, Expected, KeyCommit, Load, Loaded, Marker, Otherwise, Outcome, PlainRead, PlainValue},
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -212,13 +212,11 @@ impl Store {
             return Outcome::Foreign(foreign);
         }
         let (mut moved, mut drifted) = (Vec::new(), Vec::new());
-        for key in commit.keys.iter().filter(|key| !key.plain.commands.is_empty()) {
-            let answers = key.plain.guards.iter().map(|guard| (guard, self.answer(&key.key, &guard.read, now)));
-            let differing: Vec<_> = answers.filter(|(guard, answer)| *answer != guard.answer).collect();
-            if differing.iter().any(|(guard, answer)| guard.refuses(answer.as_deref())) {
-                moved.push(key.key.clone());
-            } else if !differing.is_empty() {
-                drifted.push(key.key.clone());
+        for key in &commit.keys {
+            match key.plain.judged(|read| self.answer(&key.key, read, now)) {
+                Some(Otherwise::Refuse) => moved.push(key.key.clone()),
+                Some(_) => drifted.push(key.key.clone()),
+                None => {}
             }
         }
         if !moved.is_empty() {

@@ -58,7 +58,7 @@ impl Origin {
             hubs: Vec::new(),
         };
         work.cache.clear();
-        work.seen.clear();
+        work.plain.seen.clear();
         work.is_lost |= work.marker.is_none();
         let commit = Commit {
             slot,
@@ -83,7 +83,7 @@ impl Origin {
             work.ended.clear();
         }
         work.spare_living(now);
-        let is_idle = work.inbox.is_empty() && work.mends.is_empty() && work.reads.is_empty();
+        let is_idle = work.inbox.is_empty() && work.mends.is_empty() && work.plain.reads.is_empty();
         if is_idle && work.expired.is_empty() && work.ended.is_empty() {
             return;
         }
@@ -94,7 +94,7 @@ impl Origin {
         let mut hubs: BTreeMap<ReplicaId, No> = BTreeMap::new();
         let mut settled = Vec::new();
         let mut drafts = Drafts::of(work, &mut self.clock, own, now);
-        let reads = std::mem::take(&mut drafts.work.reads);
+        let reads = std::mem::take(&mut drafts.work.plain.reads);
         let found = drafts.adopt_reads(&reads);
         committing.adopted = found.adopted;
         for key in found.foreign {
@@ -151,7 +151,7 @@ impl Origin {
         let mut keys: Vec<KeyCommit> = Vec::new();
         for (key, draft) in drafts.iter().filter(|(_, draft)| draft.is_changed) {
             let mut part = key_commit(work, key, draft, seq, now);
-            if work.moved >= MOVED_MAX || fault!(PlainGuardsDropped) {
+            if work.plain.moved >= MOVED_MAX || fault!(PlainGuardsDropped) {
                 part.plain.guards.iter_mut().for_each(|guard| guard.otherwise = Otherwise::Tell);
             }
             if !part.plain.commands.is_empty() {
@@ -227,7 +227,7 @@ impl Origin {
                 work.ended.extend(committing.ended);
                 let read: BTreeSet<Key> = committing.read.into_iter().collect();
                 if !self.is_plainless {
-                    work.unread.extend(read.iter().cloned());
+                    work.plain.unread.extend(read.iter().cloned());
                 }
                 if !fault!(RefusedCommitForgotten) {
                     work.inbox.splice(0..0, committing.taken);
@@ -236,8 +236,8 @@ impl Origin {
                 match refused {
                     Outcome::Committed | Outcome::Drifted(_) | Outcome::Stale => work.doubt(),
                     Outcome::Moved(keys) => {
-                        work.moved = work.moved.saturating_add(1);
-                        work.drifted.extend(keys);
+                        work.plain.moved = work.plain.moved.saturating_add(1);
+                        work.plain.drifted.extend(keys);
                     }
                     Outcome::Conflict(keys) => keys.iter().for_each(|key| {
                         self.novelty.note(false);
@@ -246,21 +246,23 @@ impl Origin {
                             work.expired.remove(key);
                         }
                     }),
-                    Outcome::Missing(keys) if self.is_plainless || work.moved >= MOVED_MAX => work.anew.extend(keys),
+                    Outcome::Missing(keys) if self.is_plainless || work.plain.moved >= MOVED_MAX => {
+                        work.anew.extend(keys)
+                    }
                     Outcome::Missing(keys) => {
-                        work.moved = work.moved.saturating_add(1);
-                        work.drifted.extend(keys);
+                        work.plain.moved = work.plain.moved.saturating_add(1);
+                        work.plain.drifted.extend(keys);
                     }
                     Outcome::Foreign(keys) => {
                         for key in keys {
                             if self.is_plainless || read.contains(&key) {
-                                work.unread.remove(&key);
+                                work.plain.unread.remove(&key);
                                 self.foreign.note(slot, now.plus_ms(RETRY_MS));
                                 work.foreign.insert(key.clone());
                                 self.effects.push(OriginEffect::Foreign(key));
                             } else {
                                 // Perhaps plain clients wrote what can be adopted.
-                                work.drifted.insert(key);
+                                work.plain.drifted.insert(key);
                             }
                         }
                     }
@@ -271,10 +273,10 @@ impl Origin {
         let Some(change) = committing.change else { return };
         apply_to_marker(work, &change);
         work.forget_feed();
-        work.moved = 0;
+        work.plain.moved = 0;
         work.is_wary = false;
-        let evictions = work.evictions;
-        work.seen.extend(committing.shown.into_iter().map(|key| (key, evictions)));
+        let evictions = work.plain.evictions;
+        work.plain.seen.extend(committing.shown.into_iter().map(|key| (key, evictions)));
         if committing.adopted > 0 {
             self.effects.push(OriginEffect::Adopted(committing.adopted));
         }
@@ -288,7 +290,7 @@ impl Origin {
             }
         }
         for key in &committing.forgotten {
-            work.seen.remove(key);
+            work.plain.seen.remove(key);
             work.cache.remove(key);
         }
         let told: Vec<_> = committing.links.iter().map(|(link, hub)| (*link, *hub, work.number_of(*hub))).collect();

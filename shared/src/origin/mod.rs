@@ -251,7 +251,7 @@ impl Origin {
                     let slot = key.slot();
                     let work = self.slots.entry(slot).or_default();
                     if !self.is_plainless {
-                        work.unread.insert(key.clone());
+                        work.plain.unread.insert(key.clone());
                     }
                     work.wants.push((link, key));
                     self.ready.insert(slot);

@@ -84,7 +84,8 @@ impl Origin {
     /// Sends whole the keys that hubs asked for; from now on they hold them.
     pub(super) fn answer_wants(&mut self, slot: Slot) {
         let Some(work) = self.slots.get_mut(&slot) else { return };
-        let (waiting, wants) = std::mem::take(&mut work.wants).into_iter().partition(|(_, key)| work.is_unread(key));
+        let (waiting, wants) =
+            std::mem::take(&mut work.wants).into_iter().partition(|(_, key)| work.plain.is_unread(key));
         let wants: Vec<(Link, Key)> = wants;
         work.wants = waiting;
         let at = work.cursor();

@@ -1,12 +1,12 @@
 //! A slot's work: what waits for it, what is known of it, and the one load or commit under way.
 
-use super::{Link, Origin, OriginEffect, companion::StoredKey};
+use super::{Link, Origin, OriginEffect, companion::StoredKey, two_way::PlainReads};
 use crate::{
     id::{Key, No, ReplicaId, TimestampMs},
     limits::EXPIRY_GRACE_MS,
     message::{OriginToHub, SlotDelta},
     slot::Slot,
-    store::{Load, Loaded, Marker, PlainRead},
+    store::{Load, Loaded, Marker},
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -118,18 +118,8 @@ pub(super) struct SlotWork {
     pub(super) expired: BTreeSet<Key>,
     /// Keys of which fields have ended.
     pub(super) ended: BTreeSet<Key>,
-    /// Keys whose plain values are to be read and compared: those that somebody waits for, and those that may differ.
-    pub(super) unread: BTreeSet<Key>,
-    pub(super) drifted: BTreeSet<Key>,
-    /// Those of which the load under way reads the plain value, and what was read at the present marker.
-    pub(super) reading: BTreeSet<Key>,
-    pub(super) reads: BTreeMap<Key, PlainRead>,
-    /// Keys whose plain value was last seen to be there, and how many keys the server had evicted by then.
-    pub(super) seen: BTreeMap<Key, u64>,
-    /// How many keys the server has evicted, as far as is known.
-    pub(super) evictions: u64,
-    /// How many commits in a row were refused since plain clients had written.
-    pub(super) moved: u32,
+    /// What is read of plain values.
+    pub(super) plain: PlainReads,
     /// The store lost all of the slot that hubs know: a plain value without a companion may hold what hubs counted.
     pub(super) is_lost: bool,
     /// The marker is to be read again: another daemon may have moved it.
@@ -200,9 +190,7 @@ impl SlotWork {
 
     pub(super) fn has_work(&self) -> bool {
         !(self.inbox.is_empty()
-            && self.unread.is_empty()
-            && self.drifted.is_empty()
-            && self.reads.is_empty()
+            && self.plain.is_idle()
             && self.mends.is_empty()
             && self.audits.is_empty()
             && self.wants.is_empty()
@@ -217,18 +205,6 @@ impl SlotWork {
     pub(super) fn has_delta(&self, key: &Key) -> bool {
         let mut keys = self.inbox.iter().chain(&self.mends).flat_map(|(_, part)| &part.keys);
         keys.any(|(other, _)| other == key)
-    }
-
-    /// Whether the key's plain value must be compared before anybody is told of the key.
-    pub(super) fn is_unread(&self, key: &Key) -> bool {
-        self.unread.contains(key) || self.reads.contains_key(key)
-    }
-
-    /// Forgets what was to be read of plain values, and what was.
-    pub(super) fn forget_reads(&mut self) {
-        self.unread.clear();
-        self.drifted.clear();
-        self.reads.clear();
     }
 
     pub(super) fn number_of(&self, hub: ReplicaId) -> No {
@@ -272,7 +248,7 @@ impl Origin {
             return;
         }
         if let Some(work) = self.slots.get_mut(&slot) {
-            work.pass_reads(now);
+            work.plain.pass(&work.cache, now);
         }
         self.answer_attaches(slot);
         self.answer_wants(slot);
@@ -303,7 +279,7 @@ impl Origin {
         work.expired.clear();
         work.ended.clear();
         work.mends.clear();
-        work.forget_reads();
+        work.plain.forget();
         for link in std::mem::take(&mut work.audits) {
             self.snapshot(link, slot, now);
         }
@@ -326,9 +302,8 @@ impl Origin {
         let parts = told.chain(&work.mends);
         keys.extend(parts.flat_map(|(_, part)| &part.keys).map(|(key, _)| key.clone()));
         keys.extend(work.ended.iter().cloned());
-        let plain: BTreeSet<Key> =
-            std::mem::take(&mut work.unread).into_iter().chain(std::mem::take(&mut work.drifted)).collect();
-        keys.extend(plain.iter().chain(work.reads.keys()).cloned());
+        let plain = work.plain.take_due();
+        keys.extend(plain.iter().chain(work.plain.reads.keys()).cloned());
         let mut changed_after = None;
         if work.is_known && !work.attaches.is_empty() {
             let links = work.attaches.iter().filter_map(|link| self.links.get(link));
@@ -379,7 +354,7 @@ impl Origin {
         work.busy = Busy::Loading;
         work.is_doubted = false;
         work.reading_feed_after = changed_after;
-        work.reading.clone_from(&plain);
+        work.plain.reading.clone_from(&plain);
         let plain = plain.into_iter().collect();
         let load = Load { slot, keys: keys.into_iter().collect(), changed_after, plain };
         self.effects.push(OriginEffect::Load(load));
@@ -399,7 +374,7 @@ impl Origin {
                 work.cache.clear();
             }
             work.feed = None;
-            work.drifted.extend(std::mem::take(&mut work.reads).into_keys());
+            work.plain.read_again();
             work.marker = loaded.marker;
             for (link, state) in &self.links {
                 let holds = state.held.get(&slot).is_some_and(|held| !held.keys.is_empty());
@@ -408,9 +383,13 @@ impl Origin {
                 }
             }
         }
+        let told: BTreeSet<&Key> = work.inbox.iter().flat_map(|(_, part)| &part.keys).map(|(key, _)| key).collect();
         for (key, companion) in loaded.keys {
             let version = companion.as_ref().map(|companion| companion.version);
-            self.novelty.note(version.is_none());
+            if told.contains(&key) {
+                // Those that are read for other reasons say little of what hubs will tell of next.
+                self.novelty.note(version.is_none());
+            }
             let known = work.cache.get(&key).filter(|cached| cached.version.is_some());
             if version.is_none() && known.is_some_and(|cached| cached.has_ended(now)) {
                 // It vanished by itself before it was forgotten here: its place in the change feed is left.
@@ -433,7 +412,7 @@ impl Origin {
             work.feed = Some((after, loaded.changed.into_iter().map(|(key, _)| key).collect()));
         }
         let auditing = std::mem::take(&mut work.auditing);
-        work.evictions = loaded.evictions;
+        work.plain.evictions = loaded.evictions;
         self.take_reads(slot, loaded.plain, now);
         for link in auditing {
             self.snapshot(link, slot, now);

@@ -7,7 +7,7 @@ use super::{
     Origin,
     adopt::{Finding, Known, adopt, differs},
     draft::{Draft, Drafts},
-    slot::SlotWork,
+    slot::Cached,
 };
 use crate::{
     id::{Key, ReplicaId, TimestampMs},
@@ -15,7 +15,7 @@ use crate::{
     state::{Amount, Effect, Element, ElementId, Increment, KeyDelta, NewBase, Sum},
     store::PlainRead,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 impl Origin {
     /// A server that tracks keys says that these were changed.
@@ -36,7 +36,7 @@ impl Origin {
             if !self.is_plainless
                 && let Some(work) = self.slots.get_mut(&slot)
             {
-                work.drifted.insert(key);
+                work.plain.drifted.insert(key);
                 self.ready.insert(slot);
             }
         }
@@ -45,7 +45,7 @@ impl Origin {
     /// Takes what the store answered of plain values. One that has none is not asked again.
     pub(super) fn take_reads(&mut self, slot: Slot, reads: Vec<(Key, PlainRead)>, now: TimestampMs) {
         let Some(work) = self.slots.get_mut(&slot) else { return };
-        let is_asked = !std::mem::take(&mut work.reading).is_empty();
+        let is_asked = !std::mem::take(&mut work.plain.reading).is_empty();
         if is_asked && reads.is_empty() {
             self.is_plainless = true;
         }
@@ -58,22 +58,66 @@ impl Origin {
                 // Otherwise fields that have ended would be expected there, and taken out.
                 cached.fields_at = cached.fields_at.max(now);
             }
-            work.reads.insert(key, read);
+            work.plain.reads.insert(key, read);
         }
         if self.is_plainless {
-            work.forget_reads();
+            work.plain.forget();
         }
     }
 }
 
-impl SlotWork {
+/// What is read of a slot's plain values, and when they were last seen.
+#[derive(Debug, Default)]
+pub(super) struct PlainReads {
+    /// Keys to read and compare: those that somebody waits for, and those that may differ.
+    pub(super) unread: BTreeSet<Key>,
+    pub(super) drifted: BTreeSet<Key>,
+    /// Those that the load under way reads, and what was read at the present marker.
+    pub(super) reading: BTreeSet<Key>,
+    pub(super) reads: BTreeMap<Key, PlainRead>,
+    /// Keys whose plain value was last seen to be there, and how many keys the server had evicted by then.
+    pub(super) seen: BTreeMap<Key, u64>,
+    /// How many keys the server has evicted, as far as is known.
+    pub(super) evictions: u64,
+    /// How many commits in a row were refused since plain clients had written.
+    pub(super) moved: u32,
+}
+
+impl PlainReads {
+    /// Whether nothing is to be read, and nothing that was read waits for its commit.
+    pub(super) fn is_idle(&self) -> bool {
+        self.unread.is_empty() && self.drifted.is_empty() && self.reads.is_empty()
+    }
+
+    /// Whether the key's plain value must be compared before anybody is told of the key.
+    pub(super) fn is_unread(&self, key: &Key) -> bool {
+        self.unread.contains(key) || self.reads.contains_key(key)
+    }
+
+    /// All that is to be read; the load that follows reads it.
+    pub(super) fn take_due(&mut self) -> BTreeSet<Key> {
+        std::mem::take(&mut self.unread).into_iter().chain(std::mem::take(&mut self.drifted)).collect()
+    }
+
+    /// What was read is of another moment than the marker.
+    pub(super) fn read_again(&mut self) {
+        self.drifted.extend(std::mem::take(&mut self.reads).into_keys());
+    }
+
+    /// Forgets what was to be read, and what was.
+    pub(super) fn forget(&mut self) {
+        self.unread.clear();
+        self.drifted.clear();
+        self.reads.clear();
+    }
+
     /// Drops what was read of values that are as they should be, so that nobody waits for a commit of them.
-    pub(super) fn pass_reads(&mut self, now: TimestampMs) {
-        let (cache, seen, evictions) = (&self.cache, &mut self.seen, self.evictions);
-        self.reads.retain(|key, read| {
+    pub(super) fn pass(&mut self, cache: &BTreeMap<Key, Cached>, now: TimestampMs) {
+        let Self { reads, seen, evictions, .. } = self;
+        reads.retain(|key, read| {
             let is_same = cache.get(key).is_some_and(|cached| !differs(&cached.key.state, read, now));
             if is_same && read.value.is_some() {
-                seen.insert(key.clone(), evictions);
+                seen.insert(key.clone(), *evictions);
             }
             !is_same
         });
@@ -106,11 +150,11 @@ impl Drafts<'_> {
         for (key, read) in reads {
             let work = &mut *self.work;
             let Some(cached) = work.cache.get_mut(key) else { continue };
-            let seen = work.seen.get(key).copied();
-            let is_removal = seen == Some(work.evictions) || fault!(EvictionTakenForRemoval);
-            let is_same = is_removal || seen.is_none() && work.evictions == 0;
+            let seen = work.plain.seen.get(key).copied();
+            let is_removal = seen == Some(work.plain.evictions) || fault!(EvictionTakenForRemoval);
+            let is_same = is_removal || seen.is_none() && work.plain.evictions == 0;
             let has_companion = cached.version.is_some();
-            if work.is_lost && work.evictions > 0 && !has_companion || fault!(PlainWritesIgnored) {
+            if work.is_lost && work.plain.evictions > 0 && !has_companion || fault!(PlainWritesIgnored) {
                 continue;
             }
             let known = Known { has_companion, is_removal, is_same };
@@ -123,9 +167,9 @@ impl Drafts<'_> {
                 work.foreign.remove(key);
             }
             if read.value.is_some() && !is_foreign {
-                work.seen.insert(key.clone(), work.evictions);
+                work.plain.seen.insert(key.clone(), work.plain.evictions);
             } else {
-                work.seen.remove(key);
+                work.plain.seen.remove(key);
             }
             match finding {
                 Finding::Same => continue,

@@ -7,7 +7,7 @@ use headwater::{
     id::{Key, TimestampMs},
     slot::Slot,
     state::Kind,
-    store::{Commit, Companion, Expected, KeyCommit, Load, Loaded, Marker, Outcome, PlainRead},
+    store::{Commit, Companion, Expected, KeyCommit, Load, Loaded, Marker, Otherwise, Outcome, PlainRead},
 };
 use std::collections::BTreeMap;
 
@@ -85,15 +85,12 @@ impl Store {
         if !missing.is_empty() {
             return Outcome::Missing(missing);
         }
-        let guarded = |key: &&KeyCommit| !key.plain.commands.is_empty();
         let (mut moved, mut drifted) = (Vec::new(), Vec::new());
-        for key in commit.keys.iter().filter(guarded) {
-            let answers = key.plain.guards.iter().map(|guard| (guard, self.answer(&guard.read)));
-            let differing: Vec<_> = answers.filter(|(guard, answer)| *answer != guard.answer).collect();
-            if differing.iter().any(|(guard, answer)| guard.refuses(answer.as_deref())) {
-                moved.push(key.key.clone());
-            } else if !differing.is_empty() {
-                drifted.push(key.key.clone());
+        for key in &commit.keys {
+            match key.plain.judged(|read| self.answer(read)) {
+                Some(Otherwise::Refuse) => moved.push(key.key.clone()),
+                Some(_) => drifted.push(key.key.clone()),
+                None => {}
             }
         }
         if !moved.is_empty() {

@@ -4,8 +4,9 @@ use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, IsTerminal, Read, Write, stderr, stdout};
 use std::path::Path;
-use std::process::{Command, Stdio};
-use std::sync::mpsc::RecvTimeoutError;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -13,6 +14,9 @@ use indicatif::{ProgressBar, ProgressStyle};
 use sysinfo::{Pid, ProcessesToUpdate, System};
 
 use crate::workspace::Workspace;
+
+/// What a quiet command may take: the slowest compiles a tool for some minutes, and those that load something may hang.
+const QUIET_LIMIT: Duration = Duration::from_secs(20 * 60);
 
 /// How much of a quiet command's output an error quotes.
 const TAIL_LINES: usize = 25;
@@ -60,15 +64,7 @@ pub(crate) fn succeeds(command: &mut Command) -> bool {
 /// hung.
 pub(crate) fn watch(command: &mut Command, limit: Duration, mut line: impl FnMut(&str)) -> Result<bool> {
     let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().with_context(|| described(command))?;
-    let (ended, watched) = std::sync::mpsc::channel::<()>();
-    let id = child.id();
-    let guard = std::thread::spawn(move || {
-        let is_late = watched.recv_timeout(limit) == Err(RecvTimeoutError::Timeout);
-        if is_late {
-            kill_tree(id);
-        }
-        is_late
-    });
+    let watchdog = Watchdog::over(&child, limit);
     if let Some(printed) = child.stdout.take() {
         for text in BufReader::new(printed).split(b'\n') {
             let text = text?;
@@ -78,11 +74,43 @@ pub(crate) fn watch(command: &mut Command, limit: Duration, mut line: impl FnMut
         }
     }
     let status = child.wait()?;
-    drop(ended);
-    if guard.join().is_ok_and(|is_late| is_late) {
-        bail!("{} was killed, because it had not ended after {} minutes", described(command), limit.as_secs() / 60);
-    }
+    watchdog.result(command)?;
     Ok(status.success())
+}
+
+/// Kills a process that does not end, with all that it started.
+struct Watchdog {
+    limit: Duration,
+    ended: Sender<()>,
+    has_killed: JoinHandle<bool>,
+}
+
+impl Watchdog {
+    fn over(child: &Child, limit: Duration) -> Self {
+        let (ended, end) = channel();
+        let id = child.id();
+        let has_killed = std::thread::spawn(move || {
+            let is_late = end.recv_timeout(limit) == Err(RecvTimeoutError::Timeout);
+            if is_late {
+                kill_tree(id);
+            }
+            is_late
+        });
+        Self { limit, ended, has_killed }
+    }
+
+    /// Of a process that has ended.
+    fn result(self, command: &Command) -> Result<()> {
+        drop(self.ended);
+        if self.has_killed.join().is_ok_and(|has_killed| has_killed) {
+            bail!(
+                "{} was killed, since it had not ended after {} minutes",
+                described(command),
+                self.limit.as_secs() / 60
+            );
+        }
+        Ok(())
+    }
 }
 
 /// A test program that cargo started would go on, and hold the pipe, if cargo alone were killed.
@@ -121,6 +149,7 @@ pub(crate) fn run_quietly(what: &str, log: &Path, command: &mut Command) -> Resu
     let (read, write) = std::io::pipe()?;
     command.stdin(Stdio::null()).stdout(write.try_clone()?).stderr(write);
     let mut child = command.spawn().with_context(|| described(command))?;
+    let watchdog = Watchdog::over(&child, QUIET_LIMIT);
     // The command holds the writing end; the pipe ends only when it is closed.
     command.stdout(Stdio::null()).stderr(Stdio::null());
     let tail =
@@ -128,6 +157,7 @@ pub(crate) fn run_quietly(what: &str, log: &Path, command: &mut Command) -> Resu
     let status = child.wait()?;
 
     spinner.finish_and_clear();
+    watchdog.result(command)?;
     if !status.success() {
         bail!("{} ended with {status}; all of it is in {}\n{}", described(command), log.display(), tail.join("\n"));
     }

@@ -3,6 +3,7 @@
 use crate::{
     actor::{Actor, ActorError, INPUTS_MAX},
     backoff::Backoff,
+    crew,
     dial::{Dialler, LinkNumbers},
     edge::{EdgeUrl, OriginToken},
     measure,
@@ -39,6 +40,8 @@ pub struct DaemonConfig {
     pub store: StoreLocation,
     /// Where the daemon's own pages are.
     pub listen: SocketAddr,
+    /// What it is called among the daemons that share the store.
+    pub name: String,
     /// How long after a commit it is taken to be stable, in milliseconds.
     pub loss_window_ms: i64,
     /// The time between two batches of a hub that is at rest, in milliseconds.
@@ -152,7 +155,9 @@ async fn life(
     tracing::info!(store = report.store, run_id = %String::from_utf8_lossy(&store.run_id()), "the store is open");
     measure::store_up(true);
     let (inputs, receiver) = mpsc::channel(INPUTS_MAX);
+    let (telling, crew) = watch::channel(None);
     let mut diallers = JoinSet::new();
+    diallers.spawn(crew::keep(Arc::clone(&store), config.name.clone(), telling));
     for edge in &config.edges {
         let dialler = Dialler {
             edge: edge.clone(),
@@ -160,11 +165,12 @@ async fn life(
             report: Arc::clone(report),
             inputs: inputs.clone(),
             numbers: Arc::clone(numbers),
+            crew: crew.clone(),
         };
         diallers.spawn(dialler.run());
     }
-    report.set_live(Some(Live { store: Arc::clone(&store), inputs }));
-    let actor = Actor::new(store, Arc::clone(report), config);
+    report.set_live(Some(Live { store: Arc::clone(&store), inputs, crew }));
+    let actor = Actor::new(Arc::clone(&store), Arc::clone(report), config);
     let ended = actor.run(receiver, stop).await;
     report.set_live(None);
     measure::store_up(false);
@@ -172,6 +178,10 @@ async fn life(
     // With the actor gone the sockets send what waits and close.
     if timeout(CLOSE_DEADLINE, diallers.join_all()).await.is_err() {
         tracing::debug!("some sockets did not close in time");
+    }
+    // The others need not wait for the silence. Where the store has failed they do.
+    if ended.is_ok() && !matches!(timeout(CLOSE_DEADLINE, store.leave(&config.name)).await, Ok(Ok(()))) {
+        tracing::debug!("the other daemons notice by its silence that this one is gone");
     }
     ended
 }

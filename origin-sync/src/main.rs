@@ -66,11 +66,14 @@ fn print_status(status: &Value) {
     for (name, value) in fields.iter().filter(|(name, _)| *name != "hubs") {
         println!("{name:<16} {}", text(value));
     }
-    println!("\n{:<32} {:<20} {:>9} {:>8} {:>9} {:>9}", "edge", "hub", "connected", "held", "batches", "clock ms");
+    println!(
+        "\n{:<32} {:<20} {:>6} {:>9} {:>8} {:>9} {:>9}",
+        "edge", "hub", "served", "connected", "held", "batches", "clock ms"
+    );
     for hub in status["hubs"].as_array().into_iter().flatten() {
-        let [edge, name, connected, held, batches, clock] =
-            ["edge", "name", "connected", "held", "batches", "clock_offset_ms"].map(|name| text(&hub[name]));
-        println!("{edge:<32} {name:<20} {connected:>9} {held:>8} {batches:>9} {clock:>9}");
+        let [edge, name, served, connected, held, batches, clock] =
+            ["edge", "name", "served", "connected", "held", "batches", "clock_offset_ms"].map(|name| text(&hub[name]));
+        println!("{edge:<32} {name:<20} {served:>6} {connected:>9} {held:>8} {batches:>9} {clock:>9}");
     }
 }
 

@@ -48,6 +48,7 @@ pub fn install() -> Result<PrometheusHandle, BuildError> {
     describe_gauge!("headwater_hub_clock_offset_ms", "A hub's clock minus the daemon's when it said hello.");
     describe_counter!("headwater_hub_refusals_total", "Hubs' messages that the origin refused, by cause.");
     describe_gauge!("headwater_resident_bytes", "Memory of this process that is in use.");
+    describe_gauge!("headwater_daemons", "Daemons that share the hubs, this one among them.");
     describe_gauge!("headwater_hubs_connected", "Hubs to which a socket is open.");
     describe_counter!("headwater_hub_dials_total", "Sockets dialled, by whether they opened.");
     describe_counter!("headwater_hub_messages_total", "Messages from hubs.");
@@ -110,6 +111,10 @@ pub(crate) fn store_up(is_up: bool) {
     if !is_up {
         counter!("headwater_store_lost_total").increment(1);
     }
+}
+
+pub(crate) fn daemons(count: usize) {
+    gauge!("headwater_daemons").set(small(count as u64));
 }
 
 pub(crate) fn hubs_connected(count: usize) {

@@ -2,7 +2,7 @@
 //!
 //! It outlives the connection to the store: while that is away the page says so, and the counts go on.
 
-use crate::{actor::Input, store::AnyStore};
+use crate::{actor::Input, crew::Crew, store::AnyStore};
 use headwater::origin::LinkStatus;
 use std::{
     collections::BTreeSet,
@@ -32,6 +32,8 @@ pub(crate) struct Connected {
 pub(crate) struct Live {
     pub(crate) store: Arc<AnyStore>,
     pub(crate) inputs: mpsc::Sender<Input>,
+    /// The daemons that share the hubs, once they are known.
+    pub(crate) crew: watch::Receiver<Option<Crew>>,
 }
 
 /// The daemon's account of itself.

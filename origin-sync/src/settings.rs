@@ -84,6 +84,10 @@ pub struct Settings {
     /// Where health, status and metrics are served [default: 127.0.0.1:8790].
     #[arg(long, global = true, value_name = "ADDRESS", env = "HEADWATER_LISTEN")]
     listen: Option<String>,
+    /// What this daemon is called among those that share a Redis: no two may be called alike, and it is best to keep the name
+    /// over restarts [default: the host's name and `listen`].
+    #[arg(long, global = true, value_name = "NAME", env = "HEADWATER_DAEMON_NAME")]
+    daemon_name: Option<String>,
     /// How long after a commit Redis may still lose it, in milliseconds [default: 60000].
     #[arg(long, global = true, value_name = "N", env = "HEADWATER_LOSS_WINDOW_MS", allow_negative_numbers = true)]
     loss_window_ms: Option<i64>,
@@ -212,6 +216,17 @@ impl Settings {
         parsed("listen", self.listen.as_deref().unwrap_or(LISTEN))
     }
 
+    fn daemon_name(&self) -> Result<String, SettingsError> {
+        match &self.daemon_name {
+            Some(name) if name.is_empty() => Err(SettingsError::Missing("daemon-name")),
+            Some(name) => Ok(name.clone()),
+            None => {
+                let host = nix::unistd::gethostname().map_err(|error| invalid("daemon-name", error))?;
+                Ok(format!("{}/{}", host.to_string_lossy(), self.address()?))
+            }
+        }
+    }
+
     fn token(&self) -> Result<OriginToken, SettingsError> {
         let secret = match (&self.origin_token_file, &self.origin_token) {
             (Some(path), _) => {
@@ -282,6 +297,7 @@ impl TryFrom<Settings> for DaemonConfig {
             token: settings.token()?,
             store: settings.location()?,
             listen: settings.address()?,
+            name: settings.daemon_name()?,
             loss_window_ms: positive("loss-window-ms", settings.loss_window_ms.unwrap_or(LOSS_WINDOW_MS))?,
             window_ms: positive("window-ms", settings.window_ms.unwrap_or(WINDOW_MS))?,
             lag_target_ms: positive("lag-target-ms", settings.lag_target_ms.unwrap_or(LAG_TARGET_MS))?,

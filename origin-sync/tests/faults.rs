@@ -8,7 +8,7 @@
 
 mod support;
 
-use headwater::slot::Slot;
+use headwater::{command::Reply, slot::Slot};
 use std::{
     cell::Cell,
     path::Path,
@@ -55,6 +55,7 @@ impl Setup {
     async fn new(arguments: &[&str]) -> Self {
         let edge = Edge::start().await;
         let directory = tempfile::tempdir().unwrap();
+        let arguments = [arguments, &["--daemon-name", "the only one"]].concat();
         let daemon = Daemon::start(&edge.url(), arguments.iter().copied(), &directory.path().join("log"));
         eventually("the daemon is ready", async || {
             daemon.get("/readyz").await.filter(|(status, _)| *status == 200).map(drop)
@@ -330,4 +331,108 @@ async fn slots_move_between_nodes() {
     let ledger = setup.under_load(resettle).await;
     holds("four slots move to other nodes", &Clustered::plain_of(&cluster).await, &ledger).await;
     setup.kept_its_connection().await;
+}
+
+/// Several hubs, each of an edge of its own, and the daemons that share them.
+struct Fleet {
+    edges: Vec<Edge>,
+    daemons: Vec<Daemon>,
+    redis: RedisServer,
+    directory: TempDir,
+}
+
+impl Fleet {
+    const HUBS: usize = 8;
+
+    async fn start() -> Self {
+        let mut edges = Vec::new();
+        for no in 0..Self::HUBS {
+            edges.push(Edge::with_hub(&format!("test/{no}")).await);
+        }
+        let directory = tempfile::tempdir().unwrap();
+        Self { edges, daemons: Vec::new(), redis: RedisServer::start().await, directory }
+    }
+
+    fn add_daemon(&mut self) {
+        let urls: Vec<String> = self.edges.iter().map(Edge::url).collect();
+        let name = format!("daemon-{}", self.daemons.len());
+        let (store, log) = (self.redis.url(), self.directory.path().join(&name));
+        self.daemons.push(Daemon::start(&urls.join(","), ["--store", &store, "--daemon-name", &name], &log));
+    }
+
+    /// Waits until each hub is served by one daemon, and each daemon knows of the others; gives how many each serves.
+    async fn shared(&self) -> Vec<usize> {
+        eventually("each hub is served by one daemon", async || {
+            let mut shares = Vec::new();
+            let mut served = Vec::new();
+            for daemon in &self.daemons {
+                let status = daemon.status().await?;
+                if status["daemons"] != self.daemons.len() {
+                    return None;
+                }
+                let hubs = status["hubs"].as_array()?;
+                let mine: Vec<_> =
+                    hubs.iter().filter(|hub| hub["connected"] == true).map(|hub| hub["name"].clone()).collect();
+                if hubs.iter().any(|hub| hub["connected"] != hub["served"]) {
+                    return None;
+                }
+                shares.push(mine.len());
+                served.extend(mine.into_iter().map(|name| name.to_string()));
+            }
+            served.sort();
+            served.dedup();
+            (served.len() == Self::HUBS && shares.iter().sum::<usize>() == Self::HUBS).then_some(shares)
+        })
+        .await
+    }
+}
+
+/// Daemons are added while the hubs are written to, and one is killed: the others serve its hubs.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn daemons_come_and_one_is_killed() {
+    let mut fleet = Fleet::start().await;
+    let hubs: Vec<_> = fleet.edges.iter().map(Edge::handle).collect();
+    let is_over = Cell::new(false);
+    let load = async {
+        let mut count = 0;
+        while !is_over.get() {
+            for hub in &hubs {
+                hub.execute(&["INCR", "hits"]).unwrap();
+                hub.execute(&["ZINCRBY", "board", "1", "ada"]).unwrap();
+                count += 1;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        count
+    };
+    let faults = async {
+        for count in [2, 4] {
+            while fleet.daemons.len() < count {
+                fleet.add_daemon();
+            }
+            let shares = fleet.shared().await;
+            println!("{count} daemons serve {shares:?} hubs");
+            a_while().await;
+        }
+        let mut killed = fleet.daemons.remove(1);
+        killed.kill();
+        let since = Instant::now();
+        let shares = fleet.shared().await;
+        println!("one is killed, and after {} ms the others serve {shares:?} hubs", since.elapsed().as_millis());
+        is_over.set(true);
+    };
+    let (count, ()): (u64, ()) = tokio::join!(load, faults);
+    for hub in &hubs {
+        eventually("all is committed", async || (hub.status().pending == 0).then_some(())).await;
+    }
+    let plain = Plain::connect(&fleet.redis).await;
+    assert_eq!(plain.ask::<u64>(&["GET", "hits"]).await, count);
+    assert_eq!(plain.ask::<f64>(&["ZSCORE", "board", "ada"]).await, count as f64);
+    for hub in &hubs {
+        eventually("each hub shows all", async || {
+            let hits = hub.execute(&["GET", "hits"]).ok()?;
+            (hits == Reply::Bulk(count.to_string().into())).then_some(())
+        })
+        .await;
+    }
 }

@@ -64,7 +64,7 @@ enum LinkError {
     Unsendable(#[source] WireError),
     #[error("the origin closed the connection")]
     ClosedHere,
-    #[error("the directory no longer names the hub")]
+    #[error("another daemon serves the hub, or the directory no longer names it")]
     Removed,
 }
 
@@ -74,7 +74,7 @@ impl From<tungstenite::Error> for LinkError {
     }
 }
 
-/// Keeps a connection to the hub until the directory no longer names it or the actor ends.
+/// Keeps a connection to the hub until it is removed from those to serve, or the actor ends.
 pub(super) async fn run(dialler: Dialler, address: HubAddress, mut removed: oneshot::Receiver<()>) {
     let mut backoff = Backoff::new();
     loop {
@@ -83,7 +83,11 @@ pub(super) async fn run(dialler: Dialler, address: HubAddress, mut removed: ones
             _ = &mut removed => LinkError::Removed,
         };
         if matches!(error, LinkError::Removed) {
-            tracing::info!(hub = address.name, edge = address.edge, "the directory no longer names the hub");
+            tracing::info!(
+                hub = address.name,
+                edge = address.edge,
+                "let go: another daemon serves the hub, or the directory no longer names it"
+            );
             return;
         }
         if dialler.inputs.is_closed() {

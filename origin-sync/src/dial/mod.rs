@@ -1,9 +1,10 @@
-//! Finds the hubs of an edge through its directory, and keeps a task for each.
+//! Finds the hubs of an edge through its directory, and keeps a task for each that is this daemon's to serve.
 
 mod link;
 
 use crate::{
     actor::Input,
+    crew::Crew,
     edge::{EdgeUrl, OriginToken},
     measure,
     report::{HubAddress, Report},
@@ -22,7 +23,7 @@ use std::{
     time::Duration,
 };
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::{mpsc, oneshot, watch},
     task::JoinSet,
     time::{MissedTickBehavior, interval, timeout},
 };
@@ -45,6 +46,7 @@ pub(crate) struct Dialler {
     pub(crate) report: Arc<Report>,
     pub(crate) inputs: mpsc::Sender<Input>,
     pub(crate) numbers: LinkNumbers,
+    pub(crate) crew: watch::Receiver<Option<Crew>>,
 }
 
 /// Why a directory was not read.
@@ -78,13 +80,13 @@ struct Hub {
 type HttpClient = Client<HttpsConnector<HttpConnector>, Empty<Bytes>>;
 
 impl Dialler {
-    /// Reads the directory again and again, and dials what it names, until the actor ends; then all sockets close.
-    pub(crate) async fn run(self) {
+    /// Reads the directory again and again, and dials what it names and is this daemon's, until the actor ends; then all
+    /// sockets close.
+    pub(crate) async fn run(mut self) {
         let client = client();
         let edge = self.edge.to_string();
         let mut links = JoinSet::new();
-        // A link whose guard is dropped closes.
-        let mut guards: BTreeMap<String, oneshot::Sender<()>> = BTreeMap::new();
+        let mut served = Served::default();
         let mut was_read = true;
         let mut poll = interval(POLL_INTERVAL);
         poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -93,37 +95,65 @@ impl Dialler {
                 read = async {
                     poll.tick().await;
                     read(&client, &self.edge, &self.token).await
-                } => read,
+                } => Some(read),
+                // A sender that is gone changes nothing more.
+                Ok(()) = self.crew.changed() => None,
                 () = self.inputs.closed() => {
                     while links.join_next().await.is_some() {}
                     return;
                 }
             };
-            measure::directory_polled(read.is_ok());
+            if let Some(read) = &read {
+                measure::directory_polled(read.is_ok());
+            }
             match read {
-                Ok(names) => {
+                Some(Ok(names)) => {
                     if !std::mem::replace(&mut was_read, true) {
                         tracing::info!(edge, "the directory answers again");
                     }
                     self.report.note_directory(&edge, &names);
-                    guards.retain(|name, _| names.contains(name));
-                    for name in names {
-                        guards.entry(name).or_insert_with_key(|name| {
-                            let (guard, removed) = oneshot::channel();
-                            let address = HubAddress { edge: edge.clone(), name: name.clone() };
-                            links.spawn(link::run(self.clone(), address, removed));
-                            guard
-                        });
-                    }
+                    served.named = names;
                 }
                 // Known hubs stay connected without the directory.
-                Err(error) if std::mem::replace(&mut was_read, false) => {
+                Some(Err(error)) if std::mem::replace(&mut was_read, false) => {
                     tracing::warn!(edge, %error, "the directory cannot be read");
                 }
-                Err(_) => {}
+                Some(Err(_)) | None => {}
+            }
+            let crew = self.crew.borrow_and_update().clone();
+            for (name, removed) in served.update(crew.as_ref()) {
+                let address = HubAddress { edge: edge.clone(), name };
+                links.spawn(link::run(self.clone(), address, removed));
             }
             while links.try_join_next().is_some() {}
         }
+    }
+}
+
+/// The hubs of one edge.
+#[derive(Default)]
+struct Served {
+    /// Those that the directory names.
+    named: BTreeSet<String>,
+    /// Those that are dialled from here. A link whose guard is dropped closes.
+    guards: BTreeMap<String, oneshot::Sender<()>>,
+}
+
+impl Served {
+    /// Lets go of what is not this daemon's to serve any more; gives what now is, each with the end of its guard.
+    fn update(&mut self, crew: Option<&Crew>) -> Vec<(String, oneshot::Receiver<()>)> {
+        let mine = |name: &&String| crew.is_some_and(|crew| crew.serves(name));
+        let mine: BTreeSet<&String> = self.named.iter().filter(mine).collect();
+        self.guards.retain(|name, _| mine.contains(name));
+        let mut dialled = Vec::new();
+        for name in mine {
+            if !self.guards.contains_key(name) {
+                let (guard, removed) = oneshot::channel();
+                self.guards.insert(name.clone(), guard);
+                dialled.push((name.clone(), removed));
+            }
+        }
+        dialled
     }
 }
 

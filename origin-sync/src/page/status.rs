@@ -2,6 +2,7 @@
 
 use crate::{
     actor::{ActorStatus, Input},
+    crew::Crew,
     report::{Connected, HubAddress, Report},
 };
 use serde::Serialize;
@@ -17,6 +18,8 @@ pub(crate) struct Status {
     hubs: Vec<HubStatus>,
     store: &'static str,
     store_connected: bool,
+    /// How many daemons share the hubs; 0 until that is known.
+    daemons: usize,
     commits: u64,
     loads: u64,
     conflicts: u64,
@@ -28,6 +31,8 @@ pub(crate) struct Status {
 struct HubStatus {
     edge: String,
     name: String,
+    /// Whether this daemon serves the hub, or another one.
+    served: bool,
     connected: bool,
     hub: Option<String>,
     held: usize,
@@ -50,12 +55,16 @@ pub(crate) async fn status(report: &Report) -> Status {
         };
         by_address.insert(address.clone(), shown);
     }
-    let named =
-        |(address, shown): (HubAddress, HubStatus)| HubStatus { edge: address.edge, name: address.name, ..shown };
+    let crew = report.live().and_then(|live| live.crew.borrow().clone());
+    let named = |(address, shown): (HubAddress, HubStatus)| {
+        let served = crew.as_ref().is_some_and(|crew| crew.serves(&address.name));
+        HubStatus { edge: address.edge, name: address.name, served, ..shown }
+    };
     Status {
         hubs: by_address.into_iter().map(named).collect(),
         store: report.store,
         store_connected: actor.is_some(),
+        daemons: crew.as_ref().map_or(0, Crew::size),
         pending: actor.map_or(0, |actor| actor.pending),
         commits: report.commits.load(Ordering::Relaxed),
         loads: report.loads.load(Ordering::Relaxed),

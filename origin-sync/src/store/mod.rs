@@ -12,7 +12,7 @@ use headwater::{
     id::Key,
     store::{Commit, Load, Loaded, Outcome},
 };
-use std::{future::Future, path::PathBuf};
+use std::{collections::BTreeMap, future::Future, path::PathBuf};
 
 pub use self::{
     embedded::{EmbeddedError, EmbeddedStore},
@@ -45,6 +45,17 @@ pub trait Store: Send + Sync + 'static {
 
     /// Waits for what the server tells of plain values that were changed, also by this daemon. A hint; some may be missed.
     fn touches(&self) -> impl Future<Output = Touches> + Send;
+
+    /// Counts the heartbeat of the daemon `me` up by one, forgets those that are `gone`, and reads all: each daemon's name and
+    /// count. `None` in a store that only one daemon can open.
+    fn beat(
+        &self,
+        me: &str,
+        gone: &[String],
+    ) -> impl Future<Output = Result<Option<BTreeMap<String, i64>>, StoreError>> + Send;
+
+    /// Forgets the heartbeat of the daemon `me`, which ends.
+    fn leave(&self, me: &str) -> impl Future<Output = Result<(), StoreError>> + Send;
 
     /// Whether the connection still answers, so that a broken one is noticed also while nothing is to be done.
     fn ping(&self) -> impl Future<Output = Result<(), StoreError>> + Send;
@@ -119,6 +130,20 @@ impl Store for AnyStore {
         match self {
             Self::Redis(store) => store.run_id(),
             Self::Embedded(store) => store.run_id(),
+        }
+    }
+
+    async fn beat(&self, me: &str, gone: &[String]) -> Result<Option<BTreeMap<String, i64>>, StoreError> {
+        match self {
+            Self::Redis(store) => store.beat(me, gone).await,
+            Self::Embedded(store) => store.beat(me, gone).await,
+        }
+    }
+
+    async fn leave(&self, me: &str) -> Result<(), StoreError> {
+        match self {
+            Self::Redis(store) => store.leave(me).await,
+            Self::Embedded(store) => store.leave(me).await,
         }
     }
 

@@ -27,6 +27,7 @@ use tokio_tungstenite::tungstenite::{
 };
 
 pub const TOKEN: &str = "the origin's token";
+/// What its hub is called, unless a test has more edges than one.
 const HUB_NAME: &str = "test/0";
 
 pub struct Edge {
@@ -47,6 +48,7 @@ struct Sockets {
 }
 
 struct Shared {
+    name: String,
     hub: Mutex<Hub>,
     sockets: Mutex<Sockets>,
     /// Sockets are accepted, and then nothing is read or answered.
@@ -56,10 +58,16 @@ struct Shared {
 
 impl Edge {
     pub async fn start() -> Self {
+        Self::with_hub(HUB_NAME).await
+    }
+
+    /// With a hub of that name.
+    pub async fn with_hub(name: &str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let (hub, _persisted) = Hub::create(HUB_NAME.to_owned(), fastrand::u64(..), now());
+        let (hub, _persisted) = Hub::create(name.to_owned(), fastrand::u64(..), now());
         let shared = Arc::new(Shared {
+            name: name.to_owned(),
             hub: Mutex::new(hub),
             sockets: Mutex::default(),
             is_deaf: AtomicBool::new(false),
@@ -164,8 +172,11 @@ async fn serve(mut stream: TcpStream, shared: Arc<Shared>) {
     if head.starts_with("GET /v1/hubs ") {
         let _ = stream.read(&mut [0; 4096]).await;
         let is_authorized = head.contains(&format!("Bearer {TOKEN}"));
-        let (status, body) =
-            if is_authorized { ("200 OK", format!(r#"[{{"name":"{HUB_NAME}"}}]"#)) } else { ("401 No", String::new()) };
+        let (status, body) = if is_authorized {
+            ("200 OK", format!(r#"[{{"name":"{}"}}]"#, shared.name))
+        } else {
+            ("401 No", String::new())
+        };
         let length = body.len();
         let answer = format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}");
         let _ = stream.write_all(answer.as_bytes()).await;
@@ -179,7 +190,7 @@ async fn websocket(stream: TcpStream, shared: &Shared) {
     let check = |request: &Handshake, response: Response| -> Result<Response, ErrorResponse> {
         let token = request.headers().get("authorization").and_then(|value| value.to_str().ok());
         assert_eq!(token, Some(format!("Bearer {TOKEN}").as_str()));
-        assert_eq!(request.uri().to_string(), "/v1/origin?hub=test%2F0");
+        assert_eq!(request.uri().to_string(), format!("/v1/origin?hub={}", shared.name.replace('/', "%2F")));
         Ok(response)
     };
     let Ok(socket) = tokio_tungstenite::accept_hdr_async(stream, check).await else { return };

@@ -247,7 +247,7 @@ impl Origin {
                         }
                     }),
                     Outcome::Missing(keys) if self.is_plainless || work.plain.moved >= MOVED_MAX => {
-                        work.anew.extend(keys)
+                        work.anew.extend(keys);
                     }
                     Outcome::Missing(keys) => {
                         work.plain.moved = work.plain.moved.saturating_add(1);

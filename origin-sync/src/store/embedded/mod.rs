@@ -18,6 +18,7 @@ use headwater::{
 };
 use redb::{Database, Durability, ReadableDatabase};
 use std::{
+    collections::BTreeMap,
     path::{Path, PathBuf},
     sync::{Arc, mpsc},
 };
@@ -144,6 +145,14 @@ impl Store for EmbeddedStore {
     /// There are no plain values.
     async fn touches(&self) -> Touches {
         std::future::pending().await
+    }
+
+    async fn beat(&self, _me: &str, _gone: &[String]) -> Result<Option<BTreeMap<String, i64>>, StoreError> {
+        Ok(None)
+    }
+
+    async fn leave(&self, _me: &str) -> Result<(), StoreError> {
+        Ok(())
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

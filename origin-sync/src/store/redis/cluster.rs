@@ -17,7 +17,7 @@
 use super::{
     RedisStoreError,
     access::{Access, Node},
-    answer,
+    answer, names,
     refusal::{Patience, Refusal},
     server::{Mode, Server},
     tracking::Owner,
@@ -144,6 +144,17 @@ impl Cluster {
                 Some(refusal) => patience.wait(&refusal).await,
             }
         }
+    }
+
+    /// A heartbeat. Where its slot has moved, the next one goes there.
+    pub(super) async fn beat(&self, me: &str, gone: &[String]) -> Result<BTreeMap<String, i64>, RedisStoreError> {
+        let slot = names::crew_slot();
+        let owner = self.owner(slot)?;
+        let beaten = owner.server.beat(me, gone).await;
+        if let Some(Refusal::Moved(to)) = beaten.as_ref().err().and_then(Refusal::of) {
+            self.moved(slot, &owner, to).await?;
+        }
+        beaten
     }
 
     /// Whether every node still answers. One that was demoted has no slots any more, and says so when it is asked for one.

@@ -36,7 +36,7 @@ use redis::RedisError;
 use refusal::{Patience, Refusal};
 use sentinel::{Sentinels, Watched};
 use server::{Mode, Server};
-use std::{io, path::PathBuf, sync::Arc};
+use std::{collections::BTreeMap, io, path::PathBuf, sync::Arc};
 use tokio::sync::{Mutex, mpsc};
 use tracking::Owner;
 
@@ -240,6 +240,19 @@ impl Store for RedisStore {
             // No server is connected any more, which others notice.
             None => std::future::pending().await,
         }
+    }
+
+    async fn beat(&self, me: &str, gone: &[String]) -> Result<Option<BTreeMap<String, i64>>, StoreError> {
+        let beats = match &self.connected {
+            Connected::Single(server) => server.beat(me, gone).await?,
+            Connected::Watched(watched) => watched.server().beat(me, gone).await?,
+            Connected::Cluster(cluster) => cluster.beat(me, gone).await?,
+        };
+        Ok(Some(beats))
+    }
+
+    async fn leave(&self, me: &str) -> Result<(), StoreError> {
+        Ok(self.server_of(names::crew_slot())?.leave(me).await?)
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

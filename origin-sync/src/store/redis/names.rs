@@ -5,6 +5,14 @@ use headwater::{id::Key, slot::Slot};
 /// The channel on which each commit says which slot it brought to which sequence.
 pub(super) const CHANNEL: &str = "hw:changed";
 
+/// The hash that holds the daemons' heartbeats.
+pub(super) const CREW: &str = "hw:daemons";
+
+/// The slot in which [`CREW`] lies.
+pub(super) fn crew_slot() -> Slot {
+    Slot::of(CREW.as_bytes())
+}
+
 /// The hash that holds a slot's marker.
 pub(super) fn marker(slot: Slot) -> String {
     format!("hw:m:{{{}}}", slot.tag())

@@ -19,7 +19,10 @@ use headwater::{
     store::{Commit, Load, Loaded, Outcome},
 };
 use redis::{ConnectionAddr, Value, aio::MultiplexedConnection};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::{
+    collections::BTreeMap,
+    sync::atomic::{AtomicU64, Ordering},
+};
 
 /// A connected server.
 #[derive(Debug)]
@@ -134,6 +137,24 @@ impl Server {
         let mut unlink = redis::cmd("UNLINK");
         let removed: u64 = unlink.arg(key.as_bytes()).query_async(&mut self.connection.clone()).await?;
         Ok(removed > 0)
+    }
+
+    /// Counts a daemon's heartbeat, forgets others', and reads all.
+    pub(super) async fn beat(&self, me: &str, gone: &[String]) -> Result<BTreeMap<String, i64>, RedisStoreError> {
+        let mut pipe = redis::pipe();
+        pipe.cmd("HINCRBY").arg(names::CREW).arg(me).arg(1).ignore();
+        if !gone.is_empty() {
+            pipe.cmd("HDEL").arg(names::CREW).arg(gone).ignore();
+        }
+        pipe.cmd("HGETALL").arg(names::CREW);
+        let (beats,) = pipe.query_async(&mut self.connection.clone()).await?;
+        Ok(beats)
+    }
+
+    /// Forgets a daemon's heartbeat.
+    pub(super) async fn leave(&self, me: &str) -> Result<(), RedisStoreError> {
+        let mut forget = redis::cmd("HDEL");
+        Ok(forget.arg(names::CREW).arg(me).exec_async(&mut self.connection.clone()).await?)
     }
 
     /// Whether the server answers, and still is a master: one that was demoted answers reads from what it copies.

@@ -5,6 +5,8 @@
 //! and compiles for both targets, so that native and wasm measure the same code; [`peers`] are the other side, natively
 //! and behind the feature `peers`. The peers in Node are in `node/`, beside the script that drives the wasm module.
 //!
+//! [`limits`] measures no time: it puts the decisions of rate limiters beside those of an exact log, on a virtual clock.
+//!
 //! This crate measures and does not judge: it prints one JSON object per line, and xtask, which knows the bars, makes
 //! tables and plots of them. A bench asserts that it measures what its name says (replies are no errors, deltas hold
 //! what was written), never how fast.
@@ -13,7 +15,10 @@ pub mod contender;
 pub mod input;
 pub mod ours;
 pub mod site;
+pub mod store;
 
+#[cfg(not(target_arch = "wasm32"))]
+pub mod limits;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod measure;
 #[cfg(not(target_arch = "wasm32"))]

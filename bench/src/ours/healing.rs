@@ -1,10 +1,9 @@
 //! What it costs, in bytes on the wire, to give a store back what it lost without being told: a hub and the origin compare
 //! digests and ship what differs.
 //!
-//! The store here keeps companions and markers alone, in memory. Both ends are the machines that ship, and each message of
-//! a comparison is counted as the frame in which it travels.
+//! Both ends are the machines that ship, and each message of a comparison is counted as the frame in which it travels.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 use bytes::Bytes;
 use headwater::{
@@ -12,12 +11,10 @@ use headwater::{
     id::{HashSeed, Key, TimestampMs},
     message::{HubToOrigin, OriginToHub},
     origin::{Link, Origin, OriginConfig, OriginEffect, OriginInput},
-    slot::Slot,
-    store::{Commit, Companion, Load, Loaded, Marker, Outcome},
     wire,
 };
 
-use crate::site::NOW;
+use crate::{site::NOW, store::Store};
 
 /// Keys in one message, so that it fits a frame.
 const KEYS: usize = 1_000;
@@ -190,10 +187,10 @@ impl Pair {
                                 queue.push_back(Mail::Hub(HubInput::Origin(Connection(link), message)));
                             }
                             OriginEffect::Load(load) => {
-                                queue.push_back(Mail::Origin(OriginInput::Loaded(self.store.load(&load))));
+                                queue.push_back(Mail::Origin(OriginInput::Loaded(self.store.load(&load, self.now))));
                             }
                             OriginEffect::Commit(commit) => {
-                                let outcome = self.store.commit(&commit);
+                                let outcome = self.store.commit(&commit, self.now);
                                 queue.push_back(Mail::Origin(OriginInput::Committed(commit.slot, outcome)));
                             }
                             OriginEffect::Close(..)
@@ -218,50 +215,6 @@ fn origin(run: u64) -> Origin {
         window_ms_max: 0,
         audit_ms: i64::MAX / 4,
     })
-}
-
-#[derive(Clone, Default)]
-struct Store {
-    markers: BTreeMap<Slot, Marker>,
-    companions: BTreeMap<Key, Companion>,
-    feed: BTreeMap<Slot, BTreeMap<Key, u64>>,
-}
-
-impl Store {
-    fn load(&self, load: &Load) -> Loaded {
-        let feed = self.feed.get(&load.slot).into_iter().flatten();
-        let changed = load.changed_after.map(|after| feed.filter(move |(_, seq)| **seq > after));
-        Loaded {
-            slot: load.slot,
-            marker: self.markers.get(&load.slot).cloned(),
-            keys: load.keys.iter().map(|key| (key.clone(), self.companions.get(key).cloned())).collect(),
-            changed: changed.into_iter().flatten().map(|(key, seq)| (key.clone(), *seq)).collect(),
-            plain: Vec::new(),
-            evictions: 0,
-        }
-    }
-
-    /// One daemon commits at a time, so nothing is ever refused.
-    fn commit(&mut self, commit: &Commit) -> Outcome {
-        let change = &commit.marker;
-        if let Some((incarnation, run_id, previous)) = &change.open {
-            let hubs = self.markers.get(&commit.slot).map(|marker| marker.hubs.clone()).unwrap_or_default();
-            let (incarnation, run_id, previous) = (*incarnation, run_id.clone(), *previous);
-            let marker = Marker { incarnation, run_id, seq: change.seq, no: change.no, previous, hubs };
-            self.markers.insert(commit.slot, marker);
-        }
-        let marker = self.markers.get_mut(&commit.slot).expect("the first commit opens the marker");
-        (marker.seq, marker.no) = (change.seq, change.no);
-        marker.hubs.extend(change.hubs.iter().copied());
-        for part in &commit.keys {
-            let companion = self.companions.entry(part.key.clone()).or_default();
-            companion.version = part.version;
-            companion.fields.extend(part.put.iter().cloned());
-            part.delete.iter().for_each(|name| drop(companion.fields.remove(name)));
-            self.feed.entry(commit.slot).or_default().insert(part.key.clone(), part.version);
-        }
-        Outcome::Committed
-    }
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 
 mod core;
 mod edge;
+mod limits;
 mod machine;
 mod measured;
 mod origin;
@@ -40,6 +41,8 @@ enum Task {
     Origin(Options),
     /// The Worker in workerd: its isolate and its object beside bare ones, and beside a bridge to Redis.
     Edge(Options),
+    /// The rate limiters beside an exact log: wrong decisions and overshoot, on a virtual clock.
+    Limits(Options),
     /// One page of all areas measured so far: target/bench/report.html.
     Report,
 }
@@ -57,18 +60,29 @@ struct Options {
 
 pub(crate) fn run(workspace: &Workspace, arguments: Args) -> Result<()> {
     match arguments.task {
-        Task::Core(options) => keep(workspace, "core", &options, core::rows(workspace, &options)?),
-        Task::Origin(options) => keep(workspace, "origin", &options, origin::rows(workspace, &options)?),
-        Task::Edge(options) => keep(workspace, "edge", &options, edge::rows(workspace, &options)?),
+        Task::Core(options) => keep(workspace, "core", &options, core::rows(workspace, &options)?, table::markdown),
+        Task::Origin(options) => {
+            keep(workspace, "origin", &options, origin::rows(workspace, &options)?, table::markdown)
+        }
+        Task::Edge(options) => keep(workspace, "edge", &options, edge::rows(workspace, &options)?, table::markdown),
+        Task::Limits(options) => {
+            keep(workspace, "limits", &options, limits::rows(workspace, &options)?, limits::markdown)
+        }
         Task::Report => report(workspace),
     }
 }
 
-/// Prints an area's rows and keeps them for the report.
-fn keep(workspace: &Workspace, name: &str, options: &Options, rows: Vec<Row>) -> Result<()> {
+/// Prints an area's rows as a table and keeps them for the report.
+fn keep(
+    workspace: &Workspace,
+    name: &str,
+    options: &Options,
+    rows: Vec<Row>,
+    markdown: fn(&Area) -> String,
+) -> Result<()> {
     let machine = Machine::of_this_host(workspace);
     let area = Area { area: name.to_owned(), quick: options.quick, machine, rows };
-    println!("{}", table::markdown(&area));
+    println!("{}", markdown(&area));
     let file = workspace.bench(format!("{name}.json"));
     fs::create_dir_all(workspace.bench(""))?;
     fs::write(&file, serde_json::to_string_pretty(&area)? + "\n")?;

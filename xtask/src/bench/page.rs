@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use super::plot;
-use super::row::{Area, Row, significant};
+use super::row::{Area, Row, Unit, significant};
 use super::table::RATIO;
 
 const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;max-width:1000px;margin:2em auto;padding:0 1em;color:#222}\
@@ -34,11 +34,13 @@ fn section(area: &Area) -> Result<String> {
         text.push_str("<p><strong>A quick run: the figures mean nothing.</strong></p>\n");
     }
     text.push_str(&table(&area.rows));
-    if let Some(svg) = plot::ratios(&largest(&area.rows))? {
+    // What should be zero has no place on a logarithmic axis.
+    let plotted: Vec<Row> = area.rows.iter().filter(|row| row.unit != Unit::Percent).cloned().collect();
+    if let Some(svg) = plot::ratios(&largest(&plotted))? {
         text.push_str(&format!("<h3>Ratios</h3>\n<figure>{svg}</figure>\n"));
     }
     let mut plots = String::new();
-    for (name, rows) in by_name(&area.rows) {
+    for (name, rows) in by_name(&plotted) {
         if let Some(svg) = plot::growth(&rows)? {
             plots.push_str(&format!("<figure><figcaption>{}</figcaption>{svg}</figure>\n", escaped(name)));
         }
@@ -105,7 +107,6 @@ fn escaped(text: &str) -> String {
 mod tests {
     use super::*;
     use crate::bench::machine::Machine;
-    use crate::bench::row::Unit;
 
     fn area(rows: Vec<Row>) -> Area {
         let machine = Machine {

@@ -48,6 +48,9 @@ pub(super) enum Unit {
     /// Calls of another party for so many operations as the name says.
     #[serde(rename = "calls")]
     Calls,
+    /// Hundredths, of what the name says; fewer are better.
+    #[serde(rename = "%")]
+    Percent,
 }
 
 /// What a row is to reach.
@@ -69,7 +72,9 @@ impl Row {
     pub(super) fn against(name: &str, ours: f64, peer_name: &str, peer: f64, unit: Unit) -> Self {
         let ratio = if unit.is_better_high() { ours / peer } else { peer / ours };
         let row = Self::alone(name, ours, unit);
-        Self { peer: Some(peer), peer_name: peer_name.to_owned(), ratio: Some(ratio), ..row }
+        // Nothing is so many times as good as nothing.
+        let ratio = Some(ratio).filter(|ratio| ratio.is_finite());
+        Self { peer: Some(peer), peer_name: peer_name.to_owned(), ratio, ..row }
     }
 
     /// A figure of ours without a peer.
@@ -137,7 +142,9 @@ impl Row {
 impl Unit {
     /// What measurements call it.
     pub(super) fn named(name: &str) -> Option<Self> {
-        [Self::Nanoseconds, Self::Rate, Self::Bytes, Self::Calls].into_iter().find(|unit| unit.to_string() == name)
+        [Self::Nanoseconds, Self::Rate, Self::Bytes, Self::Calls, Self::Percent]
+            .into_iter()
+            .find(|unit| unit.to_string() == name)
     }
 
     pub(super) fn is_better_high(self) -> bool {
@@ -152,6 +159,7 @@ impl Unit {
             Self::Nanoseconds => format!("{} ns", significant(figure)),
             Self::Rate => format!("{} ops/s", grouped(figure as u64)),
             Self::Calls => format!("{} calls", significant(figure)),
+            Self::Percent => format!("{} %", significant(figure)),
             Self::Bytes if figure < 1000.0 => format!("{} B", significant(figure)),
             Self::Bytes => format!("{} B", grouped(figure as u64)),
         }
@@ -165,6 +173,7 @@ impl fmt::Display for Unit {
             Self::Rate => "ops/s",
             Self::Bytes => "bytes",
             Self::Calls => "calls",
+            Self::Percent => "%",
         })
     }
 }
@@ -204,6 +213,12 @@ mod tests {
     fn above_one_is_ahead_for_times_and_for_rates() {
         assert_eq!(Row::against("faster", 2.0, "peer", 6.0, Unit::Nanoseconds).ratio, Some(3.0));
         assert_eq!(Row::against("faster", 6.0, "peer", 2.0, Unit::Rate).ratio, Some(3.0));
+    }
+
+    #[test]
+    fn nothing_beside_something_has_no_ratio() {
+        assert_eq!(Row::against("exact", 0.0, "peer", 5.0, Unit::Percent).ratio, None);
+        assert_eq!(Row::against("both exact", 0.0, "peer", 0.0, Unit::Percent).ratio, None);
     }
 
     #[test]

@@ -6,10 +6,14 @@
 //! and Ravishankar 1998), so that daemons that agree on who is there agree on who serves whom, and one that comes or goes
 //! moves only its own share.
 //!
+//! Only daemons that dial the same edges share hubs, since one that does not know an edge cannot serve its hubs: a daemon's
+//! name in the store begins with a hash of its edges.
+//!
 //! Nothing rests on that agreement but the load: where two daemons serve one hub for a moment, the compare-and-set of the
 //! store orders them.
 
 use crate::{
+    edge::EdgeUrl,
     measure,
     store::{AnyStore, Store},
 };
@@ -30,6 +34,9 @@ const BEAT_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A daemon that did not beat during so many of our own beats is gone.
 const SILENT_BEATS_MAX: u32 = 3;
+
+/// How many characters of a daemon's name in the store tell its edges.
+const GROUP_DIGITS: usize = 16;
 
 /// One that is gone for so long is forgotten in the store, too.
 const FORGOTTEN_BEATS: u32 = 60;
@@ -59,12 +66,29 @@ impl Crew {
     }
 }
 
-/// The same in every daemon and every release, since all must agree.
+/// What a daemon is called in the store: a hash of the edges that it dials, and its own name.
+pub(crate) fn member(name: &str, edges: &[EdgeUrl]) -> String {
+    let mut edges: Vec<String> = edges.iter().map(EdgeUrl::to_string).collect();
+    edges.sort();
+    edges.dedup();
+    format!("{:0width$x} {name}", hash(edges.iter().map(String::as_str)), width = GROUP_DIGITS)
+}
+
+/// Whether both dial the same edges.
+fn are_alike(one: &str, other: &str) -> bool {
+    one.as_bytes().get(..GROUP_DIGITS) == other.as_bytes().get(..GROUP_DIGITS)
+}
+
 fn weight(daemon: &str, hub: &str) -> u64 {
+    hash([daemon, hub])
+}
+
+/// The same in every daemon and every release, since all must agree.
+fn hash<'a>(names: impl IntoIterator<Item = &'a str>) -> u64 {
     let mut hasher = HashSeed(0, 0).build_hasher();
-    for name in [daemon, hub] {
+    for name in names {
         hasher.write(name.as_bytes());
-        // Stands in no name, so that no two pairs read alike.
+        // Stands in no name, so that no two lists read alike.
         hasher.write(&[0xff]);
     }
     hasher.finish()
@@ -98,7 +122,8 @@ impl Register {
             let silent = before.map_or(0, |heard| heard.silent.saturating_add(1));
             self.others.insert(name, Heard { count, silent });
         }
-        let others = self.others.iter().filter(|(_, heard)| heard.silent < SILENT_BEATS_MAX);
+        let is_of_crew = |name: &str, heard: &Heard| heard.silent < SILENT_BEATS_MAX && are_alike(name, &self.me);
+        let others = self.others.iter().filter(|(name, heard)| is_of_crew(name, heard));
         Crew { me: self.me.clone(), others: others.map(|(name, _)| name.clone()).collect() }
     }
 
@@ -202,6 +227,17 @@ mod tests {
         assert_eq!(register.gone(), ["b"]);
         assert_eq!(register.note(beats(&[("a", 61)])), crew("a", &[]));
         assert_eq!(register.gone(), [""; 0]);
+    }
+
+    #[test]
+    fn only_daemons_of_the_same_edges_share_hubs() {
+        let edges = |urls: &[&str]| urls.iter().map(|url| url.parse().unwrap()).collect::<Vec<EdgeUrl>>();
+        let [one, two] = ["https://one.example", "https://two.example"];
+        let me = member("a", &edges(&[one, two]));
+        let alike = member("b", &edges(&[two, one, one]));
+        let other = member("c", &edges(&[one]));
+        let crew = Register::new(me.clone()).note(beats(&[(&me, 1), (&alike, 1), (&other, 1)]));
+        assert_eq!(crew.others, BTreeSet::from([alike]));
     }
 
     #[test]

@@ -155,9 +155,10 @@ async fn life(
     tracing::info!(store = report.store, run_id = %String::from_utf8_lossy(&store.run_id()), "the store is open");
     measure::store_up(true);
     let (inputs, receiver) = mpsc::channel(INPUTS_MAX);
+    let me = crew::member(&config.name, &config.edges);
     let (telling, crew) = watch::channel(None);
     let mut diallers = JoinSet::new();
-    diallers.spawn(crew::keep(Arc::clone(&store), config.name.clone(), telling));
+    diallers.spawn(crew::keep(Arc::clone(&store), me.clone(), telling));
     for edge in &config.edges {
         let dialler = Dialler {
             edge: edge.clone(),
@@ -180,7 +181,7 @@ async fn life(
         tracing::debug!("some sockets did not close in time");
     }
     // The others need not wait for the silence. Where the store has failed they do.
-    if ended.is_ok() && !matches!(timeout(CLOSE_DEADLINE, store.leave(&config.name)).await, Ok(Ok(()))) {
+    if ended.is_ok() && !matches!(timeout(CLOSE_DEADLINE, store.leave(&me)).await, Ok(Ok(()))) {
         tracing::debug!("the other daemons notice by its silence that this one is gone");
     }
     ended

@@ -85,7 +85,7 @@ mod tests {
         for path in ["/monitor", "/subscribe/channel"] {
             assert_eq!(asked(path), Asked::Stream, "{path}");
         }
-        for path in ["/", "/index.html", "/assets/get", "/lpush/list/a"] {
+        for path in ["/", "/index.html", "/assets/get", "/blpop/list/0"] {
             assert_eq!(asked(path), Asked::Other, "{path}");
         }
     }

@@ -73,7 +73,10 @@ impl Shape {
 
     /// Why none of these commands is executed, if that is so.
     pub(crate) fn discarded(self, commands: &[Vec<Bytes>]) -> Option<Discarded> {
-        let mut causes = commands.iter().filter(|_| self == Self::Transaction).map(|argv| parse(argv));
+        let mut causes = commands.iter().filter(|_| self == Self::Transaction).map(|argv| match parse(argv) {
+            Ok(command) if command.is_passed() => Err(CommandError::NotInTransaction),
+            parsed => parsed,
+        });
         causes.find_map(Result::err).map(Discarded)
     }
 
@@ -298,6 +301,8 @@ mod tests {
         let commands = |body: &str| Shape::Transaction.parse(body.as_bytes()).unwrap();
         let (right, wrong) = (commands(r#"[["get","k"],["ping"]]"#), commands(r#"[["set","k","v"],["get"]]"#));
         assert!(Shape::Transaction.discarded(&right).is_none() && Shape::Pipeline.discarded(&wrong).is_none());
+        let elsewhere = commands(r#"[["get","k"],["rpush","k","v"]]"#);
+        assert!(Shape::Transaction.discarded(&elsewhere).is_some() && Shape::Pipeline.discarded(&elsewhere).is_none());
         assert_eq!(
             Shape::Transaction.discarded(&wrong).map(|discarded| discarded.to_string()),
             Some(

@@ -226,7 +226,7 @@ mod tests {
         let mut rated = claims();
         rated["grants"][0]["rate"] = json!(5);
         assert!(refused(&header("old"), &rated, 1).contains("unknown field `rate`"));
-        rated["grants"] = json!([{"verbs": ["lpush"], "keys": []}]);
+        rated["grants"] = json!([{"verbs": ["blpop"], "keys": []}]);
         assert!(refused(&header("old"), &rated, 1).contains("is no verb"));
     }
 

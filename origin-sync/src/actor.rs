@@ -9,9 +9,12 @@ use crate::{
     daemon::DaemonConfig,
     measure::{self, CommitSize},
     report::{Connected, HubAddress, Report},
+    run,
     store::{AnyStore, Store, StoreError, Touches},
 };
+use bytes::Bytes;
 use headwater::{
+    command::Family,
     id::HashSeed,
     message::{HubToOrigin, OriginToHub},
     origin::{Link, LinkStatus, Origin, OriginConfig, OriginEffect, OriginInput},
@@ -107,11 +110,14 @@ pub(crate) struct Actor {
     refusals: BTreeMap<Slot, u32>,
     wake_at: Option<Instant>,
     is_pinging: bool,
+    /// What edges may have passed through.
+    pass_through: Arc<BTreeSet<Family>>,
 }
 
 impl Actor {
     /// A fresh machine on a fresh connection.
     pub(crate) fn new(store: Arc<AnyStore>, report: Arc<Report>, config: &DaemonConfig) -> Self {
+        let pass_through = Arc::new(config.pass_through.clone());
         let config = OriginConfig {
             run_id: store.run_id(),
             entropy: fastrand::u64(..),
@@ -131,6 +137,7 @@ impl Actor {
             refusals: BTreeMap::new(),
             wake_at: None,
             is_pinging: false,
+            pass_through,
         }
     }
 
@@ -271,6 +278,7 @@ impl Actor {
                 }
                 OriginEffect::Load(load) => self.load(load),
                 OriginEffect::Commit(commit) => self.commit(commit),
+                OriginEffect::Run { link, call, commands } => self.run_passed(link, call, commands),
                 OriginEffect::Foreign(key) => {
                     tracing::error!(%key, "the key holds a value of a foreign type; it is left for the operator");
                     measure::foreign_key();
@@ -328,6 +336,15 @@ impl Actor {
             }
             .fetch_add(1, Ordering::Relaxed);
             Ok(Answer::Input(OriginInput::Committed(slot, outcome)))
+        });
+    }
+
+    /// The machine hears of it in any case, so that no hub waits for nothing.
+    fn run_passed(&mut self, link: Link, call: u64, commands: Vec<Vec<Bytes>>) {
+        let (store, allowed) = (Arc::clone(&self.store), Arc::clone(&self.pass_through));
+        self.requests.spawn(async move {
+            let replies = run::run(&*store, &allowed, commands).await;
+            Ok(Answer::Input(OriginInput::Ran(link, call, replies)))
         });
     }
 

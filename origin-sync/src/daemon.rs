@@ -11,8 +11,9 @@ use crate::{
     report::{Live, Report},
     store::{AnyStore, Store, StoreLocation},
 };
+use headwater::command::Family;
 use metrics_exporter_prometheus::PrometheusHandle;
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, io, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{
     net::TcpListener,
     sync::{Notify, mpsc, watch},
@@ -48,6 +49,8 @@ pub struct DaemonConfig {
     pub window_ms: i64,
     /// What the operations of a busy hub may wait for each other, in milliseconds.
     pub lag_target_ms: i64,
+    /// The commands that edges may have passed through to Redis.
+    pub pass_through: BTreeSet<Family>,
 }
 
 /// Why the daemon could not run.

@@ -18,5 +18,6 @@ pub mod measure;
 mod page;
 pub mod remote;
 mod report;
+mod run;
 pub mod settings;
 pub mod store;

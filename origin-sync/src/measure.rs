@@ -42,6 +42,7 @@ pub fn install() -> Result<PrometheusHandle, BuildError> {
         "headwater_incarnations_total",
         "Slots whose history began anew since the store may have lost some."
     );
+    describe_counter!("headwater_passed_commands_total", "Commands of edges that were passed through, by result.");
     describe_gauge!("headwater_pending", "Parts of batches that are received and not committed.");
     describe_histogram!("headwater_hub_lag_seconds", "From the arrival of a hub's batch to the commit of all of it.");
     describe_counter!("headwater_hub_resumes_total", "Slots that a hub was told to send again.");
@@ -123,6 +124,10 @@ pub(crate) fn hubs_connected(count: usize) {
 
 pub(crate) fn store_refused(reason: &str) {
     counter!("headwater_store_refused_total", "reason" => reason.to_owned()).increment(1);
+}
+
+pub(crate) fn run(is_answered: bool) {
+    counter!("headwater_passed_commands_total", "result" => if is_answered { "reply" } else { "error" }).increment(1);
 }
 
 pub(crate) fn pending(count: usize) {

@@ -9,8 +9,10 @@ use crate::{
     store::{ClientFiles, Credentials, RedisConfig, RedisUrl, StoreLocation, TlsFiles, Topology},
 };
 use clap::Args;
+use headwater::command::Family;
 use serde::{Deserialize, Serialize};
 use std::{
+    collections::BTreeSet,
     error::Error as StdError,
     io,
     net::SocketAddr,
@@ -98,6 +100,11 @@ pub struct Settings {
     /// calls of Redis [default: 50].
     #[arg(long, global = true, value_name = "N", env = "HEADWATER_LAG_TARGET_MS", allow_negative_numbers = true)]
     lag_target_ms: Option<i64>,
+    /// The families of commands that edges may have passed through to Redis: lists, streams, bitmaps, hyperloglogs, geo,
+    /// publish, scripts; an empty text for none [default: all but scripts].
+    #[arg(long, global = true, value_name = "FAMILY", env = "HEADWATER_PASS_THROUGH", value_delimiter = ',')]
+    #[serde(deserialize_with = "one_or_many")]
+    pass_through: Option<Vec<String>>,
     /// What is logged, by level and module, as `info` or `origin_sync=debug,info` [default: info].
     #[arg(long, global = true, value_name = "FILTER", env = "HEADWATER_LOG")]
     log: Option<String>,
@@ -256,6 +263,13 @@ impl Settings {
         }
     }
 
+    fn families(&self) -> Result<BTreeSet<Family>, SettingsError> {
+        let Some(names) = &self.pass_through else {
+            return Ok(Family::ALL.into_iter().filter(|family| *family != Family::Scripts).collect());
+        };
+        names.iter().filter(|name| !name.is_empty()).map(|name| parsed("pass-through", name)).collect()
+    }
+
     fn topology(&self, urls: usize) -> Result<Topology, SettingsError> {
         let is_cluster = self.store_cluster.unwrap_or(false);
         match &self.store_sentinel_master {
@@ -301,6 +315,7 @@ impl TryFrom<Settings> for DaemonConfig {
             loss_window_ms: positive("loss-window-ms", settings.loss_window_ms.unwrap_or(LOSS_WINDOW_MS))?,
             window_ms: positive("window-ms", settings.window_ms.unwrap_or(WINDOW_MS))?,
             lag_target_ms: positive("lag-target-ms", settings.lag_target_ms.unwrap_or(LAG_TARGET_MS))?,
+            pass_through: settings.families()?,
         })
     }
 }
@@ -354,6 +369,7 @@ mod tests {
         assert_eq!((redis.edges.len(), redis.loss_window_ms, redis.window_ms, redis.lag_target_ms), (2, 60_000, 5, 50));
         assert_eq!(redis.listen.to_string(), LISTEN);
         assert!(matches!(redis.store, StoreLocation::Redis(_)));
+        assert!(redis.pass_through.contains(&Family::Lists) && !redis.pass_through.contains(&Family::Scripts));
         let file = config(&format!("{BASE}data = '/tmp/x'")).unwrap();
         assert!(matches!(file.store, StoreLocation::Embedded(_)));
     }

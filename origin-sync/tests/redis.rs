@@ -6,6 +6,7 @@
 
 mod cases;
 mod machine_cases;
+mod passing_cases;
 mod plain_cases;
 mod support;
 mod topology_cases;
@@ -90,6 +91,17 @@ macro_rules! machine_on_every_store {
     };
 }
 
+macro_rules! passing_on_every_redis {
+    ($($name:ident: $bed:ty),+) => {
+        $(suite!($name, $bed, passing_cases:
+            every_command_that_is_passed_through_runs,
+            errors_are_those_of_redis,
+            replies_of_every_shape_come_back,
+            a_slow_command_is_given_up_and_the_next_one_runs,
+        );)+
+    };
+}
+
 macro_rules! two_way_on_every_redis {
     ($($name:ident: $bed:ty),+) => {
         $(suite!($name, $bed, two_way_cases:
@@ -101,6 +113,13 @@ macro_rules! two_way_on_every_redis {
     };
 }
 
+passing_on_every_redis!(
+    passing_on_redis: Functions,
+    passing_on_redis_without_functions: Scripts,
+    passing_on_redis_by_tls: Secured,
+    passing_on_redis_cluster: Clustered,
+    passing_on_redis_under_sentinels: UnderSentinels
+);
 two_way_on_every_redis!(
     two_way_on_redis: Functions,
     two_way_on_redis_without_functions: Scripts,
@@ -263,7 +282,14 @@ async fn without_our_certificate_the_server_refuses() {
 async fn the_documented_user_may_do_nothing_else() {
     let bed = Secured::make().await;
     let plain = bed.plain().unwrap();
-    for denied in [&["FLUSHALL"][..], &["KEYS", "*"], &["CONFIG", "GET", "dir"], &["EVAL", "return 1", "0"]] {
+    for denied in [
+        &["FLUSHALL"][..],
+        &["KEYS", "*"],
+        &["CONFIG", "GET", "dir"],
+        &["EVAL", "return 1", "0"],
+        &["BLPOP", "k", "0"],
+        &["SORT", "k"],
+    ] {
         let answer: String = plain.ask(&[&["ACL", "DRYRUN", "headwater"], denied].concat()).await;
         assert!(answer.contains("has no permissions"), "{denied:?}: {answer}");
     }

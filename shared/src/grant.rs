@@ -6,7 +6,7 @@
 //! Nothing here knows how a token is signed.
 
 use crate::{
-    command::{Command, CommandError, CommandName, matches},
+    command::{Command, CommandError, CommandName, Family, Passed, matches},
     id::Key,
 };
 use serde::{Deserialize, Serialize};
@@ -53,6 +53,9 @@ impl Grants {
     /// [`CommandError::KeyNotPermitted`].
     pub fn check(&self, command: &Command) -> Result<(), CommandError> {
         let name = command.name();
+        if let Command::Passed(passed) = command {
+            return self.check_passed(passed);
+        }
         let group = if command.is_write() { Verb::Write } else { Verb::Read };
         let may = |grant: &Grant| grant.has(group) || grant.has(Verb::Command(name));
         let reads = |grant: &Grant| grant.has(Verb::Read);
@@ -69,6 +72,21 @@ impl Grants {
             granted(&may) && (!carries(name) || granted(&reads))
         };
         if command.keys().all(is_granted) { Ok(()) } else { Err(CommandError::KeyNotPermitted) }
+    }
+
+    /// Whether a command may be passed through: by its name or `admin`, on each of its keys; a script by its name alone, and
+    /// where that is granted on every key, since it may touch any.
+    fn check_passed(&self, Passed { name, keys, .. }: &Passed) -> Result<(), CommandError> {
+        let named = |grant: &Grant| grant.verbs.contains(&Verb::Command(*name));
+        let is_script = matches!(name.passes(), None | Some(Family::Scripts));
+        let may = |grant: &Grant| if is_script { named(grant) } else { grant.has(Verb::Command(*name)) };
+        if !self.0.iter().any(may) {
+            return Err(CommandError::CommandNotPermitted(*name));
+        }
+        let is_granted = |key: &Key| self.0.iter().any(|grant| may(grant) && grant.names(key));
+        let on_all = |grant: &Grant| may(grant) && grant.keys.iter().any(|pattern| pattern == "*");
+        let is_granted = if is_script { self.0.iter().any(on_all) } else { keys.iter().all(is_granted) };
+        if is_granted { Ok(()) } else { Err(CommandError::KeyNotPermitted) }
     }
 
     /// Whether a command that is not executed here, and whose keys are not known, may be asked for.
@@ -218,6 +236,32 @@ mod tests {
     }
 
     #[test]
+    fn what_passes_through_is_granted_by_its_name_only() {
+        let own = grants(&[(&[Verb::Read, Verb::Write, Verb::Command(CommandName::RPush)], &["jobs:*"])]);
+        assert_eq!(check(&own, "rpush jobs:a x"), Ok(()));
+        assert_eq!(check(&own, "rpush other x"), Err(CommandError::KeyNotPermitted));
+        let refused = Err(CommandError::CommandNotPermitted(CommandName::LRange));
+        assert_eq!(check(&own, "lrange jobs:a 0 -1"), refused);
+        let admin = grants(&[(&[Verb::Admin], &["jobs:*"])]);
+        assert_eq!(check(&admin, "lmove jobs:a jobs:b left right"), Ok(()));
+        assert_eq!(check(&admin, "lmove jobs:a other left right"), Err(CommandError::KeyNotPermitted));
+        let publisher = grants(&[(&[Verb::Command(CommandName::Publish)], &["news"])]);
+        assert_eq!(check(&publisher, "publish news x"), Ok(()));
+        assert_eq!(check(&publisher, "publish other x"), Err(CommandError::KeyNotPermitted));
+    }
+
+    #[test]
+    fn a_script_passes_through_only_where_it_is_named_on_every_key() {
+        let admin = grants(&[(&[Verb::Admin], &["*"])]);
+        assert_eq!(check(&admin, "eval text 0"), Err(CommandError::CommandNotPermitted(CommandName::Eval)));
+        let some = grants(&[(&[Verb::Command(CommandName::Eval)], &["a*"])]);
+        assert_eq!(check(&some, "eval text 1 a"), Err(CommandError::KeyNotPermitted));
+        let named = grants(&[(&[Verb::Command(CommandName::Eval)], &["*"])]);
+        assert_eq!(check(&named, "eval text 1 a"), Ok(()));
+        assert_eq!(check(&named, "fcall mine 0"), Err(CommandError::CommandNotPermitted(CommandName::FCall)));
+    }
+
+    #[test]
     fn a_pattern_is_granted_only_where_all_that_it_matches_is() {
         let reset = |pattern: &str| format!("evalsha 54bd274ddc59fb3be0f42deee2f64322a10e2b50 1 {pattern} null");
         for (granted, asked, is_granted) in [
@@ -240,6 +284,6 @@ mod tests {
         for name in ["read", "write", "admin", "hw.limit"] {
             assert_eq!(Verb::try_from(name.to_owned()).map(String::from), Ok(name.to_owned()));
         }
-        assert_eq!(Verb::try_from("lpush".to_owned()), Err(UnknownVerb("lpush".to_owned())));
+        assert_eq!(Verb::try_from("blpop".to_owned()), Err(UnknownVerb("blpop".to_owned())));
     }
 }

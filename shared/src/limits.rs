@@ -111,6 +111,24 @@ pub const FRAME_BYTES_MAX_LEAST: usize = 8 * 1024 * 1024;
 /// What an end says of itself in a greeting, in bytes; it takes a dozen, the rest is for later versions.
 pub const CAPABILITIES_BYTES_MAX: usize = 255;
 
+/// What one request may bring to the origin to be run there, in bytes of its commands' arguments: as an operation, since it
+/// goes in one frame that every receiver accepts.
+pub const RUN_BYTES_MAX: usize = OPERATION_BYTES_MAX;
+
+/// What the origin answers to one request, in bytes as a hub holds it in memory: half of what every receiver accepts in a
+/// frame, where each part of it takes less.
+pub const RUN_REPLY_BYTES_MAX: usize = FRAME_BYTES_MAX_LEAST / 2;
+
+/// How deep a reply may be nested. XINFO STREAM FULL is four arrays deep.
+pub const REPLY_DEPTH_MAX: usize = 16;
+
+/// An error of Redis, in bytes: a sentence, and what it repeats of a command.
+pub const ERROR_BYTES_MAX: usize = 1024;
+
+/// Requests of one hub that the origin runs at the same time. Redis runs one command after the other, so more would wait
+/// there; a client that waits for its answer has one.
+pub const RUNS_MAX: usize = 256;
+
 /// A hub's name: a region and a shard.
 pub const HUB_NAME_BYTES_MAX: usize = 255;
 
@@ -125,4 +143,6 @@ const _: () = assert!(STAMP_AHEAD_MS_MAX > 2 * CLOCK_BOUND_MS);
 const _: () = assert!(FRAME_BYTES_TARGET + 2 * VALUE_BYTES_MAX + KEY_BYTES_MAX < FRAME_BYTES_MAX_LEAST);
 const _: () = assert!(FRAME_BYTES_TARGET + CHANGES_BYTES_MAX + VALUE_BYTES_MAX < FRAME_BYTES_MAX_LEAST);
 const _: () = assert!(KEYS_CHUNK * (KEY_BYTES_MAX + 2) < FRAME_BYTES_MAX_LEAST && KEYS_CHUNK < KEYS_LISTED_MAX);
+const _: () = assert!(RUN_BYTES_MAX + FRAME_BYTES_TARGET < FRAME_BYTES_MAX_LEAST);
+const _: () = assert!(RUN_REPLY_BYTES_MAX + PIPELINE_MAX * ERROR_BYTES_MAX < FRAME_BYTES_MAX_LEAST);
 const _: () = assert!(2 * FRAME_BYTES_MAX + DECODED_BYTES_MAX < 128_000_000);

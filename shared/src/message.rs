@@ -3,7 +3,7 @@
 //! Four directions, four enums: each end of a connection decodes only what it may receive.
 
 use crate::{
-    command::CommandError,
+    command::{CommandError, Reply},
     digest::Node,
     id::{ClientId, HashSeed, Key, No, ReplicaId, Seq, SessionId, TimestampMs},
     limits::REFUSAL_BYTES_MAX,
@@ -11,6 +11,7 @@ use crate::{
     state::{Ctx, KeyDelta, Operation},
     wire::{Capabilities, WireError},
 };
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 /// How long a leaf lives, which decides how long its ticket does.
@@ -207,7 +208,18 @@ pub enum HubToOrigin {
         /// What the hub has.
         keys: Vec<(Key, KeyDelta)>,
     },
+    /// Asks the origin to run these commands, one after the other. Never sent again: one that is not answered may have run.
+    Run {
+        /// For the answer; a random number.
+        call: u64,
+        /// Each with its arguments.
+        commands: Vec<Vec<Bytes>>,
+    },
 }
+
+/// What Redis answered to a command: its reply, or its error as text of at most
+/// [`ERROR_BYTES_MAX`](crate::limits::ERROR_BYTES_MAX) bytes.
+pub type RunReply = Result<Reply, Box<str>>;
 
 /// From the daemon to a hub.
 #[derive(Clone, PartialEq, Debug)]
@@ -275,6 +287,13 @@ pub enum OriginToHub {
     },
     /// In these slots the origin has what the hub holds, so that changes after the committed number are enough again.
     Compared(Vec<Slot>),
+    /// Answers a [`HubToOrigin::Run`].
+    Ran {
+        /// Which.
+        call: u64,
+        /// One reply a command, in order.
+        replies: Vec<RunReply>,
+    },
 }
 
 /// Why a message was refused, for the peer to act on.

@@ -22,6 +22,8 @@ mod leaves;
 mod limit;
 #[path = "../edge/origin.rs"]
 mod origin;
+#[path = "../edge/passing.rs"]
+mod passing;
 #[path = "../edge/region.rs"]
 mod region;
 #[path = "../edge/requests.rs"]

@@ -194,6 +194,7 @@ impl Pair {
                                 queue.push_back(Mail::Origin(OriginInput::Committed(commit.slot, outcome)));
                             }
                             OriginEffect::Close(..)
+                            | OriginEffect::Run { .. }
                             | OriginEffect::Foreign(_)
                             | OriginEffect::Adopted(_)
                             | OriginEffect::WakeAt(_) => {}

@@ -9,6 +9,7 @@ pub mod redis;
 
 use bytes::Bytes;
 use headwater::{
+    command::{Passed, Reply},
     id::Key,
     store::{Commit, Load, Loaded, Outcome},
 };
@@ -57,6 +58,9 @@ pub trait Store: Send + Sync + 'static {
     /// Forgets the heartbeat of the daemon `me`, which ends.
     fn leave(&self, me: &str) -> impl Future<Output = Result<(), StoreError>> + Send;
 
+    /// Runs a command of an edge once, as a plain client would. A failure concerns this command alone.
+    fn run(&self, command: &Passed) -> impl Future<Output = Result<Reply, RunError>> + Send;
+
     /// Whether the connection still answers, so that a broken one is noticed also while nothing is to be done.
     fn ping(&self) -> impl Future<Output = Result<(), StoreError>> + Send;
 }
@@ -70,6 +74,35 @@ pub enum StoreError {
     /// The embedded file.
     #[error(transparent)]
     Embedded(#[from] EmbeddedError),
+}
+
+/// Why a command that was passed through has no reply.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// Redis' own error, as it words it.
+    #[error("{0}")]
+    Redis(Box<str>),
+    /// The store is no Redis.
+    #[error("ERR Headwater: the origin has no Redis, and this command runs only there; nothing was done")]
+    NoRedis,
+    /// The server cannot be reached.
+    #[error("ERR Headwater: the origin cannot reach its Redis, and nothing was done: {0}")]
+    Unsent(#[from] RedisStoreError),
+    /// The server cannot be reached in time.
+    #[error("ERR Headwater: the origin cannot reach its Redis in time, and nothing was done")]
+    Unreachable,
+    /// The connection broke after the command was sent.
+    #[error("ERR Headwater: the origin lost its Redis, and whether the command was executed is unknown: {0}")]
+    Lost(#[source] ::redis::RedisError),
+    /// No answer.
+    #[error("ERR Headwater: Redis took too long, and whether the command was executed is unknown")]
+    TimedOut,
+    /// An answer without a value.
+    #[error("ERR Headwater: Redis answered nothing, and whether the command was executed is unknown")]
+    Nothing,
+    /// A reply that is nested more deeply than any of Redis' own commands makes it.
+    #[error("ERR Headwater: the command was executed, and its reply is nested too deeply")]
+    TooDeep,
 }
 
 /// Which store, and where.
@@ -151,6 +184,13 @@ impl Store for AnyStore {
         match self {
             Self::Redis(store) => store.ping().await,
             Self::Embedded(store) => store.ping().await,
+        }
+    }
+
+    async fn run(&self, command: &Passed) -> Result<Reply, RunError> {
+        match self {
+            Self::Redis(store) => store.run(command).await,
+            Self::Embedded(store) => store.run(command).await,
         }
     }
 

@@ -217,6 +217,27 @@ pub enum CommandError {
     /// EVAL of a script that is not known here.
     #[error("ERR Headwater: no scripts are run here; those of @upstash/ratelimit are known by their text")]
     UnknownScript,
+    /// What Redis at the origin answered to a command that was passed through, or why the origin did not ask it.
+    #[error("{0}")]
+    AtOrigin(Box<str>),
+    /// A command that runs only at the origin, which is not connected. Nothing was done.
+    #[error("ERR Headwater: the origin is away, and this command runs only there; nothing was done")]
+    OriginAway,
+    /// The origin was asked and did not answer.
+    #[error("ERR Headwater: the origin did not answer, and whether the command was executed is unknown")]
+    OutcomeUnknown,
+    /// As many commands are under way at the origin as may be. Nothing was done.
+    #[error("ERR Headwater: too many commands are under way at the origin; nothing was done")]
+    TooManyAtOrigin,
+    /// A key, channel or function of Headwater's own at the origin.
+    #[error("ERR Headwater: what begins with hw: or headwater is Headwater's own at the origin")]
+    Reserved,
+    /// A command that would wait for others.
+    #[error("ERR Headwater: BLOCK is not served; ask again instead")]
+    Blocking,
+    /// A command that is passed through, in a transaction.
+    #[error("ERR Headwater: a command that runs at the origin cannot be part of a transaction")]
+    NotInTransaction,
 }
 
 /// A kind of argument that has a limit.
@@ -371,6 +392,9 @@ mod tests {
             (CommandError::SeenAhead, 34),
             (CommandError::OffsetOutOfRange, 35),
             (CommandError::CountOutOfRange, 48),
+            (CommandError::UnknownScript, 59),
+            (CommandError::OriginAway, 61),
+            (CommandError::NotInTransaction, 66),
         ];
         for (error, number) in table {
             assert_eq!(postcard::to_allocvec(&error).unwrap(), [number], "{error}");

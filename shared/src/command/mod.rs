@@ -11,6 +11,7 @@ mod long_double;
 mod name;
 mod number;
 mod parse;
+mod passed;
 mod pattern;
 mod range;
 mod reply;
@@ -25,6 +26,7 @@ pub use long_double::LongDouble;
 pub use name::CommandName;
 pub use number::{format_score, parse_integer, parse_score, parse_score_bound};
 pub use parse::parse;
+pub use passed::{Family, Passed, UnknownFamily};
 pub use pattern::matches;
 pub use range::{LexBound, LexRange, Limit, RankRange, ScoreBound, ScoreRange, Selection};
 pub use reply::Reply;
@@ -327,6 +329,8 @@ pub enum Command {
         /// What to reply.
         message: Bytes,
     },
+    /// A command that is passed through to the origin.
+    Passed(Passed),
     /// Every other command.
     Keyed(Keyed),
 }
@@ -373,18 +377,23 @@ impl Command {
             Self::Limit { .. } => CommandName::Limit,
             Self::Ping { .. } => CommandName::Ping,
             Self::Echo { .. } => CommandName::Echo,
-            Self::Keyed(Keyed { name, .. }) => *name,
+            Self::Keyed(Keyed { name, .. }) | Self::Passed(Passed { name, .. }) => *name,
         }
     }
 
-    /// Whether the command may take more memory than before.
+    /// Whether the command may take more memory than before, here.
     pub fn may_grow(&self) -> bool {
-        self.script().map_or_else(|| self.name().may_grow(), Script::may_grow)
+        !self.is_passed() && self.script().map_or_else(|| self.name().may_grow(), Script::may_grow)
     }
 
-    /// Whether the command may change a key.
+    /// Whether the command may change a key. What is passed through might.
     pub fn is_write(&self) -> bool {
-        self.script().map_or_else(|| self.name().is_write(), Script::is_write)
+        self.is_passed() || self.script().map_or_else(|| self.name().is_write(), Script::is_write)
+    }
+
+    /// Whether it is passed through to the origin.
+    pub fn is_passed(&self) -> bool {
+        matches!(self, Self::Passed(_))
     }
 
     /// The script that it stands for, if any.
@@ -415,7 +424,10 @@ impl Command {
     /// The keys it names, in order and as often as named.
     pub fn keys(&self) -> slice::Iter<'_, Key> {
         match self {
-            Self::Del { keys } | Self::Exists { keys } | Self::Keyed(Keyed { keys, .. }) => keys.iter(),
+            Self::Del { keys }
+            | Self::Exists { keys }
+            | Self::Passed(Passed { keys, .. })
+            | Self::Keyed(Keyed { keys, .. }) => keys.iter(),
             Self::Ping { .. } | Self::Echo { .. } => [].iter(),
             Self::Set { key, .. }
             | Self::Get { key }
@@ -585,7 +597,7 @@ mod tests {
             assert_eq!(command.keys().map(Key::to_string).collect::<Vec<_>>(), keys, "{line}");
             assert_eq!(command.is_write(), is_write, "{line}");
         }
-        let named = CommandName::ALL.iter().filter(|name| !name.needs_origin());
+        let named = CommandName::ALL.iter().filter(|name| !name.needs_origin() && name.passes().is_none());
         // EVAL takes the text of a script, which a line does not hold.
         assert_eq!(table.len() + 1, named.count());
         assert_eq!(parsed("zadd k incr 1 m").name(), CommandName::ZAdd);

@@ -2,6 +2,7 @@
 //!
 //! One table; the enum, the look-up and the properties are generated from it so that they cannot drift apart.
 
+use super::Family;
 use serde::{Deserialize, Serialize};
 use std::{fmt, ops::RangeInclusive};
 
@@ -48,6 +49,14 @@ macro_rules! command_names {
                 }
             }
 
+            /// The family of the command, if it is one that is passed through to the origin. EVAL and EVALSHA, of which known
+            /// scripts run at the edge, are not.
+            pub const fn passes(self) -> Option<Family> {
+                match self {
+                    $(Self::$variant => Access::$access.family(),)*
+                }
+            }
+
             /// How many arguments it takes, its own name included.
             pub(super) const fn arguments(self) -> RangeInclusive<usize> {
                 match self {
@@ -66,6 +75,29 @@ enum Access {
     Grow,
     /// Needs one agreed order of all writes, which only the origin has.
     Origin,
+    /// Passes through to the origin, as one of a family.
+    Lists,
+    Streams,
+    Bitmaps,
+    HyperLogLogs,
+    Geo,
+    Publish,
+    Scripts,
+}
+
+impl Access {
+    const fn family(self) -> Option<Family> {
+        match self {
+            Self::Read | Self::Write | Self::Grow | Self::Origin => None,
+            Self::Lists => Some(Family::Lists),
+            Self::Streams => Some(Family::Streams),
+            Self::Bitmaps => Some(Family::Bitmaps),
+            Self::HyperLogLogs => Some(Family::HyperLogLogs),
+            Self::Geo => Some(Family::Geo),
+            Self::Publish => Some(Family::Publish),
+            Self::Scripts => Some(Family::Scripts),
+        }
+    }
 }
 
 command_names! {
@@ -192,6 +224,57 @@ command_names! {
     Limit "hw.limit" 5..=ANY, Grow;
     Eval "eval" 3..=ANY, Grow;
     EvalSha "evalsha" 3..=ANY, Grow;
+    LIndex "lindex" 3..=3, Lists;
+    LInsert "linsert" 5..=5, Lists;
+    LLen "llen" 2..=2, Lists;
+    LMove "lmove" 5..=5, Lists;
+    LMPop "lmpop" 4..=ANY, Lists;
+    LPop "lpop" 2..=3, Lists;
+    LPos "lpos" 3..=ANY, Lists;
+    LPush "lpush" 3..=ANY, Lists;
+    LPushX "lpushx" 3..=ANY, Lists;
+    LRange "lrange" 4..=4, Lists;
+    LRem "lrem" 4..=4, Lists;
+    LSet "lset" 4..=4, Lists;
+    LTrim "ltrim" 4..=4, Lists;
+    RPop "rpop" 2..=3, Lists;
+    RPopLPush "rpoplpush" 3..=3, Lists;
+    RPush "rpush" 3..=ANY, Lists;
+    RPushX "rpushx" 3..=ANY, Lists;
+    XAck "xack" 4..=ANY, Streams;
+    XAdd "xadd" 5..=ANY, Streams;
+    XAutoClaim "xautoclaim" 6..=ANY, Streams;
+    XClaim "xclaim" 6..=ANY, Streams;
+    XDel "xdel" 3..=ANY, Streams;
+    XGroup "xgroup" 3..=ANY, Streams;
+    XInfo "xinfo" 3..=ANY, Streams;
+    XLen "xlen" 2..=2, Streams;
+    XPending "xpending" 3..=ANY, Streams;
+    XRange "xrange" 4..=ANY, Streams;
+    XRead "xread" 4..=ANY, Streams;
+    XReadGroup "xreadgroup" 7..=ANY, Streams;
+    XRevRange "xrevrange" 4..=ANY, Streams;
+    XSetId "xsetid" 3..=ANY, Streams;
+    XTrim "xtrim" 4..=ANY, Streams;
+    BitCount "bitcount" 2..=ANY, Bitmaps;
+    BitField "bitfield" 2..=ANY, Bitmaps;
+    BitFieldRo "bitfield_ro" 2..=ANY, Bitmaps;
+    BitOp "bitop" 4..=ANY, Bitmaps;
+    BitPos "bitpos" 3..=ANY, Bitmaps;
+    GetBit "getbit" 3..=3, Bitmaps;
+    SetBit "setbit" 4..=4, Bitmaps;
+    PfAdd "pfadd" 2..=ANY, HyperLogLogs;
+    PfCount "pfcount" 2..=ANY, HyperLogLogs;
+    PfMerge "pfmerge" 2..=ANY, HyperLogLogs;
+    GeoAdd "geoadd" 5..=ANY, Geo;
+    GeoDist "geodist" 4..=ANY, Geo;
+    GeoHash "geohash" 2..=ANY, Geo;
+    GeoPos "geopos" 2..=ANY, Geo;
+    GeoSearch "geosearch" 7..=ANY, Geo;
+    GeoSearchStore "geosearchstore" 8..=ANY, Geo;
+    Publish "publish" 3..=3, Publish;
+    FCall "fcall" 3..=ANY, Scripts;
+    FCallRo "fcall_ro" 3..=ANY, Scripts;
 }
 
 impl CommandName {
@@ -259,7 +342,7 @@ mod tests {
             assert_eq!(CommandName::find(name.as_str().as_bytes()), Some(name));
             assert_eq!(CommandName::find(name.as_str().to_uppercase().as_bytes()), Some(name));
         }
-        for unknown in ["", "ge", "gett", "get ", "lpush", "get\0"] {
+        for unknown in ["", "ge", "gett", "get ", "blpop", "get\0"] {
             assert_eq!(CommandName::find(unknown.as_bytes()), None, "{unknown:?}");
         }
     }
@@ -273,6 +356,8 @@ mod tests {
             (CommandName::Echo, 34),
             (CommandName::IncrByFloat, 35),
             (CommandName::FlushAll, 110),
+            (CommandName::EvalSha, 122),
+            (CommandName::LIndex, 123),
         ] {
             assert_eq!(postcard::to_allocvec(&name).unwrap(), [number]);
         }

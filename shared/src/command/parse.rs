@@ -11,7 +11,7 @@ mod limit;
 mod ranges;
 mod script;
 
-use super::{Command, CommandError, CommandName, Condition, Expiry, Part, parse_integer, parse_score};
+use super::{Command, CommandError, CommandName, Condition, Expiry, Part, Passed, parse_integer, parse_score};
 use crate::{
     id::{Key, TimestampMs},
     limits::ARGUMENTS_MAX,
@@ -108,10 +108,14 @@ pub fn parse(argv: &[Bytes]) -> Result<Command, CommandError> {
             Ok(Command::HPersist { key, fields })
         }
         CommandName::Limit => limit::limit(args),
-        CommandName::Eval | CommandName::EvalSha => script::script(args).map(Command::Keyed),
+        CommandName::Eval | CommandName::EvalSha => match script::script(args)? {
+            Some(known) => Ok(Command::Keyed(known)),
+            None => Passed::read(name, argv).map(Command::Passed),
+        },
         CommandName::Ping => Ok(Command::Ping { message: args.optional(Part::Value)? }),
         CommandName::Echo => Ok(Command::Echo { message: args.bytes(Part::Value)? }),
         name if name.needs_origin() => Err(CommandError::NeedsOrigin),
+        name if name.passes().is_some() => Passed::read(name, argv).map(Command::Passed),
         _ => keyed::keyed(args).map(Command::Keyed),
     }
 }
@@ -177,7 +181,7 @@ impl<'a> Arguments<'a> {
     }
 }
 
-fn bounded(bytes: &Bytes, what: Part) -> Result<Bytes, CommandError> {
+pub(super) fn bounded(bytes: &Bytes, what: Part) -> Result<Bytes, CommandError> {
     if bytes.len() > what.bytes_max() {
         return Err(CommandError::too_long(what));
     }

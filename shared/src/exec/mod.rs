@@ -72,7 +72,8 @@ pub fn needs_key(command: &Command) -> bool {
         | Command::HIncrBy { .. }
         | Command::ZIncrBy { .. }
         | Command::Ping { .. }
-        | Command::Echo { .. } => false,
+        | Command::Echo { .. }
+        | Command::Passed(_) => false,
         Command::ZAdd { condition, .. } => {
             !matches!(condition, Condition::Always | Condition::Greater | Condition::Less)
         }
@@ -101,6 +102,7 @@ pub fn prepare<'a>(
 ) -> Result<Prepared, CommandError> {
     match command {
         Command::Keyed(keyed) => prepare_keyed(keyed, view, now, Random::new(entropy)),
+        Command::Passed(_) => Err(CommandError::NeedsOrigin),
         Command::Ping { message } => Ok(message.clone().map_or(Reply::simple("PONG"), Reply::Bulk).into()),
         Command::Echo { message } => Ok(Reply::Bulk(message.clone()).into()),
         Command::Del { keys } => Ok(keys::del(keys, view, now)),
@@ -171,6 +173,7 @@ fn prepare_one(command: &Command, key: Subject<'_>) -> Result<Prepared, CommandE
         | Command::Echo { .. }
         | Command::Del { .. }
         | Command::Exists { .. }
+        | Command::Passed(_)
         | Command::Keyed(_) => Err(CommandError::Empty),
     }
 }

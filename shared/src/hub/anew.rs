@@ -47,6 +47,9 @@ impl Hub {
         next.waiting = std::mem::take(&mut self.waiting);
         let wanted: Vec<_> = next.waiting.iter().flat_map(|waiting| waiting.keys().cloned()).collect();
         next.want(&wanted);
+        // What the origin runs for requests it runs all the same, and nobody will hear of it.
+        next.remotes = std::mem::take(&mut self.remotes);
+        next.give_up_remotes();
         // The sockets stay, and so does what their leaves may do.
         next.grants = std::mem::take(&mut self.grants);
         let leaves = self.leaves.keys().copied();

@@ -1,6 +1,11 @@
-//! Commands over HTTP: executed at once, or when the keys that they need have come from the origin.
+//! Commands over HTTP: executed at once, or when the keys that they need have come from the origin. What the origin runs
+//! itself is asked of it once the others are executed.
 
-use super::{Hub, HubEffect, Request, RowId, keyspace::KeyNo};
+use super::{
+    Hub, HubEffect, Request, RowId,
+    keyspace::KeyNo,
+    remote::{Passing, Remote},
+};
 use crate::{
     command::{self, Command, CommandError, Reply},
     exec::{self, Vantage, View},
@@ -27,7 +32,7 @@ pub(super) struct Waiting {
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub(super) struct Answer {
     pub(super) at: TimestampMs,
-    replies: Vec<Result<Reply, CommandError>>,
+    pub(super) replies: Vec<Result<Reply, CommandError>>,
     provisional: bool,
 }
 
@@ -42,9 +47,9 @@ impl Answer {
 }
 
 impl Waiting {
-    /// The keys that its commands name.
+    /// The keys that its commands name here.
     pub(super) fn keys(&self) -> impl Iterator<Item = &Key> + '_ {
-        self.commands.iter().flatten().flat_map(Command::keys)
+        self.commands.iter().flatten().filter(|command| !command.is_passed()).flat_map(Command::keys)
     }
 }
 
@@ -62,8 +67,9 @@ impl Hub {
         let mut is_missing = false;
         let mut wanted = Vec::new();
         for command in waiting.commands.iter().map(Result::as_ref) {
-            // What is refused needs no keys.
-            let command = command.ok().filter(|command| !(self.memory.is_full && command.may_grow()));
+            // What is refused or passed on needs no keys.
+            let is_refused = |command: &Command| self.memory.is_full && command.may_grow();
+            let command = command.ok().filter(|command| !command.is_passed() && !is_refused(command));
             let mut keys = command.map(|command| command.keys()).unwrap_or_default().enumerate();
             let needs_key = command.is_some_and(exec::needs_key);
             let mut first = None;
@@ -136,9 +142,13 @@ impl Hub {
         }
         let mut is_written = false;
         let mut provisional = false;
+        let mut passing = Passing::default();
         let mut replies = Vec::with_capacity(commands.len());
         for (at, command) in commands.into_iter().enumerate() {
             let reply = command.and_then(|mut command| {
+                if let Command::Passed(passed) = command {
+                    return Err(self.pass(passed, at, &mut passing));
+                }
                 if command.has_pattern() {
                     command.name_matching(self.keys.iter().map(|(no, _)| self.keys.key(no)))?;
                 }
@@ -156,12 +166,18 @@ impl Hub {
             });
             replies.push(reply);
         }
+        is_written |= !passing.is_empty();
         // What changed nothing may be tried again: the origin may be there by then.
-        if let Some(key) = idempotency.filter(|_| is_written && !fault!(IdempotencyForgotten)) {
+        let idempotency = idempotency.filter(|_| is_written && !fault!(IdempotencyForgotten));
+        if let Some(key) = &idempotency {
             self.add_answer(key.clone(), Answer { at: now, replies: replies.clone(), provisional });
-            self.dirty.insert(RowId::Answer(key));
+            self.dirty.insert(RowId::Answer(key.clone()));
         }
-        self.effects.push(HubEffect::Reply { request, replies, provisional });
+        if passing.is_empty() {
+            self.effects.push(HubEffect::Reply { request, replies, provisional });
+        } else {
+            self.run_at_origin(passing, Remote::new(request, replies, provisional, idempotency, now));
+        }
     }
 
     /// Remembers what an idempotency key was answered.

@@ -38,7 +38,10 @@ impl Hub {
             OriginToHub::Stable(slots) => self.stable(slots, now),
             OriginToHub::Down { slot, from, to, keys } => self.down(connection, slot, from, to, &keys, now),
             OriginToHub::Whole { slot, at, more, keys } => self.whole(connection, (slot, at, more), &keys, now),
-            OriginToHub::Refused(_) => self.origin = None,
+            OriginToHub::Refused(_) => {
+                self.origin = None;
+                self.give_up_remotes();
+            }
             OriginToHub::Compare { round, seed, asks, keys } => {
                 self.compare(connection, (round, seed), &asks, &keys, now);
             }
@@ -46,6 +49,7 @@ impl Hub {
                 self.exchange(connection, (round, seed), nodes, keys, now);
             }
             OriginToHub::Compared(slots) => self.compared(&slots),
+            OriginToHub::Ran { call, replies } => self.ran(call, replies),
         }
     }
 
@@ -53,6 +57,10 @@ impl Hub {
     pub(super) fn greet_origin(&mut self, connection: Connection, now: TimestampMs) {
         self.spare_origins.retain(|spare| *spare != connection);
         let before = self.origin.replace(OriginSocket { connection, credit: 0 });
+        if before.as_ref().is_none_or(|before| before.connection != connection) {
+            // Nobody listens to the other one any more.
+            self.give_up_remotes();
+        }
         self.spare_origins.extend(before.map(|origin| origin.connection).filter(|before| *before != connection));
         for (_, state) in self.slots.iter_mut() {
             state.sent = state.committed;
@@ -277,6 +285,7 @@ impl Hub {
         if self.origin.is_some() {
             return;
         }
+        self.give_up_remotes();
         match self.spare_origins.pop() {
             Some(spare) => self.greet_origin(spare, now),
             None => self.answer_all(now),

@@ -25,6 +25,7 @@ mod leaves;
 mod memory;
 mod mint;
 mod notes;
+mod remote;
 mod rows;
 mod slots;
 mod uplink;
@@ -46,6 +47,7 @@ use expiry::Ends;
 use keyspace::{KeyNo, Keyspace};
 use leaves::{LeafSocket, Session};
 use memory::Memory;
+use remote::Remote;
 use slots::Slots;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -74,6 +76,8 @@ pub struct Hub {
     /// Daemons that greeted before the present one and are still there, the latest last.
     spare_origins: Vec<Connection>,
     waiting: Vec<Waiting>,
+    /// Requests whose commands the origin runs, by the number of the call.
+    remotes: BTreeMap<u64, Remote>,
     /// Slots of which a frame was refused for its stamps, and when to ask for it again.
     refused: BTreeSet<Slot>,
     ask_again_at: Option<TimestampMs>,
@@ -136,6 +140,7 @@ impl Hub {
             HubInput::Tick => {
                 self.wake_at = None;
                 self.ask_again(now);
+                self.end_remotes(now);
                 self.sweep(now);
             }
         }
@@ -217,6 +222,7 @@ impl Hub {
             heard_at: None,
             spare_origins: Vec::new(),
             waiting: Vec::new(),
+            remotes: BTreeMap::new(),
             refused: BTreeSet::new(),
             ask_again_at: None,
             is_meta_dirty: false,

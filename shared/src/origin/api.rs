@@ -2,7 +2,7 @@
 
 use crate::{
     id::{HashSeed, Key, ReplicaId, TimestampMs},
-    message::{HubToOrigin, OriginToHub},
+    message::{HubToOrigin, OriginToHub, RunReply},
     slot::Slot,
     store::{Commit, Load, Loaded, Outcome},
 };
@@ -45,6 +45,8 @@ pub enum OriginInput {
     Loaded(Loaded),
     /// The store answered a [`OriginEffect::Commit`]. A store that failed gives no answer: the machine is made anew.
     Committed(Slot, Outcome),
+    /// What became of a [`OriginEffect::Run`]: one reply a command, in order.
+    Ran(Link, u64, Vec<RunReply>),
     /// A daemon, perhaps this one, says that it brought the slot to this sequence. A hint: none need come.
     Changed(Slot, u64),
     /// The server says that plain values were changed, perhaps by this daemon's own commits. A hint: none need come.
@@ -66,6 +68,16 @@ pub enum OriginEffect {
     Load(Load),
     /// Write to the store.
     Commit(Commit),
+    /// Run these commands in Redis once, one after the other, and tell what came of it by [`OriginInput::Ran`], also where
+    /// that is not known. It is the daemon that knows which commands it may run.
+    Run {
+        /// Who asks.
+        link: Link,
+        /// The hub's number of the call.
+        call: u64,
+        /// Each with its arguments.
+        commands: Vec<Vec<Bytes>>,
+    },
     /// A value of a foreign type stands at this key: held for the operator.
     Foreign(Key),
     /// So many keys are as plain clients wrote them, in the state too. Nothing is to be done.

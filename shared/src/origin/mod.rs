@@ -37,13 +37,16 @@ pub use api::{Link, LinkStatus, OriginConfig, OriginEffect, OriginInput};
 pub use companion::key_state;
 
 use crate::{
+    command::CommandError,
     hlc::Clock,
     id::{Key, No, ReplicaId, TimestampMs},
-    message::{Cursor, HubToOrigin, OriginToHub, Refusal, RefusalCause, SlotDelta},
+    limits::RUNS_MAX,
+    message::{Cursor, HubToOrigin, OriginToHub, Refusal, RefusalCause, RunReply, SlotDelta},
     slot::Slot,
     state::ElementId,
     wire::Capabilities,
 };
+use bytes::Bytes;
 use compare::Comparison;
 use elapsed::Elapsed;
 use ends::Agenda;
@@ -106,6 +109,8 @@ struct LinkState {
     /// When the next batch may be asked for.
     credit_at: Option<TimestampMs>,
     comparison: Comparison,
+    /// How many calls of the hub are being run.
+    runs: usize,
 }
 
 /// The keys of a slot that a hub holds.
@@ -157,6 +162,7 @@ impl Origin {
             OriginInput::Closed(link) => self.forget_link(link),
             OriginInput::Loaded(loaded) => self.loaded(loaded, now),
             OriginInput::Committed(slot, outcome) => self.committed(slot, outcome, now),
+            OriginInput::Ran(link, call, replies) => self.ran(link, call, replies),
             OriginInput::Changed(slot, seq) => self.changed(slot, seq),
             OriginInput::Touched(keys) => self.touched(keys, now),
             OriginInput::Untracked => self.watch.lose_track(),
@@ -286,13 +292,15 @@ impl Origin {
             HubToOrigin::Exchanged { round, last, cursors, keys } if state.hub.is_some() => {
                 self.exchanged(link, (round, last), &cursors, keys, now);
             }
+            HubToOrigin::Run { call, commands } if state.hub.is_some() => self.run(link, call, commands),
             HubToOrigin::Held { .. }
             | HubToOrigin::Delta(_)
             | HubToOrigin::Subscribe(_)
             | HubToOrigin::Gap(..)
             | HubToOrigin::Lost(_)
             | HubToOrigin::Digests { .. }
-            | HubToOrigin::Exchanged { .. } => {
+            | HubToOrigin::Exchanged { .. }
+            | HubToOrigin::Run { .. } => {
                 let reason = "the first message of a hub must be its hello";
                 self.refuse(link, Refusal::new(RefusalCause::Unexpected, reason));
             }
@@ -319,6 +327,25 @@ impl Origin {
             self.ready.insert(part.slot);
             self.slots.entry(part.slot).or_default().inbox.push((link, part));
         }
+    }
+
+    /// Has a hub's commands run, unless as many are under way as may be.
+    fn run(&mut self, link: Link, call: u64, commands: Vec<Vec<Bytes>>) {
+        let Some(state) = self.links.get_mut(&link) else { return };
+        let is_full = state.runs >= RUNS_MAX;
+        state.runs = state.runs.saturating_add(1);
+        if is_full {
+            let refused = Err(CommandError::TooManyAtOrigin.to_string().into());
+            self.ran(link, call, vec![refused; commands.len()]);
+        } else {
+            self.effects.push(OriginEffect::Run { link, call, commands });
+        }
+    }
+
+    fn ran(&mut self, link: Link, call: u64, replies: Vec<RunReply>) {
+        let Some(state) = self.links.get_mut(&link) else { return };
+        state.runs = state.runs.saturating_sub(1);
+        self.effects.push(OriginEffect::ToHub(link, OriginToHub::Ran { call, replies }));
     }
 
     /// Another daemon moved the slot's marker: whoever holds keys there must hear.

@@ -18,6 +18,7 @@ mod memory;
 mod operation;
 mod origin;
 pub(crate) mod reader;
+mod run;
 mod state;
 pub(crate) mod stored;
 pub(crate) mod writer;

@@ -7,6 +7,7 @@ use super::{
     Capabilities, Invalid, Message,
     leaf::{read_keys, read_option, read_refusal, write_keys, write_option, write_refusal},
     reader::Reader,
+    run::{read_commands, read_replies, write_commands, write_replies},
     state::{read_ctx, read_delta, read_key, write_ctx, write_delta, write_key},
     writer::Writer,
 };
@@ -42,7 +43,8 @@ impl Message for HubToOrigin {
             | Self::Gap(..)
             | Self::Lost(_)
             | Self::Digests { .. }
-            | Self::Exchanged { .. } => None,
+            | Self::Exchanged { .. }
+            | Self::Run { .. } => None,
         }
     }
 
@@ -119,6 +121,11 @@ impl Message for HubToOrigin {
                 }
                 write_key_deltas(w, keys);
             }
+            Self::Run { call, commands } => {
+                w.u8(9);
+                w.varint(*call);
+                write_commands(w, commands);
+            }
         }
     }
 
@@ -164,6 +171,7 @@ impl Message for HubToOrigin {
                 cursors: r.list("slots", Slot::COUNT.into(), CURSOR_BYTES_MIN, |r| Ok((r.slot()?, read_cursor(r)?)))?,
                 keys: read_key_deltas(r, None)?,
             },
+            9 => Self::Run { call: r.varint()?, commands: read_commands(r)? },
             _ => return Err(Invalid::Tag("message")),
         })
     }
@@ -184,7 +192,8 @@ impl Message for OriginToHub {
             | Self::Refused(_)
             | Self::Compare { .. }
             | Self::Exchange { .. }
-            | Self::Compared(_) => None,
+            | Self::Compared(_)
+            | Self::Ran { .. } => None,
         }
     }
 
@@ -251,6 +260,11 @@ impl Message for OriginToHub {
                 w.u8(10);
                 write_slots(w, slots);
             }
+            Self::Ran { call, replies } => {
+                w.u8(11);
+                w.varint(*call);
+                write_replies(w, replies);
+            }
         }
     }
 
@@ -278,6 +292,7 @@ impl Message for OriginToHub {
                 keys: read_key_deltas(r, None)?,
             },
             10 => Self::Compared(read_slots(r)?),
+            11 => Self::Ran { call: r.varint()?, replies: read_replies(r)? },
             _ => return Err(Invalid::Tag("message")),
         })
     }

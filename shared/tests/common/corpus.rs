@@ -1,16 +1,17 @@
 //! One value of every message, variant and row of the format, for the golden files.
 
-use super::{START, World, key};
+use super::{START, World, key, text::argv};
 use bytes::Bytes;
 use headwater::{
-    command::{CommandError, CommandName, Part},
+    command::{CommandError, CommandName, Part, Reply},
     digest::Node,
     hlc::Hlc,
     hub::RowId,
     id::{ClientId, Dot, HashSeed, Key, No, ReplicaId, Seq, SessionId, Stamp, TimestampMs},
     limit::LimitError,
     message::{
-        Ask, Cursor, Digest, HubToLeaf, HubToOrigin, LeafToHub, Lifetime, OriginToHub, Refusal, RefusalCause, SlotDelta,
+        Ask, Cursor, Digest, HubToLeaf, HubToOrigin, LeafToHub, Lifetime, OriginToHub, Refusal, RefusalCause, RunReply,
+        SlotDelta,
     },
     slot::Slot,
     state::{
@@ -139,6 +140,7 @@ pub fn hub_to_origin() -> Vec<(&'static str, HubToOrigin)> {
                 keys: vec![(key("k"), change()), (key("other"), change())],
             },
         ),
+        ("run", HubToOrigin::Run { call: 1 << 63, commands: vec![argv("LRANGE jobs 0 -1"), argv("RPUSH jobs \\xff")] }),
     ]
 }
 
@@ -168,6 +170,7 @@ pub fn origin_to_hub() -> Vec<(&'static str, OriginToHub)> {
             },
         ),
         ("compared", OriginToHub::Compared(vec![Slot::of(b""), slot])),
+        ("ran", OriginToHub::Ran { call: 1 << 63, replies: run_replies() }),
     ]
 }
 
@@ -178,6 +181,15 @@ fn node(bits: u8, index: u64) -> Node {
 fn asks() -> Vec<Ask> {
     let ask = |bits, index, split| Ask { node: node(bits, index), split };
     vec![ask(0, 0, 0), ask(20, 7, 12), ask(43, 1 << 40, 2), ask(43, (1 << 40) + 300, 2), ask(60, 5, 4)]
+}
+
+fn run_replies() -> Vec<RunReply> {
+    let bulk = |bytes: &'static [u8]| Reply::Bulk(Bytes::from_static(bytes));
+    vec![
+        Ok(Reply::Array(vec![bulk(b"a\xff"), Reply::Nil, Reply::Array(vec![Reply::Int(-3), Reply::Ok])])),
+        Ok(Reply::simple("list")),
+        Err("WRONGTYPE Operation against a key holding the wrong kind of value".into()),
+    ]
 }
 
 fn digests() -> Vec<Digest> {
@@ -401,6 +413,13 @@ pub fn errors() -> Vec<CommandError> {
         CommandError::NumKeysNegative,
         CommandError::NoScript,
         CommandError::UnknownScript,
+        CommandError::AtOrigin("ERR as Redis says it".into()),
+        CommandError::OriginAway,
+        CommandError::OutcomeUnknown,
+        CommandError::TooManyAtOrigin,
+        CommandError::Reserved,
+        CommandError::Blocking,
+        CommandError::NotInTransaction,
     ];
     errors.extend(CommandName::ALL.iter().map(|name| CommandError::WrongArity(*name)));
     errors
@@ -464,6 +483,7 @@ pub fn variant_of_hub_to_origin(message: &HubToOrigin) -> &'static str {
         HubToOrigin::Lost(_) => "lost",
         HubToOrigin::Digests { .. } => "digests",
         HubToOrigin::Exchanged { .. } => "exchanged",
+        HubToOrigin::Run { .. } => "run",
     }
 }
 
@@ -481,5 +501,6 @@ pub fn variant_of_origin_to_hub(message: &OriginToHub) -> &'static str {
         OriginToHub::Compare { .. } => "compare",
         OriginToHub::Exchange { .. } => "exchange",
         OriginToHub::Compared(_) => "compared",
+        OriginToHub::Ran { .. } => "ran",
     }
 }

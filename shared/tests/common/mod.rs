@@ -495,6 +495,10 @@ impl World {
                     // The server tells of own commits too, perhaps before it answers.
                     self.give_origin(OriginInput::Touched(written));
                 }
+                OriginEffect::Run { link, call, commands } => {
+                    let replies = vec![Err("ERR there is no server".into()); commands.len()];
+                    self.queue.push_back(Event::Origin(OriginInput::Ran(link, call, replies)));
+                }
                 OriginEffect::Foreign(key) => self.foreign.push(key),
                 OriginEffect::Adopted(keys) => self.adopted += keys,
                 OriginEffect::WakeAt(at) => self.origin_wake_at = Some(at),

@@ -208,7 +208,8 @@ test("errors are those of Redis", async () => {
   await redis.set(k, "text");
   await rejects(redis.incr(k), "ERR value is not an integer or out of range");
   await rejects(redis.sadd(k, "m"), "WRONGTYPE Operation against a key holding the wrong kind of value");
-  await rejects(redis.exec(["LPUSH", k, "v"]), "ERR unknown command 'LPUSH'");
+  await rejects(redis.exec(["BLPOP", k, "0"]), "ERR unknown command 'BLPOP'");
+  await rejects(redis.llen(k), "ERR Headwater: the origin has no Redis");
   await rejects(redis.setnx(k, "v"), "ERR Headwater: this needs one agreed order and runs only at the origin");
   await rejects(redis.spop(k), "ERR Headwater: this needs one agreed order and runs only at the origin");
   await rejects(new Redis({ url, token: "wrong", retry: false }).get(k), "unauthorized");
@@ -231,7 +232,7 @@ test("the rest of the dialect: paths, queries, tokens, sync tokens, streams", as
     null,
   ]);
   assert.equal((await ask(`/get/${k}`, { headers: {} }))[0], 401);
-  assert.equal((await ask(`/lpush/${k}/v`))[0], 400);
+  assert.equal((await ask(`/llen/${k}`))[0], 400);
   assert.equal((await ask(`/get/${k}`, { headers: { ...headers, "upstash-sync-token": "seen:1" } }))[2], "seen:1");
   for (const path of ["/monitor", "/subscribe/channel"]) {
     const [status, body] = await ask(path, { method: "POST" });

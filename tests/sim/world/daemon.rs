@@ -51,6 +51,14 @@ impl World {
                     let commit = Box::new(commit);
                     self.after(Lane::Store(index), 0, slow, Event::StoreCommit { daemon: index, life, run_id, commit });
                 }
+                OriginEffect::Run { link, call, commands } => {
+                    // The model has no such server; what a real one does is tried in the daemon's own tests.
+                    let replies = vec![Err("ERR there is no server".into()); commands.len()];
+                    self.origin_input(index, OriginInput::Ran(link, call, replies));
+                    if self.daemons[index].life != life {
+                        return;
+                    }
+                }
                 OriginEffect::Foreign(key) => {
                     self.violate(Checker::Convergence, format!("a foreign value stands at {key}"));
                 }

@@ -8,10 +8,11 @@
 mod tables;
 mod writer;
 
-use super::{News, Store, StoreError, Touches};
+use super::{News, RunError, Store, StoreError, Touches};
 use crate::clock;
 use bytes::Bytes;
 use headwater::{
+    command::{Passed, Reply},
     id::{Key, KeyTooLong},
     store::{Commit, Load, Loaded, Outcome},
     wire::WireError,
@@ -127,6 +128,10 @@ impl Store for EmbeddedStore {
 
     fn run_id(&self) -> Bytes {
         self.run_id.clone()
+    }
+
+    async fn run(&self, _command: &Passed) -> Result<Reply, RunError> {
+        Err(RunError::NoRedis)
     }
 
     async fn plain_type(&self, _key: &Key) -> Result<Option<String>, StoreError> {

@@ -17,14 +17,17 @@
 use super::{
     RedisStoreError,
     access::{Access, Node},
-    answer, names,
+    answer, names, passage,
     refusal::{Patience, Refusal},
     server::{Mode, Server},
     tracking::Owner,
 };
+use crate::store::RunError;
 use bytes::Bytes;
 use futures_util::future::try_join_all;
 use headwater::{
+    command::Passed,
+    id::Key,
     slot::Slot,
     store::{Commit, Load, Loaded, Outcome},
 };
@@ -155,6 +158,17 @@ impl Cluster {
             self.moved(slot, &owner, to).await?;
         }
         beaten
+    }
+
+    /// Runs a command of an edge once, at the node of its first key; again where that node says that it did not run it since
+    /// the slot is another's.
+    pub(super) async fn run(&self, command: &Passed) -> Result<Value, RunError> {
+        let slot = command.keys.first().map_or(Slot::of(b""), Key::slot);
+        let owner = self.owner(slot)?;
+        let value = owner.server.run(command).await?;
+        let Some(Refusal::Moved(to)) = passage::moved(&value) else { return Ok(value) };
+        self.moved(slot, &owner, to).await?;
+        self.owner(slot)?.server.run(command).await
     }
 
     /// Whether every node still answers. One that was demoted has no slots any more, and says so when it is asked for one.

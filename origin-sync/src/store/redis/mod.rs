@@ -6,6 +6,7 @@ mod batch;
 mod cluster;
 mod names;
 mod news;
+mod passage;
 mod plain;
 mod plain_read;
 mod refusal;
@@ -22,11 +23,12 @@ pub use self::{
     tracking::Touches,
 };
 
-use super::{Store, StoreError};
+use super::{RunError, Store, StoreError};
 use access::Access;
 use bytes::Bytes;
 use cluster::Cluster;
 use headwater::{
+    command::{Passed, Reply},
     id::{Key, KeyTooLong},
     slot::Slot,
     store::{Commit, Load, Loaded, Outcome},
@@ -220,6 +222,14 @@ impl Store for RedisStore {
             Connected::Watched(watched) => watched.server().run_id().clone(),
             Connected::Cluster(cluster) => cluster.run_id(),
         }
+    }
+
+    async fn run(&self, command: &Passed) -> Result<Reply, RunError> {
+        passage::reply(match &self.connected {
+            Connected::Single(server) => server.run(command).await?,
+            Connected::Watched(watched) => watched.server().run(command).await?,
+            Connected::Cluster(cluster) => cluster.run(command).await?,
+        })
     }
 
     async fn plain_type(&self, key: &Key) -> Result<Option<String>, StoreError> {

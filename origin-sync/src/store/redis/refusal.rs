@@ -43,7 +43,8 @@ impl Refusal {
         error.clone().into_server_errors()?.iter().find_map(|(_, error)| Self::of_server(error))
     }
 
-    fn of_server(error: &ServerError) -> Option<Self> {
+    /// What one of the server's errors says, likewise.
+    pub(super) fn of_server(error: &ServerError) -> Option<Self> {
         match (error.kind(), error.code()) {
             (Some(ServerErrorKind::Moved), _) => {
                 let (host, port) = error.details()?.split(' ').nth(1)?.rsplit_once(':')?;

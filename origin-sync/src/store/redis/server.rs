@@ -8,12 +8,16 @@ use super::{
     access::Access,
     answer,
     batch::Batches,
-    names, plain_read, request,
+    names,
+    passage::Passage,
+    plain_read, request,
     script::CommitScript,
     tracking::{Owner, Tracker},
 };
+use crate::store::RunError;
 use bytes::Bytes;
 use headwater::{
+    command::Passed,
     id::Key,
     slot::Slot,
     store::{Commit, Load, Loaded, Outcome},
@@ -28,6 +32,7 @@ use std::{
 #[derive(Debug)]
 pub(super) struct Server {
     connection: MultiplexedConnection,
+    passage: Passage,
     batches: Batches,
     run_id: Bytes,
     writer: u64,
@@ -61,7 +66,8 @@ impl Server {
         let tracker = Tracker::start(access.clone(), address.clone(), owner);
         let writer = owner.writer;
         let batches = Batches::start(connection.clone(), script, mode == Mode::Standalone);
-        let server = Self { connection, batches, run_id, writer, tells_expiry, _tracker: tracker, evictions };
+        let passage = Passage::new(access.clone(), address.clone());
+        let server = Self { connection, passage, batches, run_id, writer, tells_expiry, _tracker: tracker, evictions };
         server.check_role().await?;
         Ok(server)
     }
@@ -124,6 +130,11 @@ impl Server {
         let request = request::encode(commit, self.writer)?;
         let answer = self.batches.call(request).await.ok_or(RedisStoreError::GivenUp)??;
         request::decode(commit, answer)
+    }
+
+    /// Runs a command of an edge once.
+    pub(super) async fn run(&self, command: &Passed) -> Result<Value, RunError> {
+        self.passage.run(command).await
     }
 
     /// What `TYPE` says of the plain key.

@@ -1,4 +1,4 @@
-//! EVAL and EVALSHA of the scripts that `@upstash/ratelimit` 2.2 publishes. Others are refused.
+//! EVAL and EVALSHA of the scripts that `@upstash/ratelimit` 2.2 publishes. Others are passed through to the origin.
 //!
 //! EVALSHA names a script by the SHA-1 of its text, and EVAL brings the text, whose SHA-1 is taken. What a script does is
 //! ours; its text is not kept. Arguments beyond those that a script reads are ignored, as Redis ignores them.
@@ -64,8 +64,8 @@ const PUBLISHED: [(&str, RangeInclusive<usize>, Read); 13] = [
 /// The one that is given a pattern for a key.
 const RESET: &str = "54bd274ddc59fb3be0f42deee2f64322a10e2b50";
 
-/// `script|sha1 numkeys key... argument...`
-pub(super) fn script(args: &mut Arguments<'_>) -> Result<Keyed, CommandError> {
+/// `script|sha1 numkeys key... argument...`; `None` for a script that is not known.
+pub(super) fn script(args: &mut Arguments<'_>) -> Result<Option<Keyed>, CommandError> {
     let name = args.name;
     let sent = args.required()?;
     let key_count = args.integer()?;
@@ -73,20 +73,20 @@ pub(super) fn script(args: &mut Arguments<'_>) -> Result<Keyed, CommandError> {
         return Err(CommandError::NumKeysTooMany);
     }
     let key_count = usize::try_from(key_count).or(Err(CommandError::NumKeysNegative))?;
-    let (sha1, unknown) = match name {
-        CommandName::Eval => (hexadecimal(&Sha1::digest(sent)), CommandError::UnknownScript),
-        _ => (sent.to_ascii_lowercase(), CommandError::NoScript),
+    let sha1 = match name {
+        CommandName::Eval => hexadecimal(&Sha1::digest(sent)),
+        _ => sent.to_ascii_lowercase(),
     };
     if sha1 == RESET.as_bytes() && key_count == 1 {
-        return reset(args);
+        return reset(args).map(Some);
     }
     let published = PUBLISHED.iter().find(|(known, ..)| known.as_bytes() == sha1);
-    let (_, counts, read) = published.ok_or(unknown)?;
+    let Some((_, counts, read)) = published else { return Ok(None) };
     if !counts.contains(&key_count) {
         return Err(CommandError::WrongArity(name));
     }
     let keys = (0..key_count).map(|_| args.key()).collect::<Result<_, _>>()?;
-    Ok(Keyed { name, keys, action: Action::Script(read(args)?) })
+    Ok(Some(Keyed { name, keys, action: Action::Script(read(args)?) }))
 }
 
 /// A pattern that can only mean one key names it, so that it is fetched.

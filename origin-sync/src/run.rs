@@ -1,0 +1,112 @@
+//! Commands that edges have passed through: which of them this daemon runs, and within which bounds.
+//!
+//! The daemon reads each command itself and runs only what is on the list of families that its operator allows, whatever an
+//! edge sends; Redis' own access control stands behind that.
+
+use crate::{
+    measure,
+    store::{RunError, Store},
+};
+use bytes::Bytes;
+use headwater::{
+    command::{Command, CommandError, CommandName, Family, Passed, Reply, parse},
+    limits::{ERROR_BYTES_MAX, RUN_REPLY_BYTES_MAX},
+    message::RunReply,
+};
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
+
+/// How long the commands of one call may take until no further one is begun. With the connection and the last command it is
+/// less than a hub waits.
+const CALL_TIME: Duration = Duration::from_secs(4);
+
+/// Why a command of a call is not run.
+#[derive(Debug, thiserror::Error)]
+enum Refused {
+    #[error(transparent)]
+    Command(#[from] CommandError),
+    #[error("ERR Headwater: the operator of the origin does not pass {0} through")]
+    Family(Family),
+    #[error("ERR Headwater: this is not passed through to the origin")]
+    Here,
+    #[error("ERR Headwater: the commands before it took too long; nothing was done")]
+    Late,
+    #[error("ERR Headwater: the command was executed, and its reply is larger than {} MiB", RUN_REPLY_BYTES_MAX >> 20)]
+    TooLarge,
+    #[error(transparent)]
+    Run(#[from] RunError),
+}
+
+/// Runs the commands of one call in order, each once.
+pub(crate) async fn run(store: &impl Store, allowed: &BTreeSet<Family>, commands: Vec<Vec<Bytes>>) -> Vec<RunReply> {
+    let began = Instant::now();
+    let mut room = RUN_REPLY_BYTES_MAX;
+    let mut replies = Vec::with_capacity(commands.len());
+    for argv in commands {
+        let answered = match permitted(&argv, allowed) {
+            Ok(_) if began.elapsed() >= CALL_TIME => Err(Refused::Late),
+            Ok(passed) => store.run(&passed).await.map_err(Refused::Run).and_then(|reply| bounded(reply, &mut room)),
+            Err(refused) => Err(refused),
+        };
+        measure::run(answered.is_ok());
+        replies.push(answered.map_err(|refused| cut(refused.to_string())));
+    }
+    replies
+}
+
+fn permitted(argv: &[Bytes], allowed: &BTreeSet<Family>) -> Result<Passed, Refused> {
+    let Command::Passed(passed) = parse(argv)? else { return Err(Refused::Here) };
+    match (passed.family(), passed.name) {
+        (family, _) if allowed.contains(&family) => Ok(passed),
+        // As a server answers that has no such script, so that clients go on as they do there.
+        (_, CommandName::EvalSha) => Err(CommandError::NoScript.into()),
+        (_, CommandName::Eval) => Err(CommandError::UnknownScript.into()),
+        (family, _) => Err(Refused::Family(family)),
+    }
+}
+
+/// Takes the reply from what all replies of the call may take.
+fn bounded(reply: Reply, room: &mut usize) -> Result<Reply, Refused> {
+    let bytes = size_of::<Reply>().saturating_add(reply.memory_bytes());
+    *room = room.checked_sub(bytes).ok_or(Refused::TooLarge)?;
+    Ok(reply)
+}
+
+fn cut(mut text: String) -> Box<str> {
+    text.truncate(text.floor_char_boundary(ERROR_BYTES_MAX));
+    text.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(line: &str, allowed: &[Family]) -> Option<String> {
+        let argv: Vec<Bytes> = line.split(' ').map(|word| Bytes::copy_from_slice(word.as_bytes())).collect();
+        permitted(&argv, &allowed.iter().copied().collect()).err().map(|refused| refused.to_string())
+    }
+
+    #[test]
+    fn only_what_is_allowed_runs_whatever_an_edge_sends() {
+        assert_eq!(refusal("rpush k a", &[Family::Lists]), None);
+        assert!(refusal("rpush k a", &[Family::Streams]).unwrap().contains("does not pass lists through"));
+        assert!(refusal("flushall", &Family::ALL).unwrap().starts_with("ERR "));
+        assert!(refusal("config get dir", &Family::ALL).unwrap().starts_with("ERR unknown command"));
+        assert!(refusal("get k", &Family::ALL).unwrap().contains("not passed through"));
+        assert!(refusal("rpush hw:m:{0} a", &Family::ALL).unwrap().contains("Headwater's own"));
+        assert!(refusal("evalsha 0123 0", &[Family::Lists]).unwrap().starts_with("NOSCRIPT "));
+        assert_eq!(refusal("eval text 0", &[Family::Scripts]), None);
+    }
+
+    #[test]
+    fn replies_share_one_bound() {
+        let mut room = 2 * size_of::<Reply>() + 10;
+        let bulk = |bytes: usize| Reply::Bulk(vec![0; bytes].into());
+        assert!(bounded(bulk(11 + size_of::<Reply>()), &mut room).is_err());
+        assert!(bounded(bulk(4), &mut room).is_ok());
+        assert!(bounded(bulk(6), &mut room).is_ok());
+        assert!(bounded(Reply::Nil, &mut room).is_err());
+    }
+}

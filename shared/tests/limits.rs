@@ -69,6 +69,33 @@ fn spends_of_two_hubs_that_cannot_see_each_other_both_count_once_they_meet() {
 }
 
 #[test]
+fn hubs_that_cannot_see_each_other_are_bounded_by_their_number() {
+    let mut world = world(2);
+    world.part(B);
+    for algorithm in ["FIXED", "SLIDING"] {
+        for hub in [A, B] {
+            let line = format!("HW.LIMIT k {algorithm} 10 60000 COST 10 NODES 2");
+            let first = answer(&world.run(hub, &line));
+            assert_eq!((first.is_allowed, first.over_admit_max), (true, 10), "{algorithm}");
+        }
+        world.skip(2 * MINUTE);
+    }
+    let bucket = answer(&world.run(A, "HW.LIMIT k BUCKET 10 60000 NODES 2"));
+    assert_eq!((bucket.is_allowed, bucket.over_admit_max), (true, -1));
+}
+
+#[test]
+fn a_leaf_counts_what_its_hub_settled_for_it_as_another_nodes() {
+    let mut world = world(1);
+    let leaf = world.leaf_at(A, &["k"]);
+    let line = "HW.LIMIT k SLIDING 10 60000 COST 10 NODES 1";
+    assert_eq!(answer(&world.run_leaf(leaf, line)).over_admit_max, 10);
+    world.settle();
+    let refused = answer(&world.run_leaf(leaf, line));
+    assert_eq!((refused.is_allowed, refused.over_admit_max), (false, 0));
+}
+
+#[test]
 fn a_leaf_offline_decides_by_what_it_saw_and_its_spends_count_later() {
     let mut world = world(2);
     world.run(A, "HW.LIMIT k SLIDING 10 60000 COST 3");
@@ -144,6 +171,7 @@ fn what_is_no_limit_is_refused() {
         ("HW.LIMIT k LEAKY 1 1000", "-ERR syntax error"),
         ("HW.LIMIT k FIXED 1 1000 COST", "-ERR syntax error"),
         ("HW.LIMIT k FIXED 1 1000 COST -1", "-ERR value is not an integer or out of range"),
+        ("HW.LIMIT k FIXED 1 1000 NODES 0", "-ERR value is not an integer or out of range"),
         ("HW.LIMIT k FIXED 1", "-ERR wrong number of arguments for 'hw.limit' command"),
     ] {
         assert_eq!(world.run(A, line), error, "{line}");
@@ -163,9 +191,10 @@ impl Log {
     }
 
     fn used(&self, is_sliding: bool, width: i64, now: i64) -> i64 {
-        let start = now - now.rem_euclid(width);
-        let before = if is_sliding { self.spent(start - width, start) * (start + width - now) / width } else { 0 };
-        before + self.spent(start, now + 1)
+        // A sliding window counts every slot that it touches: 64 of them, or fewer of 250 ms, but not fewer than four.
+        let slots = |slots: u64| (width as u64).div_ceil(slots) as i64;
+        let (first, slot) = if is_sliding { (now - width + 1, slots(64).max(slots(4).min(250))) } else { (now, width) };
+        self.spent(first - first.rem_euclid(slot), now + 1)
     }
 }
 

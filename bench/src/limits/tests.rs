@@ -52,6 +52,8 @@ fn no_answer_breaks_its_error_bar() {
             for troubles in [Vec::new(), troubles(&cell, seed)] {
                 let score = cell.ours(&asked, &troubles);
                 assert_eq!(score.broken, 0, "seed {seed}, {rule:?}, {} troubles: {score:?}", troubles.len());
+                let has_bound = rule != Rule::Bucket;
+                assert_eq!(score.bounded, if has_bound { score.decisions } else { 0 }, "{rule:?}");
             }
         }
     }

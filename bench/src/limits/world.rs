@@ -19,7 +19,7 @@ use headwater::{
     origin::{Link, Origin, OriginConfig, OriginEffect, OriginInput},
 };
 
-use super::trace::Asked;
+use super::trace::{Asked, REGIONS};
 use crate::store::Store;
 
 /// When a trace begins, in milliseconds since the Unix epoch: the start of an hour, so that windows begin there too.
@@ -314,6 +314,7 @@ fn command(key: usize, limit: &Limit) -> Vec<Bytes> {
     if limit.algorithm() == Algorithm::TokenBucket {
         words.extend(["BURST".to_owned(), limit.capacity().to_string()]);
     }
+    words.extend(["NODES".to_owned(), REGIONS.to_string()]);
     words.into_iter().map(Bytes::from).collect()
 }
 

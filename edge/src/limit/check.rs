@@ -7,6 +7,7 @@ use headwater::{
     limits::KEY_BYTES_MAX,
 };
 use serde_json::{Map, Value};
+use std::num::NonZeroU64;
 
 /// Checks in one call. Each may be at a hub of its own.
 const CHECKS_MAX: usize = 64;
@@ -14,7 +15,8 @@ const CHECKS_MAX: usize = 64;
 /// The characters of a check's name, which stands in headers.
 const NAME_CHARACTERS_MAX: usize = 64;
 
-const FIELDS: [&str; 9] = ["key", "name", "algorithm", "limit", "window_ms", "burst", "cost", "peek", "on_error"];
+const FIELDS: [&str; 10] =
+    ["key", "name", "algorithm", "limit", "window_ms", "burst", "cost", "nodes", "peek", "on_error"];
 
 /// The body is no call.
 #[derive(Debug, thiserror::Error)]
@@ -55,6 +57,8 @@ pub(crate) struct Check {
     pub(crate) limit: Limit,
     /// What the request costs.
     pub(crate) cost: u64,
+    /// How many nodes at most decide on it, where the client says.
+    pub(crate) nodes: Option<NonZeroU64>,
     /// Whether nothing is to be counted.
     pub(crate) peek: bool,
     /// Whether a request passes on which nothing could be decided.
@@ -97,6 +101,10 @@ impl Check {
         }
         push("COST".into());
         push(self.cost.to_string());
+        if let Some(nodes) = self.nodes {
+            push("NODES".into());
+            push(nodes.to_string());
+        }
         if self.peek {
             push("PEEK".into());
         }
@@ -130,7 +138,11 @@ fn check(at: &str, position: &str, map: &Map<String, Value>) -> Result<Check, Ba
     if cost > AMOUNT_MAX {
         return Err(fields.wrong("cost", format!("must be between 0 and {AMOUNT_MAX}")));
     }
-    Ok(Check { key, name: name.to_owned(), limit: fields.limit()?, cost, peek, is_open_on_error })
+    let nodes = match fields.integer("nodes")? {
+        None => None,
+        Some(nodes) => Some(NonZeroU64::new(nodes).ok_or_else(|| fields.wrong("nodes", "must be 1 or more"))?),
+    };
+    Ok(Check { key, name: name.to_owned(), limit: fields.limit()?, cost, nodes, peek, is_open_on_error })
 }
 
 /// The fields of one check.
@@ -200,8 +212,9 @@ mod tests {
     fn a_check_becomes_the_command_that_decides_it() {
         let fixed = r#"{"key":"k","algorithm":"fixed","limit":10,"window_ms":1000}"#;
         assert_eq!(command(fixed), "HW.LIMIT k FIXED 10 1000 COST 1");
-        let bucket = r#"{"key":"k","algorithm":"bucket","limit":10,"window_ms":1000,"burst":20,"cost":3,"peek":true}"#;
-        assert_eq!(command(bucket), "HW.LIMIT k BUCKET 10 1000 BURST 20 COST 3 PEEK");
+        let bucket =
+            r#"{"key":"k","algorithm":"bucket","limit":10,"window_ms":1000,"burst":20,"cost":3,"nodes":4,"peek":true}"#;
+        assert_eq!(command(bucket), "HW.LIMIT k BUCKET 10 1000 BURST 20 COST 3 NODES 4 PEEK");
     }
 
     #[test]
@@ -238,6 +251,7 @@ mod tests {
             ("window_ms", "0", "is wrong: the window is 0 ms; it must be between 1 and 2678400000 ms"),
             ("burst", "5", "is for a bucket only"),
             ("cost", "9007199254740992", "must be between 0 and 9007199254740991"),
+            ("nodes", "0", "must be 1 or more"),
             ("peek", "1", "must be true or false"),
             ("on_error", r#""ajar""#, r#"must be "open" or "closed""#),
             ("name", r#""caf\u00e9""#, "must have 1 to 64 printable ASCII characters"),

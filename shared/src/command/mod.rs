@@ -34,7 +34,7 @@ pub use script::{Place, Script};
 
 use crate::{id::Key, limits::ARGUMENTS_MAX};
 use bytes::Bytes;
-use std::slice;
+use std::{num::NonZeroU64, slice};
 
 /// A command with its arguments. Lists are never empty, and keep doubled elements as they were sent.
 #[derive(Clone, PartialEq, Debug)]
@@ -308,7 +308,7 @@ pub enum Command {
         /// The fields, in the order of the replies.
         fields: Vec<Bytes>,
     },
-    /// `HW.LIMIT key FIXED | SLIDING | BUCKET limit window_ms [BURST n] [COST n] [PEEK]`
+    /// `HW.LIMIT key FIXED | SLIDING | BUCKET limit window_ms [BURST n] [COST n] [NODES n] [PEEK]`
     Limit {
         /// The key; its windows are fields of a hash.
         key: Key,
@@ -316,6 +316,8 @@ pub enum Command {
         limit: crate::limit::Limit,
         /// What the request costs; 0 asks what is left.
         cost: u64,
+        /// How many nodes at most decide on the limit, where the client says.
+        nodes: Option<NonZeroU64>,
         /// PEEK: decides and counts nothing.
         peek: bool,
     },

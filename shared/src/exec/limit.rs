@@ -6,18 +6,28 @@
 use super::{Prepared, Subject};
 use crate::{
     command::{CommandError, Reply},
-    id::TimestampMs,
+    id::{ReplicaId, TimestampMs},
     limit::{Decision, Knowledge, Limit, OverAdmission, Seen},
     state::{DeadlineChange, Effect, ElementId, Kind},
 };
+use std::num::NonZeroU64;
 
 /// What is answered for what is not known, or not bounded.
 const NONE: i64 = -1;
 
-pub(super) fn decide(key: Subject<'_>, limit: &Limit, cost: u64, peek: bool) -> Result<Prepared, CommandError> {
+pub(super) fn decide(
+    key: Subject<'_>,
+    limit: &Limit,
+    cost: u64,
+    nodes: Option<NonZeroU64>,
+    peek: bool,
+) -> Result<Prepared, CommandError> {
     key.expect(Kind::Hash)?;
     let staleness_ms = key.vantage.heard_at.map(|at| key.now.since_ms(at).max(0).unsigned_abs());
-    let knowledge = Knowledge { staleness_ms: staleness_ms.unwrap_or(u64::MAX), budgets: None };
+    // What a leaf spent and its hub settled stands under the hub's name, so to itself a leaf is also another node.
+    let is_leaf = key.vantage.replica == ReplicaId::LEAF;
+    let nodes = nodes.map(|nodes| nodes.saturating_add(u64::from(is_leaf)));
+    let knowledge = Knowledge { staleness_ms: staleness_ms.unwrap_or(u64::MAX), budgets: None, nodes };
     let decision = limit.decide(cost, key.now, &knowledge, |window| {
         let counter = key.element(&ElementId::Field(window.field())).filter(|_| !key.is_expired());
         let mut seen = Seen::default();

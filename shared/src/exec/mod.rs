@@ -154,7 +154,7 @@ fn prepare_one(command: &Command, key: Subject<'_>) -> Result<Prepared, CommandE
             field_deadline::time_left(&key, fields, unit, from_epoch)
         }
         Command::HPersist { fields, .. } => field_deadline::persist(key, fields),
-        Command::Limit { limit, cost, peek, .. } => limit::decide(key, limit, *cost, *peek),
+        Command::Limit { limit, cost, nodes, peek, .. } => limit::decide(key, limit, *cost, *nodes, *peek),
         Command::ZAdd { condition, count_changed, entries, .. } => board::add(key, *condition, *count_changed, entries),
         Command::ZAddIncr { condition, increment, member, .. } => board::increment(key, *condition, *increment, member),
         Command::ZIncrBy { increment, member, .. } => {

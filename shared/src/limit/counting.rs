@@ -1,50 +1,72 @@
 //! Fixed and sliding windows: what counts as used, and from when on a cost would fit.
+//!
+//! A fixed window is one counter. A sliding window is one for each of its *slots*, of which a decision reads all that the last
+//! `window_ms` touch, and counts each of them whole: a spend counts until its slot has left the window behind, so for at least
+//! the window and for less than a slot longer. So no span of `window_ms` ever holds more than the limit of what one node let
+//! pass that saw every counter. What counts too long makes it refuse too much: at most what was spent in the earliest slot.
 
-use super::{Algorithm, Limit};
+use super::{Algorithm, Limit, Window};
 use crate::id::TimestampMs;
-use std::num::NonZeroU128;
 
-/// The spends of the window before and of the one that `now` lies in.
-#[derive(Clone, Copy)]
-pub(super) struct Spends {
-    pub(super) previous: u64,
-    pub(super) current: u64,
-}
+/// Into how many slots a sliding window is cut. A slot is a counter of each hub, and a decision reads all; more of them let a
+/// spend go sooner after its time.
+const SLOTS: u64 = 64;
 
-/// What counts against the limit `into_ms` after the start of the current window.
-///
-/// `floor(previous * (width - into) / width) + current` for a sliding window.
-pub(super) fn used(limit: &Limit, spends: Spends, into_ms: u64) -> u128 {
-    let covered = match limit.algorithm {
+/// A short window has fewer slots, of this length, since every counter lives for the clock bound beyond its time; but not
+/// fewer than four.
+const SLOT_MS_MIN: u64 = 250;
+const SLOTS_MIN: u64 = 4;
+
+/// The length of the counters' windows in milliseconds.
+pub(super) fn slot_ms(limit: &Limit) -> i64 {
+    match limit.algorithm {
         Algorithm::SlidingWindow => {
-            let left_ms = limit.window_ms.get().saturating_sub(into_ms);
-            u128::from(spends.previous).saturating_mul(left_ms.into()) / NonZeroU128::from(limit.window_ms)
+            let window_ms = limit.window_ms.get();
+            let least_ms = window_ms.div_ceil(SLOTS_MIN).min(SLOT_MS_MIN);
+            i64::try_from(window_ms.div_ceil(SLOTS).max(least_ms)).unwrap_or(i64::MAX)
         }
+        Algorithm::FixedWindow | Algorithm::TokenBucket => limit.width_ms(),
+    }
+}
+
+/// For how long after its end a counter still counts, in milliseconds.
+pub(super) fn lingers_ms(limit: &Limit) -> i64 {
+    match limit.algorithm {
+        Algorithm::SlidingWindow => limit.width_ms().saturating_sub(1),
         Algorithm::FixedWindow | Algorithm::TokenBucket => 0,
-    };
-    covered.saturating_add(spends.current.into())
+    }
 }
 
-/// The earliest time from which `cost` fits, if nothing more is spent; none if it never does.
-pub(super) fn fits_from(limit: &Limit, spends: Spends, cost: u64, now: TimestampMs) -> Option<TimestampMs> {
-    let window = limit.window_at(now);
-    let room = limit.capacity().checked_sub(cost)?;
-    let into = |start: TimestampMs, into_ms: u64| start.plus_ms(i64::try_from(into_ms).unwrap_or(i64::MAX));
-    if let Some(room) = room.checked_sub(spends.current) {
-        return Some(into(window.start, fades_after_ms(limit, spends.previous, room)).max(now));
-    }
-    Some(into(window.end(), fades_after_ms(limit, spends.current, room)))
+/// What counts against the limit: all of what a decision reads.
+pub(super) fn used(counts: &[(Window, u64)]) -> u128 {
+    counts.iter().fold(0, |sum, (_, count)| sum.saturating_add((*count).into()))
 }
 
-/// How far into a window the share that counts of the window before has come down to `room`.
-///
-/// `previous * (width - into) < (room + 1) * width` solved for the least integer; a whole width if it takes that long.
-fn fades_after_ms(limit: &Limit, previous: u64, room: u64) -> u64 {
-    if limit.algorithm == Algorithm::FixedWindow || previous <= room {
-        return 0;
+/// The earliest time from which `cost` fits, if nothing more is spent; none if it never does. Linear in the counters, which
+/// are in order.
+pub(super) fn fits_from(limit: &Limit, counts: &[(Window, u64)], cost: u64, now: TimestampMs) -> Option<TimestampMs> {
+    let room = u128::from(limit.capacity().checked_sub(cost)?);
+    let mut left = used(counts);
+    let mut at = now;
+    for (window, count) in counts {
+        if left <= room {
+            break;
+        }
+        left = left.saturating_sub((*count).into());
+        at = limit.left_behind_at(*window);
     }
-    let width_ms = u128::from(limit.window_ms.get());
-    let bound = u128::from(room).saturating_add(1).saturating_mul(width_ms);
-    let left_ms_max = bound.div_ceil(u128::from(previous).max(1)).saturating_sub(1);
-    u64::try_from(width_ms.saturating_sub(left_ms_max)).unwrap_or(u64::MAX)
+    Some(at)
+}
+
+/// When the limit next eases: when the earliest counter that says anything ends to count, or `current` where none does.
+pub(super) fn reset_at(limit: &Limit, counts: &[(Window, u64)], current: Window) -> TimestampMs {
+    let earliest = counts.iter().find(|(_, count)| *count > 0).map_or(current, |(window, _)| *window);
+    limit.left_behind_at(earliest)
+}
+
+impl Limit {
+    /// The first millisecond at which a decision does not read the window's counter any more.
+    fn left_behind_at(&self, window: Window) -> TimestampMs {
+        window.end().plus_ms(lingers_ms(self))
+    }
 }

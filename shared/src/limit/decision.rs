@@ -3,9 +3,10 @@
 use super::{
     Algorithm, Limit, Window,
     bucket::{Bookings, Shape},
-    counting::{self, Spends},
+    counting,
 };
 use crate::id::TimestampMs;
+use std::num::NonZeroU64;
 
 /// A window's counter as seen here, in two shares.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -33,6 +34,8 @@ pub struct Knowledge {
     pub staleness_ms: u64,
     /// The budgets, where nodes keep to any.
     pub budgets: Option<Budgets>,
+    /// How many nodes at most decide on the limit, this one included, where that is known.
+    pub nodes: Option<NonZeroU64>,
 }
 
 /// What was decided.
@@ -51,17 +54,19 @@ pub enum Verdict {
 pub enum OverAdmission {
     /// By at most this much.
     Bounded(u64),
-    /// No budgets are kept: by as much as the others spent since their counts were taken, whatever that is.
+    /// No budgets are kept, and it is a bucket, or nobody knows how many nodes there are: by as much as the others spent since
+    /// their counts were taken, whatever that is.
     Unbounded,
 }
 
 /// How wrong a decision may be. Both amounts speak of the instant of the decision: how far all that was admitted anywhere
-/// by then, this request included, goes beyond what one node that saw every counter would have let pass.
+/// by then, this request included, goes beyond the limit by its definition.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct ErrorBar {
     /// How old the others' counts are.
     pub staleness_ms: u64,
-    /// At most this much; never more than the budgets elsewhere and what is seen to be over already.
+    /// At most this much. With budgets, those elsewhere and what is seen to be over already; else what the other nodes let pass
+    /// if each of them, seeing nobody, spends the whole limit.
     pub over_admit_max: OverAdmission,
     /// So much is to be expected, if the others went on at the rate seen here.
     pub over_admit_expected: u64,
@@ -122,6 +127,8 @@ impl Limit {
         let counts: Vec<(Window, u64)> =
             windows.iter().map(|(window, seen)| (*window, seen.own.saturating_add(seen.others))).collect();
         let reading = Reading::of(self, &counts, now);
+        let own: Vec<(Window, u64)> = windows.iter().map(|(window, seen)| (*window, seen.own)).collect();
+        let own = Reading::of(self, &own, now).used(now);
 
         let used = reading.used(now);
         let capacity = u128::from(self.capacity());
@@ -132,7 +139,8 @@ impl Limit {
             (true, _) => Verdict::Allowed,
         };
         let allowed = verdict == Verdict::Allowed;
-        let used = if allowed { used.saturating_add(cost.into()) } else { used };
+        let admitted = u128::from(if allowed { cost } else { 0 });
+        let (used, own) = (used.saturating_add(admitted), own.saturating_add(admitted));
         let retry_after_ms = match verdict {
             Verdict::Allowed => Some(0),
             Verdict::OverLimit => reading.fits_from(cost, now).map(|at| at.since_ms(now).unsigned_abs()),
@@ -144,16 +152,25 @@ impl Limit {
             remaining: clamped(capacity.saturating_sub(used)),
             reset_at: reading.reset_at(now),
             retry_after_ms,
-            bounds: self.bounds(used, now, knowledge, &windows),
+            bounds: self.bounds(used, own, now, knowledge, &windows),
             adds: if allowed { self.adds(reading.raised(cost, now)) } else { Vec::new() },
         }
     }
 
-    fn bounds(&self, used: u128, now: TimestampMs, knowledge: &Knowledge, windows: &[(Window, Seen)]) -> ErrorBar {
+    /// What is wrong at most, where `used` counts here with this request, of which this node spent `own`.
+    fn bounds(
+        &self,
+        used: u128,
+        own: u128,
+        now: TimestampMs,
+        knowledge: &Knowledge,
+        windows: &[(Window, Seen)],
+    ) -> ErrorBar {
         let over = |unseen: u64| clamped(used.saturating_add(unseen.into()).saturating_sub(self.capacity().into()));
-        let over_admit_max = match knowledge.budgets {
-            Some(budgets) => OverAdmission::Bounded(over(budgets.elsewhere)),
-            None => OverAdmission::Unbounded,
+        let over_admit_max = match (knowledge.budgets, knowledge.nodes) {
+            (Some(budgets), _) => OverAdmission::Bounded(over(budgets.elsewhere)),
+            (None, Some(nodes)) => self.over_of(own, nodes),
+            (None, None) => OverAdmission::Unbounded,
         };
         let expected = over(expected_unseen(now, knowledge.staleness_ms, windows));
         let over_admit_expected = match over_admit_max {
@@ -161,6 +178,23 @@ impl Limit {
             OverAdmission::Unbounded => expected,
         };
         ErrorBar { staleness_ms: knowledge.staleness_ms, over_admit_max, over_admit_expected }
+    }
+
+    /// How far so many nodes go beyond the limit at most, of which this one spent `own` of it.
+    ///
+    /// A node admits only where the spends that it sees, its own among them, and the cost stay within the capacity. So each
+    /// other node's own spends in a window are no more than the capacity, whatever it knows of the others. Of a bucket
+    /// that bounds nothing: nodes that cannot see each other refill each for itself, so what they let pass too much grows for
+    /// as long as that lasts.
+    fn over_of(&self, own: u128, nodes: NonZeroU64) -> OverAdmission {
+        match self.algorithm() {
+            Algorithm::FixedWindow | Algorithm::SlidingWindow => {
+                let capacity = u128::from(self.capacity());
+                let others = u128::from(nodes.get().saturating_sub(1)).saturating_mul(capacity);
+                OverAdmission::Bounded(clamped(own.saturating_add(others).saturating_sub(capacity)))
+            }
+            Algorithm::TokenBucket => OverAdmission::Unbounded,
+        }
     }
 }
 
@@ -182,7 +216,7 @@ fn clamped(amount: u128) -> u64 {
 
 /// The counts of one decision, under the limit's algorithm.
 enum Reading<'a> {
-    Windows { limit: &'a Limit, spends: Spends, current: Window },
+    Windows { limit: &'a Limit, counts: &'a [(Window, u64)], current: Window },
     Bucket(Bookings<'a>),
 }
 
@@ -190,10 +224,7 @@ impl<'a> Reading<'a> {
     fn of(limit: &'a Limit, counts: &'a [(Window, u64)], now: TimestampMs) -> Self {
         match limit.algorithm() {
             Algorithm::FixedWindow | Algorithm::SlidingWindow => {
-                let current = limit.window_at(now);
-                let count = |of: Window| counts.iter().find(|(window, _)| *window == of).map_or(0, |(_, count)| *count);
-                let spends = Spends { previous: count(current.shifted(-1)), current: count(current) };
-                Self::Windows { limit, spends, current }
+                Self::Windows { limit, counts, current: limit.window_at(now) }
             }
             Algorithm::TokenBucket => {
                 Self::Bucket(Bookings { shape: Shape::of(limit), capacity: limit.capacity(), slots: counts })
@@ -203,23 +234,21 @@ impl<'a> Reading<'a> {
 
     fn used(&self, now: TimestampMs) -> u128 {
         match self {
-            Self::Windows { limit, spends, current } => {
-                counting::used(limit, *spends, now.since_ms(current.start).unsigned_abs())
-            }
+            Self::Windows { counts, .. } => counting::used(counts),
             Self::Bucket(bookings) => bookings.backlog(now),
         }
     }
 
     fn reset_at(&self, now: TimestampMs) -> TimestampMs {
         match self {
-            Self::Windows { current, .. } => current.end(),
+            Self::Windows { limit, counts, current } => counting::reset_at(limit, counts, *current),
             Self::Bucket(bookings) => bookings.next_refill(now),
         }
     }
 
     fn fits_from(&self, cost: u64, now: TimestampMs) -> Option<TimestampMs> {
         match self {
-            Self::Windows { limit, spends, .. } => counting::fits_from(limit, *spends, cost, now),
+            Self::Windows { limit, counts, .. } => counting::fits_from(limit, counts, cost, now),
             Self::Bucket(bookings) => bookings.fits_from(cost, now),
         }
     }

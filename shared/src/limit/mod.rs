@@ -9,12 +9,12 @@
 //! | algorithm | what counts against the capacity | exact? |
 //! |---|---|---|
 //! | fixed window | the spends of the window that `now` lies in | as its definition |
-//! | sliding window | those, and of the window before the share that a window ending now still covers | as its definition; against a log of requests see [`Algorithm::SlidingWindow`] |
+//! | sliding window | the spends of every slot, a sixty-fourth of the window or 250 ms, that a window ending now touches | never too few; see [`Algorithm::SlidingWindow`] |
 //! | token bucket | what was spent and not yet refilled, as bookings of refills to come | see `bucket.rs` |
 //!
-//! The sliding window is Cloudflare's ("How we built rate limiting capable of scaling to millions of domains", 2017), with
-//! the share rounded down as `@upstash/ratelimit` does. Amounts are integers without a unit, times are milliseconds, and
-//! windows are aligned to the Unix epoch, so that all nodes cut time alike.
+//! Two counters with a share of the former, as `@upstash/ratelimit` and others keep a sliding window, cannot tell where in the
+//! window before its spends lay, and let up to twice the limit pass. Amounts are integers without a unit, times are
+//! milliseconds, and windows are aligned to the Unix epoch, so that all nodes cut time alike.
 //!
 //! Every decision carries an [`ErrorBar`]: how old the others' counts are, and how far beyond the limit all nodes together
 //! may be or can be expected to be.
@@ -46,8 +46,8 @@ pub const WINDOW_MS_MAX: u64 = 31 * 24 * 3_600_000;
 pub enum Algorithm {
     /// At most `limit` in each window. Around a boundary up to twice that pass within one window's length.
     FixedWindow,
-    /// The window before counts by the share of it that still lies within one window's length of `now`, as if its spends
-    /// were spread evenly. A log of requests never shows more than twice the limit within one window's length.
+    /// At most `limit` in any span of a window's length. A spend counts for that long, and for up to a slot longer; see
+    /// `counting.rs`.
     SlidingWindow,
     /// Up to `burst` at once, refilled by `limit` at each end of a window.
     TokenBucket,
@@ -91,7 +91,7 @@ impl Limit {
         Self::new(Algorithm::FixedWindow, limit, window_ms, limit)
     }
 
-    /// At most `limit` in any span of `window_ms`, approximately; see [`Algorithm::SlidingWindow`].
+    /// At most `limit` in any span of `window_ms`; see [`Algorithm::SlidingWindow`].
     pub fn sliding_window(limit: u64, window_ms: u64) -> Result<Self, LimitError> {
         Self::new(Algorithm::SlidingWindow, limit, window_ms, limit)
     }

@@ -2,9 +2,10 @@
 //!
 //! Invariant: names are stable. A counter's field is a letter for what it counts, the window's width and its start, both
 //! in milliseconds and decimal: `w60000:1700000040000`. The width is part of the name, so that a limit which is given
-//! another window does not read counts of the old one. Fixed and sliding windows both count spends and share names.
+//! another window does not read counts of the old one. Fixed windows and the slots of sliding ones both count spends: a key is for
+//! one limit.
 
-use super::{Algorithm, Limit, WINDOW_MS_MAX, bucket};
+use super::{Algorithm, Limit, WINDOW_MS_MAX, bucket, counting};
 use crate::{id::TimestampMs, limits::CLOCK_BOUND_MS};
 use bytes::Bytes;
 
@@ -71,12 +72,15 @@ impl Window {
 }
 
 impl Limit {
-    /// The windows whose counters a decision at `now` reads, earliest first: one, two, or up to 49 of a bucket.
+    /// The windows whose counters a decision at `now` reads, earliest first: one, up to 65 of a sliding window, or up to 49 of a
+    /// bucket.
     pub fn windows(&self, now: TimestampMs) -> Vec<Window> {
         let current = self.window_at(now);
         let (before, after) = match self.algorithm {
-            Algorithm::FixedWindow => (0, 0),
-            Algorithm::SlidingWindow => (1, 0),
+            Algorithm::FixedWindow | Algorithm::SlidingWindow => {
+                let first = self.window_at(now.plus_ms(counting::lingers_ms(self).saturating_neg()));
+                (current.start.since_ms(first.start).checked_div(current.width_ms).unwrap_or(0), 0)
+            }
             Algorithm::TokenBucket => bucket::Shape::of(self).reach(),
         };
         (before.saturating_neg()..=after).map(|places| current.shifted(places)).collect()
@@ -85,18 +89,19 @@ impl Limit {
     /// Until when the counter of `window` must live: no decision made at this time or later reads it, by the clock of
     /// any node within the clock bound.
     pub fn expires_at(&self, window: Window) -> TimestampMs {
-        let read_for = match self.algorithm {
-            Algorithm::FixedWindow => 0,
-            Algorithm::SlidingWindow => 1,
-            Algorithm::TokenBucket => bucket::Shape::of(self).reach().0,
+        let last = match self.algorithm {
+            Algorithm::FixedWindow | Algorithm::SlidingWindow => window.end().plus_ms(counting::lingers_ms(self)),
+            Algorithm::TokenBucket => window.shifted(bucket::Shape::of(self).reach().0).end(),
         };
-        window.shifted(read_for).end().plus_ms(CLOCK_BOUND_MS)
+        last.plus_ms(CLOCK_BOUND_MS)
     }
 
     /// The window in which `now` lies.
     pub(super) fn window_at(&self, now: TimestampMs) -> Window {
         match self.algorithm {
-            Algorithm::FixedWindow | Algorithm::SlidingWindow => Window::at(Counts::Spends, self.width_ms(), now),
+            Algorithm::FixedWindow | Algorithm::SlidingWindow => {
+                Window::at(Counts::Spends, counting::slot_ms(self), now)
+            }
             Algorithm::TokenBucket => Window::at(Counts::Bookings, bucket::Shape::of(self).slot_ms, now),
         }
     }
@@ -140,6 +145,21 @@ mod tests {
         for field in ["", "w", "w1", "w:0", "x1:0", "w0:0", "w-1:0", "w+1:0", "w01:0", "w10:5", "w10:+0", "w10:10 "] {
             assert_eq!(Window::from_field(field.as_bytes()), None, "{field}");
         }
+    }
+
+    #[test]
+    fn a_sliding_window_reads_every_slot_that_it_touches() {
+        let starts = |window_ms, now| -> Vec<i64> {
+            let limit = Limit::sliding_window(5, window_ms).unwrap();
+            limit.windows(TimestampMs(now)).into_iter().map(|window| window.start.0).collect()
+        };
+        // Slots of a second: the window of 64 s up to 99,999 begins with a slot.
+        assert_eq!(starts(64_000, 99_999), (36..=99).map(|slot| slot * 1_000).collect::<Vec<_>>());
+        assert_eq!(starts(64_000, 99_998), (35..=99).map(|slot| slot * 1_000).collect::<Vec<_>>());
+        // A second has four slots.
+        assert_eq!(starts(1_000, 10_250), [9_250, 9_500, 9_750, 10_000, 10_250]);
+        // Slots of a millisecond: exactly the log.
+        assert_eq!(starts(3, 10), [8, 9, 10]);
     }
 
     #[test]

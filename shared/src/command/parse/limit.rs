@@ -5,19 +5,22 @@ use crate::{
     command::{Command, CommandError},
     limit::Limit,
 };
+use std::num::NonZeroU64;
 
-/// `key FIXED | SLIDING | BUCKET limit window_ms [BURST n] [COST n] [PEEK]`
+/// `key FIXED | SLIDING | BUCKET limit window_ms [BURST n] [COST n] [NODES n] [PEEK]`
 pub(super) fn limit(args: &mut Arguments<'_>) -> Result<Command, CommandError> {
     let key = args.key()?;
     let algorithm = args.required()?;
     let per_window = amount(args)?;
     let window_ms = amount(args)?;
-    let (mut burst, mut cost, mut peek) = (None, 1, false);
+    let (mut burst, mut cost, mut nodes, mut peek) = (None, 1, None, false);
     while let Some(option) = args.next() {
         if is(option, "burst") && burst.is_none() {
             burst = Some(amount(args)?);
         } else if is(option, "cost") {
             cost = amount(args)?;
+        } else if is(option, "nodes") {
+            nodes = Some(NonZeroU64::new(amount(args)?).ok_or(CommandError::NotAnInteger)?);
         } else if is(option, "peek") {
             peek = true;
         } else {
@@ -33,7 +36,7 @@ pub(super) fn limit(args: &mut Arguments<'_>) -> Result<Command, CommandError> {
     } else {
         return Err(CommandError::Syntax);
     };
-    Ok(Command::Limit { key, limit: limit?, cost, peek })
+    Ok(Command::Limit { key, limit: limit?, cost, nodes, peek })
 }
 
 fn amount(args: &mut Arguments<'_>) -> Result<u64, CommandError> {

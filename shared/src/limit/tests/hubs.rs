@@ -35,14 +35,22 @@ fn backlog_of(limit: &Limit, now: i64, count: impl Fn(Window) -> u64) -> u64 {
     bookings.backlog(now) as u64
 }
 
+/// What is used once a request is decided, for somebody who knows of all hubs' spends.
+struct Used {
+    /// By the counters.
+    counted: u64,
+    /// By the definition.
+    exact: u64,
+}
+
 /// Runs requests at hubs that learn of each other after up to `staleness_ms`; each keeps to `budget` where there is one.
-/// `check` sees what is really used once the request is decided, and the decision.
+/// `check` sees what is really used, and the decision.
 fn run_hubs(
     limit: &Limit,
     asked: &[Asked],
     staleness_ms: u64,
     budget: Option<u64>,
-    mut check: impl FnMut(u64, &Decision) -> Result<(), TestCaseError>,
+    mut check: impl FnMut(Used, &Decision) -> Result<(), TestCaseError>,
 ) -> Result<(), TestCaseError> {
     let (mut log, mut spent, mut now) = (Log::default(), Vec::<Spent>::new(), 1_000_003);
     for Asked { hub, pause, cost, delays } in asked {
@@ -54,15 +62,21 @@ fn run_hubs(
             let adds = spent.iter().filter(|s| whose(s)).flat_map(|s| &s.adds);
             adds.filter(|add| add.window == window).map(|add| add.amount).sum()
         };
-        let decision = limit.decide(*cost, TimestampMs(now), &Knowledge { staleness_ms, budgets }, |window| Seen {
-            own: count(window, &|s| s.hub == *hub),
-            others: count(window, &|s| s.hub != *hub && s.known_at[*hub] <= now),
-        });
-        let used = match limit.algorithm() {
+        let decision = limit.decide(
+            *cost,
+            TimestampMs(now),
+            &Knowledge { staleness_ms, budgets, nodes: NonZeroU64::new(HUBS as u64) },
+            |window| Seen {
+                own: count(window, &|s| s.hub == *hub),
+                others: count(window, &|s| s.hub != *hub && s.known_at[*hub] <= now),
+            },
+        );
+        let counted = match limit.algorithm() {
             Algorithm::FixedWindow | Algorithm::SlidingWindow => log.used(limit, now),
             Algorithm::TokenBucket => backlog_of(limit, now, |window| count(window, &|_| true)),
         };
-        check(if decision.is_allowed() { used + cost } else { used }, &decision)?;
+        let admitted = if decision.is_allowed() { *cost } else { 0 };
+        check(Used { counted: counted + admitted, exact: log.exact(limit, now) + admitted }, &decision)?;
         if decision.is_allowed() {
             let mut known_at = delays.map(|delay| now + (delay * staleness_ms / 16) as i64);
             known_at[*hub] = now;
@@ -80,8 +94,8 @@ proptest! {
     fn hubs_with_budgets_admit_no_more_than_they_state(
         limit in limits(), asked in asked(), staleness_ms in 0_u64..3_000, budget in 0_u64..12,
     ) {
-        run_hubs(&limit, &asked, staleness_ms, Some(budget), |used, decision| {
-            let over = used.saturating_sub(limit.capacity());
+        run_hubs(&limit, &asked, staleness_ms, Some(budget), |Used { counted, .. }, decision| {
+            let over = counted.saturating_sub(limit.capacity());
             let OverAdmission::Bounded(stated) = decision.bounds.over_admit_max else {
                 return Err(TestCaseError::fail("a budget bounds"));
             };
@@ -93,10 +107,23 @@ proptest! {
     }
 
     #[test]
+    fn hubs_whose_number_is_known_admit_no_more_than_they_state(
+        limit in windows(), asked in asked(), staleness_ms in 0_u64..3_000,
+    ) {
+        run_hubs(&limit, &asked, staleness_ms, None, |Used { exact, .. }, decision| {
+            let over = exact.saturating_sub(limit.capacity());
+            let OverAdmission::Bounded(stated) = decision.bounds.over_admit_max else {
+                return Err(TestCaseError::fail("a number of nodes bounds"));
+            };
+            prop_assert!(over <= stated, "{over} over, {stated} stated");
+            Ok(())
+        })?;
+    }
+
+    #[test]
     fn hubs_that_learn_at_once_decide_as_one(limit in limits(), asked in asked()) {
-        run_hubs(&limit, &asked, 0, None, |used, decision| {
-            prop_assert_eq!(decision.remaining, limit.capacity() - used);
-            prop_assert_eq!(decision.bounds.over_admit_max, OverAdmission::Unbounded);
+        run_hubs(&limit, &asked, 0, None, |Used { counted, .. }, decision| {
+            prop_assert_eq!(decision.remaining, limit.capacity() - counted);
             prop_assert_eq!(decision.bounds.over_admit_expected, 0);
             Ok(())
         })?;
@@ -109,8 +136,8 @@ fn hubs_without_news_of_each_other_reach_the_stated_bound() {
     let asked: Vec<_> =
         (0..HUBS).flat_map(|hub| [7, 3].map(|cost| Asked { hub, pause: 0, cost, delays: [16; HUBS] })).collect();
     let mut over_stated = Vec::new();
-    run_hubs(&limit, &asked, 500, Some(7), |used, decision| {
-        over_stated.push((used.saturating_sub(10), decision.bounds.over_admit_max, decision.verdict));
+    run_hubs(&limit, &asked, 500, Some(7), |Used { counted, .. }, decision| {
+        over_stated.push((counted.saturating_sub(10), decision.bounds.over_admit_max, decision.verdict));
         Ok(())
     })
     .unwrap();
@@ -164,10 +191,33 @@ fn a_surplus_older_than_twice_the_time_to_fill_is_forgiven() {
 }
 
 #[test]
+fn hubs_that_see_nobody_reach_what_their_number_bounds() {
+    let limit = Limit::sliding_window(10, 1_000).unwrap();
+    let asked: Vec<_> = (0..HUBS).map(|hub| Asked { hub, pause: 0, cost: 10, delays: [16; HUBS] }).collect();
+    let mut last = None;
+    run_hubs(&limit, &asked, 500, None, |used, decision| {
+        last = Some((used.exact - 10, decision.bounds.over_admit_max));
+        Ok(())
+    })
+    .unwrap();
+    assert_eq!(last, Some((30, OverAdmission::Bounded(30))));
+}
+
+#[test]
+fn nobody_bounds_an_unknown_number_of_nodes_nor_buckets() {
+    let (window, bucket) = (Limit::fixed_window(10, 1_000).unwrap(), Limit::token_bucket(1, 1_000, 10).unwrap());
+    for (limit, nodes) in [(window, None), (bucket, None), (bucket, NonZeroU64::new(2))] {
+        let knowledge = Knowledge { staleness_ms: 0, budgets: None, nodes };
+        let decision = limit.decide(1, TimestampMs(0), &knowledge, |_| Seen::default());
+        assert_eq!(decision.bounds.over_admit_max, OverAdmission::Unbounded);
+    }
+}
+
+#[test]
 fn the_expected_error_is_the_others_rate_times_the_staleness() {
     let limit = Limit::fixed_window(100, 10_000).unwrap();
     // 6 s into the window others are seen to have spent 80 in its first 4 s: 20 a second, unseen for 2 s.
-    let knowledge = Knowledge { staleness_ms: 2_000, budgets: None };
+    let knowledge = Knowledge { staleness_ms: 2_000, budgets: None, nodes: None };
     let decide = |own| limit.decide(1, TimestampMs(6_000), &knowledge, |_| Seen { own, others: 80 });
     assert_eq!(decide(0).bounds.over_admit_expected, 81 + 40 - 100);
     let bounded = Knowledge { budgets: Some(Budgets { own: 5, elsewhere: 30 }), ..knowledge };

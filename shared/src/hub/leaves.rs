@@ -97,6 +97,11 @@ impl Session {
         self.accepted().any(|accepted| accepted.after < no && no <= accepted.through)
     }
 
+    /// Whether the session made any of the hub's operations, as far as the leaf may not know.
+    pub(super) fn has_minted(&self) -> bool {
+        self.accepted().next().is_some()
+    }
+
     /// The hub's numbers that the session took, as intervals `(after, through]`.
     pub(super) fn minted_intervals(&self) -> impl Iterator<Item = (No, No)> + '_ {
         self.accepted().map(|accepted| (accepted.after, accepted.through))

@@ -191,6 +191,7 @@ fn latest_seen(effect: &Effect, state: KeyView<'_>) -> Option<Hlc> {
         element.base.iter().filter(|(dot, _)| is_seen(*dot)).filter_map(|(_, base)| base.hlc()).max()
     };
     match effect {
+        Effect::Write { seen, .. } if seen.is_empty() => None,
         Effect::Write { element, seen, .. } => of(element, &|dot| seen.contains(&dot)),
         Effect::Deadline { seen: epoch, .. } | Effect::Touch { epoch, .. } => epoch.map(|epoch| epoch.hlc),
         Effect::Wipe { .. } | Effect::Add { .. } | Effect::Spend { .. } => None,
@@ -211,7 +212,10 @@ fn observe_session(
     }
     let mut anew = Vec::new();
     let mut extend_cuts = |id: &ElementId, cuts: SeenCuts| -> SeenCuts {
-        let added = session.adds_of(key, id);
+        let mut added = session.adds_of(key, id).peekable();
+        if added.peek().is_none() {
+            return cuts;
+        }
         match (cuts, state.element(id).map(|element| element.sum)) {
             (SeenCuts::Int(cuts), Some(Sum::Int(num))) => {
                 let amounts = added.filter_map(|add| match add.by {
@@ -234,10 +238,12 @@ fn observe_session(
             (cuts, _) => cuts,
         }
     };
+    // Most sessions have nothing under way, and an element may be large.
+    let of_session = |element: &ElementId| session.has_minted().then(|| state.element(element)).flatten();
     let observed = match effect {
         Effect::Write { element, base, seen, cuts } => {
             let mut seen = seen.clone();
-            let present = state.element(element);
+            let present = of_session(element);
             let dots = present.iter().flat_map(|element| element.base.dots());
             seen.extend(dots.filter(|dot| dot.replica == own && session.minted(dot.no)));
             seen.sort();
@@ -269,7 +275,7 @@ fn observe_session(
         Effect::Touch { element, change, epoch, seen } => {
             let mut seen = seen.clone();
             let mut epoch = *epoch;
-            let present = state.element(element);
+            let present = of_session(element);
             for (dot, deadline) in present.iter().flat_map(Element::deadlines) {
                 if dot.replica == own && session.minted(dot.no) {
                     seen.push(dot);

@@ -34,6 +34,11 @@ impl<P: Clone + PartialEq> Causal<P> {
         self.0.push((dot, payload));
     }
 
+    /// Makes room for so many more.
+    pub(super) fn reserve(&mut self, more: usize) {
+        self.0.reserve(more);
+    }
+
     /// Drops the payloads whose dots `dead` names; returns whether any went.
     pub fn remove_if(&mut self, dead: impl Fn(Dot) -> bool) -> bool {
         let before = self.0.len();

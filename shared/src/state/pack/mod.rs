@@ -165,12 +165,11 @@ pub(super) fn append_element_row(arena: &mut Arena, block: Option<Block>, kind: 
     };
     let mut reader = Reader::new(arena, arena.heap.read(block));
     reader.name();
-    let packed = reader.rest();
-    let element = reader.element(kind);
-    if !reader.has_large() {
-        row.extend_from_slice(packed);
+    if !reader.element_is_large() {
+        row.extend_from_slice(reader.rest());
         return row;
     }
+    let element = reader.element(kind);
     let mut writer = Writer::new(arena, row).whole();
     writer.element(&element);
     writer.finish()

@@ -21,11 +21,16 @@ pub(in crate::state) struct Reader<'a> {
     /// Whether the bytes ended too early or named what the arena does not have.
     is_damaged: bool,
     has_large: bool,
+    /// A copy of what was left to read at some point, of which strings are parts.
+    shared: Option<Bytes>,
 }
+
+/// An element with more bases than that is copied once, and not each of its strings by itself.
+const BASES_COPIED_MAX: usize = 8;
 
 impl<'a> Reader<'a> {
     pub(in crate::state) fn new(arena: &'a Arena, bytes: &'a [u8]) -> Self {
-        Self { arena, bytes, is_damaged: false, has_large: false }
+        Self { arena, bytes, is_damaged: false, has_large: false, shared: None }
     }
 
     /// The name at the front.
@@ -77,11 +82,19 @@ impl<'a> Reader<'a> {
         self.bytes.first().is_some_and(|flags| flags & 4 != 0)
     }
 
+    /// Whether the element names values outside the bytes; the reader stands before it.
+    pub(super) fn element_is_large(&self) -> bool {
+        self.bytes.first().is_some_and(|mark| mark & 0x20 != 0)
+    }
+
     /// An element of a key of this type.
     pub(in crate::state) fn element(&mut self, kind: Kind) -> Element {
         let (bases, shares, mark) = self.element_counts();
         self.has_large |= mark & 0x20 != 0;
         let mut element = Element::empty(kind);
+        // Each takes some bytes, so that damage cannot ask for more than there is.
+        element.base.reserve(bases.min(self.bytes.len()));
+        self.shared = (bases > BASES_COPIED_MAX).then(|| Bytes::copy_from_slice(self.bytes));
         for _ in 0..bases {
             if self.is_damaged {
                 break;
@@ -119,7 +132,7 @@ impl<'a> Reader<'a> {
                 let hlc = self.time();
                 let word = self.number();
                 let value = if word & 1 == 0 {
-                    Bytes::copy_from_slice(self.take(usize::try_from(word >> 1).unwrap_or(usize::MAX)))
+                    self.string(usize::try_from(word >> 1).unwrap_or(usize::MAX))
                 } else {
                     self.arena.values.at(large_place(word))
                 };
@@ -133,6 +146,18 @@ impl<'a> Reader<'a> {
         };
         self.is_damaged |= tag > 6;
         (dot, base)
+    }
+
+    fn string(&mut self, length: usize) -> Bytes {
+        let taken = self.take(length);
+        match &self.shared {
+            // What is left was the end of what was copied.
+            Some(shared) => {
+                let end = shared.len().saturating_sub(self.bytes.len());
+                shared.slice(end.saturating_sub(taken.len())..end)
+            }
+            None => Bytes::copy_from_slice(taken),
+        }
     }
 
     fn field_deadline(&mut self) -> Deadline {

@@ -315,6 +315,7 @@ async fn status(env: &Env) -> Result<Response, Refusal> {
         unstable: sum.unstable + hub.unstable,
         origin_connected: sum.origin_connected && hub.origin_connected,
         leaves: sum.leaves + hub.leaves,
+        jobs: sum.jobs + hub.jobs,
         memory_bytes: sum.memory_bytes + hub.memory_bytes,
         evicted: sum.evicted + hub.evicted,
         refused: sum.refused + hub.refused,

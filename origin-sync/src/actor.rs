@@ -10,14 +10,14 @@ use crate::{
     measure::{self, CommitSize},
     report::{Connected, HubAddress, Report},
     run,
-    store::{AnyStore, Store, StoreError, Touches},
+    store::{AnyStore, Jobs, JobsRun, Store, StoreError, Touches},
 };
 use bytes::Bytes;
 use headwater::{
     command::Family,
     id::HashSeed,
     message::{HubToOrigin, OriginToHub},
-    origin::{Link, LinkStatus, Origin, OriginConfig, OriginEffect, OriginInput},
+    origin::{JobsDone, Link, LinkStatus, Origin, OriginConfig, OriginEffect, OriginInput},
     slot::Slot,
     store::{Commit, Load, Outcome},
 };
@@ -279,6 +279,7 @@ impl Actor {
                 OriginEffect::Load(load) => self.load(load),
                 OriginEffect::Commit(commit) => self.commit(commit),
                 OriginEffect::Run { link, call, commands } => self.run_passed(link, call, commands),
+                OriginEffect::Jobs { link, hub, slot, jobs } => self.run_jobs(link, Jobs { hub, slot, jobs }),
                 OriginEffect::Foreign(key) => {
                     tracing::error!(%key, "the key holds a value of a foreign type; it is left for the operator");
                     measure::foreign_key();
@@ -345,6 +346,15 @@ impl Actor {
         self.requests.spawn(async move {
             let replies = run::run(&*store, &allowed, commands).await;
             Ok(Answer::Input(OriginInput::Ran(link, call, replies)))
+        });
+    }
+
+    fn run_jobs(&mut self, link: Link, jobs: Jobs) {
+        let (store, allowed) = (Arc::clone(&self.store), Arc::clone(&self.pass_through));
+        self.requests.spawn(async move {
+            let (hub, slot) = (jobs.hub, jobs.slot);
+            let JobsRun { through, replies } = run::jobs(&*store, &allowed, jobs).await?;
+            Ok(Answer::Input(OriginInput::JobsDone(link, JobsDone { hub, slot, through, replies })))
         });
     }
 

@@ -43,6 +43,7 @@ pub fn install() -> Result<PrometheusHandle, BuildError> {
         "Slots whose history began anew since the store may have lost some."
     );
     describe_counter!("headwater_passed_commands_total", "Commands of edges that were passed through, by result.");
+    describe_counter!("headwater_jobs_total", "Jobs of edges that ran, by result; those with an error are dropped.");
     describe_gauge!("headwater_pending", "Parts of batches that are received and not committed.");
     describe_histogram!("headwater_hub_lag_seconds", "From the arrival of a hub's batch to the commit of all of it.");
     describe_counter!("headwater_hub_resumes_total", "Slots that a hub was told to send again.");
@@ -128,6 +129,10 @@ pub(crate) fn store_refused(reason: &str) {
 
 pub(crate) fn run(is_answered: bool) {
     counter!("headwater_passed_commands_total", "result" => if is_answered { "reply" } else { "error" }).increment(1);
+}
+
+pub(crate) fn job_run(is_answered: bool) {
+    counter!("headwater_jobs_total", "result" => if is_answered { "reply" } else { "error" }).increment(1);
 }
 
 pub(crate) fn pending(count: usize) {

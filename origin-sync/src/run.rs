@@ -5,11 +5,12 @@
 
 use crate::{
     measure,
-    store::{RunError, Store},
+    store::{Jobs, JobsRun, RunError, Store, StoreError},
 };
 use bytes::Bytes;
 use headwater::{
     command::{Command, CommandError, CommandName, Family, Passed, Reply, parse},
+    id::No,
     limits::{ERROR_BYTES_MAX, RUN_REPLY_BYTES_MAX},
     message::RunReply,
 };
@@ -54,6 +55,36 @@ pub(crate) async fn run(store: &impl Store, allowed: &BTreeSet<Family>, commands
         replies.push(answered.map_err(|refused| cut(refused.to_string())));
     }
     replies
+}
+
+/// Runs a hub's jobs. One that may not run counts as run, with an error: the hub must not keep it for ever.
+///
+/// # Errors
+/// When the store fails: which of them ran is then told by what stands there.
+pub(crate) async fn jobs(store: &impl Store, allowed: &BTreeSet<Family>, jobs: Jobs) -> Result<JobsRun, StoreError> {
+    let mut refused: Vec<(No, RunReply)> = Vec::new();
+    let hub = jobs.hub;
+    let permitted = |(no, argv): (No, Vec<Bytes>)| match permitted(&argv, allowed) {
+        Ok(passed) if passed.is_job() => (no, passed.argv),
+        Ok(_) => (no, refuse(&mut refused, no, &Refused::Here)),
+        Err(cause) => (no, refuse(&mut refused, no, &cause)),
+    };
+    let (slot, listed) = (jobs.slot, jobs.jobs.into_iter().map(permitted).collect());
+    let mut run = store.jobs(Jobs { hub, slot, jobs: listed }).await?;
+    run.replies.append(&mut refused);
+    for (no, reply) in &run.replies {
+        measure::job_run(reply.is_ok());
+        if let Err(error) = reply {
+            tracing::warn!(%hub, no = no.0, error, "a job of an edge is dropped: it does not run");
+        }
+    }
+    Ok(run)
+}
+
+/// Notes why a job does not run; it is left without words.
+fn refuse(refused: &mut Vec<(No, RunReply)>, no: No, cause: &Refused) -> Vec<Bytes> {
+    refused.push((no, Err(cut(cause.to_string()))));
+    Vec::new()
 }
 
 fn permitted(argv: &[Bytes], allowed: &BTreeSet<Family>) -> Result<Passed, Refused> {

@@ -20,6 +20,7 @@ use support::{
     cluster::{RedisCluster, Watched, ask},
     daemon::{Daemon, eventually},
     edge::{Edge, TOKEN},
+    say::bytes,
     server::RedisServer,
 };
 use tempfile::TempDir;
@@ -35,6 +36,8 @@ const BEFORE: Duration = Duration::from_millis(300);
 struct Ledger {
     counts: [u64; COUNTERS],
     members: u64,
+    /// Jobs for each of two lists and a stream.
+    jobs: u64,
     healed: Duration,
 }
 
@@ -93,6 +96,11 @@ impl Setup {
                 }
                 edge.execute(&["SADD", "members", &format!("m{}", ledger.members)]).unwrap();
                 ledger.members += 1;
+                let job = ledger.jobs.to_string();
+                edge.run(vec![["RPUSH", "jobs", &job].map(bytes).to_vec()]);
+                edge.run(vec![["LPUSH", "backwards", &job].map(bytes).to_vec()]);
+                edge.run(vec![["XADD", "stream", "*", "job", &job].map(bytes).to_vec()]);
+                ledger.jobs += 1;
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
             ledger
@@ -104,7 +112,8 @@ impl Setup {
             Instant::now()
         };
         let (mut ledger, ended) = tokio::join!(load, fault);
-        eventually("all is committed", async || (edge.status().pending == 0).then_some(())).await;
+        let is_done = || edge.status().pending == 0 && edge.status().jobs == 0;
+        eventually("all is committed", async || is_done().then_some(())).await;
         ledger.healed = ended.elapsed();
         ledger
     }
@@ -124,6 +133,18 @@ async fn holds(name: &str, plain: &Plain, ledger: &Ledger) {
         ledger.healed.as_millis()
     );
     assert_eq!((counted.as_slice(), members), (ledger.counts.as_slice(), ledger.members));
+}
+
+/// Redis has each job once, in the order in which the hub took them in.
+async fn has_jobs_in_order(plain: &Plain, ledger: &Ledger) {
+    let expected: Vec<String> = (0..ledger.jobs).map(|job| job.to_string()).collect();
+    assert_eq!(plain.ask::<Vec<String>>(&["LRANGE", "jobs", "0", "-1"]).await, expected);
+    let mut backwards: Vec<String> = plain.ask(&["LRANGE", "backwards", "0", "-1"]).await;
+    backwards.reverse();
+    assert_eq!(backwards, expected);
+    let entries: Vec<(String, Vec<String>)> = plain.ask(&["XRANGE", "stream", "-", "+"]).await;
+    let streamed: Vec<String> = entries.into_iter().map(|(_, fields)| fields[1].clone()).collect();
+    assert_eq!(streamed, expected);
 }
 
 fn signal(name: &str, pid: u32) {
@@ -151,6 +172,7 @@ async fn the_daemon_is_killed() {
     };
     let ledger = setup.under_load(kill).await;
     holds("the daemon is killed three times", &Plain::connect(&redis).await, &ledger).await;
+    has_jobs_in_order(&Plain::connect(&redis).await, &ledger).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -164,6 +186,7 @@ async fn the_daemon_is_stopped() {
     };
     let ledger = setup.under_load(stop).await;
     holds("the daemon is stopped", &Plain::connect(&redis).await, &ledger).await;
+    has_jobs_in_order(&Plain::connect(&redis).await, &ledger).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -172,6 +195,7 @@ async fn redis_is_killed_and_loses_all() {
     let mut setup = Setup::single(&redis).await;
     let ledger = setup.under_load(async |_| redis.restart().await).await;
     holds("Redis is killed, and comes back empty", &Plain::connect(&redis).await, &ledger).await;
+    has_jobs_in_order(&Plain::connect(&redis).await, &ledger).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -180,6 +204,7 @@ async fn redis_is_killed_and_keeps_all() {
     let mut setup = Setup::single(&redis).await;
     let ledger = setup.under_load(async |_| redis.restart().await).await;
     holds("Redis is killed, and comes back with all", &Plain::connect(&redis).await, &ledger).await;
+    has_jobs_in_order(&Plain::connect(&redis).await, &ledger).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -193,6 +218,7 @@ async fn redis_is_stopped() {
     };
     let ledger = setup.under_load(stop).await;
     holds("Redis is stopped", &Plain::connect(&redis).await, &ledger).await;
+    has_jobs_in_order(&Plain::connect(&redis).await, &ledger).await;
 }
 
 /// The run id stays, so only the vanished markers tell.
@@ -237,6 +263,7 @@ async fn redis_has_no_memory_left() {
     };
     let ledger = setup.under_load(fill).await;
     holds("Redis has no memory left", &Plain::connect(&redis).await, &ledger).await;
+    has_jobs_in_order(&Plain::connect(&redis).await, &ledger).await;
     setup.kept_its_connection().await;
 }
 
@@ -252,6 +279,7 @@ async fn redis_is_made_a_replica() {
     };
     let ledger = setup.under_load(demote).await;
     holds("Redis is a replica for a while", &Plain::connect(&redis).await, &ledger).await;
+    has_jobs_in_order(&Plain::connect(&redis).await, &ledger).await;
 }
 
 /// The other keys go on; this one is written whole once the value is out of the way.

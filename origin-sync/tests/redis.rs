@@ -5,6 +5,7 @@
 #![allow(missing_docs, unreachable_pub, reason = "nothing here is for others")]
 
 mod cases;
+mod job_cases;
 mod machine_cases;
 mod passing_cases;
 mod plain_cases;
@@ -12,11 +13,12 @@ mod support;
 mod topology_cases;
 mod two_way_cases;
 
-use origin_sync::store::{RedisStore, Store};
+use headwater::id::{No, ReplicaId};
+use origin_sync::store::{Jobs, RedisStore, Store};
 use std::time::{Duration, Instant};
 use support::{
     bed::{Bed, Clustered, Embedded, Functions, Scripts, Secured, UnderSentinels},
-    say::{commit, committed, key, load_all},
+    say::{bytes, commit, committed, key, load_all},
     tls::Certificates,
 };
 use tokio::time::timeout;
@@ -91,6 +93,16 @@ macro_rules! machine_on_every_store {
     };
 }
 
+macro_rules! jobs_on_every_redis {
+    ($($name:ident: $bed:ty),+) => {
+        $(suite!($name, $bed, job_cases:
+            jobs_that_come_again_change_nothing,
+            each_hub_has_a_number_of_its_own,
+            a_job_that_does_not_fit_is_told_and_the_next_ones_run,
+        );)+
+    };
+}
+
 macro_rules! passing_on_every_redis {
     ($($name:ident: $bed:ty),+) => {
         $(suite!($name, $bed, passing_cases:
@@ -113,6 +125,13 @@ macro_rules! two_way_on_every_redis {
     };
 }
 
+jobs_on_every_redis!(
+    jobs_on_redis: Functions,
+    jobs_on_redis_without_functions: Scripts,
+    jobs_on_redis_by_tls: Secured,
+    jobs_on_redis_cluster: Clustered,
+    jobs_on_redis_under_sentinels: UnderSentinels
+);
 passing_on_every_redis!(
     passing_on_redis: Functions,
     passing_on_redis_without_functions: Scripts,
@@ -238,6 +257,26 @@ async fn a_user_who_may_not_run_all_of_a_commit_is_refused_at_once() {
     }
     bed.connect().await.unwrap();
     assert_eq!(plain.ask::<u32>(&["DBSIZE"]).await, 0);
+}
+
+/// A job must not be lost because a user may not run it; once the right is given, it runs.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_job_waits_while_redis_has_no_memory_or_denies_it() {
+    let bed = Functions::make().await;
+    let plain = bed.plain().unwrap();
+    for (no, deny, allow) in [
+        (1, &["CONFIG", "SET", "maxmemory", "1"][..], &["CONFIG", "SET", "maxmemory", "0"][..]),
+        (2, &["ACL", "SETUSER", "default", "-rpush"], &["ACL", "SETUSER", "default", "+rpush"]),
+    ] {
+        plain.ask::<()>(deny).await;
+        let jobs = vec![(No(no), ["rpush", "k", "a"].map(bytes).to_vec())];
+        let run = bed.store().jobs(Jobs { hub: ReplicaId::from_bits(1), slot: key("k").slot(), jobs });
+        tokio::pin!(run);
+        assert!(timeout(Duration::from_millis(100), &mut run).await.is_err());
+        plain.ask::<()>(allow).await;
+        assert_eq!(run.await.unwrap().through, No(no));
+        assert_eq!(plain.ask::<u64>(&["LLEN", "k"]).await, no);
+    }
 }
 
 #[tokio::test]

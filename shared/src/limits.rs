@@ -129,6 +129,19 @@ pub const ERROR_BYTES_MAX: usize = 1024;
 /// there; a client that waits for its answer has one.
 pub const RUNS_MAX: usize = 256;
 
+/// The arguments of one job of an outbox, in bytes: they are a row, beside its identity.
+pub const JOB_BYTES_MAX: usize = ROW_BYTES_MAX - 64 * 1024;
+
+/// The arguments of one job of an outbox: as many as Lua passes to one call, with room to spare.
+pub const JOB_ARGUMENTS_MAX: usize = 4_000;
+
+/// Jobs that a hub keeps until they are stable, in bytes: an eighth of what it holds by default. With a loss window of a
+/// minute that is 140 KB a second.
+pub const OUTBOX_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// Jobs in one message.
+pub const JOBS_MAX: usize = 1024;
+
 /// A hub's name: a region and a shard.
 pub const HUB_NAME_BYTES_MAX: usize = 255;
 
@@ -143,6 +156,7 @@ const _: () = assert!(STAMP_AHEAD_MS_MAX > 2 * CLOCK_BOUND_MS);
 const _: () = assert!(FRAME_BYTES_TARGET + 2 * VALUE_BYTES_MAX + KEY_BYTES_MAX < FRAME_BYTES_MAX_LEAST);
 const _: () = assert!(FRAME_BYTES_TARGET + CHANGES_BYTES_MAX + VALUE_BYTES_MAX < FRAME_BYTES_MAX_LEAST);
 const _: () = assert!(KEYS_CHUNK * (KEY_BYTES_MAX + 2) < FRAME_BYTES_MAX_LEAST && KEYS_CHUNK < KEYS_LISTED_MAX);
+const _: () = assert!(FRAME_BYTES_TARGET + JOB_BYTES_MAX < FRAME_BYTES_MAX_LEAST && JOB_ARGUMENTS_MAX < ARGUMENTS_MAX);
 const _: () = assert!(RUN_BYTES_MAX + FRAME_BYTES_TARGET < FRAME_BYTES_MAX_LEAST);
 const _: () = assert!(RUN_REPLY_BYTES_MAX + PIPELINE_MAX * ERROR_BYTES_MAX < FRAME_BYTES_MAX_LEAST);
 const _: () = assert!(2 * FRAME_BYTES_MAX + DECODED_BYTES_MAX < 128_000_000);

@@ -215,7 +215,18 @@ pub enum HubToOrigin {
         /// Each with its arguments.
         commands: Vec<Vec<Bytes>>,
     },
+    /// Jobs of the hub's outbox for keys of one slot, in ascending order. They are sent until they are known stable, and run
+    /// once: the origin keeps the number of the last that it ran with the keys.
+    Jobs {
+        /// Which slot.
+        slot: Slot,
+        /// The hub's number of each, and the command with its arguments.
+        jobs: Vec<Job>,
+    },
 }
+
+/// A job of an outbox: the hub's number that it took, and a command with its arguments.
+pub type Job = (No, Vec<Bytes>);
 
 /// What Redis answered to a command: its reply, or its error as text of at most
 /// [`ERROR_BYTES_MAX`](crate::limits::ERROR_BYTES_MAX) bytes.
@@ -294,6 +305,17 @@ pub enum OriginToHub {
         /// One reply a command, in order.
         replies: Vec<RunReply>,
     },
+    /// Answers a [`HubToOrigin::Jobs`].
+    JobsDone {
+        /// Which slot.
+        slot: Slot,
+        /// All of the hub's jobs in the slot up to here have run.
+        through: No,
+        /// What Redis answered to those that ran now. One that had run before has no reply.
+        replies: Vec<(No, RunReply)>,
+    },
+    /// The hub's jobs up to these numbers survive the loss that Redis may suffer.
+    JobsStable(Vec<(Slot, No)>),
 }
 
 /// Why a message was refused, for the peer to act on.

@@ -105,8 +105,8 @@ impl Node {
 #[test]
 fn what_the_origin_answers_is_the_answer() {
     let mut node = Node::connected();
-    let request = node.ask("RPUSH jobs a b");
-    assert_eq!(node.asked.last().unwrap().1, [argv("RPUSH jobs a b")]);
+    let request = node.ask("RPUSHX jobs a b");
+    assert_eq!(node.asked.last().unwrap().1, [argv("RPUSHX jobs a b")]);
     assert_eq!(node.of(request), None);
     node.answer(vec![Ok(Reply::Int(2))]);
     assert_eq!(node.of(request), Some(&[Ok(Reply::Int(2))][..]));
@@ -165,9 +165,9 @@ fn a_hub_that_waits_asks_to_be_woken() {
 #[test]
 fn commands_of_both_kinds_are_answered_in_their_places() {
     let mut node = Node::connected();
-    let lines = ["INCR n", "RPUSH jobs a", "GET", "LLEN jobs", "PING"];
+    let lines = ["INCR n", "RPUSHX jobs a", "GET", "LLEN jobs", "PING"];
     let request = node.ask_all(lines.map(argv).to_vec(), None);
-    assert_eq!(node.asked.last().unwrap().1, [argv("RPUSH jobs a"), argv("LLEN jobs")]);
+    assert_eq!(node.asked.last().unwrap().1, [argv("RPUSHX jobs a"), argv("LLEN jobs")]);
     node.answer(vec![Ok(Reply::Int(7)), Err("ERR no".into())]);
     let [Ok(Reply::Int(1)), Ok(Reply::Int(7)), Err(arity), Err(no), Ok(pong)] = node.of(request).unwrap() else {
         panic!("{:?}", node.answered)
@@ -179,14 +179,14 @@ fn commands_of_both_kinds_are_answered_in_their_places() {
 #[test]
 fn no_key_of_it_becomes_a_key_of_the_hub() {
     let mut node = Node::connected();
-    node.ask("RPUSH jobs a");
+    node.ask("RPUSHX jobs a");
     assert_eq!(node.hub.status().keys, 0);
 }
 
 #[test]
 fn under_an_idempotency_key_it_runs_once() {
     let mut node = Node::connected();
-    let commands = || vec![argv("RPUSH jobs a")];
+    let commands = || vec![argv("RPUSHX jobs a")];
     let first = node.ask_all(commands(), Some("once"));
     // Before the first one is answered, a retry cannot be.
     let unknown = &[Err(CommandError::OutcomeUnknown)][..];
@@ -203,10 +203,10 @@ fn under_an_idempotency_key_it_runs_once() {
 #[test]
 fn a_hub_that_restarts_while_it_runs_does_not_run_it_again_under_the_same_key() {
     let mut node = Node::connected();
-    node.ask_all(vec![argv("RPUSH jobs a")], Some("once"));
+    node.ask_all(vec![argv("RPUSHX jobs a")], Some("once"));
     let mut node = node.restarted();
     node.origin(DAEMON, OriginToHub::Welcome { now: NOW, capabilities: Default::default() });
-    let again = node.ask_all(vec![argv("RPUSH jobs a")], Some("once"));
+    let again = node.ask_all(vec![argv("RPUSHX jobs a")], Some("once"));
     assert_eq!(node.of(again), Some(&[Err(CommandError::OutcomeUnknown)][..]));
     assert!(node.asked.is_empty());
 }
@@ -214,9 +214,9 @@ fn a_hub_that_restarts_while_it_runs_does_not_run_it_again_under_the_same_key() 
 #[test]
 fn what_was_not_asked_is_not_remembered() {
     let mut node = Node::away();
-    node.ask_all(vec![argv("RPUSH jobs a")], Some("once"));
+    node.ask_all(vec![argv("RPUSHX jobs a")], Some("once"));
     node.origin(DAEMON, OriginToHub::Welcome { now: NOW, capabilities: Default::default() });
-    node.ask_all(vec![argv("RPUSH jobs a")], Some("once"));
+    node.ask_all(vec![argv("RPUSHX jobs a")], Some("once"));
     assert_eq!(node.asked.len(), 1);
 }
 
@@ -231,7 +231,7 @@ fn calls_under_way_and_their_bytes_are_bounded() {
     node.answer(vec![Ok(Reply::Int(0))]);
 
     let value = Bytes::from(vec![b'x'; VALUE_BYTES_MAX]);
-    let push = vec![Bytes::from_static(b"RPUSH"), Bytes::from_static(b"jobs"), value];
+    let push = vec![Bytes::from_static(b"RPUSHX"), Bytes::from_static(b"jobs"), value];
     let count = RUN_BYTES_MAX / VALUE_BYTES_MAX + 1;
     node.ask_all(vec![push; count], None);
     let (_, commands) = node.asked.last().unwrap();

@@ -195,6 +195,7 @@ impl Pair {
                             }
                             OriginEffect::Close(..)
                             | OriginEffect::Run { .. }
+                            | OriginEffect::Jobs { .. }
                             | OriginEffect::Foreign(_)
                             | OriginEffect::Adopted(_)
                             | OriginEffect::WakeAt(_) => {}

@@ -77,6 +77,7 @@ pub(crate) struct Status {
     pub(crate) unstable: usize,
     pub(crate) origin_connected: bool,
     pub(crate) leaves: usize,
+    pub(crate) jobs: usize,
     pub(crate) memory_bytes: usize,
     pub(crate) evicted: u64,
     pub(crate) refused: u64,

@@ -175,6 +175,7 @@ impl Hub {
             unstable: status.unstable,
             origin_connected: status.is_origin_connected,
             leaves: status.leaves,
+            jobs: status.jobs,
             memory_bytes: status.memory_bytes,
             evicted: status.evicted,
             refused: status.refused,

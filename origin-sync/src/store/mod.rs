@@ -18,7 +18,8 @@ use std::{collections::BTreeMap, future::Future, path::PathBuf};
 pub use self::{
     embedded::{EmbeddedError, EmbeddedStore},
     redis::{
-        ClientFiles, Credentials, News, RedisConfig, RedisStore, RedisStoreError, RedisUrl, TlsFiles, Topology, Touches,
+        ClientFiles, Credentials, Jobs, JobsRun, News, RedisConfig, RedisStore, RedisStoreError, RedisUrl, TlsFiles,
+        Topology, Touches,
     },
 };
 
@@ -57,6 +58,10 @@ pub trait Store: Send + Sync + 'static {
 
     /// Forgets the heartbeat of the daemon `me`, which ends.
     fn leave(&self, me: &str) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Runs a hub's jobs and notes the number of the last, as one step; those up to the number that stands there have run. What
+    /// Redis puts off is waited for. After an error it is unknown which of them ran.
+    fn jobs(&self, jobs: Jobs) -> impl Future<Output = Result<JobsRun, StoreError>> + Send;
 
     /// Runs a command of an edge once, as a plain client would. A failure concerns this command alone.
     fn run(&self, command: &Passed) -> impl Future<Output = Result<Reply, RunError>> + Send;
@@ -184,6 +189,13 @@ impl Store for AnyStore {
         match self {
             Self::Redis(store) => store.ping().await,
             Self::Embedded(store) => store.ping().await,
+        }
+    }
+
+    async fn jobs(&self, jobs: Jobs) -> Result<JobsRun, StoreError> {
+        match self {
+            Self::Redis(store) => store.jobs(jobs).await,
+            Self::Embedded(store) => store.jobs(jobs).await,
         }
     }
 

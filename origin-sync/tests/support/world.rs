@@ -198,7 +198,7 @@ impl<'a, S: Store> World<'a, S> {
                 }
                 OriginEffect::WakeAt(at) => drop(self.wakes.insert(None, at)),
                 OriginEffect::Close(_, reason) => panic!("the origin closes: {reason}"),
-                OriginEffect::Run { .. } => panic!("nothing is passed through here"),
+                OriginEffect::Run { .. } | OriginEffect::Jobs { .. } => panic!("nothing is passed through here"),
                 OriginEffect::Foreign(key) => panic!("foreign: {key}"),
                 OriginEffect::Adopted(_) => {}
             }

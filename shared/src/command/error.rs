@@ -238,6 +238,9 @@ pub enum CommandError {
     /// A command that is passed through, in a transaction.
     #[error("ERR Headwater: a command that runs at the origin cannot be part of a transaction")]
     NotInTransaction,
+    /// The hub keeps as many jobs for the origin as it may. Nothing was done.
+    #[error("ERR Headwater: too many jobs wait for the origin; nothing was done")]
+    OutboxFull,
 }
 
 /// A kind of argument that has a limit.
@@ -395,6 +398,7 @@ mod tests {
             (CommandError::UnknownScript, 59),
             (CommandError::OriginAway, 61),
             (CommandError::NotInTransaction, 66),
+            (CommandError::OutboxFull, 67),
         ];
         for (error, number) in table {
             assert_eq!(postcard::to_allocvec(&error).unwrap(), [number], "{error}");

@@ -86,6 +86,11 @@ impl FromStr for Family {
 }
 
 impl Passed {
+    /// Whether it brings a job, which a hub keeps until the origin has it: XADD, RPUSH and LPUSH.
+    pub fn is_job(&self) -> bool {
+        matches!(self.name, CommandName::XAdd | CommandName::RPush | CommandName::LPush)
+    }
+
     /// To which family it belongs.
     pub fn family(&self) -> Family {
         // EVAL and EVALSHA come here only with scripts that are not known.

@@ -4,7 +4,7 @@ use crate::{
     command::{CommandError, Reply},
     eviction::Policy,
     grant::Grants,
-    id::{HashSeed, Key, ReplicaId, SessionId, TimestampMs},
+    id::{HashSeed, Key, No, ReplicaId, SessionId, TimestampMs},
     message::{HubToLeaf, HubToOrigin, LeafToHub, OriginToHub},
     slot::Slot,
     state::ElementId,
@@ -139,6 +139,8 @@ pub enum RowId {
     Session(SessionId),
     /// The answer to an idempotency key.
     Answer(Bytes),
+    /// A job of the outbox, by its number.
+    Job(No),
 }
 
 /// A row to write, or to drop when there is no body.
@@ -169,6 +171,7 @@ impl RowId {
                 [&b"l"[..], &hub[..], &session.client.0.to_be_bytes()[..], &session.no.to_be_bytes()[..]].concat()
             }
             Self::Answer(key) => [&b"i"[..], &key[..]].concat(),
+            Self::Job(no) => [&b"j"[..], &no.0.to_be_bytes()[..]].concat(),
         }
     }
 
@@ -196,6 +199,7 @@ impl RowId {
                 Some(Self::Session(SessionId { hub: ReplicaId::from_bits(u64::from_be_bytes(*hub)), client, no }))
             }
             b'i' => Some(Self::Answer(Bytes::copy_from_slice(rest))),
+            b'j' => Some(Self::Job(No(u64::from_be_bytes(rest.try_into().ok()?)))),
             _ => None,
         }
     }
@@ -218,6 +222,8 @@ pub struct HubStatus {
     pub is_origin_connected: bool,
     /// Connected leaves.
     pub leaves: usize,
+    /// Jobs in the outbox that the origin is not known to have run.
+    pub jobs: usize,
     /// See [`Hub::memory_bytes`](super::Hub::memory_bytes).
     pub memory_bytes: usize,
     /// Keys evicted since the machine was made.

@@ -33,7 +33,7 @@ pub(super) struct Waiting {
 pub(super) struct Answer {
     pub(super) at: TimestampMs,
     pub(super) replies: Vec<Result<Reply, CommandError>>,
-    provisional: bool,
+    pub(super) provisional: bool,
 }
 
 impl Answer {
@@ -147,6 +147,9 @@ impl Hub {
         for (at, command) in commands.into_iter().enumerate() {
             let reply = command.and_then(|mut command| {
                 if let Command::Passed(passed) = command {
+                    if passed.is_job() {
+                        return self.take_in(passed, at, &mut passing);
+                    }
                     return Err(self.pass(passed, at, &mut passing));
                 }
                 if command.has_pattern() {
@@ -170,13 +173,14 @@ impl Hub {
         // What changed nothing may be tried again: the origin may be there by then.
         let idempotency = idempotency.filter(|_| is_written && !fault!(IdempotencyForgotten));
         if let Some(key) = &idempotency {
+            let provisional = provisional || passing.has_jobs();
             self.add_answer(key.clone(), Answer { at: now, replies: replies.clone(), provisional });
             self.dirty.insert(RowId::Answer(key.clone()));
         }
         if passing.is_empty() {
             self.effects.push(HubEffect::Reply { request, replies, provisional });
         } else {
-            self.run_at_origin(passing, Remote::new(request, replies, provisional, idempotency, now));
+            self.ask_remotely(passing, Remote::new(request, replies, provisional, idempotency, now));
         }
     }
 

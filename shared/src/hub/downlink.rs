@@ -50,6 +50,8 @@ impl Hub {
             }
             OriginToHub::Compared(slots) => self.compared(&slots),
             OriginToHub::Ran { call, replies } => self.ran(call, replies),
+            OriginToHub::JobsDone { slot, through, replies } => self.jobs_done(slot, through, replies),
+            OriginToHub::JobsStable(slots) => self.jobs_stable(slots),
         }
     }
 
@@ -62,6 +64,7 @@ impl Hub {
             self.give_up_remotes();
         }
         self.spare_origins.extend(before.map(|origin| origin.connection).filter(|before| *before != connection));
+        self.outbox.begin();
         for (_, state) in self.slots.iter_mut() {
             state.sent = state.committed;
             state.is_compared = false;

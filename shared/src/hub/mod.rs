@@ -25,6 +25,7 @@ mod leaves;
 mod memory;
 mod mint;
 mod notes;
+mod outbox;
 mod remote;
 mod rows;
 mod slots;
@@ -47,6 +48,7 @@ use expiry::Ends;
 use keyspace::{KeyNo, Keyspace};
 use leaves::{LeafSocket, Session};
 use memory::Memory;
+use outbox::Outbox;
 use remote::Remote;
 use slots::Slots;
 use std::collections::{BTreeMap, BTreeSet};
@@ -78,6 +80,7 @@ pub struct Hub {
     waiting: Vec<Waiting>,
     /// Requests whose commands the origin runs, by the number of the call.
     remotes: BTreeMap<u64, Remote>,
+    outbox: Outbox,
     /// Slots of which a frame was refused for its stamps, and when to ask for it again.
     refused: BTreeSet<Slot>,
     ask_again_at: Option<TimestampMs>,
@@ -164,6 +167,7 @@ impl Hub {
             unstable: count(|slot| slot.stable),
             is_origin_connected: self.origin.is_some(),
             leaves: self.leaves.len(),
+            jobs: self.outbox.waiting(),
             memory_bytes: self.memory_bytes(),
             evicted: self.memory.evicted,
             refused: self.memory.refused,
@@ -223,6 +227,7 @@ impl Hub {
             spare_origins: Vec::new(),
             waiting: Vec::new(),
             remotes: BTreeMap::new(),
+            outbox: Outbox::default(),
             refused: BTreeSet::new(),
             ask_again_at: None,
             is_meta_dirty: false,
@@ -243,6 +248,7 @@ impl Hub {
         self.answer_ready(now);
         self.show_changes();
         self.send_pending(now);
+        self.send_jobs();
         self.note_offered();
         self.make_room();
         for at in 0..self.dirty_keys.len() {

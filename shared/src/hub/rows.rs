@@ -73,6 +73,7 @@ impl Hub {
                 RowId::Answer(key) => from_body::<Answer>(&body).map(|stored| {
                     hub.add_answer(key.clone(), stored);
                 }),
+                RowId::Job(no) => hub.restore_job(*no, &body),
             };
             result.map_err(|source| RestoreError::Row { row, source })?;
         }
@@ -250,6 +251,7 @@ impl Hub {
             }
             RowId::Session(id) => to_body(self.sessions.get(id)?),
             RowId::Answer(key) => to_body(self.answers.get(key)?),
+            RowId::Job(no) => self.job_body(*no)?,
         };
         Some(body.into())
     }

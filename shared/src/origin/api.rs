@@ -1,8 +1,8 @@
 //! The origin's inputs and effects: the contract between the machine and the daemon around it.
 
 use crate::{
-    id::{HashSeed, Key, ReplicaId, TimestampMs},
-    message::{HubToOrigin, OriginToHub, RunReply},
+    id::{HashSeed, Key, No, ReplicaId, TimestampMs},
+    message::{HubToOrigin, Job, OriginToHub, RunReply},
     slot::Slot,
     store::{Commit, Load, Loaded, Outcome},
 };
@@ -47,6 +47,8 @@ pub enum OriginInput {
     Committed(Slot, Outcome),
     /// What became of a [`OriginEffect::Run`]: one reply a command, in order.
     Ran(Link, u64, Vec<RunReply>),
+    /// The store answered a [`OriginEffect::Jobs`]. A store that failed gives no answer, as with a commit.
+    JobsDone(Link, JobsDone),
     /// A daemon, perhaps this one, says that it brought the slot to this sequence. A hint: none need come.
     Changed(Slot, u64),
     /// The server says that plain values were changed, perhaps by this daemon's own commits. A hint: none need come.
@@ -55,6 +57,19 @@ pub enum OriginInput {
     Untracked,
     /// The time asked for by [`OriginEffect::WakeAt`] has come.
     Tick,
+}
+
+/// What became of some jobs.
+#[derive(Clone, PartialEq, Debug)]
+pub struct JobsDone {
+    /// Whose they are.
+    pub hub: ReplicaId,
+    /// The slot of their keys.
+    pub slot: Slot,
+    /// The number that stands there now: all jobs up to it have run.
+    pub through: No,
+    /// What Redis answered to those that ran now.
+    pub replies: Vec<(No, RunReply)>,
 }
 
 /// What the daemon is to do. Loads and commits of one slot come one at a time; those of different slots may overlap.
@@ -77,6 +92,18 @@ pub enum OriginEffect {
         call: u64,
         /// Each with its arguments.
         commands: Vec<Vec<Bytes>>,
+    },
+    /// Run these jobs, and with them, all or nothing, note the number of the last as the hub's in the slot. Those at or below
+    /// the number that stands there have run.
+    Jobs {
+        /// Who sends them.
+        link: Link,
+        /// Whose they are.
+        hub: ReplicaId,
+        /// The slot of their keys.
+        slot: Slot,
+        /// In ascending order.
+        jobs: Vec<Job>,
     },
     /// A value of a foreign type stands at this key: held for the operator.
     Foreign(Key),

@@ -33,7 +33,7 @@ mod two_way;
 mod watch;
 mod window;
 
-pub use api::{Link, LinkStatus, OriginConfig, OriginEffect, OriginInput};
+pub use api::{JobsDone, Link, LinkStatus, OriginConfig, OriginEffect, OriginInput};
 pub use companion::key_state;
 
 use crate::{
@@ -71,6 +71,8 @@ pub struct Origin {
     elapsed: Elapsed,
     /// Commits in order of the elapsed time, in milliseconds, at which they become stable.
     unstable: BTreeMap<i64, Vec<(Slot, ReplicaId, No)>>,
+    /// Jobs that have run, likewise.
+    unstable_jobs: BTreeMap<i64, Vec<(Slot, ReplicaId, No)>>,
     /// The slot whose marker was last read again for no other reason than to see whether it moved, and when.
     last_review: Option<Slot>,
     reviewed_at: Option<TimestampMs>,
@@ -135,6 +137,7 @@ impl Origin {
             links: BTreeMap::new(),
             slots: BTreeMap::new(),
             unstable: BTreeMap::new(),
+            unstable_jobs: BTreeMap::new(),
             last_review: None,
             reviewed_at: None,
             watch: Watch::default(),
@@ -163,6 +166,7 @@ impl Origin {
             OriginInput::Loaded(loaded) => self.loaded(loaded, now),
             OriginInput::Committed(slot, outcome) => self.committed(slot, outcome, now),
             OriginInput::Ran(link, call, replies) => self.ran(link, call, replies),
+            OriginInput::JobsDone(link, done) => self.jobs_done(link, done),
             OriginInput::Changed(slot, seq) => self.changed(slot, seq),
             OriginInput::Touched(keys) => self.touched(keys, now),
             OriginInput::Untracked => self.watch.lose_track(),
@@ -293,6 +297,11 @@ impl Origin {
                 self.exchanged(link, (round, last), &cursors, keys, now);
             }
             HubToOrigin::Run { call, commands } if state.hub.is_some() => self.run(link, call, commands),
+            HubToOrigin::Jobs { slot, jobs } if state.hub.is_some() => {
+                if let Some(hub) = state.hub {
+                    self.effects.push(OriginEffect::Jobs { link, hub, slot, jobs });
+                }
+            }
             HubToOrigin::Held { .. }
             | HubToOrigin::Delta(_)
             | HubToOrigin::Subscribe(_)
@@ -300,7 +309,8 @@ impl Origin {
             | HubToOrigin::Lost(_)
             | HubToOrigin::Digests { .. }
             | HubToOrigin::Exchanged { .. }
-            | HubToOrigin::Run { .. } => {
+            | HubToOrigin::Run { .. }
+            | HubToOrigin::Jobs { .. } => {
                 let reason = "the first message of a hub must be its hello";
                 self.refuse(link, Refusal::new(RefusalCause::Unexpected, reason));
             }
@@ -346,6 +356,15 @@ impl Origin {
         let Some(state) = self.links.get_mut(&link) else { return };
         state.runs = state.runs.saturating_sub(1);
         self.effects.push(OriginEffect::ToHub(link, OriginToHub::Ran { call, replies }));
+    }
+
+    /// Jobs have run, or had before: in either case they are stable one loss window from now.
+    fn jobs_done(&mut self, link: Link, JobsDone { hub, slot, through, replies }: JobsDone) {
+        let end_ms = self.elapsed.end_ms(self.config.loss_window_ms);
+        self.unstable_jobs.entry(end_ms).or_default().push((slot, hub, through));
+        if self.links.get(&link).is_some_and(|state| state.hub == Some(hub)) {
+            self.effects.push(OriginEffect::ToHub(link, OriginToHub::JobsDone { slot, through, replies }));
+        }
     }
 
     /// Another daemon moved the slot's marker: whoever holds keys there must hear.
@@ -418,27 +437,22 @@ impl Origin {
     }
 
     fn announce_stable(&mut self) {
-        let mut due: BTreeMap<ReplicaId, BTreeMap<Slot, No>> = BTreeMap::new();
-        while let Some(entry) = self.unstable.first_entry() {
-            if *entry.key() > self.elapsed.total_ms() {
-                break;
-            }
-            for (slot, hub, no) in entry.remove() {
-                let highest = due.entry(hub).or_default().entry(slot).or_default();
-                *highest = (*highest).max(no);
-            }
-        }
+        let due = take_stable(&mut self.unstable, self.elapsed.total_ms());
+        let due_jobs = take_stable(&mut self.unstable_jobs, self.elapsed.total_ms());
         for (link, state) in &self.links {
-            if let Some(slots) = state.hub.and_then(|hub| due.get(&hub)) {
-                let slots = slots.iter().map(|(slot, no)| (*slot, *no)).collect();
-                self.effects.push(OriginEffect::ToHub(*link, OriginToHub::Stable(slots)));
-            }
+            let numbers = |due: &BTreeMap<ReplicaId, BTreeMap<Slot, No>>| {
+                let slots = state.hub.and_then(|hub| due.get(&hub))?;
+                Some(slots.iter().map(|(slot, no)| (*slot, *no)).collect())
+            };
+            let told = [numbers(&due).map(OriginToHub::Stable), numbers(&due_jobs).map(OriginToHub::JobsStable)];
+            self.effects.extend(told.into_iter().flatten().map(|message| OriginEffect::ToHub(*link, message)));
         }
     }
 
     fn ask_to_wake(&mut self, now: TimestampMs) {
         let credit = self.links.values().filter_map(|state| state.credit_at);
-        let stable = self.unstable.keys().next().map(|end_ms| self.elapsed.look_at(*end_ms, now));
+        let ends = [&self.unstable, &self.unstable_jobs].into_iter().filter_map(|unstable| unstable.keys().next());
+        let stable = ends.min().map(|end_ms| self.elapsed.look_at(*end_ms, now));
         let ends = [&self.ends, &self.foreign].into_iter().filter_map(Agenda::next);
         let review = self.links.values().any(|state| !state.held.is_empty()).then(|| now.plus_ms(REVIEW_MS));
         let holding = self.links.values().filter(|state| !state.held.is_empty());
@@ -454,4 +468,22 @@ impl Origin {
             self.effects.push(OriginEffect::WakeAt(at));
         }
     }
+}
+
+/// Takes what is stable once so much time has passed: each hub's highest number in each slot.
+fn take_stable(
+    unstable: &mut BTreeMap<i64, Vec<(Slot, ReplicaId, No)>>,
+    total_ms: i64,
+) -> BTreeMap<ReplicaId, BTreeMap<Slot, No>> {
+    let mut due: BTreeMap<ReplicaId, BTreeMap<Slot, No>> = BTreeMap::new();
+    while let Some(entry) = unstable.first_entry() {
+        if *entry.key() > total_ms {
+            break;
+        }
+        for (slot, hub, no) in entry.remove() {
+            let highest = due.entry(hub).or_default().entry(slot).or_default();
+            *highest = (*highest).max(no);
+        }
+    }
+    due
 }

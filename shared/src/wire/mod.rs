@@ -18,7 +18,7 @@ mod memory;
 mod operation;
 mod origin;
 pub(crate) mod reader;
-mod run;
+pub(crate) mod run;
 mod state;
 pub(crate) mod stored;
 pub(crate) mod writer;

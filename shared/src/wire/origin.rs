@@ -7,7 +7,10 @@ use super::{
     Capabilities, Invalid, Message,
     leaf::{read_keys, read_option, read_refusal, write_keys, write_option, write_refusal},
     reader::Reader,
-    run::{read_commands, read_replies, write_commands, write_replies},
+    run::{
+        read_commands, read_job_replies, read_jobs, read_replies, write_commands, write_job_replies, write_jobs,
+        write_replies,
+    },
     state::{read_ctx, read_delta, read_key, write_ctx, write_delta, write_key},
     writer::Writer,
 };
@@ -44,7 +47,8 @@ impl Message for HubToOrigin {
             | Self::Lost(_)
             | Self::Digests { .. }
             | Self::Exchanged { .. }
-            | Self::Run { .. } => None,
+            | Self::Run { .. }
+            | Self::Jobs { .. } => None,
         }
     }
 
@@ -126,6 +130,10 @@ impl Message for HubToOrigin {
                 w.varint(*call);
                 write_commands(w, commands);
             }
+            Self::Jobs { slot, jobs } => {
+                w.u8(10);
+                write_jobs(w, *slot, jobs);
+            }
         }
     }
 
@@ -172,6 +180,10 @@ impl Message for HubToOrigin {
                 keys: read_key_deltas(r, None)?,
             },
             9 => Self::Run { call: r.varint()?, commands: read_commands(r)? },
+            10 => {
+                let (slot, jobs) = read_jobs(r)?;
+                Self::Jobs { slot, jobs }
+            }
             _ => return Err(Invalid::Tag("message")),
         })
     }
@@ -193,7 +205,9 @@ impl Message for OriginToHub {
             | Self::Compare { .. }
             | Self::Exchange { .. }
             | Self::Compared(_)
-            | Self::Ran { .. } => None,
+            | Self::Ran { .. }
+            | Self::JobsDone { .. }
+            | Self::JobsStable(_) => None,
         }
     }
 
@@ -265,6 +279,16 @@ impl Message for OriginToHub {
                 w.varint(*call);
                 write_replies(w, replies);
             }
+            Self::JobsDone { slot, through, replies } => {
+                w.u8(12);
+                w.slot(*slot);
+                w.no(*through);
+                write_job_replies(w, replies);
+            }
+            Self::JobsStable(slots) => {
+                w.u8(13);
+                write_numbers(w, slots);
+            }
         }
     }
 
@@ -293,6 +317,8 @@ impl Message for OriginToHub {
             },
             10 => Self::Compared(read_slots(r)?),
             11 => Self::Ran { call: r.varint()?, replies: read_replies(r)? },
+            12 => Self::JobsDone { slot: r.slot()?, through: r.no()?, replies: read_job_replies(r)? },
+            13 => Self::JobsStable(read_numbers(r)?),
             _ => return Err(Invalid::Tag("message")),
         })
     }

@@ -3,8 +3,11 @@
 use super::{Invalid, reader::Reader, writer::Writer};
 use crate::{
     command::Reply,
+    id::{Key, No},
+    limits::JOBS_MAX,
     limits::{ARGUMENTS_MAX, ERROR_BYTES_MAX, PIPELINE_MAX, REPLY_DEPTH_MAX, RUN_REPLY_BYTES_MAX, VALUE_BYTES_MAX},
-    message::RunReply,
+    message::{Job, RunReply},
+    slot::Slot,
 };
 use bytes::Bytes;
 
@@ -32,13 +35,58 @@ pub(super) fn read_commands(r: &mut Reader<'_>) -> Result<Vec<Vec<Bytes>>, Inval
     r.list("commands", PIPELINE_MAX, 1, read_arguments)
 }
 
-pub(super) fn write_arguments(w: &mut Writer, argv: &[Bytes]) {
+pub(crate) fn write_arguments(w: &mut Writer, argv: &[Bytes]) {
     w.count(argv.len());
     argv.iter().for_each(|argument| w.bytes(argument));
 }
 
-pub(super) fn read_arguments(r: &mut Reader<'_>) -> Result<Vec<Bytes>, Invalid> {
+pub(crate) fn read_arguments(r: &mut Reader<'_>) -> Result<Vec<Bytes>, Invalid> {
     r.list("arguments", ARGUMENTS_MAX, 1, |r| r.bytes("argument", VALUE_BYTES_MAX))
+}
+
+pub(super) fn write_jobs(w: &mut Writer, slot: Slot, jobs: &[Job]) {
+    if jobs.len() > JOBS_MAX {
+        w.refuse(Invalid::TooMany("jobs"));
+    }
+    w.slot(slot);
+    w.count(jobs.len());
+    for (no, argv) in jobs {
+        w.no(*no);
+        write_arguments(w, argv);
+    }
+}
+
+/// The key of each job must be of the slot, and the numbers ascend.
+pub(super) fn read_jobs(r: &mut Reader<'_>) -> Result<(Slot, Vec<Job>), Invalid> {
+    let (slot, mut last) = (r.slot()?, No::ZERO);
+    let jobs = r.list("jobs", JOBS_MAX, 2, |r| {
+        let (no, argv) = (r.no()?, read_arguments(r)?);
+        if no <= std::mem::replace(&mut last, no) {
+            return Err(Invalid::Order("jobs"));
+        }
+        if job_slot(&argv) != Some(slot) {
+            return Err(Invalid::Slot);
+        }
+        Ok((no, argv))
+    })?;
+    Ok((slot, jobs))
+}
+
+/// The slot of a job's key, which is its first argument.
+pub(crate) fn job_slot(argv: &[Bytes]) -> Option<Slot> {
+    argv.get(1).and_then(|key| Key::new(key.clone()).ok()).map(|key| key.slot())
+}
+
+pub(super) fn write_job_replies(w: &mut Writer, replies: &[(No, RunReply)]) {
+    w.count(replies.len());
+    for (no, reply) in replies {
+        w.no(*no);
+        write_run_reply(w, reply);
+    }
+}
+
+pub(super) fn read_job_replies(r: &mut Reader<'_>) -> Result<Vec<(No, RunReply)>, Invalid> {
+    r.list("replies", JOBS_MAX, 2, |r| Ok((r.no()?, read_run_reply(r)?)))
 }
 
 pub(super) fn write_replies(w: &mut Writer, replies: &[RunReply]) {

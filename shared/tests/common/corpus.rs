@@ -10,8 +10,8 @@ use headwater::{
     id::{ClientId, Dot, HashSeed, Key, No, ReplicaId, Seq, SessionId, Stamp, TimestampMs},
     limit::LimitError,
     message::{
-        Ask, Cursor, Digest, HubToLeaf, HubToOrigin, LeafToHub, Lifetime, OriginToHub, Refusal, RefusalCause, RunReply,
-        SlotDelta,
+        Ask, Cursor, Digest, HubToLeaf, HubToOrigin, Job, LeafToHub, Lifetime, OriginToHub, Refusal, RefusalCause,
+        RunReply, SlotDelta,
     },
     slot::Slot,
     state::{
@@ -140,6 +140,7 @@ pub fn hub_to_origin() -> Vec<(&'static str, HubToOrigin)> {
                 keys: vec![(key("k"), change()), (key("other"), change())],
             },
         ),
+        ("jobs", HubToOrigin::Jobs { slot: key("jobs").slot(), jobs: jobs() }),
         ("run", HubToOrigin::Run { call: 1 << 63, commands: vec![argv("LRANGE jobs 0 -1"), argv("RPUSH jobs \\xff")] }),
     ]
 }
@@ -171,6 +172,11 @@ pub fn origin_to_hub() -> Vec<(&'static str, OriginToHub)> {
         ),
         ("compared", OriginToHub::Compared(vec![Slot::of(b""), slot])),
         ("ran", OriginToHub::Ran { call: 1 << 63, replies: run_replies() }),
+        (
+            "jobs_done",
+            OriginToHub::JobsDone { slot, through: No(300), replies: (298..).map(No).zip(run_replies()).collect() },
+        ),
+        ("jobs_stable", OriginToHub::JobsStable(numbers())),
     ]
 }
 
@@ -181,6 +187,10 @@ fn node(bits: u8, index: u64) -> Node {
 fn asks() -> Vec<Ask> {
     let ask = |bits, index, split| Ask { node: node(bits, index), split };
     vec![ask(0, 0, 0), ask(20, 7, 12), ask(43, 1 << 40, 2), ask(43, (1 << 40) + 300, 2), ask(60, 5, 4)]
+}
+
+fn jobs() -> Vec<Job> {
+    vec![(No(7), argv("RPUSH jobs \\xff a")), (No(300), argv("XADD jobs * f v"))]
 }
 
 fn run_replies() -> Vec<RunReply> {
@@ -220,6 +230,7 @@ pub fn rows() -> Vec<(&'static str, RowId)> {
         ("element_empty_name", element(ElementId::Member(Bytes::new()))),
         ("session", RowId::Session(session())),
         ("answer", RowId::Answer(Bytes::from_static(b"8f1c"))),
+        ("job", RowId::Job(No(300))),
     ]
 }
 
@@ -264,6 +275,7 @@ fn lived() -> World {
     world.settle();
     world.part(0);
     world.run(0, "DEL b");
+    world.run(0, "RPUSH jobs a b");
     world
 }
 
@@ -420,6 +432,7 @@ pub fn errors() -> Vec<CommandError> {
         CommandError::Reserved,
         CommandError::Blocking,
         CommandError::NotInTransaction,
+        CommandError::OutboxFull,
     ];
     errors.extend(CommandName::ALL.iter().map(|name| CommandError::WrongArity(*name)));
     errors
@@ -484,6 +497,7 @@ pub fn variant_of_hub_to_origin(message: &HubToOrigin) -> &'static str {
         HubToOrigin::Digests { .. } => "digests",
         HubToOrigin::Exchanged { .. } => "exchanged",
         HubToOrigin::Run { .. } => "run",
+        HubToOrigin::Jobs { .. } => "jobs",
     }
 }
 
@@ -502,5 +516,7 @@ pub fn variant_of_origin_to_hub(message: &OriginToHub) -> &'static str {
         OriginToHub::Exchange { .. } => "exchange",
         OriginToHub::Compared(_) => "compared",
         OriginToHub::Ran { .. } => "ran",
+        OriginToHub::JobsDone { .. } => "jobs_done",
+        OriginToHub::JobsStable(_) => "jobs_stable",
     }
 }

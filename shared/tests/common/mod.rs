@@ -16,7 +16,7 @@ use headwater::{
     id::{ClientId, HashSeed, Key, ReplicaId, TimestampMs},
     leaf::{Leaf, LeafEffect, LeafInput},
     message::{HubToOrigin, Lifetime, OriginToHub},
-    origin::{Link, Origin, OriginConfig, OriginEffect, OriginInput, key_state},
+    origin::{JobsDone, Link, Origin, OriginConfig, OriginEffect, OriginInput, key_state},
     state::KeyState,
     store::KeyCommit,
     wire,
@@ -498,6 +498,11 @@ impl World {
                 OriginEffect::Run { link, call, commands } => {
                     let replies = vec![Err("ERR there is no server".into()); commands.len()];
                     self.queue.push_back(Event::Origin(OriginInput::Ran(link, call, replies)));
+                }
+                OriginEffect::Jobs { link, hub, slot, jobs } => {
+                    let through = jobs.last().expect("some jobs").0;
+                    let done = JobsDone { hub, slot, through, replies: Vec::new() };
+                    self.queue.push_back(Event::Origin(OriginInput::JobsDone(link, done)));
                 }
                 OriginEffect::Foreign(key) => self.foreign.push(key),
                 OriginEffect::Adopted(keys) => self.adopted += keys,

@@ -7,10 +7,10 @@ use bytes::Bytes;
 use headwater::{
     command,
     hub::{Connection, Hub, HubEffect, HubInput, Request, RowId},
-    id::{ClientId, HashSeed, Key, ReplicaId, TimestampMs},
+    id::{ClientId, HashSeed, Key, No, ReplicaId, TimestampMs},
     leaf::{Leaf, LeafInput},
     message::{HubToLeaf, HubToOrigin, LeafToHub, Lifetime, OriginToHub},
-    origin::{Link, Origin, OriginConfig, OriginEffect, OriginInput, key_state},
+    origin::{JobsDone, Link, Origin, OriginConfig, OriginEffect, OriginInput, key_state},
     slot::Slot,
     state::Kind,
     store::{Commit, Companion, Loaded, Marker, Outcome},
@@ -218,6 +218,11 @@ pub fn origin(data: &[u8]) {
                     OriginEffect::Run { link, call, commands } => {
                         let replies = vec![Err("ERR there is no server".into()); commands.len()];
                         inputs.push(OriginInput::Ran(link, call, replies));
+                    }
+                    OriginEffect::Jobs { link, hub, slot, jobs } => {
+                        let through = jobs.last().map_or(No::ZERO, |(no, _)| *no);
+                        let done = JobsDone { hub, slot, through, replies: Vec::new() };
+                        inputs.push(OriginInput::JobsDone(link, done));
                     }
                     OriginEffect::ToHub(..)
                     | OriginEffect::Close(..)

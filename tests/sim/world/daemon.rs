@@ -59,6 +59,15 @@ impl World {
                         return;
                     }
                 }
+                // Whoever sends jobs tries this with a model of its own (shared/tests/outbox.rs).
+                OriginEffect::Jobs { link, hub, slot, jobs } => {
+                    let through = jobs.last().map_or(No::ZERO, |(no, _)| *no);
+                    let done = JobsDone { hub, slot, through, replies: Vec::new() };
+                    self.origin_input(index, OriginInput::JobsDone(link, done));
+                    if self.daemons[index].life != life {
+                        return;
+                    }
+                }
                 OriginEffect::Foreign(key) => {
                     self.violate(Checker::Convergence, format!("a foreign value stands at {key}"));
                 }

@@ -100,7 +100,7 @@ impl World {
                     RowId::Key(_) => found[0] += 1,
                     RowId::Element(..) => found[1] += 1,
                     RowId::Slot(_) => found[2] += 1,
-                    RowId::Meta | RowId::Replica(_) | RowId::Session(_) | RowId::Answer(_) => {}
+                    RowId::Meta | RowId::Replica(_) | RowId::Session(_) | RowId::Answer(_) | RowId::Job(_) => {}
                 }
             }
             let slots = Workload::keys().len() + 1;

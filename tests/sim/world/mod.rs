@@ -31,7 +31,7 @@ use headwater::{
     id::{ClientId, Key, No, ReplicaId, SessionId, TimestampMs},
     leaf::{Leaf, LeafEffect, LeafInput, LeafRowId, LeafRowWrite},
     message::{HubToLeaf, HubToOrigin, LeafToHub, Lifetime, OriginToHub},
-    origin::{Link, Origin, OriginConfig, OriginEffect, OriginInput},
+    origin::{JobsDone, Link, Origin, OriginConfig, OriginEffect, OriginInput},
     slot::Slot,
     store::{Commit, Load, Loaded, Outcome},
     wire,

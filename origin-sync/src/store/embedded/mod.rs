@@ -8,12 +8,12 @@
 mod tables;
 mod writer;
 
-use super::{News, RunError, Store, StoreError, Touches};
+use super::{Jobs, JobsRun, News, RunError, Store, StoreError, Touches};
 use crate::clock;
 use bytes::Bytes;
 use headwater::{
     command::{Passed, Reply},
-    id::{Key, KeyTooLong},
+    id::{Key, KeyTooLong, No},
     store::{Commit, Load, Loaded, Outcome},
     wire::WireError,
 };
@@ -128,6 +128,13 @@ impl Store for EmbeddedStore {
 
     fn run_id(&self) -> Bytes {
         self.run_id.clone()
+    }
+
+    /// There are no lists and streams, and so nothing to run.
+    async fn jobs(&self, Jobs { jobs, .. }: Jobs) -> Result<JobsRun, StoreError> {
+        let through = jobs.last().map_or(No::ZERO, |(no, _)| *no);
+        let refused = || Err(RunError::NoRedis.to_string().into());
+        Ok(JobsRun { through, replies: jobs.into_iter().map(|(no, _)| (no, refused())).collect() })
     }
 
     async fn run(&self, _command: &Passed) -> Result<Reply, RunError> {

@@ -4,7 +4,7 @@
 //! nothing by itself, so those that wait at the same time share a call. While few calls are under way nothing waits; behind
 //! the limit commits gather, and so the calls grow with the load. Nodes of a cluster take one slot in each call.
 
-use super::script::{CommitScript, Request};
+use super::script::{Call, CommitScript, Request};
 use redis::{RedisError, Value, aio::MultiplexedConnection};
 use tokio::{
     sync::{mpsc, oneshot},
@@ -91,7 +91,7 @@ async fn run(
 
 async fn call(connection: &mut MultiplexedConnection, script: &CommitScript, batch: Vec<Waiting>) {
     let (requests, told): (Vec<Request>, Vec<_>) = batch.into_iter().map(|one| (one.request, one.answer)).unzip();
-    let answers = match script.call(connection, &Request::joined(requests)).await {
+    let answers = match script.call(connection, Call::Commits, &Request::joined(requests)).await {
         Ok(Value::Array(answers)) if answers.len() == told.len() => answers.into_iter().map(Ok).collect(),
         // Every commit then finds no outcome in it.
         Ok(other) => vec![Ok(other); told.len()],

@@ -17,7 +17,9 @@
 use super::{
     RedisStoreError,
     access::{Access, Node},
-    answer, names, passage,
+    answer,
+    jobs::{Jobs, JobsRun},
+    names, passage,
     refusal::{Patience, Refusal},
     server::{Mode, Server},
     tracking::Owner,
@@ -158,6 +160,32 @@ impl Cluster {
             self.moved(slot, &owner, to).await?;
         }
         beaten
+    }
+
+    /// Runs jobs, each once.
+    pub(super) async fn jobs(&self, jobs: &Jobs) -> Result<JobsRun, RedisStoreError> {
+        let mut patience = Patience::default();
+        let mut replies = Vec::new();
+        loop {
+            let owner = self.owner(jobs.slot)?;
+            let refusal = match owner.server.jobs(jobs).await {
+                Ok(mut answered) => {
+                    replies.append(&mut answered.run.replies);
+                    match answered.put_off {
+                        None => return Ok(JobsRun { replies, ..answered.run }),
+                        Some(why) => Refusal::put_off(&why),
+                    }
+                }
+                Err(error) => match Refusal::of(&error) {
+                    Some(refusal) => refusal,
+                    None => return Err(error),
+                },
+            };
+            patience.wait(&refusal).await;
+            if let Refusal::Moved(to) = refusal {
+                self.moved(jobs.slot, &owner, to).await?;
+            }
+        }
     }
 
     /// Runs a command of an edge once, at the node of its first key; again where that node says that it did not run it since

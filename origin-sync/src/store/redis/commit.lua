@@ -199,6 +199,51 @@ local function commits(keys, args)
   return outcomes
 end
 
+-- Whether Redis says that a command may run later, or by another user, rather than that it does not fit what stands there.
+local function is_put_off(err)
+  if string.find(err, 'executing the script', 1, true) then return true end
+  local code = string.match(err, '^%-?(%u+)')
+  for _, known in ipairs({
+    'OOM', 'MISCONF', 'NOREPLICAS', 'NOPERM', 'READONLY', 'BUSY', 'LOADING', 'MASTERDOWN', 'CLUSTERDOWN', 'TRYAGAIN',
+  }) do
+    if code == known then return true end
+  end
+  return false
+end
+
+-- Runs one hub's jobs of one slot, each once: those whose number lies after the one that stands in the hash.
+-- keys: the hash of the hubs' numbers, then the keys of the jobs.
+-- args: the hub, how many jobs; of each its number, how many words, the words. One without words only counts as run.
+-- Answers with the number that stands there then, and for each job that ran now its number, "r" or "e", and the reply or the
+-- error; last, where a job is put off, why. It and those after it have not run.
+local function jobs(keys, args)
+  local numbers, hub, at = keys[1], args[1], 2
+  local through = redis.call('HGET', numbers, hub) or '0'
+  local answers = {}
+  for _ = 1, tonumber(args[2]) do
+    local no, length = args[at + 1], tonumber(args[at + 2])
+    if tonumber(no) > tonumber(through) then
+      -- First, so that what forbids it forbids the job too.
+      redis.call('HSET', numbers, hub, no)
+      if length > 0 then
+        local answer = redis.pcall(unpack(args, at + 3, at + 2 + length))
+        if type(answer) == 'table' and answer.err then
+          if is_put_off(answer.err) then
+            redis.call('HSET', numbers, hub, through)
+            return { through, answers, answer.err }
+          end
+          answers[#answers + 1] = { no, 'e', answer.err }
+        else
+          answers[#answers + 1] = { no, 'r', answer }
+        end
+      end
+      through = no
+    end
+    at = at + 2 + length
+  end
+  return { through, answers }
+end
+
 -- Runs every command that a commit may need on a key of no use, so that a user who may not run one is found out here and
 -- not half-way through a commit. Answers with the first error, or nothing.
 local function probe(keys, args)

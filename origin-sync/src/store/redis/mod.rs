@@ -4,6 +4,7 @@ mod access;
 mod answer;
 mod batch;
 mod cluster;
+mod jobs;
 mod names;
 mod news;
 mod passage;
@@ -18,6 +19,7 @@ mod tracking;
 
 pub use self::{
     access::{ClientFiles, Credentials, RedisConfig, RedisUrl, TlsFiles, Topology},
+    jobs::{Jobs, JobsRun},
     news::News,
     plain::PlainError,
     tracking::Touches,
@@ -197,6 +199,32 @@ impl RedisStore {
 }
 
 impl RedisStore {
+    async fn run_jobs(&self, jobs: &Jobs) -> Result<JobsRun, RedisStoreError> {
+        let server = match &self.connected {
+            Connected::Cluster(cluster) => return cluster.jobs(jobs).await,
+            Connected::Single(server) => server,
+            Connected::Watched(watched) => watched.server(),
+        };
+        let mut patience = Patience::default();
+        let mut replies = Vec::new();
+        loop {
+            let refusal = match server.jobs(jobs).await {
+                Ok(mut answered) => {
+                    replies.append(&mut answered.run.replies);
+                    match answered.put_off {
+                        None => return Ok(JobsRun { replies, ..answered.run }),
+                        Some(why) => Refusal::put_off(&why),
+                    }
+                }
+                Err(error) => match Refusal::of(&error) {
+                    Some(refusal @ Refusal::NotNow(_)) => refusal,
+                    Some(Refusal::Moved(_)) | None => return Err(error),
+                },
+            };
+            patience.wait(&refusal).await;
+        }
+    }
+
     /// The server that holds the slot, as far as is known.
     fn server_of(&self, slot: Slot) -> Result<Arc<Server>, RedisStoreError> {
         match &self.connected {
@@ -222,6 +250,10 @@ impl Store for RedisStore {
             Connected::Watched(watched) => watched.server().run_id().clone(),
             Connected::Cluster(cluster) => cluster.run_id(),
         }
+    }
+
+    async fn jobs(&self, jobs: Jobs) -> Result<JobsRun, StoreError> {
+        Ok(self.run_jobs(&jobs).await?)
     }
 
     async fn run(&self, command: &Passed) -> Result<Reply, RunError> {

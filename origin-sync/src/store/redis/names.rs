@@ -30,6 +30,11 @@ pub(super) fn companion(slot: Slot, key: &Key) -> Vec<u8> {
     name
 }
 
+/// The hash that holds of each hub the number of its last job that ran on keys of the slot.
+pub(super) fn jobs(slot: Slot) -> String {
+    format!("hw:q:{{{}}}", slot.tag())
+}
+
 /// A key that never holds anything for longer than one script runs.
 pub(super) fn probe(slot: Slot) -> String {
     format!("hw:p:{{{}}}", slot.tag())
@@ -45,6 +50,7 @@ mod tests {
             let key = Key::new(raw.to_vec()).unwrap();
             let slot = key.slot();
             assert_eq!(Slot::of(marker(slot).as_bytes()), slot);
+            assert_eq!(Slot::of(jobs(slot).as_bytes()), slot);
             assert_eq!(Slot::of(probe(slot).as_bytes()), slot);
             assert_eq!(Slot::of(feed(slot).as_bytes()), slot);
             assert_eq!(Slot::of(&companion(slot, &key)), slot);

@@ -36,6 +36,11 @@ impl Refusal {
         }
     }
 
+    /// A job that waits, for the reason that Redis gave.
+    pub(super) fn put_off(why: &str) -> Self {
+        Self::NotNow(why.trim_start_matches('-').split(' ').next().unwrap_or_default().to_owned())
+    }
+
     /// What the error says, where it says that nothing ran.
     pub(super) fn of(error: &RedisStoreError) -> Option<Self> {
         let RedisStoreError::Server(error) = error else { return None };

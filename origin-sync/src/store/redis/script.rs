@@ -7,6 +7,7 @@ use redis::{Cmd, ErrorKind, RedisError, Script, ServerErrorKind, Value, aio::Mul
 
 const LIBRARY: &str = "headwater";
 const COMMITS: &str = "headwater_commits";
+const JOBS: &str = "headwater_jobs";
 const PROBE: &str = "headwater_probe";
 const BODY: &str = include_str!("commit.lua");
 
@@ -16,7 +17,21 @@ pub(super) enum CommitScript {
     /// `FCALL`.
     Function,
     /// `EVALSHA`, after `SCRIPT LOAD` where the server does not know it.
-    Script(Script),
+    Script {
+        /// Commits.
+        commits: Script,
+        /// Jobs.
+        jobs: Script,
+    },
+}
+
+/// What a call does.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Call {
+    /// Commits, each all or nothing.
+    Commits,
+    /// A hub's jobs.
+    Jobs,
 }
 
 impl CommitScript {
@@ -34,7 +49,8 @@ impl CommitScript {
                 tracing::info!(%error, "the server refuses functions; commits go through EVALSHA");
                 let script = Script::new(&format!("{BODY}\nreturn probe(KEYS, ARGV)\n"));
                 let answer = script.key(names::probe(slot)).arg(names::CHANNEL).invoke_async(connection).await?;
-                (Self::Script(Script::new(&format!("{BODY}\nreturn commits(KEYS, ARGV)\n"))), answer)
+                let of = |function| Script::new(&format!("{BODY}\nreturn {function}(KEYS, ARGV)\n"));
+                (Self::Script { commits: of("commits"), jobs: of("jobs") }, answer)
             }
             Err(error) => return Err(error.into()),
         };
@@ -48,11 +64,16 @@ impl CommitScript {
     pub(super) async fn call(
         &self,
         connection: &mut MultiplexedConnection,
+        call: Call,
         request: &Request,
     ) -> Result<Value, RedisError> {
-        match self {
-            Self::Function => request.command("FCALL", COMMITS).query_async(connection).await,
-            Self::Script(script) => {
+        let function = match call {
+            Call::Commits => COMMITS,
+            Call::Jobs => JOBS,
+        };
+        match (self, call) {
+            (Self::Function, _) => request.command("FCALL", function).query_async(connection).await,
+            (Self::Script { commits: script, .. }, Call::Commits) | (Self::Script { jobs: script, .. }, Call::Jobs) => {
                 let by_hash = request.command("EVALSHA", script.get_hash()).query_async(connection).await;
                 match by_hash {
                     Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
@@ -107,7 +128,9 @@ impl Request {
 
 fn library() -> String {
     let register = |name, function| format!("redis.register_function('{name}', {function})\n");
-    format!("#!lua name={LIBRARY}\n{BODY}\n{}{}", register(COMMITS, "commits"), register(PROBE, "probe"))
+    let functions =
+        [(COMMITS, "commits"), (JOBS, "jobs"), (PROBE, "probe")].map(|(name, function)| register(name, function));
+    format!("#!lua name={LIBRARY}\n{BODY}\n{}", functions.concat())
 }
 
 async fn load(connection: &mut MultiplexedConnection, library: &str) -> Result<(), RedisError> {

@@ -8,10 +8,12 @@ use super::{
     access::Access,
     answer,
     batch::Batches,
+    jobs,
+    jobs::{Answered, Jobs},
     names,
     passage::Passage,
     plain_read, request,
-    script::CommitScript,
+    script::{Call, CommitScript},
     tracking::{Owner, Tracker},
 };
 use crate::store::RunError;
@@ -33,6 +35,7 @@ use std::{
 pub(super) struct Server {
     connection: MultiplexedConnection,
     passage: Passage,
+    script: CommitScript,
     batches: Batches,
     run_id: Bytes,
     writer: u64,
@@ -65,9 +68,10 @@ impl Server {
         let evictions = AtomicU64::new(answer::evictions(&stats)?);
         let tracker = Tracker::start(access.clone(), address.clone(), owner);
         let writer = owner.writer;
-        let batches = Batches::start(connection.clone(), script, mode == Mode::Standalone);
+        let batches = Batches::start(connection.clone(), script.clone(), mode == Mode::Standalone);
         let passage = Passage::new(access.clone(), address.clone());
-        let server = Self { connection, passage, batches, run_id, writer, tells_expiry, _tracker: tracker, evictions };
+        let server =
+            Self { connection, passage, script, batches, run_id, writer, tells_expiry, _tracker: tracker, evictions };
         server.check_role().await?;
         Ok(server)
     }
@@ -130,6 +134,12 @@ impl Server {
         let request = request::encode(commit, self.writer)?;
         let answer = self.batches.call(request).await.ok_or(RedisStoreError::GivenUp)??;
         request::decode(commit, answer)
+    }
+
+    /// Runs jobs, each once.
+    pub(super) async fn jobs(&self, jobs: &Jobs) -> Result<Answered, RedisStoreError> {
+        let request = jobs::encode(jobs)?;
+        jobs::decode(self.script.call(&mut self.connection.clone(), Call::Jobs, &request).await?)
     }
 
     /// Runs a command of an edge once.

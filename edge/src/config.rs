@@ -9,7 +9,7 @@ use headwater::{
     hub::MemoryLimit,
     slot::Slot,
 };
-use std::collections::BTreeMap;
+use std::{cell::RefCell, collections::BTreeMap};
 use worker::Env;
 
 /// A binding is missing or says what it cannot.
@@ -93,12 +93,32 @@ pub(crate) fn peers(env: &Env) -> Result<BTreeMap<String, String>, ConfigError> 
     peers_of(&text)
 }
 
-fn required(env: &Env, name: &'static str) -> Result<String, ConfigError> {
-    env.var(name).map(|text| text.to_string()).map_err(|source| ConfigError::Missing { name, source })
+thread_local! {
+    /// The bindings that were read. They are the same as long as the isolate lives, and most requests need several: to ask
+    /// JavaScript for one takes longer than to execute a command.
+    static READ: RefCell<BTreeMap<&'static str, String>> = const { RefCell::new(BTreeMap::new()) };
 }
 
-fn optional(env: &Env, name: &str) -> Option<String> {
-    env.var(name).ok().map(|text| text.to_string()).filter(|text| !text.is_empty())
+fn required(env: &Env, name: &'static str) -> Result<String, ConfigError> {
+    if let Some(text) = READ.with_borrow(|read| read.get(name).cloned()) {
+        return Ok(text);
+    }
+    let text = env.var(name).map_err(|source| ConfigError::Missing { name, source })?.to_string();
+    READ.with_borrow_mut(|read| read.insert(name, text.clone()));
+    Ok(text)
+}
+
+/// Empty is as good as missing.
+fn optional(env: &Env, name: &'static str) -> Option<String> {
+    let text = match READ.with_borrow(|read| read.get(name).cloned()) {
+        Some(text) => text,
+        None => {
+            let text = env.var(name).map_or_else(|_missing| String::new(), |text| text.to_string());
+            READ.with_borrow_mut(|read| read.insert(name, text.clone()));
+            text
+        }
+    };
+    Some(text).filter(|text| !text.is_empty())
 }
 
 fn shards_of(text: String) -> Result<u16, ConfigError> {

@@ -287,6 +287,8 @@ impl World {
                     self.at(at, Event::OriginWakes);
                 }
                 OriginEffect::Close(_, reason) => panic!("the origin refused a hub: {reason}"),
+                // Nobody sends commands of other types, or jobs.
+                OriginEffect::Run { .. } | OriginEffect::Jobs { .. } => {}
                 OriginEffect::Foreign(_) | OriginEffect::Adopted(_) => {}
             }
         }

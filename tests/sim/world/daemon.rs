@@ -132,7 +132,7 @@ impl World {
             loss_window_ms: LOSS_WINDOW_MS,
             window_ms: 5,
             window_ms_max: 100,
-            audit_ms: AUDIT_MS,
+            audit_ms: self.scenario.audit_ms(),
         };
         self.daemons[index].machine = Some(Origin::new(config));
         self.daemons[index].run_id = self.store.run_id;

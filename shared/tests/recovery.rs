@@ -8,7 +8,7 @@ use headwater::{
     command::CommandError,
     hub::{Connection, Hub, HubEffect, HubInput, Request, RowId},
     id::{ClientId, Dot, HashSeed, No, ReplicaId, Seq},
-    message::{Cursor, HubToLeaf, HubToOrigin, LeafToHub, Lifetime, OriginToHub, SlotDelta},
+    message::{Cursor, Digest, HubToLeaf, HubToOrigin, LeafToHub, Lifetime, OriginToHub, SlotDelta},
     state::{Ctx, Cut, Effect, ElementId, KeyDelta, NewBase, Operation, SeenCut, SeenCuts},
 };
 
@@ -410,6 +410,55 @@ mod daemons {
         let effects = origin.handle(OriginInput::Loaded(whole), START);
         let is_commit = |effect: &OriginEffect| matches!(effect, OriginEffect::Commit(_));
         assert!(!effects.iter().any(is_commit), "{effects:?}");
+    }
+
+    #[test]
+    fn what_a_commit_under_way_changes_is_not_exchanged() {
+        let world = world("k", &["SADD k x"]);
+        let slot = key("k").slot();
+        let stored = |seq| {
+            let OriginInput::Loaded(mut whole) = loaded(slot, seq, No(6)) else { unreachable!() };
+            whole.keys.push((key("k"), world.store.companion(&key("k"), START).cloned()));
+            OriginInput::Loaded(whole)
+        };
+        let mut origin = origin();
+        greet(&mut origin, Vec::new());
+        say(&mut origin, HubToOrigin::Subscribe(vec![key("k")]));
+        origin.handle(stored(1), START);
+        origin.handle(stored(1), START);
+        say(&mut origin, HubToOrigin::Lost(vec![slot]));
+        let mut effects = origin.handle(stored(1), START);
+        let mut state = headwater::state::KeyState::default();
+        let element = ElementId::Member("y".into());
+        let (seen, cuts) = state.seen(&element);
+        let write = Effect::Write { element: element.clone(), base: Some(NewBase::Member), seen, cuts };
+        let mint =
+            headwater::state::Mint { dot: Dot { replica: hub(), no: No(7) }, hlc: headwater::hlc::Hlc::at(START) };
+        let touched = state.apply(&write, mint);
+        assert!(!touched.is_empty());
+        let keys = vec![(key("k"), state.to_delta(state.ctx(), &[element]))];
+        let part = SlotDelta { slot, history: None, from: No(6), to: No(7), keys };
+        let mut sent = say(&mut origin, HubToOrigin::Delta(vec![part]));
+        sent.extend(origin.handle(OriginInput::Tick, START.plus_ms(100)));
+        let is_commit = |effect: &OriginEffect| matches!(effect, OriginEffect::Commit(_));
+        assert!(sent.iter().any(is_commit), "{sent:?}");
+        let exchanged = loop {
+            let asked = effects.iter().find_map(|effect| match effect {
+                OriginEffect::ToHub(_, OriginToHub::Compare { round, asks, .. }) => Some((*round, asks.clone())),
+                _ => None,
+            });
+            let Some((round, asks)) = asked else { break effects };
+            let parts =
+                |split: u8| if split == 0 { Digest::Whole(77) } else { Digest::Parts(vec![0; (1 << split) - 1]) };
+            let digests = asks.iter().map(|ask| parts(ask.split)).collect();
+            effects = say(&mut origin, HubToOrigin::Digests { round, digests, contexts: Vec::new() });
+        };
+        let keys = exchanged.iter().find_map(|effect| match effect {
+            OriginEffect::ToHub(_, OriginToHub::Exchange { keys, .. }) => Some(keys),
+            _ => None,
+        });
+        // The store may refuse the commit, and other operations take the numbers in it.
+        assert_eq!(keys, Some(&Vec::new()), "{exchanged:?}");
     }
 }
 

@@ -43,6 +43,13 @@ pub(super) struct Committing {
     shown: Vec<Key>,
 }
 
+impl Committing {
+    /// Whether it changes that key.
+    pub(super) fn changes(&self, key: &Key) -> bool {
+        self.keys.contains_key(key) || self.forgotten.contains(key)
+    }
+}
+
 impl Origin {
     /// Opens a fresh incarnation of a slot's history, in a commit of its own: the server is not the one that it was, or all
     /// of the slot is gone.

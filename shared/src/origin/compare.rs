@@ -78,6 +78,8 @@ struct Block {
     /// The exchange under way.
     exchange: Option<Exchange>,
     is_mended: bool,
+    /// Slots of which something was left out of the last exchange, since it was about to change.
+    passed_over: BTreeSet<Slot>,
     /// Keys with many intervals, since deltas spoke of single dots. Once the digests are equal the hub's context takes
     /// their place.
     in_parts: BTreeSet<Key>,
@@ -201,6 +203,7 @@ impl Origin {
                 differ: Vec::new(),
                 exchange: None,
                 is_mended: false,
+                passed_over: BTreeSet::new(),
                 in_parts: BTreeSet::new(),
                 histories: BTreeMap::new(),
             });
@@ -360,6 +363,7 @@ impl Origin {
             self.seeds = self.seeds.wrapping_add(1);
             block.attempts = block.attempts.saturating_add(1);
             block.is_mended = false;
+            block.passed_over.clear();
             block.seed = drawn(self.config.seed, self.seeds);
             block.waiting = block.slots.clone();
             for slot in &block.slots {
@@ -384,10 +388,15 @@ impl Origin {
             let (Some(held), Some(work)) = (state.held.get(slot), self.slots.get(slot)) else { continue };
             if work.is_attaching(link) || !held.owed.is_empty() {
                 // The hub is about to hear more: what it ships of the slot is passed over, and compared another time.
+                block.passed_over.insert(*slot);
                 continue;
             }
             cursors.insert(*slot, held.cursor);
             for key in &held.keys {
+                if work.is_unsettled(key) {
+                    block.passed_over.insert(*slot);
+                    continue;
+                }
                 let digest = KeyDigest::new(block.seed, key);
                 let mut own = block.items.of(digest.node()).iter();
                 let Some(cached) = work.cache.get(key).filter(|_| own.any(|item| covers(&nodes, item.at))) else {
@@ -438,9 +447,10 @@ impl Origin {
         let Some(block) = state.comparison.block.take() else { return };
         let history = |slot: Slot| self.slots.get(&slot)?.marker.as_ref().map(|marker| marker.incarnation);
         let lost: Vec<Slot> = block.slots.intersection(&state.comparison.lost).copied().collect();
-        // What was compared before the store lost it again is compared anew, before the hub is told.
+        // What was passed over, or compared before the store lost it again, is compared anew before the hub is told.
         let is_present = |slot: &Slot| block.histories.get(slot).is_some_and(|compared| *compared == history(*slot));
-        let (told, again): (Vec<Slot>, Vec<Slot>) = lost.into_iter().partition(is_present);
+        let is_done = |slot: &Slot| is_present(slot) && !block.passed_over.contains(slot);
+        let (told, again): (Vec<Slot>, Vec<Slot>) = lost.into_iter().partition(is_done);
         state.comparison.lost.retain(|slot| !told.contains(slot));
         state.comparison.queue.extend(again);
         if !told.is_empty() {

@@ -207,6 +207,12 @@ impl SlotWork {
         keys.any(|(other, _)| other == key)
     }
 
+    /// Whether the commit under way changes the key: what is known of it here is ahead of the store, and if the store refuses
+    /// it, other operations take the origin's numbers in it.
+    pub(super) fn is_unsettled(&self, key: &Key) -> bool {
+        self.committing.as_ref().is_some_and(|committing| committing.changes(key))
+    }
+
     pub(super) fn number_of(&self, hub: ReplicaId) -> No {
         self.marker.as_ref().and_then(|marker| marker.hubs.get(&hub)).copied().unwrap_or_default()
     }

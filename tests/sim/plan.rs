@@ -80,10 +80,9 @@ pub(crate) enum What {
         hub: usize,
         work: Work,
     },
-    /// A plain client's INCRBY at the store.
+    /// A plain client's write at the store.
     Plain {
-        key: Key,
-        by: i64,
+        work: Work,
     },
     Trouble(Trouble),
 }
@@ -124,10 +123,7 @@ impl Plan {
         let draw = |(index, (at_ms, kind, who)): (usize, (i64, Option<Kind>, usize))| {
             let what = match (kind, who) {
                 (Some(kind), _) => What::Trouble(trouble(&mut rng, kind, scenario)),
-                (None, PLAIN) => {
-                    let (key, by) = Workload::at_store(&mut plain, scenario.is_durable());
-                    What::Plain { key, by }
-                }
+                (None, PLAIN) => What::Plain { work: Workload::at_store(&mut plain, scenario) },
                 (None, 0) => {
                     let (hub, work) = workload.over_http(&mut rng, scenario.hubs);
                     What::Http { hub, work }
@@ -194,7 +190,7 @@ impl fmt::Display for Action {
         match &self.what {
             What::Leaf { leaf, work } => write!(f, "leaf {leaf}: {work}"),
             What::Http { hub, work } => write!(f, "over HTTP at hub {hub}: {work}"),
-            What::Plain { key, by } => write!(f, "a plain client: INCRBY {key} {by}"),
+            What::Plain { work } => write!(f, "a plain client: {work}"),
             What::Trouble(trouble) => write!(f, "{trouble:?}"),
         }
     }

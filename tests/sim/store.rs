@@ -83,9 +83,18 @@ impl Store {
         kept_at
     }
 
-    /// A plain client's INCRBY.
-    pub(crate) fn increment(&mut self, key: &Key, by: i64, now: TimestampMs) {
-        self.run(key, &[Bytes::from_static(b"INCRBY"), key.clone().into(), by.to_string().into()], now);
+    /// A plain client's INCRBY or ZADD GT.
+    pub(crate) fn write_plainly(&mut self, key: &Key, command: &[Bytes], now: TimestampMs) {
+        let [name, _, gt, score, member] = command else { return self.run(key, command, now) };
+        assert_eq!((name.as_ref(), gt.as_ref()), (&b"ZADD"[..], &b"GT"[..]), "another command has other words");
+        let number = |text: &Bytes| -> f64 { std::str::from_utf8(text).unwrap().parse().unwrap() };
+        let is_raised = match self.plain(key, now).map(|(value, _)| value) {
+            Some(Value::Board(members)) => members.get(member).is_none_or(|known| *known < number(score)),
+            _ => true,
+        };
+        if is_raised {
+            self.run(key, &[name.clone(), key.clone().into(), score.clone(), member.clone()], now);
+        }
     }
 
     /// All is lost; with a restart under a new run id.

@@ -1,6 +1,6 @@
 //! What the simulated clients do: few keys, so that everyone meets everyone.
 
-use crate::ledger::Entry;
+use crate::{ledger::Entry, scenario::Scenario};
 use bytes::Bytes;
 use headwater::id::Key;
 use std::fmt;
@@ -140,9 +140,14 @@ impl Workload {
         }
     }
 
-    /// What a plain client adds, and where: where the store loses some of its past, at one counter only.
-    pub(crate) fn at_store(rng: &mut fastrand::Rng, is_durable: bool) -> (Key, i64) {
-        (key(if is_durable && rng.bool() { "sum:{a}" } else { "sum:{b}" }), rng.i64(1..10))
+    /// What a plain client writes, and where: where the store loses some of its past, at one counter only. Where it loses
+    /// nothing, a score is raised too: commits write it outright, and would write over it if they did not look.
+    pub(crate) fn at_store(rng: &mut fastrand::Rng, scenario: &Scenario) -> Work {
+        match rng.u32(..3) {
+            0 if scenario.loses_nothing() => raise_to(rng, "p"),
+            0..=1 if scenario.is_durable() => add(rng, "sum:{a}"),
+            _ => add(rng, "sum:{b}"),
+        }
     }
 
     pub(crate) fn at_leaf(&mut self, rng: &mut fastrand::Rng) -> Work {
@@ -239,6 +244,10 @@ impl Workload {
 
 fn sum(rng: &mut fastrand::Rng) -> Work {
     let name = ["sum:{a}", "sum:{b}"][rng.usize(..2)];
+    add(rng, name)
+}
+
+fn add(rng: &mut fastrand::Rng, name: &str) -> Work {
     let by = rng.i64(1..10);
     Work::one(format!("INCRBY {name} {by}"), Entry::Sum(key(name), by))
 }
@@ -260,8 +269,15 @@ fn unscore(rng: &mut fastrand::Rng) -> Work {
 
 fn raise(rng: &mut fastrand::Rng) -> Work {
     let name = ["p", "q"][rng.usize(..2)];
+    raise_to(rng, name)
+}
+
+/// Of `p`, which plain clients raise too, no score is an integer: what they write there is no increment.
+fn raise_to(rng: &mut fastrand::Rng, name: &str) -> Work {
     let score = rng.i64(1..1_000_000);
-    Work::one(format!("ZADD raised GT {score} {name}"), Entry::Raise(key("raised"), Bytes::from(name), score))
+    let fraction = if name == "p" { ".5" } else { "" };
+    let line = format!("ZADD raised GT {score}{fraction} {name}");
+    Work::one(line, Entry::Raise(key("raised"), Bytes::copy_from_slice(name.as_bytes()), score))
 }
 
 fn field(rng: &mut fastrand::Rng) -> Work {

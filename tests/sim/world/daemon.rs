@@ -176,12 +176,13 @@ impl World {
         }
     }
 
-    /// A plain client counts at the store, which acknowledges at once.
-    pub(super) fn plain_increment(&mut self, key: &Key, by: i64) {
-        self.store.increment(key, by, TimestampMs(self.now));
-        let number = self.ledger.book(Entry::Sum(key.clone(), by), None, self.now, self.now);
+    /// A plain client writes at the store, which acknowledges at once.
+    pub(super) fn plain_write(&mut self, work: &Work) {
+        let Some(key) = work.entry.key() else { return };
+        self.store.write_plainly(key, &work.commands[0], TimestampMs(self.now));
+        let number = self.ledger.book(work.entry.clone(), None, self.now, self.now);
         if self.evicted.contains(key) {
-            // A counter that begins anew is told from one that went on only by its size.
+            // A value that begins anew is told from one that went on only by its size.
             self.ledger.doubt(number);
         }
         self.by_plain.push(number);

@@ -513,7 +513,7 @@ impl World {
                 match action.what {
                     What::Leaf { leaf, work } => self.leaf_work(leaf, &work),
                     What::Http { hub, work } => self.issue(hub, work),
-                    What::Plain { key, by } => self.plain_increment(&key, by),
+                    What::Plain { work } => self.plain_write(&work),
                     What::Trouble(trouble) => self.trouble(trouble),
                 }
             }

@@ -2,7 +2,7 @@
 
 use crate::token::{Claims, Keys, TokenError};
 use headwater::{
-    command::{CommandError, CommandName, parse},
+    command::{CommandError, parse},
     grant::Grants,
 };
 use subtle::ConstantTimeEq;
@@ -54,12 +54,7 @@ impl Client {
 }
 
 fn check(grants: &Grants, argv: &[bytes::Bytes]) -> Result<(), CommandError> {
-    let name = argv.first().and_then(|name| CommandName::find(name));
-    match (parse(argv), name) {
-        (Ok(command), _) => grants.check(&command),
-        (Err(CommandError::NeedsOrigin), Some(name)) => grants.check_elsewhere(name),
-        (Err(_), _) => Ok(()),
-    }
+    parse(argv).map_or(Ok(()), |command| grants.check(&command))
 }
 
 /// Whether the request bears `token` in its `Authorization` header.

@@ -74,7 +74,7 @@ impl Shape {
     /// Why none of these commands is executed, if that is so.
     pub(crate) fn discarded(self, commands: &[Vec<Bytes>]) -> Option<Discarded> {
         let mut causes = commands.iter().filter(|_| self == Self::Transaction).map(|argv| match parse(argv) {
-            Ok(command) if command.is_passed() => Err(CommandError::NotInTransaction),
+            Ok(command) if command.is_passed() || command.needs_origin() => Err(CommandError::NotInTransaction),
             parsed => parsed,
         });
         causes.find_map(Result::err).map(Discarded)
@@ -301,8 +301,11 @@ mod tests {
         let commands = |body: &str| Shape::Transaction.parse(body.as_bytes()).unwrap();
         let (right, wrong) = (commands(r#"[["get","k"],["ping"]]"#), commands(r#"[["set","k","v"],["get"]]"#));
         assert!(Shape::Transaction.discarded(&right).is_none() && Shape::Pipeline.discarded(&wrong).is_none());
-        let elsewhere = commands(r#"[["get","k"],["rpush","k","v"]]"#);
-        assert!(Shape::Transaction.discarded(&elsewhere).is_some() && Shape::Pipeline.discarded(&elsewhere).is_none());
+        for elsewhere in [r#"[["get","k"],["rpush","k","v"]]"#, r#"[["set","k","v","nx"]]"#, r#"[["dbsize"]]"#] {
+            let elsewhere = commands(elsewhere);
+            assert!(Shape::Transaction.discarded(&elsewhere).is_some());
+            assert!(Shape::Pipeline.discarded(&elsewhere).is_none());
+        }
         assert_eq!(
             Shape::Transaction.discarded(&wrong).map(|discarded| discarded.to_string()),
             Some(

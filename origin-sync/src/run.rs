@@ -4,12 +4,12 @@
 //! edge sends; Redis' own access control stands behind that.
 
 use crate::{
-    measure,
+    keyspace, measure,
     store::{Jobs, JobsRun, RunError, Store, StoreError},
 };
 use bytes::Bytes;
 use headwater::{
-    command::{Command, CommandError, CommandName, Family, Passed, Reply, parse},
+    command::{Command, CommandError, CommandName, Family, KeyspaceAction, Passed, Reply, parse},
     id::No,
     limits::{ERROR_BYTES_MAX, RUN_REPLY_BYTES_MAX},
     message::RunReply,
@@ -25,7 +25,7 @@ const CALL_TIME: Duration = Duration::from_secs(4);
 
 /// Why a command of a call is not run.
 #[derive(Debug, thiserror::Error)]
-enum Refused {
+pub(crate) enum Refused {
     #[error(transparent)]
     Command(#[from] CommandError),
     #[error("ERR Headwater: the operator of the origin does not pass {0} through")]
@@ -34,6 +34,10 @@ enum Refused {
     Here,
     #[error("ERR Headwater: the commands before it took too long; nothing was done")]
     Late,
+    #[error("ERR Headwater: there are too many keys to go through in {} s; use SCAN", CALL_TIME.as_secs())]
+    TooManyKeys,
+    #[error("ERR Headwater: the names of so many keys are larger than {} MiB; use SCAN", RUN_REPLY_BYTES_MAX >> 20)]
+    TooManyNames,
     #[error("ERR Headwater: the command was executed, and its reply is larger than {} MiB", RUN_REPLY_BYTES_MAX >> 20)]
     TooLarge,
     #[error(transparent)]
@@ -48,9 +52,11 @@ pub(crate) async fn run(store: &impl Store, allowed: &BTreeSet<Family>, commands
     for argv in commands {
         let answered = match permitted(&argv, allowed) {
             Ok(_) if began.elapsed() >= CALL_TIME => Err(Refused::Late),
-            Ok(passed) => store.run(&passed).await.map_err(Refused::Run).and_then(|reply| bounded(reply, &mut room)),
+            Ok(Permitted::Passed(passed)) => store.run(&passed).await.map_err(Refused::Run),
+            Ok(Permitted::Keyspace(action)) => keyspace::answer(store, &action, began + CALL_TIME, room).await,
             Err(refused) => Err(refused),
         };
+        let answered = answered.and_then(|reply| bounded(reply, &mut room));
         measure::run(answered.is_ok());
         replies.push(answered.map_err(|refused| cut(refused.to_string())));
     }
@@ -65,7 +71,7 @@ pub(crate) async fn jobs(store: &impl Store, allowed: &BTreeSet<Family>, jobs: J
     let mut refused: Vec<(No, RunReply)> = Vec::new();
     let hub = jobs.hub;
     let permitted = |(no, argv): (No, Vec<Bytes>)| match permitted(&argv, allowed) {
-        Ok(passed) if passed.is_job() => (no, passed.argv),
+        Ok(Permitted::Passed(passed)) if passed.is_job() => (no, passed.argv),
         Ok(_) => (no, refuse(&mut refused, no, &Refused::Here)),
         Err(cause) => (no, refuse(&mut refused, no, &cause)),
     };
@@ -87,10 +93,25 @@ fn refuse(refused: &mut Vec<(No, RunReply)>, no: No, cause: &Refused) -> Vec<Byt
     Vec::new()
 }
 
-fn permitted(argv: &[Bytes], allowed: &BTreeSet<Family>) -> Result<Passed, Refused> {
-    let Command::Passed(passed) = parse(argv)? else { return Err(Refused::Here) };
+/// What may run.
+#[derive(Debug)]
+enum Permitted {
+    /// As it came.
+    Passed(Passed),
+    /// What asks for the names of keys, of which Headwater's own are left out.
+    Keyspace(KeyspaceAction),
+}
+
+fn permitted(argv: &[Bytes], allowed: &BTreeSet<Family>) -> Result<Permitted, Refused> {
+    let passed = match parse(argv)? {
+        Command::Passed(passed) => passed,
+        command => {
+            let action = command.of_keyspace().filter(|action| **action != KeyspaceAction::Flush);
+            return action.cloned().map(Permitted::Keyspace).ok_or(Refused::Here);
+        }
+    };
     match (passed.family(), passed.name) {
-        (family, _) if allowed.contains(&family) => Ok(passed),
+        (family, _) if allowed.contains(&family) => Ok(Permitted::Passed(passed)),
         // As a server answers that has no such script, so that clients go on as they do there.
         (_, CommandName::EvalSha) => Err(CommandError::NoScript.into()),
         (_, CommandName::Eval) => Err(CommandError::UnknownScript.into()),
@@ -123,8 +144,10 @@ mod tests {
     fn only_what_is_allowed_runs_whatever_an_edge_sends() {
         assert_eq!(refusal("rpush k a", &[Family::Lists]), None);
         assert!(refusal("rpush k a", &[Family::Streams]).unwrap().contains("does not pass lists through"));
-        assert!(refusal("flushall", &Family::ALL).unwrap().starts_with("ERR "));
         assert!(refusal("config get dir", &Family::ALL).unwrap().starts_with("ERR unknown command"));
+        assert!(refusal("flushdb", &Family::ALL).unwrap().contains("not passed through"));
+        assert!(refusal("set k v nx", &Family::ALL).unwrap().contains("not passed through"));
+        assert_eq!(refusal("scan 0", &[]), None);
         assert!(refusal("get k", &Family::ALL).unwrap().contains("not passed through"));
         assert!(refusal("rpush hw:m:{0} a", &Family::ALL).unwrap().contains("Headwater's own"));
         assert!(refusal("evalsha 0123 0", &[Family::Lists]).unwrap().starts_with("NOSCRIPT "));

@@ -69,12 +69,13 @@ pub enum Fault {
     PlainGuardsDropped,
     EarlierSharesCounted,
     EvictionTakenForRemoval,
+    OrderedBeforeOwnWrites,
 }
 
 #[cfg(feature = "mutants")]
 impl Fault {
     /// All faults.
-    pub const ALL: [Self; 61] = [
+    pub const ALL: [Self; 62] = [
         Self::CausalKeepsRemoved,
         Self::CausalDropsUnseen,
         Self::CutTakesWholeSum,
@@ -136,6 +137,7 @@ impl Fault {
         Self::PlainGuardsDropped,
         Self::EarlierSharesCounted,
         Self::EvictionTakenForRemoval,
+        Self::OrderedBeforeOwnWrites,
     ];
 }
 

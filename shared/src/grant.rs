@@ -59,6 +59,9 @@ impl Grants {
         let group = if command.is_write() { Verb::Write } else { Verb::Read };
         let may = |grant: &Grant| grant.has(group) || grant.has(Verb::Command(name));
         let reads = |grant: &Grant| grant.has(Verb::Read);
+        if let Some(action) = command.of_keyspace() {
+            return self.check_keyspace(name, action.pattern());
+        }
         if command.has_pattern() {
             let pattern = command.script().and_then(|script| script.pattern()).map_or(&[][..], |pattern| pattern);
             let is_covered = self.0.iter().any(|grant| may(grant) && grant.covers(pattern));
@@ -89,13 +92,18 @@ impl Grants {
         if is_granted { Ok(()) } else { Err(CommandError::KeyNotPermitted) }
     }
 
-    /// Whether a command that is not executed here, and whose keys are not known, may be asked for.
-    ///
-    /// # Errors
-    /// [`CommandError::CommandNotPermitted`].
-    pub fn check_elsewhere(&self, name: CommandName) -> Result<(), CommandError> {
-        let is_admin = self.0.iter().any(|grant| grant.has(Verb::Admin));
-        if is_admin { Ok(()) } else { Err(CommandError::CommandNotPermitted(name)) }
+    /// Whether a command may tell of the keys that match a pattern: where all of these may be read. To delete all keys needs a
+    /// grant of its own, by the command's name on every key.
+    fn check_keyspace(&self, name: CommandName, pattern: &[u8]) -> Result<(), CommandError> {
+        let named = |grant: &Grant| grant.verbs.contains(&Verb::Command(name));
+        let may = |grant: &Grant| {
+            named(grant) || !name.flushes() && (grant.has(Verb::Read) || grant.has(Verb::Command(name)))
+        };
+        if !self.0.iter().any(may) {
+            return Err(CommandError::CommandNotPermitted(name));
+        }
+        let is_covered = self.0.iter().any(|grant| may(grant) && grant.covers(pattern));
+        if is_covered { Ok(()) } else { Err(CommandError::KeyNotPermitted) }
     }
 
     /// Whether a key may be read, or written.
@@ -134,6 +142,7 @@ fn carries(name: CommandName) -> bool {
         name,
         CommandName::Copy
             | CommandName::Rename
+            | CommandName::RenameNx
             | CommandName::SMove
             | CommandName::SInterStore
             | CommandName::SUnionStore
@@ -210,10 +219,47 @@ mod tests {
             assert_eq!(check(&admin, line), Ok(()), "{line}");
         }
         assert_eq!(check(&admin, "del a b"), Err(CommandError::KeyNotPermitted));
-        assert_eq!(admin.check_elsewhere(CommandName::FlushAll), Ok(()));
-        let write = grants(&[(&[Verb::Write, Verb::Read], &["*"])]);
-        let refused = Err(CommandError::CommandNotPermitted(CommandName::FlushAll));
-        assert_eq!(write.check_elsewhere(CommandName::FlushAll), refused);
+    }
+
+    #[test]
+    fn only_who_may_read_all_that_a_pattern_matches_may_list_it() {
+        let own = grants(&[(&[Verb::Read], &["user:1:*"]), (&[Verb::Write], &["*"])]);
+        for line in
+            ["keys user:1:*", "scan 0 match user:1:a*", "keys user:1:name", "scan 5 MATCH user:1:* COUNT 9 TYPE set"]
+        {
+            assert_eq!(check(&own, line), Ok(()), "{line}");
+        }
+        for line in ["keys *", "scan 0", "scan 0 match user:*", "dbsize", "randomkey", "keys ?ser:1:a"] {
+            assert_eq!(check(&own, line), Err(CommandError::KeyNotPermitted), "{line}");
+        }
+        let all = grants(&[(&[Verb::Read], &["*"])]);
+        for line in ["keys *", "scan 0", "dbsize", "randomkey"] {
+            assert_eq!(check(&all, line), Ok(()), "{line}");
+        }
+        let none = grants(&[(&[Verb::Write], &["*"])]);
+        assert_eq!(check(&none, "dbsize"), Err(CommandError::CommandNotPermitted(CommandName::DbSize)));
+    }
+
+    #[test]
+    fn all_keys_are_deleted_only_by_who_is_granted_that_by_name() {
+        let admin = grants(&[(&[Verb::Admin, Verb::Write], &["*"])]);
+        assert_eq!(check(&admin, "flushdb"), Err(CommandError::CommandNotPermitted(CommandName::FlushDb)));
+        let some = grants(&[(&[Verb::Command(CommandName::FlushDb)], &["a*"])]);
+        assert_eq!(check(&some, "flushdb"), Err(CommandError::KeyNotPermitted));
+        let named = grants(&[(&[Verb::Command(CommandName::FlushDb)], &["*"])]);
+        assert_eq!(check(&named, "flushdb"), Ok(()));
+        assert_eq!(check(&named, "flushall"), Err(CommandError::CommandNotPermitted(CommandName::FlushAll)));
+    }
+
+    #[test]
+    fn what_needs_one_order_is_a_write_of_its_keys() {
+        let own = grants(&[(&[Verb::Write], &["a*"]), (&[Verb::Read], &["b"])]);
+        for line in ["set a v nx get", "getdel a", "spop a", "zpopmin a", "msetnx a 1 ab 2", "hw.lock a me 1000"] {
+            assert_eq!(check(&own, line), Ok(()), "{line}");
+        }
+        assert_eq!(check(&own, "getdel b"), Err(CommandError::KeyNotPermitted));
+        // Who may not read the source could read it at the target.
+        assert_eq!(check(&own, "renamenx a ab"), Err(CommandError::KeyNotPermitted));
     }
 
     #[test]

@@ -215,6 +215,16 @@ pub enum HubToOrigin {
         /// Each with its arguments.
         commands: Vec<Vec<Bytes>>,
     },
+    /// Asks the origin to execute these commands, which need one agreed order of all writes, one after the other. Never sent
+    /// again: one that is not answered may have been executed.
+    Order {
+        /// For the answer, a [`OriginToHub::Ran`]; a random number.
+        call: u64,
+        /// The hub's last number in each slot whose writes are to come before: what the client saw acknowledged.
+        after: Vec<(Slot, No)>,
+        /// Each with its arguments.
+        commands: Vec<Vec<Bytes>>,
+    },
     /// Jobs of the hub's outbox for keys of one slot, in ascending order. They are sent until they are known stable, and run
     /// once: the origin keeps the number of the last that it ran with the keys.
     Jobs {
@@ -298,7 +308,7 @@ pub enum OriginToHub {
     },
     /// In these slots the origin has what the hub holds, so that changes after the committed number are enough again.
     Compared(Vec<Slot>),
-    /// Answers a [`HubToOrigin::Run`].
+    /// Answers a [`HubToOrigin::Run`] or a [`HubToOrigin::Order`].
     Ran {
         /// Which.
         call: u64,

@@ -183,6 +183,9 @@ impl Store {
             (Some(Value::Board(members)), Some(member)) => {
                 members.get(member).map(|score| headwater::command::format_score(*score))
             }
+            (Some(Value::Set(members)), Some(member)) => {
+                Some(Bytes::from_static(if members.contains(member) { b"1" } else { b"0" }))
+            }
             _ => None,
         }
     }

@@ -66,8 +66,37 @@ pub trait Store: Send + Sync + 'static {
     /// Runs a command of an edge once, as a plain client would. A failure concerns this command alone.
     fn run(&self, command: &Passed) -> impl Future<Output = Result<Reply, RunError>> + Send;
 
+    /// One page of the names of all plain keys, Headwater's own among them. A key that is there all the while is on some page,
+    /// perhaps on several.
+    fn scan(&self, scan: &KeyScan) -> impl Future<Output = Result<KeyPage, RunError>> + Send;
+
+    /// Any plain key, perhaps one of Headwater's own; none where there is none.
+    fn random_key(&self) -> impl Future<Output = Result<Option<Bytes>, RunError>> + Send;
+
     /// Whether the connection still answers, so that a broken one is noticed also while nothing is to be done.
     fn ping(&self) -> impl Future<Output = Result<(), StoreError>> + Send;
+}
+
+/// Which page of the names of keys.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct KeyScan {
+    /// Where it begins; zero is the first.
+    pub cursor: u64,
+    /// About how many keys are looked at.
+    pub count: u64,
+    /// Only names that match.
+    pub pattern: Option<Bytes>,
+    /// Only keys of this type, as Redis calls it.
+    pub kind: Option<Bytes>,
+}
+
+/// Some names of keys.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct KeyPage {
+    /// Where the next page begins; zero where there is none.
+    pub cursor: u64,
+    /// The names.
+    pub keys: Vec<Bytes>,
 }
 
 /// Why a store did not answer. All of it ends the connection.
@@ -105,6 +134,14 @@ pub enum RunError {
     /// An answer without a value.
     #[error("ERR Headwater: Redis answered nothing, and whether the command was executed is unknown")]
     Nothing,
+    /// A cursor of a cluster whose slots are others' by now.
+    #[error(
+        "ERR Headwater: the cluster's slots have moved since the scan began, or it never gave this cursor; begin at 0"
+    )]
+    OtherLayout,
+    /// A cluster whose cursors cannot be told in 64 bits.
+    #[error("ERR Headwater: the cluster is too large to be scanned")]
+    TooManyNodes,
     /// A reply that is nested more deeply than any of Redis' own commands makes it.
     #[error("ERR Headwater: the command was executed, and its reply is nested too deeply")]
     TooDeep,
@@ -203,6 +240,20 @@ impl Store for AnyStore {
         match self {
             Self::Redis(store) => store.run(command).await,
             Self::Embedded(store) => store.run(command).await,
+        }
+    }
+
+    async fn scan(&self, scan: &KeyScan) -> Result<KeyPage, RunError> {
+        match self {
+            Self::Redis(store) => store.scan(scan).await,
+            Self::Embedded(store) => store.scan(scan).await,
+        }
+    }
+
+    async fn random_key(&self) -> Result<Option<Bytes>, RunError> {
+        match self {
+            Self::Redis(store) => store.random_key().await,
+            Self::Embedded(store) => store.random_key().await,
         }
     }
 

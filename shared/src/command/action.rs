@@ -33,6 +33,10 @@ pub enum Action {
     Board(BoardAction),
     /// EVAL and EVALSHA of a script that is known.
     Script(Script),
+    /// To locks.
+    Lock(LockAction),
+    /// To all keys, of which it names none.
+    Keyspace(KeyspaceAction),
     /// TIME, which has no keys.
     Time,
 }
@@ -75,6 +79,23 @@ pub enum StringAction {
     },
     /// GETEX; here `Keep` changes nothing and `None` is PERSIST.
     ValueAndExpiry(Expiry),
+    /// SET with NX, XX or GET.
+    SetIf {
+        /// The new value.
+        value: Bytes,
+        /// What becomes of the key's deadline.
+        expiry: Expiry,
+        /// NX is `Absent`, XX is `Present`; else `Always`.
+        condition: Condition,
+        /// GET: answers the value before.
+        get: bool,
+    },
+    /// SETNX.
+    SetAbsent(Bytes),
+    /// MSETNX: a value for each key, if none of them exists.
+    SetEachAbsent(Vec<Bytes>),
+    /// GETDEL.
+    Take,
 }
 
 /// What is done to keys whatever their type.
@@ -87,6 +108,8 @@ pub enum KeyAction {
     },
     /// RENAME of the first key to the second.
     Rename,
+    /// RENAMENX of the first key to the second, if there is nothing.
+    RenameAbsent,
     /// TOUCH of all keys.
     Touch,
     /// UNLINK of all keys.
@@ -122,6 +145,8 @@ pub enum SetAction {
     },
     /// SRANDMEMBER: one, or so many; a negative count may repeat members.
     Random(Option<i64>),
+    /// SPOP: one, or so many.
+    Pop(Option<u64>),
     /// SSCAN.
     Scan(Scan),
 }
@@ -214,8 +239,69 @@ pub enum BoardAction {
         /// Whether their scores are wanted too.
         with_scores: bool,
     },
+    /// ZPOPMIN and ZPOPMAX.
+    Pop {
+        /// How many; one where the command does not say.
+        count: u64,
+        /// Whether the highest go first.
+        highest: bool,
+    },
     /// ZSCAN.
     Scan(Scan),
+}
+
+/// What is done to a lock. Its owner is whatever name its holder chose.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum LockAction {
+    /// HW.LOCK: takes it, or prolongs what the owner holds.
+    Take {
+        /// Who.
+        owner: Bytes,
+        /// For how long from now, in milliseconds; positive.
+        ttl_ms: i64,
+    },
+    /// HW.EXTEND: prolongs or shortens what the owner holds.
+    Extend {
+        /// Who.
+        owner: Bytes,
+        /// For how long from now, in milliseconds; positive.
+        ttl_ms: i64,
+    },
+    /// HW.UNLOCK: gives back what the owner holds.
+    Release {
+        /// Who.
+        owner: Bytes,
+    },
+}
+
+/// What is asked of all keys, or done to them.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum KeyspaceAction {
+    /// SCAN.
+    Scan {
+        /// Where, which names and how many.
+        scan: Scan,
+        /// TYPE: as Redis calls it.
+        kind: Option<Bytes>,
+    },
+    /// KEYS that match the pattern.
+    Keys(Bytes),
+    /// DBSIZE.
+    Count,
+    /// RANDOMKEY.
+    Random,
+    /// FLUSHDB and FLUSHALL.
+    Flush,
+}
+
+impl KeyspaceAction {
+    /// The names that it may tell of.
+    pub fn pattern(&self) -> &[u8] {
+        match self {
+            Self::Scan { scan: Scan { pattern: Some(pattern), .. }, .. } | Self::Keys(pattern) => pattern,
+            Self::Scan { .. } | Self::Count | Self::Random | Self::Flush => b"*",
+        }
+    }
 }
 
 /// An operation of set algebra.

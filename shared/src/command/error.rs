@@ -90,7 +90,7 @@ pub enum CommandError {
     /// DECRBY of the least i64, which has no opposite.
     #[error("ERR decrement would overflow")]
     DecrementOverflow,
-    /// SET NX and the like, which need one agreed order.
+    /// SET NX and the like, which need one agreed order, asked of a node that hands it to nobody.
     #[error("ERR Headwater: this needs one agreed order and runs only at the origin")]
     NeedsOrigin,
 
@@ -241,6 +241,23 @@ pub enum CommandError {
     /// The hub keeps as many jobs for the origin as it may. Nothing was done.
     #[error("ERR Headwater: too many jobs wait for the origin; nothing was done")]
     OutboxFull,
+    /// A count of SPOP and the like below zero.
+    #[error("ERR value is out of range, must be positive")]
+    CountNegative,
+    /// A command that needs one agreed order, and whose keys lie in several slots: the origin has one order for each.
+    #[error(
+        "CROSSSLOT Headwater: the keys of a command that needs one agreed order must be of one slot, as by a hash tag"
+    )]
+    OrderedCrossSlot,
+    /// The origin had not got what the hub had written before the command.
+    #[error("ERR Headwater: what this edge wrote before did not reach the origin in time; nothing was done")]
+    OriginBehind,
+    /// A reply that no hub could hold.
+    #[error("ERR Headwater: the reply would be larger than {limit_bytes} bytes; nothing was done")]
+    ReplyTooLarge {
+        /// How many it may take.
+        limit_bytes: u32,
+    },
 }
 
 /// A kind of argument that has a limit.
@@ -296,6 +313,11 @@ impl CommandError {
     /// An operation takes more than [`limits::OPERATION_BYTES_MAX`].
     pub(crate) fn operation_too_large() -> Self {
         Self::OperationTooLarge { limit_bytes: u32::try_from(limits::OPERATION_BYTES_MAX).unwrap_or(u32::MAX) }
+    }
+
+    /// A reply takes more than all of a call may: [`limits::RUN_REPLY_BYTES_MAX`].
+    pub(crate) fn reply_too_large() -> Self {
+        Self::ReplyTooLarge { limit_bytes: u32::try_from(limits::RUN_REPLY_BYTES_MAX).unwrap_or(u32::MAX) }
     }
 
     /// No command is called `name`.
@@ -399,6 +421,8 @@ mod tests {
             (CommandError::OriginAway, 61),
             (CommandError::NotInTransaction, 66),
             (CommandError::OutboxFull, 67),
+            (CommandError::CountNegative, 68),
+            (CommandError::OriginBehind, 70),
         ];
         for (error, number) in table {
             assert_eq!(postcard::to_allocvec(&error).unwrap(), [number], "{error}");

@@ -31,21 +31,42 @@ macro_rules! command_names {
             /// Whether the command may change a key.
             pub const fn is_write(self) -> bool {
                 match self {
-                    $(Self::$variant => matches!(Access::$access, Access::Write | Access::Grow),)*
+                    $(Self::$variant => matches!(
+                        Access::$access,
+                        Access::Write | Access::Grow | Access::OrderedWrite | Access::OrderedGrow | Access::Flush
+                    ),)*
                 }
             }
 
             /// Whether the command may take more memory than before, so that a full node refuses it: Redis' flag `denyoom`.
             pub const fn may_grow(self) -> bool {
                 match self {
-                    $(Self::$variant => matches!(Access::$access, Access::Grow),)*
+                    $(Self::$variant => matches!(Access::$access, Access::Grow | Access::OrderedGrow),)*
                 }
             }
 
-            /// Whether the command needs one agreed order of all writes, so that no edge can execute it alone.
+            /// Whether the command needs one agreed order of all writes, so that no edge can execute it alone. SET does with
+            /// some of its options, which its name does not tell.
             pub const fn needs_origin(self) -> bool {
                 match self {
-                    $(Self::$variant => matches!(Access::$access, Access::Origin),)*
+                    $(Self::$variant => matches!(
+                        Access::$access,
+                        Access::OrderedWrite | Access::OrderedGrow | Access::Keyspace | Access::Flush
+                    ),)*
+                }
+            }
+
+            /// Whether the command asks for the names of keys, or deletes all of them, and names none itself.
+            pub const fn is_of_keyspace(self) -> bool {
+                match self {
+                    $(Self::$variant => matches!(Access::$access, Access::Keyspace | Access::Flush),)*
+                }
+            }
+
+            /// Whether the command deletes all keys.
+            pub const fn flushes(self) -> bool {
+                match self {
+                    $(Self::$variant => matches!(Access::$access, Access::Flush),)*
                 }
             }
 
@@ -73,8 +94,14 @@ enum Access {
     Write,
     /// Changes a key and may take more memory.
     Grow,
-    /// Needs one agreed order of all writes, which only the origin has.
-    Origin,
+    /// Needs one agreed order of all writes, which only the origin has; changes a key and takes no more memory.
+    OrderedWrite,
+    /// Likewise, and may take more memory.
+    OrderedGrow,
+    /// Tells of all keys, which only the origin knows.
+    Keyspace,
+    /// Deletes all keys.
+    Flush,
     /// Passes through to the origin, as one of a family.
     Lists,
     Streams,
@@ -88,7 +115,13 @@ enum Access {
 impl Access {
     const fn family(self) -> Option<Family> {
         match self {
-            Self::Read | Self::Write | Self::Grow | Self::Origin => None,
+            Self::Read
+            | Self::Write
+            | Self::Grow
+            | Self::OrderedWrite
+            | Self::OrderedGrow
+            | Self::Keyspace
+            | Self::Flush => None,
             Self::Lists => Some(Family::Lists),
             Self::Streams => Some(Family::Streams),
             Self::Bitmaps => Some(Family::Bitmaps),
@@ -199,19 +232,19 @@ command_names! {
     ZRandMember "zrandmember" 2..=ANY, Read;
     ZScan "zscan" 3..=ANY, Read;
     Time "time" 1..=1, Read;
-    SetNx "setnx" 3..=3, Origin;
-    MSetNx "msetnx" 3..=ANY, Origin;
-    GetDel "getdel" 2..=2, Origin;
-    RenameNx "renamenx" 3..=3, Origin;
-    SPop "spop" 2..=3, Origin;
-    ZPopMin "zpopmin" 2..=3, Origin;
-    ZPopMax "zpopmax" 2..=3, Origin;
-    Scan "scan" 2..=ANY, Origin;
-    Keys "keys" 2..=2, Origin;
-    DbSize "dbsize" 1..=1, Origin;
-    RandomKey "randomkey" 1..=1, Origin;
-    FlushDb "flushdb" 1..=ANY, Origin;
-    FlushAll "flushall" 1..=ANY, Origin;
+    SetNx "setnx" 3..=3, OrderedGrow;
+    MSetNx "msetnx" 3..=ANY, OrderedGrow;
+    GetDel "getdel" 2..=2, OrderedWrite;
+    RenameNx "renamenx" 3..=3, OrderedWrite;
+    SPop "spop" 2..=ANY, OrderedWrite;
+    ZPopMin "zpopmin" 2..=ANY, OrderedWrite;
+    ZPopMax "zpopmax" 2..=ANY, OrderedWrite;
+    Scan "scan" 2..=ANY, Keyspace;
+    Keys "keys" 2..=2, Keyspace;
+    DbSize "dbsize" 1..=1, Keyspace;
+    RandomKey "randomkey" 1..=1, Keyspace;
+    FlushDb "flushdb" 1..=ANY, Flush;
+    FlushAll "flushall" 1..=ANY, Flush;
     HExpire "hexpire" 6..=ANY, Grow;
     HPExpire "hpexpire" 6..=ANY, Grow;
     HExpireAt "hexpireat" 6..=ANY, Grow;
@@ -275,6 +308,9 @@ command_names! {
     Publish "publish" 3..=3, Publish;
     FCall "fcall" 3..=ANY, Scripts;
     FCallRo "fcall_ro" 3..=ANY, Scripts;
+    Lock "hw.lock" 4..=4, OrderedGrow;
+    Extend "hw.extend" 4..=4, OrderedWrite;
+    Unlock "hw.unlock" 3..=3, OrderedWrite;
 }
 
 impl CommandName {

@@ -8,10 +8,14 @@ mod boards;
 mod field_deadline;
 mod keyed;
 mod limit;
+mod ordered;
 mod ranges;
 mod script;
 
-use super::{Command, CommandError, CommandName, Condition, Expiry, Part, Passed, parse_integer, parse_score};
+use super::{
+    Action, Command, CommandError, CommandName, Condition, Expiry, Keyed, Part, Passed, StringAction, parse_integer,
+    parse_score,
+};
 use crate::{
     id::{Key, TimestampMs},
     limits::ARGUMENTS_MAX,
@@ -21,8 +25,7 @@ use bytes::Bytes;
 /// Parses a command with its arguments, as Redis 7.0 would (`WITHSCORE` of ZRANK as 7.2, HEXPIRE and its family as 7.4).
 ///
 /// # Errors
-/// What Redis would answer, or that a limit of this store is passed, or [`CommandError::NeedsOrigin`] for options that are
-/// correct but cannot run at an edge.
+/// What Redis would answer, or that a limit of this store is passed.
 ///
 /// ```
 /// use bytes::Bytes;
@@ -114,7 +117,7 @@ pub fn parse(argv: &[Bytes]) -> Result<Command, CommandError> {
         },
         CommandName::Ping => Ok(Command::Ping { message: args.optional(Part::Value)? }),
         CommandName::Echo => Ok(Command::Echo { message: args.bytes(Part::Value)? }),
-        name if name.needs_origin() => Err(CommandError::NeedsOrigin),
+        name if name.needs_origin() => ordered::ordered(args).map(Command::Keyed),
         name if name.passes().is_some() => Passed::read(name, argv).map(Command::Passed),
         _ => keyed::keyed(args).map(Command::Keyed),
     }
@@ -256,7 +259,9 @@ fn set(args: &mut Arguments<'_>) -> Result<Command, CommandError> {
         None => Expiry::None,
     };
     if nx || xx || get {
-        return Err(CommandError::NeedsOrigin);
+        let condition = Flags { nx, xx, ..Flags::default() }.condition();
+        let action = Action::String(StringAction::SetIf { value, expiry, condition, get });
+        return Ok(Command::Keyed(Keyed { name: CommandName::Set, keys: vec![key], action }));
     }
     Ok(Command::Set { key, value, expiry })
 }

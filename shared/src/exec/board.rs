@@ -39,6 +39,7 @@ pub(super) fn act(mut keys: Vec<Subject<'_>>, action: &BoardAction, random: Rand
             Ok(scores.collect::<Result<Reply, CommandError>>()?.into())
         }
         BoardAction::Random { count, with_scores } => random_members(&key, *count, *with_scores, random),
+        BoardAction::Pop { count, highest } => pop(key, *count, *highest),
         BoardAction::Scan(scan) => {
             let pair = |member: Bytes, element: &Element| match element.score() {
                 Some(score) => vec![Reply::Bulk(member), Reply::score(score)],
@@ -262,6 +263,19 @@ fn remove_range(key: Subject<'_>, selection: &Selection) -> Result<Prepared, Com
     bound_changes(count(&key, selection)?)?;
     let members: Vec<Bytes> = select(&key, selection, false)?.into_iter().map(|(member, _)| member).collect();
     key.remove(Kind::Board, &members)
+}
+
+/// ZPOPMIN and ZPOPMAX.
+fn pop(key: Subject<'_>, count: u64, highest: bool) -> Result<Prepared, CommandError> {
+    let Some(last) = count.checked_sub(1) else {
+        key.expect(Kind::Board)?;
+        return Ok(Reply::Array(Vec::new()).into());
+    };
+    let ranks = RankRange { start: 0, stop: i64::try_from(last).unwrap_or(i64::MAX) };
+    let popped = select(&key, &Selection::Ranks(ranks), highest)?;
+    let members: Vec<Bytes> = popped.iter().map(|(member, _)| member.clone()).collect();
+    let is_all = key.shown.is_some() && members.len() == key.state.board().len() as usize;
+    key.taken(Kind::Board, listed(popped, true), &members, is_all)
 }
 
 fn random_members(

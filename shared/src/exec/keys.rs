@@ -12,13 +12,15 @@ pub(super) fn act(key: Subject<'_>, other: Option<Subject<'_>>, action: &KeyActi
     match (action, other) {
         (KeyAction::Copy { replace }, Some(to)) => copy(&key, to, *replace),
         (KeyAction::Rename, Some(to)) => rename(key, to),
+        (KeyAction::RenameAbsent, Some(to)) => rename_absent(key, to),
         (KeyAction::ExpireAt { at, condition }, _) => Ok(expire_at(key, *at, *condition)),
         (KeyAction::ExpireTime, _) => Ok(expire_time(&key, Unit::Seconds)),
         (KeyAction::PExpireTime, _) => Ok(expire_time(&key, Unit::Milliseconds)),
         // The parser gives each action the keys that it takes, and those of several keys are not asked here.
-        (KeyAction::Copy { .. } | KeyAction::Rename | KeyAction::Touch | KeyAction::Unlink, _) => {
-            Err(CommandError::Empty)
-        }
+        (
+            KeyAction::Copy { .. } | KeyAction::Rename | KeyAction::RenameAbsent | KeyAction::Touch | KeyAction::Unlink,
+            _,
+        ) => Err(CommandError::Empty),
     }
 }
 
@@ -129,6 +131,14 @@ fn rename(from: Subject<'_>, to: Subject<'_>) -> Result<Prepared, CommandError> 
     let mut prepared = from.done(Reply::Ok, vec![wipe]);
     prepared.operations.extend(added.operations);
     Ok(prepared)
+}
+
+/// RENAMENX.
+fn rename_absent(from: Subject<'_>, to: Subject<'_>) -> Result<Prepared, CommandError> {
+    if from.shown.is_some() && to.shown.is_some() {
+        return Ok(Reply::from(false).into());
+    }
+    Ok(Prepared { reply: Reply::from(true), ..rename(from, to)? })
 }
 
 /// The writes that give another key what a reader sees of this one.

@@ -10,6 +10,7 @@ mod field_deadline;
 mod hash;
 mod keys;
 mod limit;
+mod lock;
 mod script;
 mod set;
 mod string;
@@ -78,7 +79,8 @@ pub fn needs_key(command: &Command) -> bool {
             !matches!(condition, Condition::Always | Condition::Greater | Condition::Less)
         }
         Command::ZAddIncr { condition, .. } => *condition != Condition::Always,
-        Command::Keyed(Keyed { action, .. }) => !action.is_blind(),
+        // What the origin executes rests on the value there, and not on what is held here.
+        Command::Keyed(Keyed { action, .. }) => !action.is_blind() && !command.needs_origin(),
         _ => true,
     }
 }
@@ -187,20 +189,26 @@ fn prepare_keyed<'a>(
     let subject = |key| Subject::new(key, view(key), now);
     match action {
         Action::Time => Ok(time(now).into()),
+        // No node's view has all keys.
+        Action::Keyspace(_) => Err(CommandError::NeedsOrigin),
         Action::Script(script) => script::answer(script, keys, *name, view, now),
         Action::String(StringAction::SetEach(values)) => string::set_each(keys, values, view, now),
+        Action::String(StringAction::SetEachAbsent(values)) => string::set_each_absent(keys, values, view, now),
         Action::String(StringAction::Values) => Ok(string::values(keys, view, now)),
         Action::Key(KeyAction::Touch) => Ok(keys::existing(keys, view, now)),
         Action::Key(KeyAction::Unlink) => Ok(keys::del(keys, view, now)),
         Action::Set(action) => set::act(keys.iter().map(subject).collect(), action, random),
         Action::Board(action) => board::act(keys.iter().map(subject).collect(), action, random),
-        Action::String(_) | Action::Key(_) | Action::Hash(_) => {
+        Action::String(_) | Action::Key(_) | Action::Hash(_) | Action::Lock(_) => {
             let Some(key) = keys.first().map(subject) else { return Err(CommandError::Empty) };
             match action {
                 Action::String(action) => string::act(key, action, *name),
                 Action::Hash(action) => hash::act(key, action, random),
+                Action::Lock(action) => lock::act(key, action),
                 Action::Key(action) => keys::act(key, keys.get(1).map(subject), action),
-                Action::Set(_) | Action::Board(_) | Action::Script(_) | Action::Time => Err(CommandError::Empty),
+                Action::Set(_) | Action::Board(_) | Action::Script(_) | Action::Keyspace(_) | Action::Time => {
+                    Err(CommandError::Empty)
+                }
             }
         }
     }

@@ -41,6 +41,10 @@ pub(super) fn act(mut keys: Vec<Subject<'_>>, action: &SetAction, random: Random
             }
             .into())
         }
+        (SetAction::Pop(count), _, [_]) => match keys.pop() {
+            Some(key) => pop(key, *count, random),
+            None => Err(CommandError::Empty),
+        },
         (SetAction::Scan(scan), _, [key]) => {
             Ok(draw::scan(key, Kind::Set, scan, |member, _| vec![Reply::Bulk(member)])?.into())
         }
@@ -60,6 +64,18 @@ pub(super) fn add(key: Subject<'_>, members: &[Bytes]) -> Result<Prepared, Comma
     // A member that is there is added again, so that it survives a concurrent removal of what was there.
     let effects = ids.into_iter().map(|id| key.write(id, Some(NewBase::Member))).collect();
     Ok(key.created(Reply::count(added), effects))
+}
+
+/// SPOP: random members, which are removed.
+fn pop(key: Subject<'_>, count: Option<u64>, mut random: Random) -> Result<Prepared, CommandError> {
+    let wanted = count.map(|count| i64::try_from(count).unwrap_or(i64::MAX));
+    let members = draw::names(&key, Kind::Set, wanted, &mut random)?;
+    let is_all = members.len() == key.names(Kind::Set)?.len();
+    let reply = match count {
+        None => members.first().cloned().map_or(Reply::Nil, Reply::Bulk),
+        Some(_) => members.iter().cloned().map(Reply::Bulk).collect(),
+    };
+    key.taken(Kind::Set, reply, &members, is_all)
 }
 
 pub(super) fn are_members(key: &Subject<'_>, members: &[Bytes]) -> Result<Reply, CommandError> {

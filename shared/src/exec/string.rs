@@ -30,8 +30,19 @@ pub(super) fn act(key: Subject<'_>, action: &StringAction, name: CommandName) ->
             set(key, value, Expiry::At(at))
         }
         StringAction::ValueAndExpiry(expiry) => value_and_expiry(key, *expiry),
+        StringAction::SetIf { value, expiry, condition, get } => set_if(key, value, *expiry, *condition, *get),
+        StringAction::SetAbsent(value) => {
+            let is_absent = key.shown.is_none();
+            let prepared = set_if(key, value, Expiry::None, Condition::Absent, false)?;
+            Ok(Prepared { reply: Reply::from(is_absent), ..prepared })
+        }
+        StringAction::Take => {
+            let reply = self::value(&key)?.reply;
+            let effects = if key.shown.is_some() { vec![key.state.seen_whole()] } else { Vec::new() };
+            Ok(key.done(reply, effects))
+        }
         // Of several keys.
-        StringAction::SetEach(_) | StringAction::Values => Err(CommandError::Empty),
+        StringAction::SetEach(_) | StringAction::SetEachAbsent(_) | StringAction::Values => Err(CommandError::Empty),
     }
 }
 
@@ -48,6 +59,42 @@ pub(super) fn set_each<'a>(
         operations.extend(set(Subject::new(key, view(key), now), value, Expiry::None)?.operations);
     }
     Ok(Prepared { reply: Reply::Ok, operations })
+}
+
+/// MSETNX: all or none.
+pub(super) fn set_each_absent<'a>(
+    keys: &[Key],
+    values: &[Bytes],
+    view: impl Fn(&Key) -> View<'a>,
+    now: TimestampMs,
+) -> Result<Prepared, CommandError> {
+    if keys.iter().any(|key| Subject::new(key, view(key), now).shown.is_some()) {
+        return Ok(Reply::from(false).into());
+    }
+    Ok(Prepared { reply: Reply::from(true), ..set_each(keys, values, view, now)? })
+}
+
+/// SET with NX, XX or GET.
+fn set_if(
+    key: Subject<'_>,
+    new: &Bytes,
+    expiry: Expiry,
+    condition: Condition,
+    get: bool,
+) -> Result<Prepared, CommandError> {
+    // A time that is out of range is an error whether the condition holds or not.
+    expiry.deadline(key.now)?;
+    let before = if get { Some(value(&key)?.reply) } else { None };
+    let holds = match condition {
+        Condition::Absent => key.shown.is_none(),
+        Condition::Present => key.shown.is_some(),
+        _ => true,
+    };
+    if !holds {
+        return Ok(before.unwrap_or(Reply::Nil).into());
+    }
+    let prepared = set(key, new, expiry)?;
+    Ok(Prepared { reply: before.unwrap_or(prepared.reply), ..prepared })
 }
 
 /// MGET: nil also for a key of another type.

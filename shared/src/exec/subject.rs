@@ -66,6 +66,22 @@ impl<'a> Subject<'a> {
         Ok(self.done(reply, effects))
     }
 
+    /// SPOP, ZPOPMIN and ZPOPMAX: takes away these, which are there. Where they are all that there is, the key goes.
+    pub(super) fn taken(
+        self,
+        kind: Kind,
+        reply: Reply,
+        names: &[Bytes],
+        is_all: bool,
+    ) -> Result<Prepared, CommandError> {
+        if is_all && !names.is_empty() {
+            let wipe = self.state.seen_whole();
+            return Ok(self.done(reply, vec![wipe]));
+        }
+        bound_changes(names.len())?;
+        Ok(Prepared { reply, ..self.remove(kind, names)? })
+    }
+
     /// A write of one element that resets all that is seen of it.
     pub(super) fn write(&self, element: ElementId, base: Option<NewBase>) -> Effect {
         // What an expired key held is wiped whole before.

@@ -1,31 +1,50 @@
-//! Commands over HTTP: executed at once, or when the keys that they need have come from the origin. What the origin runs
-//! itself is asked of it once the others are executed.
+//! Commands over HTTP: executed at once, or when the keys that they need have come from the origin. What is passed through
+//! is asked of it once the others are executed. What needs one agreed order is asked of it in its place: what follows in the
+//! same request waits for the answer, and meets what it did.
 
-use super::{
-    Hub, HubEffect, Request, RowId,
-    keyspace::KeyNo,
-    remote::{Passing, Remote},
-};
+use super::{Hub, HubEffect, Request, RowId, keyspace::KeyNo, remote::Passing};
 use crate::{
     command::{self, Command, CommandError, Reply},
     exec::{self, Vantage, View},
     hlc::Clock,
     id::{Dot, Key, No, ReplicaId, TimestampMs},
+    limits::ROW_BYTES_MAX,
     state::{ElementId, Mint},
 };
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, VecDeque};
 
 /// How long a request waits for keys to come from the origin, in milliseconds: a few round trips around the world.
 const FETCH_MS_MAX: i64 = 5_000;
+
+/// An answer of the origin that takes more in memory is not remembered under its idempotency key, since it is to fit a row; a
+/// retry is told that the outcome is unknown.
+const REMEMBERED_BYTES_MAX: usize = ROW_BYTES_MAX / 2;
 
 /// A request that waits for keys.
 #[derive(Debug)]
 pub(super) struct Waiting {
     request: Request,
     commands: Vec<Result<Command, CommandError>>,
+    /// The arguments of those that need one agreed order, by their places.
+    ordered: BTreeMap<usize, Vec<Bytes>>,
     idempotency: Option<Bytes>,
     pub(super) until: TimestampMs,
+}
+
+/// A request as far as it is executed.
+#[derive(Debug)]
+pub(super) struct Progress {
+    pub(super) request: Request,
+    pub(super) idempotency: Option<Bytes>,
+    /// One a command; of what is not executed yet, that its outcome is unknown.
+    pub(super) replies: Vec<Result<Reply, CommandError>>,
+    pub(super) provisional: bool,
+    pub(super) is_written: bool,
+    /// What is not executed yet, with its places.
+    pub(super) rest: VecDeque<(usize, Result<Command, CommandError>)>,
+    pub(super) ordered: BTreeMap<usize, Vec<Bytes>>,
 }
 
 /// What an idempotency key was answered.
@@ -61,8 +80,12 @@ impl Hub {
         idempotency: Option<Bytes>,
         now: TimestampMs,
     ) {
-        let commands: Vec<_> = commands.iter().map(|argv| command::parse(argv)).collect();
-        let waiting = Waiting { request, commands, idempotency, until: now.plus_ms(FETCH_MS_MAX) };
+        let parsed: Vec<_> = commands.iter().map(|argv| command::parse(argv)).collect();
+        let places = parsed.iter().zip(commands).enumerate();
+        let is_ordered = |command: &Result<Command, CommandError>| command.as_ref().is_ok_and(Command::needs_origin);
+        let ordered = places.filter(|(_, (command, _))| is_ordered(command)).map(|(at, (_, argv))| (at, argv.clone()));
+        let ordered = ordered.collect();
+        let waiting = Waiting { request, commands: parsed, ordered, idempotency, until: now.plus_ms(FETCH_MS_MAX) };
         let mut firsts = Vec::with_capacity(waiting.commands.len());
         let mut is_missing = false;
         let mut wanted = Vec::new();
@@ -134,54 +157,113 @@ impl Hub {
 
     /// Answers a request. `firsts` has the number of each command's first key, where it was looked up already.
     fn answer(&mut self, waiting: Waiting, firsts: &[Option<KeyNo>], now: TimestampMs) {
-        let Waiting { request, commands, idempotency, .. } = waiting;
+        let Waiting { request, commands, ordered, idempotency, .. } = waiting;
         if let Some(answer) = idempotency.as_ref().and_then(|key| self.answers.get(key)) {
             let Answer { replies, provisional, .. } = answer.clone();
             self.effects.push(HubEffect::Reply { request, replies, provisional });
             return;
         }
-        let mut is_written = false;
-        let mut provisional = false;
+        let progress = Progress {
+            request,
+            idempotency,
+            replies: vec![Err(CommandError::OutcomeUnknown); commands.len()],
+            provisional: false,
+            is_written: false,
+            rest: commands.into_iter().enumerate().collect(),
+            ordered,
+        };
+        self.go_on(progress, firsts, now);
+    }
+
+    /// Executes what is left of a request, up to what waits for the origin, and asks that of it. With nothing left, answers.
+    pub(super) fn go_on(&mut self, mut progress: Progress, firsts: &[Option<KeyNo>], now: TimestampMs) {
         let mut passing = Passing::default();
-        let mut replies = Vec::with_capacity(commands.len());
-        for (at, command) in commands.into_iter().enumerate() {
-            let reply = command.and_then(|mut command| {
-                if let Command::Passed(passed) = command {
-                    if passed.is_job() {
-                        return self.take_in(passed, at, &mut passing);
-                    }
-                    return Err(self.pass(passed, at, &mut passing));
+        while let Some((at, command)) = progress.rest.pop_front() {
+            let is_ordered = command.as_ref().is_ok_and(Command::needs_origin);
+            if passing.has_orders() && !is_ordered {
+                // It is to meet what those do.
+                progress.rest.push_front((at, command));
+                break;
+            }
+            let reply = command.and_then(|command| {
+                if is_ordered {
+                    let argv = progress.ordered.remove(&at).unwrap_or_default();
+                    let error = self.order(&command, argv, at, &mut passing);
+                    progress.is_written |= command.is_write() && error == CommandError::OutcomeUnknown;
+                    return Err(error);
                 }
-                if command.has_pattern() {
-                    command.name_matching(self.keys.iter().map(|(no, _)| self.keys.key(no)))?;
-                }
-                let first = firsts.get(at).copied().flatten();
-                let first = first.or_else(|| command.keys().next().and_then(|key| self.keys.find(key)));
-                let mut others = command.keys().skip(1);
-                provisional |= command.keys().len() > 0 && !first.is_some_and(|no| self.keys.entry(no).is_held);
-                provisional |= others.any(|key| !self.is_held(key));
-                if command.may_grow() && self.refuses_growth() {
-                    return Err(CommandError::OutOfMemory);
-                }
-                let reply = self.execute(&command, first, now);
-                is_written |= command.is_write() && reply.is_ok();
-                reply
+                self.execute_at(at, command, firsts.get(at).copied().flatten(), &mut progress, &mut passing, now)
             });
-            replies.push(reply);
+            if let Some(place) = progress.replies.get_mut(at) {
+                *place = reply;
+            }
         }
-        is_written |= !passing.is_empty();
-        // What changed nothing may be tried again: the origin may be there by then.
-        let idempotency = idempotency.filter(|_| is_written && !fault!(IdempotencyForgotten));
-        if let Some(key) = &idempotency {
-            let provisional = provisional || passing.has_jobs();
-            self.add_answer(key.clone(), Answer { at: now, replies: replies.clone(), provisional });
-            self.dirty.insert(RowId::Answer(key.clone()));
-        }
+        progress.is_written |= passing.is_written();
+        self.remember(&progress, passing.has_jobs(), now);
         if passing.is_empty() {
+            let Progress { request, replies, provisional, .. } = progress;
             self.effects.push(HubEffect::Reply { request, replies, provisional });
         } else {
-            self.ask_remotely(passing, Remote::new(request, replies, provisional, idempotency, now));
+            self.ask_remotely(passing, progress, now);
         }
+    }
+
+    /// Executes one command of a request, or has it passed on.
+    fn execute_at(
+        &mut self,
+        at: usize,
+        mut command: Command,
+        first: Option<KeyNo>,
+        progress: &mut Progress,
+        passing: &mut Passing,
+        now: TimestampMs,
+    ) -> Result<Reply, CommandError> {
+        if let Command::Passed(passed) = command {
+            if passed.is_job() {
+                return self.take_in(passed, at, passing);
+            }
+            return Err(self.pass(passed, at, passing));
+        }
+        if command.has_pattern() {
+            command.name_matching(self.keys.iter().map(|(no, _)| self.keys.key(no)))?;
+        }
+        let first = first.or_else(|| command.keys().next().and_then(|key| self.keys.find(key)));
+        let mut others = command.keys().skip(1);
+        progress.provisional |= command.keys().len() > 0 && !first.is_some_and(|no| self.keys.entry(no).is_held);
+        progress.provisional |= others.any(|key| !self.is_held(key));
+        if command.may_grow() && self.refuses_growth() {
+            return Err(CommandError::OutOfMemory);
+        }
+        let reply = self.execute(&command, first, now);
+        progress.is_written |= command.is_write() && reply.is_ok();
+        reply
+    }
+
+    /// Remembers what a request that wrote was answered so far, under its idempotency key. What changed nothing may be tried
+    /// again: the origin may be there by then.
+    fn remember(&mut self, progress: &Progress, has_jobs: bool, now: TimestampMs) {
+        let Some(key) = progress.idempotency.as_ref().filter(|_| progress.is_written && !fault!(IdempotencyForgotten))
+        else {
+            return;
+        };
+        let provisional = progress.provisional || has_jobs;
+        match self.answers.get_mut(key) {
+            None => {
+                let answer = Answer { at: now, replies: progress.replies.clone(), provisional };
+                self.add_answer(key.clone(), answer);
+            }
+            Some(answer) => {
+                let before = answer.memory_bytes(key);
+                let former = std::mem::replace(&mut answer.replies, progress.replies.clone());
+                if answer.memory_bytes(key) > REMEMBERED_BYTES_MAX {
+                    answer.replies = former;
+                } else {
+                    answer.provisional = provisional;
+                }
+                self.memory.count_beside(before, answer.memory_bytes(key));
+            }
+        }
+        self.dirty.insert(RowId::Answer(key.clone()));
     }
 
     /// Remembers what an idempotency key was answered.

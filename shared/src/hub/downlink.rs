@@ -40,7 +40,7 @@ impl Hub {
             OriginToHub::Whole { slot, at, more, keys } => self.whole(connection, (slot, at, more), &keys, now),
             OriginToHub::Refused(_) => {
                 self.origin = None;
-                self.give_up_remotes();
+                self.give_up_remotes(now);
             }
             OriginToHub::Compare { round, seed, asks, keys } => {
                 self.compare(connection, (round, seed), &asks, &keys, now);
@@ -49,8 +49,8 @@ impl Hub {
                 self.exchange(connection, (round, seed), nodes, keys, now);
             }
             OriginToHub::Compared(slots) => self.compared(&slots),
-            OriginToHub::Ran { call, replies } => self.ran(call, replies),
-            OriginToHub::JobsDone { slot, through, replies } => self.jobs_done(slot, through, replies),
+            OriginToHub::Ran { call, replies } => self.ran(call, replies, now),
+            OriginToHub::JobsDone { slot, through, replies } => self.jobs_done(slot, through, replies, now),
             OriginToHub::JobsStable(slots) => self.jobs_stable(slots),
         }
     }
@@ -59,9 +59,10 @@ impl Hub {
     pub(super) fn greet_origin(&mut self, connection: Connection, now: TimestampMs) {
         self.spare_origins.retain(|spare| *spare != connection);
         let before = self.origin.replace(OriginSocket { connection, credit: 0 });
-        if before.as_ref().is_none_or(|before| before.connection != connection) {
-            // Nobody listens to the other one any more.
-            self.give_up_remotes();
+        // Nobody listens to the other one any more.
+        let is_other = before.as_ref().is_none_or(|before| before.connection != connection);
+        if is_other {
+            self.outbox.forget_waiters();
         }
         self.spare_origins.extend(before.map(|origin| origin.connection).filter(|before| *before != connection));
         self.outbox.begin();
@@ -96,6 +97,10 @@ impl Hub {
         wanted.sort_unstable();
         self.tell_held(connection, held);
         self.ask_for(connection, &wanted);
+        if is_other {
+            // What is left of their requests may be asked of this daemon, which has heard the hello.
+            self.give_up_remotes(now);
+        }
     }
 
     /// Tells the origin which keys are held. A slot of many goes in several messages.
@@ -288,7 +293,7 @@ impl Hub {
         if self.origin.is_some() {
             return;
         }
-        self.give_up_remotes();
+        self.give_up_remotes(now);
         match self.spare_origins.pop() {
             Some(spare) => self.greet_origin(spare, now),
             None => self.answer_all(now),

@@ -9,7 +9,7 @@
 use super::{Hub, HubEffect, RowId, remote::Passing};
 use crate::{
     command::{CommandError, Passed, Reply},
-    id::No,
+    id::{No, TimestampMs},
     limits::{FRAME_BYTES_TARGET, JOB_ARGUMENTS_MAX, JOB_BYTES_MAX, JOBS_MAX, OUTBOX_BYTES_MAX},
     message::{HubToOrigin, Job, RunReply},
     slot::Slot,
@@ -179,12 +179,12 @@ impl Hub {
     }
 
     /// The origin has run the jobs of a slot up to here.
-    pub(super) fn jobs_done(&mut self, slot: Slot, through: No, replies: Vec<(No, RunReply)>) {
+    pub(super) fn jobs_done(&mut self, slot: Slot, through: No, replies: Vec<(No, RunReply)>, now: TimestampMs) {
         // Whatever number the origin knows this hub has given, unless its storage is an old copy.
         self.is_set_back |= through > self.last_no;
         for (no, reply) in replies {
             if let Some((call, place)) = self.outbox.waiters.remove(&no) {
-                self.job_done(call, place, Some(reply));
+                self.job_done(call, place, Some(reply), now);
             }
         }
         let Some(queue) = self.outbox.slots.get_mut(&slot) else { return };
@@ -201,7 +201,7 @@ impl Hub {
         let ran = queue.jobs.iter().map(|(no, _)| *no).filter(|no| *no > before && *no <= through);
         let told: Vec<(u64, usize)> = ran.filter_map(|no| self.outbox.waiters.remove(&no)).collect();
         for (call, place) in told {
-            self.job_done(call, place, None);
+            self.job_done(call, place, None, now);
         }
     }
 

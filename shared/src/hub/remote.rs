@@ -1,20 +1,25 @@
-//! Requests of which the origin answers a part: commands that it runs, and jobs of the outbox.
+//! Requests of which the origin answers a part: commands that it runs, those that need one agreed order, and jobs of the outbox.
 //!
 //! A request is answered when all of it is. A job that is kept is done in any case, so one whose reply does not come in time
 //! is answered without it, and provisionally.
+//!
+//! What needs one agreed order bears the hub's last numbers: the origin executes it once it has what the hub acknowledged
+//! before. By the time of its answer the hub has been told what it did, so what follows in the request meets that.
 //!
 //! What was asked for is never asked for again, since it may have run. Where no answer comes, because the connection broke or
 //! time is up, the client is told that the outcome is unknown. The same is stored under an `Idempotency-Key` before the
 //! origin is asked, so that a retry under that key never runs the command twice, also after this hub was restarted.
 
-use super::{Hub, HubEffect, Request, RowId};
+use super::{Connection, Hub, HubEffect, commands::Progress};
 use crate::{
-    command::{CommandError, Passed, Reply},
-    id::{No, TimestampMs},
-    limits::{ROW_BYTES_MAX, RUN_BYTES_MAX, RUNS_MAX},
+    command::{Command, CommandError, Passed},
+    id::{Key, No, TimestampMs},
+    limits::{RUN_BYTES_MAX, RUNS_MAX},
     message::{HubToOrigin, RunReply},
+    slot::Slot,
 };
 use bytes::Bytes;
+use std::collections::BTreeSet;
 
 /// How long a request waits for what Redis answers to its jobs, in milliseconds.
 const JOB_MS_MAX: i64 = 5_000;
@@ -23,22 +28,37 @@ const JOB_MS_MAX: i64 = 5_000;
 /// is the origin that tells what became of them.
 const RUN_MS_MAX: i64 = 15_000;
 
-/// An answer that takes more in memory is not remembered under its idempotency key, since it is to fit a row; a retry is told
-/// that the outcome is unknown.
-const REMEMBERED_BYTES_MAX: usize = ROW_BYTES_MAX / 2;
+/// Commands of one request for the origin, and their places in it.
+#[derive(Debug, Default)]
+struct Batch {
+    commands: Vec<Vec<Bytes>>,
+    places: Vec<usize>,
+}
 
 /// The commands of one request that are to be run, and the jobs that were taken in, with their places in it.
 #[derive(Debug, Default)]
 pub(super) struct Passing {
-    commands: Vec<Vec<Bytes>>,
-    places: Vec<usize>,
+    passed: Batch,
+    ordered: Batch,
+    /// The slots whose writes come before what is ordered; all of them where that concerns all keys.
+    slots: BTreeSet<Slot>,
+    is_of_keyspace: bool,
     bytes: usize,
     jobs: Vec<(No, usize)>,
 }
 
 impl Passing {
     pub(super) fn is_empty(&self) -> bool {
-        self.commands.is_empty() && self.jobs.is_empty()
+        self.passed.commands.is_empty() && self.ordered.commands.is_empty() && self.jobs.is_empty()
+    }
+
+    /// Whether something is passed through, which may write.
+    pub(super) fn is_written(&self) -> bool {
+        !self.passed.commands.is_empty() || self.has_jobs()
+    }
+
+    pub(super) fn has_orders(&self) -> bool {
+        !self.ordered.commands.is_empty()
     }
 
     pub(super) fn has_jobs(&self) -> bool {
@@ -54,37 +74,26 @@ impl Passing {
 /// A request some of whose commands the origin runs.
 #[derive(Debug)]
 pub(super) struct Remote {
-    pub(super) request: Request,
-    /// What is answered if nothing comes of the origin.
-    pub(super) replies: Vec<Result<Reply, CommandError>>,
-    pub(super) provisional: bool,
-    pub(super) idempotency: Option<Bytes>,
+    progress: Progress,
     /// Which of the replies the origin's to the call are; none once it has answered.
     places: Vec<usize>,
+    /// What is asked for once the call is answered, and which slots' writes precede it.
+    ordered: Batch,
+    slots: Option<BTreeSet<Slot>>,
     /// How many jobs have no reply.
     jobs: usize,
     pub(super) until: TimestampMs,
 }
 
 impl Remote {
-    /// A request that waits from `now` on; its places are those of what is passed.
-    pub(super) fn new(
-        request: Request,
-        replies: Vec<Result<Reply, CommandError>>,
-        provisional: bool,
-        idempotency: Option<Bytes>,
-        now: TimestampMs,
-    ) -> Self {
-        Self { request, replies, provisional, idempotency, places: Vec::new(), jobs: 0, until: now }
-    }
-
     fn is_open(&self) -> bool {
         !self.places.is_empty() || self.jobs > 0
     }
 
-    fn into_effect(self) -> HubEffect {
-        let provisional = self.provisional || self.jobs > 0;
-        HubEffect::Reply { request: self.request, replies: self.replies, provisional }
+    /// As far as it came, if no more is waited for.
+    fn into_progress(mut self) -> Progress {
+        self.progress.provisional |= self.jobs > 0;
+        self.progress
     }
 }
 
@@ -92,98 +101,137 @@ impl Hub {
     /// Puts a command among those that the origin is to run. Gives what it is answered until the origin has: that the outcome
     /// is unknown, or why it is not run.
     pub(super) fn pass(&self, passed: Passed, place: usize, passing: &mut Passing) -> CommandError {
+        let admitted = self.admit_remotely(&passed.argv, passing);
+        if admitted == CommandError::OutcomeUnknown {
+            passing.passed.commands.push(passed.argv);
+            passing.passed.places.push(place);
+        }
+        admitted
+    }
+
+    /// Likewise a command that needs one agreed order.
+    pub(super) fn order(
+        &self,
+        command: &Command,
+        argv: Vec<Bytes>,
+        place: usize,
+        passing: &mut Passing,
+    ) -> CommandError {
+        let admitted = self.admit_remotely(&argv, passing);
+        if admitted == CommandError::OutcomeUnknown {
+            passing.is_of_keyspace |= command.of_keyspace().is_some();
+            passing.slots.extend(command.keys().map(Key::slot));
+            passing.ordered.commands.push(argv);
+            passing.ordered.places.push(place);
+        }
+        admitted
+    }
+
+    fn admit_remotely(&self, argv: &[Bytes], passing: &mut Passing) -> CommandError {
         if self.origin.is_none() {
             return CommandError::OriginAway;
         }
         if self.remotes.len() >= RUNS_MAX {
             return CommandError::TooManyAtOrigin;
         }
-        let bytes = passed.argv.iter().fold(passing.bytes, |sum, argument| sum.saturating_add(argument.len()));
+        let bytes = argv.iter().fold(passing.bytes, |sum, argument| sum.saturating_add(argument.len()));
         if bytes > RUN_BYTES_MAX {
             return CommandError::operation_too_large();
         }
         passing.bytes = bytes;
-        passing.commands.push(passed.argv);
-        passing.places.push(place);
         CommandError::OutcomeUnknown
     }
 
     /// Asks the origin to run them, and waits for it; with the origin away there is nothing to wait for. What is remembered
     /// under the request's idempotency key is stored before.
-    pub(super) fn ask_remotely(&mut self, passing: Passing, mut remote: Remote) {
-        let Passing { commands, places, jobs, .. } = passing;
-        remote.jobs = jobs.len();
+    pub(super) fn ask_remotely(&mut self, passing: Passing, mut progress: Progress, now: TimestampMs) {
+        let Passing { passed, ordered, slots, is_of_keyspace, jobs, .. } = passing;
         let Some(connection) = self.origin.as_ref().map(|origin| origin.connection) else {
-            self.effects.push(remote.into_effect());
+            // Only jobs came so far, and they are kept.
+            progress.provisional = true;
+            self.go_on(progress, &[], now);
             return;
         };
         // Random, so that an answer to a call of this machine's former life is no answer to one of this life.
         let call = self.keys.entropy();
-        remote.until = remote.until.plus_ms(if places.is_empty() { JOB_MS_MAX } else { RUN_MS_MAX });
-        remote.places = places;
-        self.remotes.insert(call, remote);
+        let until = now.plus_ms(if passed.places.is_empty() { JOB_MS_MAX } else { RUN_MS_MAX });
+        let slots = Some(slots).filter(|_| !is_of_keyspace);
+        let mut remote = Remote { progress, places: passed.places, ordered, slots, jobs: jobs.len(), until };
         for (no, place) in jobs {
             self.outbox.wait(no, call, place);
         }
-        if !commands.is_empty() {
-            self.effects.push(HubEffect::ToOrigin(connection, HubToOrigin::Run { call, commands }));
+        if !passed.commands.is_empty() {
+            let run = HubToOrigin::Run { call, commands: passed.commands };
+            self.effects.push(HubEffect::ToOrigin(connection, run));
+        } else if !remote.ordered.commands.is_empty() {
+            self.ask_in_order(connection, call, &mut remote, now);
         }
+        self.remotes.insert(call, remote);
+    }
+
+    /// Asks the origin for what needs one agreed order, after all that this hub wrote there before.
+    fn ask_in_order(&mut self, connection: Connection, call: u64, remote: &mut Remote, now: TimestampMs) {
+        let Batch { commands, places } = std::mem::take(&mut remote.ordered);
+        remote.places = places;
+        remote.until = now.plus_ms(RUN_MS_MAX);
+        let is_before = |slot: &Slot| remote.slots.as_ref().is_none_or(|slots| slots.contains(slot));
+        let slots = self.slots.iter().filter(|(slot, _)| is_before(slot) && !fault!(OrderedBeforeOwnWrites));
+        let after = slots.filter(|(_, state)| state.latest > state.committed).map(|(slot, state)| (slot, state.latest));
+        let order = HubToOrigin::Order { call, after: after.collect(), commands };
+        self.effects.push(HubEffect::ToOrigin(connection, order));
     }
 
     /// The origin has run them.
-    pub(super) fn ran(&mut self, call: u64, replies: Vec<RunReply>) {
+    pub(super) fn ran(&mut self, call: u64, replies: Vec<RunReply>, now: TimestampMs) {
         let Some(remote) = self.remotes.get_mut(&call) else { return };
         for (place, reply) in std::mem::take(&mut remote.places).into_iter().zip(replies) {
-            if let Some(answered) = remote.replies.get_mut(place) {
+            if let Some(answered) = remote.progress.replies.get_mut(place) {
                 *answered = reply.map_err(CommandError::AtOrigin);
             }
         }
-        self.finish_remote(call);
+        self.finish_remote(call, now);
     }
 
     /// A job of a request has run, now or before.
-    pub(super) fn job_done(&mut self, call: u64, place: usize, reply: Option<RunReply>) {
+    pub(super) fn job_done(&mut self, call: u64, place: usize, reply: Option<RunReply>, now: TimestampMs) {
         let Some(remote) = self.remotes.get_mut(&call) else { return };
         remote.jobs = remote.jobs.saturating_sub(1);
-        match (reply, remote.replies.get_mut(place)) {
+        match (reply, remote.progress.replies.get_mut(place)) {
             (Some(reply), Some(answered)) => *answered = reply.map_err(CommandError::AtOrigin),
-            _ => remote.provisional = true,
+            _ => remote.progress.provisional = true,
         }
-        self.finish_remote(call);
+        self.finish_remote(call, now);
     }
 
-    /// Answers the request if all of it is answered.
-    fn finish_remote(&mut self, call: u64) {
+    /// Goes on with the request if all that was asked for is answered.
+    fn finish_remote(&mut self, call: u64, now: TimestampMs) {
         if self.remotes.get(&call).is_none_or(Remote::is_open) {
             return;
         }
-        let Some(remote) = self.remotes.remove(&call) else { return };
-        if let Some(key) = &remote.idempotency
-            && let Some(answer) = self.answers.get_mut(key)
-        {
-            let before = answer.memory_bytes(key);
-            let former = std::mem::replace(&mut answer.replies, remote.replies.clone());
-            if answer.memory_bytes(key) > REMEMBERED_BYTES_MAX {
-                answer.replies = former;
-            } else {
-                answer.provisional = remote.provisional;
+        let Some(mut remote) = self.remotes.remove(&call) else { return };
+        match self.origin.as_ref().map(|origin| origin.connection) {
+            Some(connection) if !remote.ordered.commands.is_empty() => {
+                self.ask_in_order(connection, call, &mut remote, now);
+                self.remotes.insert(call, remote);
             }
-            self.memory.count_beside(before, answer.memory_bytes(key));
-            self.dirty.insert(RowId::Answer(key.clone()));
+            _ => self.go_on(remote.into_progress(), &[], now),
         }
-        self.effects.push(remote.into_effect());
     }
 
-    /// Nobody will answer what was asked of the origin: whoever waits is told.
-    pub(super) fn give_up_remotes(&mut self) {
+    /// Nobody will answer what was asked of the origin: whoever waits is told, and what else was asked for is executed.
+    pub(super) fn give_up_remotes(&mut self, now: TimestampMs) {
         self.outbox.forget_waiters();
-        let given_up = std::mem::take(&mut self.remotes);
-        self.effects.extend(given_up.into_values().map(Remote::into_effect));
+        for remote in std::mem::take(&mut self.remotes).into_values() {
+            self.go_on(remote.into_progress(), &[], now);
+        }
     }
 
     /// Gives up what has waited too long. Linear in what waits.
     pub(super) fn end_remotes(&mut self, now: TimestampMs) {
-        let late = self.remotes.extract_if(.., |_, remote| remote.until <= now);
-        self.effects.extend(late.map(|(_, remote)| remote.into_effect()));
+        let late: Vec<Remote> =
+            self.remotes.extract_if(.., |_, remote| remote.until <= now).map(|(_, remote)| remote).collect();
+        for remote in late {
+            self.go_on(remote.into_progress(), &[], now);
+        }
     }
 }

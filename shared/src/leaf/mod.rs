@@ -265,7 +265,7 @@ impl Leaf {
         if exec::needs_key(command) && !exec::takes_unheld(command) && !command.keys().all(is_known) {
             return Err(CommandError::NotHeld);
         }
-        if command.has_pattern() || command.is_passed() {
+        if command.has_pattern() || command.is_passed() || command.needs_origin() {
             return Err(CommandError::NeedsOrigin);
         }
         let waiting = self.pending.len().saturating_add(self.gathered.as_ref().map_or(0, BTreeMap::len));

@@ -4,12 +4,13 @@ use super::{
     Link, Origin, OriginEffect,
     draft::{Draft, Drafts, Numbers},
     ends::RETRY_MS,
+    orders::Order,
     slot::{Busy, SlotWork},
 };
 use crate::{
     id::{Key, No, ReplicaId, TimestampMs},
     limits::EXPIRY_GRACE_MS,
-    message::{OriginToHub, SlotDelta},
+    message::{OriginToHub, RunReply, SlotDelta},
     slot::Slot,
     store::{Commit, Expected, KeyCommit, Marker, MarkerChange, Otherwise, Outcome, Plain},
 };
@@ -41,6 +42,8 @@ pub(super) struct Committing {
     adopted: usize,
     /// Keys whose plain values stand as their states show afterwards.
     shown: Vec<Key>,
+    /// The commands that were executed for it, with what each is answered then.
+    pub(super) orders: Vec<(Order, RunReply)>,
 }
 
 impl Committing {
@@ -91,7 +94,9 @@ impl Origin {
         }
         work.spare_living(now);
         let is_idle = work.inbox.is_empty() && work.mends.is_empty() && work.plain.reads.is_empty();
-        if is_idle && work.expired.is_empty() && work.ended.is_empty() {
+        if is_idle && work.orders.is_empty() && work.expired.is_empty() && work.ended.is_empty() {
+            // What comes later may not rest on what was read so early.
+            work.plain.fresh.clear();
             return;
         }
         let open = work.marker.is_none().then_some((incarnation, run_id, None));
@@ -104,9 +109,9 @@ impl Origin {
         let reads = std::mem::take(&mut drafts.work.plain.reads);
         let found = drafts.adopt_reads(&reads);
         committing.adopted = found.adopted;
-        for key in found.foreign {
+        for key in &found.foreign {
             self.foreign.note(slot, now.plus_ms(RETRY_MS));
-            self.effects.push(OriginEffect::Foreign(key));
+            self.effects.push(OriginEffect::Foreign(key.clone()));
         }
         committing.read = reads.into_keys().collect();
         let inbox = std::mem::take(&mut drafts.work.inbox);
@@ -152,7 +157,11 @@ impl Origin {
                 drafts.take(key, delta, part, hub);
             }
         }
+        let hub_of = |link: Link| self.links.get(&link).and_then(|state| state.hub);
+        let draws = &mut self.draws;
+        committing.orders = drafts.execute_orders(&hubs, hub_of, &found.unfit, self.is_plainless, || draws.bits());
         let Drafts { work, keys: drafts, numbers: Numbers { no, .. }, .. } = drafts;
+        let mut executed = Vec::new();
         let mut mending: BTreeSet<Link> = mends.iter().map(|(link, _)| *link).collect();
         committing.mended = mends;
         let mut keys: Vec<KeyCommit> = Vec::new();
@@ -187,6 +196,7 @@ impl Origin {
                 self.effects.push(OriginEffect::ToHub(link, OriginToHub::Committed(vec![(slot, no)])));
                 settled.push(link);
             }
+            executed = committing.orders;
         } else {
             let commit = Commit {
                 slot,
@@ -202,6 +212,10 @@ impl Origin {
         }
         for link in settled {
             self.settle_link(link, slot, now);
+        }
+        // What these read is of one moment with the marker, and they change nothing.
+        for (order, reply) in executed {
+            self.ordered(&order, reply, now);
         }
         // What a comparison showed that hubs are to hear again goes with the commit, or now if there is none.
         let is_idle = |work: &SlotWork| work.busy == Busy::Idle;
@@ -230,6 +244,7 @@ impl Origin {
                 for key in committing.keys.keys() {
                     work.cache.remove(key);
                 }
+                committing.restore_orders(work);
                 work.expired.extend(committing.forgotten);
                 work.ended.extend(committing.ended);
                 let read: BTreeSet<Key> = committing.read.into_iter().collect();
@@ -307,6 +322,9 @@ impl Origin {
             self.settle_link(link, slot, now);
         }
         self.owe(slot, &committing.keys);
+        for (order, reply) in committing.orders {
+            self.ordered(&order, reply, now);
+        }
     }
 
     /// Sends the keys on to the hubs that hold them, but not what a hub alone changed back to that hub.

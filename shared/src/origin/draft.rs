@@ -6,7 +6,7 @@ use super::{
     slot::{Cached, SlotWork},
 };
 use crate::{
-    hlc::Clock,
+    hlc::{Clock, Hlc},
     id::{Dot, Key, No, ReplicaId, Stamp, TimestampMs},
     limits::EXPIRY_GRACE_MS,
     message::SlotDelta,
@@ -44,7 +44,7 @@ impl Draft {
     }
 
     /// Notes how every element stands before all of them may change.
-    fn note_all(&mut self, state: &KeyState) {
+    pub(super) fn note_all(&mut self, state: &KeyState) {
         state.elements().iter().for_each(|(id, _)| self.before.note(state, id));
     }
 }
@@ -60,6 +60,11 @@ pub(super) struct Numbers<'a> {
 }
 
 impl Numbers<'_> {
+    /// Has what follows bear later stamps than this one, if it lies within the bound.
+    pub(super) fn heed(&mut self, seen: Hlc) {
+        let _ = self.clock.observe(seen, self.now);
+    }
+
     /// The next number, with a stamp.
     pub(super) fn mint(&mut self) -> Mint {
         self.no = self.no.next();

@@ -26,6 +26,7 @@ mod draft;
 mod elapsed;
 mod ends;
 mod novelty;
+mod orders;
 mod plain;
 mod push;
 mod slot;
@@ -42,6 +43,7 @@ use crate::{
     id::{Key, No, ReplicaId, TimestampMs},
     limits::RUNS_MAX,
     message::{Cursor, HubToOrigin, OriginToHub, Refusal, RefusalCause, RunReply, SlotDelta},
+    random::Random,
     slot::Slot,
     state::ElementId,
     wire::Capabilities,
@@ -51,6 +53,7 @@ use compare::Comparison;
 use elapsed::Elapsed;
 use ends::Agenda;
 use novelty::Novelty;
+use orders::Call;
 use slot::SlotWork;
 use std::collections::{BTreeMap, BTreeSet};
 use watch::Watch;
@@ -73,6 +76,8 @@ pub struct Origin {
     unstable: BTreeMap<i64, Vec<(Slot, ReplicaId, No)>>,
     /// Jobs that have run, likewise.
     unstable_jobs: BTreeMap<i64, Vec<(Slot, ReplicaId, No)>>,
+    /// Commands that hubs asked for and that need one agreed order, by the hub's number of the call.
+    calls: BTreeMap<(Link, u64), Call>,
     /// The slot whose marker was last read again for no other reason than to see whether it moved, and when.
     last_review: Option<Slot>,
     reviewed_at: Option<TimestampMs>,
@@ -81,6 +86,8 @@ pub struct Origin {
     is_plainless: bool,
     /// How many seeds were drawn for comparisons.
     seeds: u64,
+    /// What commands that draw at random follow.
+    draws: Random,
     /// When something in a slot's cache may end.
     ends: Agenda,
     /// Whether keys were new of late.
@@ -132,12 +139,14 @@ impl Origin {
     pub fn new(config: OriginConfig) -> Self {
         Self {
             elapsed: Elapsed::for_window(config.loss_window_ms),
+            draws: Random::new(config.seed.0 ^ config.entropy),
             config,
             clock: Clock::default(),
             links: BTreeMap::new(),
             slots: BTreeMap::new(),
             unstable: BTreeMap::new(),
             unstable_jobs: BTreeMap::new(),
+            calls: BTreeMap::new(),
             last_review: None,
             reviewed_at: None,
             watch: Watch::default(),
@@ -165,13 +174,18 @@ impl Origin {
             OriginInput::Closed(link) => self.forget_link(link),
             OriginInput::Loaded(loaded) => self.loaded(loaded, now),
             OriginInput::Committed(slot, outcome) => self.committed(slot, outcome, now),
-            OriginInput::Ran(link, call, replies) => self.ran(link, call, replies),
+            OriginInput::Ran(link, call, replies) => {
+                if let Some(replies) = self.listed(link, call, replies, now) {
+                    self.ran(link, call, replies);
+                }
+            }
             OriginInput::JobsDone(link, done) => self.jobs_done(link, done),
             OriginInput::Changed(slot, seq) => self.changed(slot, seq),
             OriginInput::Touched(keys) => self.touched(keys, now),
             OriginInput::Untracked => self.watch.lose_track(),
             OriginInput::Tick => {
                 self.wake_at = None;
+                self.end_orders(now);
                 self.review(now);
                 self.sweep(now);
                 self.audit(now);
@@ -187,6 +201,7 @@ impl Origin {
                 self.step(slot, now);
             }
         }
+        self.begin_listings();
         self.give_credit(now);
         self.ask_to_wake(now);
         std::mem::take(&mut self.effects)
@@ -235,6 +250,7 @@ impl Origin {
                 for work in self.slots.values_mut() {
                     work.forget_link(link);
                 }
+                self.forget_orders(link);
                 for slot in unstable {
                     self.slots.entry(slot).or_default().resumes.insert(link);
                     self.ready.insert(slot);
@@ -297,6 +313,9 @@ impl Origin {
                 self.exchanged(link, (round, last), &cursors, keys, now);
             }
             HubToOrigin::Run { call, commands } if state.hub.is_some() => self.run(link, call, commands),
+            HubToOrigin::Order { call, after, commands } if state.hub.is_some() => {
+                self.order(link, call, after, commands, now);
+            }
             HubToOrigin::Jobs { slot, jobs } if state.hub.is_some() => {
                 if let Some(hub) = state.hub {
                     self.effects.push(OriginEffect::Jobs { link, hub, slot, jobs });
@@ -310,6 +329,7 @@ impl Origin {
             | HubToOrigin::Digests { .. }
             | HubToOrigin::Exchanged { .. }
             | HubToOrigin::Run { .. }
+            | HubToOrigin::Order { .. }
             | HubToOrigin::Jobs { .. } => {
                 let reason = "the first message of a hub must be its hello";
                 self.refuse(link, Refusal::new(RefusalCause::Unexpected, reason));
@@ -406,6 +426,7 @@ impl Origin {
 
     fn forget_link(&mut self, link: Link) {
         self.links.remove(&link);
+        self.forget_orders(link);
         for work in self.slots.values_mut() {
             work.forget_link(link);
         }
@@ -457,8 +478,14 @@ impl Origin {
         let review = self.links.values().any(|state| !state.held.is_empty()).then(|| now.plus_ms(REVIEW_MS));
         let holding = self.links.values().filter(|state| !state.held.is_empty());
         let audit = holding.filter_map(|state| state.comparison.audit_at);
-        let Some(earliest) =
-            credit.chain(stable).chain(ends).chain(review).chain(audit).chain(self.watch.next_at()).min()
+        let Some(earliest) = credit
+            .chain(stable)
+            .chain(ends)
+            .chain(review)
+            .chain(audit)
+            .chain(self.watch.next_at())
+            .chain(self.next_late_order())
+            .min()
         else {
             return;
         };

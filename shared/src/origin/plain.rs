@@ -27,6 +27,8 @@ pub(super) struct Before {
     pub(super) deadline: Option<TimestampMs>,
     elements: BTreeMap<ElementId, Seen>,
     fields_at: TimestampMs,
+    /// Whether the commit rests on each member that it removes: it was given away.
+    guards_members: bool,
 }
 
 /// An element as a reader sees it.
@@ -62,7 +64,13 @@ impl Before {
             stored: state.stored_kind(),
             deadline: state.deadline().at(),
             elements: BTreeMap::new(),
+            guards_members: false,
         }
+    }
+
+    /// Has the commit refused where a member that it removes is gone.
+    pub(super) fn guard_members(&mut self) {
+        self.guards_members = true;
     }
 
     /// Notes an element before it changes; the first note of each counts.
@@ -109,6 +117,9 @@ impl Before {
             let now = seen(after, id, at);
             if *before != now {
                 changes.element(key, id, before, &now);
+                if self.guards_members && *before == Seen::Member {
+                    changes.guards.push(is_member(key, id));
+                }
             }
         }
         let Changes { guards, added, set, removed } = changes;
@@ -175,6 +186,12 @@ fn guard(key: &Bytes, id: &ElementId, before: &Seen, otherwise: Otherwise) -> Op
         Seen::Score(score) => Some(crate::command::format_score(*score)),
     };
     Some(Guard { read, answer, otherwise })
+}
+
+/// What tells whether a member is still there.
+fn is_member(key: &Bytes, id: &ElementId) -> Guard {
+    let read = vec![word(b"SISMEMBER"), key.clone(), id.name()];
+    Guard { read, answer: Some(word(b"1")), otherwise: Otherwise::Refuse }
 }
 
 fn unguarded(expected: Expected, commands: Vec<Vec<Bytes>>) -> Plain {

@@ -1,6 +1,6 @@
 //! A slot's work: what waits for it, what is known of it, and the one load or commit under way.
 
-use super::{Link, Origin, OriginEffect, companion::StoredKey, two_way::PlainReads};
+use super::{Link, Origin, OriginEffect, companion::StoredKey, orders::Order, two_way::PlainReads};
 use crate::{
     id::{Key, No, ReplicaId, TimestampMs},
     limits::EXPIRY_GRACE_MS,
@@ -8,7 +8,7 @@ use crate::{
     slot::Slot,
     store::{Load, Loaded, Marker},
 };
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// A key as the store had it when it was last read or written.
 #[derive(Debug)]
@@ -118,6 +118,8 @@ pub(super) struct SlotWork {
     pub(super) expired: BTreeSet<Key>,
     /// Keys of which fields have ended.
     pub(super) ended: BTreeSet<Key>,
+    /// Commands that need one agreed order, in that in which they came.
+    pub(super) orders: VecDeque<Order>,
     /// What is read of plain values.
     pub(super) plain: PlainReads,
     /// The store lost all of the slot that hubs know: a plain value without a companion may hold what hubs counted.
@@ -159,6 +161,7 @@ impl SlotWork {
         self.wants.retain(|(other, _)| *other != link);
         self.inbox.retain(|(other, _)| *other != link);
         self.mends.retain(|(other, _)| *other != link);
+        self.orders.retain(|order| order.link() != link);
         self.audits.remove(&link);
         self.auditing.remove(&link);
     }
@@ -192,6 +195,7 @@ impl SlotWork {
         !(self.inbox.is_empty()
             && self.plain.is_idle()
             && self.mends.is_empty()
+            && self.orders.is_empty()
             && self.audits.is_empty()
             && self.wants.is_empty()
             && self.resumes.is_empty()
@@ -262,6 +266,15 @@ impl Origin {
             return;
         }
         self.commit(slot, now);
+        let hub_of = |link: Link| self.links.get(&link).and_then(|state| state.hub);
+        let waits = |work: &SlotWork| {
+            let is_due = |order: &Order| order.is_due(work, hub_of(order.link()));
+            work.busy == Busy::Idle && work.orders.iter().any(is_due)
+        };
+        if self.slots.get(&slot).is_some_and(waits) {
+            // What was read for another command no longer counts.
+            self.ready.insert(slot);
+        }
         let waits = |work: &SlotWork| work.busy == Busy::Idle && !work.audits.is_empty();
         if self.slots.get(&slot).is_some_and(waits) {
             // What was shipped was known already, so that no commit leads back here.
@@ -286,6 +299,7 @@ impl Origin {
         work.ended.clear();
         work.mends.clear();
         work.plain.forget();
+        let orders = std::mem::take(&mut work.orders);
         for link in std::mem::take(&mut work.audits) {
             self.snapshot(link, slot, now);
         }
@@ -295,6 +309,7 @@ impl Origin {
             }
             self.settle_link(link, slot, now);
         }
+        self.refuse_orders(orders, now);
     }
 
     /// The companions, plain values and the feed that the waiting work needs. Of a slot whose marker is not known nobody can
@@ -308,7 +323,14 @@ impl Origin {
         let parts = told.chain(&work.mends);
         keys.extend(parts.flat_map(|(_, part)| &part.keys).map(|(key, _)| key.clone()));
         keys.extend(work.ended.iter().cloned());
-        let plain = work.plain.take_due();
+        let mut plain = work.plain.take_due();
+        let hub_of = |link: Link| self.links.get(&link).and_then(|state| state.hub);
+        for order in work.orders.iter().filter(|order| work.is_known && order.is_due(work, hub_of(order.link()))) {
+            keys.extend(order.keys().cloned());
+            if !self.is_plainless {
+                plain.extend(order.unread(work));
+            }
+        }
         keys.extend(plain.iter().chain(work.plain.reads.keys()).cloned());
         let mut changed_after = None;
         if work.is_known && !work.attaches.is_empty() {

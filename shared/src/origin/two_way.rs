@@ -58,6 +58,7 @@ impl Origin {
                 // Otherwise fields that have ended would be expected there, and taken out.
                 cached.fields_at = cached.fields_at.max(now);
             }
+            work.plain.fresh.insert(key.clone());
             work.plain.reads.insert(key, read);
         }
         if self.is_plainless {
@@ -75,6 +76,8 @@ pub(super) struct PlainReads {
     /// Those that the load under way reads, and what was read at the present marker.
     pub(super) reading: BTreeSet<Key>,
     pub(super) reads: BTreeMap<Key, PlainRead>,
+    /// Keys whose plain values were read, and so are compared, since the last commit at the present marker.
+    pub(super) fresh: BTreeSet<Key>,
     /// Keys whose plain value was last seen to be there, and how many keys the server had evicted by then.
     pub(super) seen: BTreeMap<Key, u64>,
     /// How many keys the server has evicted, as far as is known.
@@ -101,6 +104,7 @@ impl PlainReads {
 
     /// What was read is of another moment than the marker.
     pub(super) fn read_again(&mut self) {
+        self.fresh.clear();
         self.drifted.extend(std::mem::take(&mut self.reads).into_keys());
     }
 
@@ -109,6 +113,7 @@ impl PlainReads {
         self.unread.clear();
         self.drifted.clear();
         self.reads.clear();
+        self.fresh.clear();
     }
 
     /// Drops what was read of values that are as they should be, so that nobody waits for a commit of them.
@@ -131,6 +136,8 @@ pub(super) struct Found {
     pub(super) adopted: usize,
     /// Keys that hubs changed and whose values are not Headwater's.
     pub(super) foreign: Vec<Key>,
+    /// Keys whose values are not Headwater's, whoever asks.
+    pub(super) unfit: BTreeSet<Key>,
 }
 
 /// An element as it stands here, of which a delta tells what earlier incarnations did.
@@ -196,6 +203,7 @@ impl Drafts<'_> {
                     continue;
                 }
                 Finding::Foreign => {
+                    found.unfit.insert(key.clone());
                     if work.has_delta(key) && work.foreign.insert(key.clone()) {
                         found.foreign.push(key.clone());
                     }

@@ -48,6 +48,7 @@ impl Message for HubToOrigin {
             | Self::Digests { .. }
             | Self::Exchanged { .. }
             | Self::Run { .. }
+            | Self::Order { .. }
             | Self::Jobs { .. } => None,
         }
     }
@@ -134,6 +135,12 @@ impl Message for HubToOrigin {
                 w.u8(10);
                 write_jobs(w, *slot, jobs);
             }
+            Self::Order { call, after, commands } => {
+                w.u8(11);
+                w.varint(*call);
+                write_numbers(w, after);
+                write_commands(w, commands);
+            }
         }
     }
 
@@ -184,6 +191,7 @@ impl Message for HubToOrigin {
                 let (slot, jobs) = read_jobs(r)?;
                 Self::Jobs { slot, jobs }
             }
+            11 => Self::Order { call: r.varint()?, after: read_numbers(r)?, commands: read_commands(r)? },
             _ => return Err(Invalid::Tag("message")),
         })
     }

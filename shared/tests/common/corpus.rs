@@ -141,6 +141,14 @@ pub fn hub_to_origin() -> Vec<(&'static str, HubToOrigin)> {
             },
         ),
         ("jobs", HubToOrigin::Jobs { slot: key("jobs").slot(), jobs: jobs() }),
+        (
+            "order",
+            HubToOrigin::Order {
+                call: 1 << 62,
+                after: vec![(key("k").slot(), No(300)), (key("lock").slot(), No(1))],
+                commands: vec![argv("SET k v NX"), argv("HW.LOCK lock me 1000")],
+            },
+        ),
         ("run", HubToOrigin::Run { call: 1 << 63, commands: vec![argv("LRANGE jobs 0 -1"), argv("RPUSH jobs \\xff")] }),
     ]
 }
@@ -433,6 +441,10 @@ pub fn errors() -> Vec<CommandError> {
         CommandError::Blocking,
         CommandError::NotInTransaction,
         CommandError::OutboxFull,
+        CommandError::CountNegative,
+        CommandError::OrderedCrossSlot,
+        CommandError::OriginBehind,
+        CommandError::ReplyTooLarge { limit_bytes: 1 },
     ];
     errors.extend(CommandName::ALL.iter().map(|name| CommandError::WrongArity(*name)));
     errors
@@ -497,6 +509,7 @@ pub fn variant_of_hub_to_origin(message: &HubToOrigin) -> &'static str {
         HubToOrigin::Digests { .. } => "digests",
         HubToOrigin::Exchanged { .. } => "exchanged",
         HubToOrigin::Run { .. } => "run",
+        HubToOrigin::Order { .. } => "order",
         HubToOrigin::Jobs { .. } => "jobs",
     }
 }

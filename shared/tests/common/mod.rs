@@ -267,14 +267,30 @@ impl World {
 
     /// Runs several commands in one request.
     pub fn pipeline(&mut self, hub: usize, lines: &[&str], idempotency: Option<&str>) -> Answered {
-        let request = Request(self.fresh());
-        let commands = lines.iter().map(|line| argv(line)).collect();
-        let idempotency = idempotency.map(|key| key.to_owned().into());
-        self.give_hub(hub, HubInput::Commands { request, commands, idempotency });
+        let request = self.begin_as(hub, lines, idempotency);
         if !self.replies.contains_key(&request) {
             self.settle();
         }
         self.replies.remove(&request).unwrap_or_else(|| panic!("{lines:?} was not answered"))
+    }
+
+    /// Gives a hub several commands in one request, and waits for nothing.
+    pub fn begin(&mut self, hub: usize, lines: &[&str]) -> Request {
+        self.begin_as(hub, lines, None)
+    }
+
+    /// Likewise under an idempotency key.
+    pub fn begin_as(&mut self, hub: usize, lines: &[&str], idempotency: Option<&str>) -> Request {
+        let request = Request(self.fresh());
+        let commands = lines.iter().map(|line| argv(line)).collect();
+        let idempotency = idempotency.map(|key| key.to_owned().into());
+        self.give_hub(hub, HubInput::Commands { request, commands, idempotency });
+        request
+    }
+
+    /// What a request was answered.
+    pub fn take(&mut self, request: Request) -> Vec<Result<Reply, CommandError>> {
+        self.replies.remove(&request).expect("an answer").replies
     }
 
     /// Runs a command in a leaf.

@@ -158,6 +158,9 @@ impl Store {
     /// What a guard reads.
     fn answer(&self, read: &[Bytes]) -> Option<Bytes> {
         let value = self.plain.get(&Key::new(read[1].clone()).expect("the origin names short keys"))?;
+        if read[0] == "SISMEMBER" {
+            return Some(if value.elements.contains_key(&read[2]) { "1" } else { "0" }.into());
+        }
         value.elements.get(read.get(2).unwrap_or(&Bytes::new())).cloned()
     }
 

@@ -9,6 +9,11 @@ pub(super) struct Generator(u64);
 /// One command a line. Names are looked at only on the key that no score ever differs in.
 const TEMPLATES: &str = "\
 SET <k> <v> [EX_<s>|PX_<ms>|EXAT_<at>|KEEPTTL]
+SET <k> <v> [EX_<s>|KEEPTTL] NX|XX|GET [GET]
+SETNX <k> <v>
+MSETNX <t> <v> <t> <v>
+GETDEL <k>
+RENAMENX <t> <t>
 GET <k>
 DEL <k> [<k>]
 EXISTS <k> <k>
@@ -58,6 +63,7 @@ SUNIONSTORE <k> <k> <k>
 SDIFFSTORE <k> <k> <k>
 SINTERCARD 2 <k> <k> [LIMIT_<p>]
 SRANDMEMBER <k> [<p>]
+SPOP <k> 1000|0|-1
 SSCAN <k> 0 [MATCH_<g>] COUNT 1000
 HSET <k> <m> <v> <m> <v>
 HSET <k> <m> <i>
@@ -85,6 +91,8 @@ ZSCORE <k> <m>
 ZMSCORE <k> <m> <m>
 ZRANK <k> <m>
 ZREVRANK <k> <m>
+ZPOPMIN <k> [<p>]
+ZPOPMAX <k> [<p>]
 ZCARD <k>
 ZREM <k> <m> <m>
 ZRANGE <k> <p> <p> [REV] [WITHSCORES]
@@ -172,6 +180,8 @@ impl Generator {
         match self.below(60) {
             // Another score there, and names have no order.
             _ if template.starts_with("ZADD names") => {}
+            // Another key lies in another slot, in which the origin has another order.
+            _ if template.contains("<t>") => {}
             0 if words.len() > 1 => {
                 words.pop();
             }
@@ -189,7 +199,9 @@ impl Generator {
         let Some((before, rest)) = word.split_once('<') else { return word.to_owned() };
         let Some((kind, after)) = rest.split_once('>') else { return word.to_owned() };
         let drawn = match kind {
-            "k" => self.one(&["k1", "k2", "k3", "k4", "k5"]).to_owned(),
+            "k" => self.one(&["k1", "k2", "k3", "{k1}a", "{k1}b"]).to_owned(),
+            // Of one slot.
+            "t" => self.one(&["k1", "{k1}a", "{k1}b"]).to_owned(),
             "m" => self.one(&["a", "b", "c", "d", "e", "1", "2", "10", "\"\"", "\\xff\\s"]).to_owned(),
             "v" => self
                 .one(&["a", "text", "0", "7", "-3", "10.5", "9223372036854775807", "\"\"", "\\x00\\xfe", "007", "1e3"])

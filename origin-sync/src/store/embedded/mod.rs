@@ -8,7 +8,7 @@
 mod tables;
 mod writer;
 
-use super::{Jobs, JobsRun, News, RunError, Store, StoreError, Touches};
+use super::{Jobs, JobsRun, KeyPage, KeyScan, News, RunError, Store, StoreError, Touches};
 use crate::clock;
 use bytes::Bytes;
 use headwater::{
@@ -138,6 +138,14 @@ impl Store for EmbeddedStore {
     }
 
     async fn run(&self, _command: &Passed) -> Result<Reply, RunError> {
+        Err(RunError::NoRedis)
+    }
+
+    async fn scan(&self, _scan: &KeyScan) -> Result<KeyPage, RunError> {
+        Err(RunError::NoRedis)
+    }
+
+    async fn random_key(&self) -> Result<Option<Bytes>, RunError> {
         Err(RunError::NoRedis)
     }
 

@@ -19,12 +19,14 @@ use super::{
     access::{Access, Node},
     answer,
     jobs::{Jobs, JobsRun},
+    keyspace,
+    keyspace::Layout,
     names, passage,
     refusal::{Patience, Refusal},
     server::{Mode, Server},
     tracking::Owner,
 };
-use crate::store::RunError;
+use crate::store::{KeyPage, KeyScan, RunError};
 use bytes::Bytes;
 use futures_util::future::try_join_all;
 use headwater::{
@@ -193,10 +195,31 @@ impl Cluster {
     pub(super) async fn run(&self, command: &Passed) -> Result<Value, RunError> {
         let slot = command.keys.first().map_or(Slot::of(b""), Key::slot);
         let owner = self.owner(slot)?;
-        let value = owner.server.run(command).await?;
+        let value = owner.server.run(&command.argv).await?;
         let Some(Refusal::Moved(to)) = passage::moved(&value) else { return Ok(value) };
         self.moved(slot, &owner, to).await?;
-        self.owner(slot)?.server.run(command).await
+        self.owner(slot)?.server.run(&command.argv).await
+    }
+
+    /// One page of the names of keys, of the node that the cursor names.
+    pub(super) async fn scan(&self, scan: &KeyScan) -> Result<KeyPage, RunError> {
+        let anybody = self.owner(Slot::of(b""))?;
+        let slots = anybody.server.run(&[Bytes::from_static(b"CLUSTER"), Bytes::from_static(b"SLOTS")]).await?;
+        if let Value::ServerError(error) = &slots {
+            return Err(RunError::Redis(passage::text(error)));
+        }
+        let ranges = answer::ranges(slots, &anybody.node.host)?;
+        let nodes: BTreeMap<Slot, Node> = ranges.iter().map(|range| (range.first, range.node.clone())).collect();
+        let layout = Layout::of(ranges);
+        let (at, own) = layout.place(scan.cursor)?;
+        let slot = *layout.nodes.get(at).ok_or(RunError::OtherLayout)?;
+        let mut owner = self.owner(slot)?;
+        if let Some(node) = nodes.get(&slot).filter(|node| **node != owner.node) {
+            self.moved(slot, &owner, node.clone()).await?;
+            owner = self.owner(slot)?;
+        }
+        let page = keyspace::scan(&owner.server, &KeyScan { cursor: own, ..scan.clone() }).await?;
+        Ok(KeyPage { cursor: layout.cursor(at, page.cursor)?, ..page })
     }
 
     /// Whether every node still answers. One that was demoted has no slots any more, and says so when it is asked for one.

@@ -254,7 +254,7 @@ local function probe(keys, args)
     { 'PTTL' }, { 'PERSIST' }, { 'DUMP' }, { 'UNLINK' }, { 'RESTORE', '0' }, { 'UNLINK' },
     { 'HSET', 'f', '1' }, { 'HINCRBY', 'f', '1' }, { 'HGET', 'f' }, { 'HMGET', 'f' }, { 'HDEL', 'f' },
     { 'ZADD', '1', 'm' }, { 'ZINCRBY', '1', 'm' }, { 'ZSCORE', 'm' }, { 'ZREM', 'm' },
-    { 'SADD', 'm' }, { 'SREM', 'm' }, { 'PUBLISH', '' },
+    { 'SADD', 'm' }, { 'SISMEMBER', 'm' }, { 'SREM', 'm' }, { 'PUBLISH', '' },
   }) do
     local verb = table.remove(words, 1)
     if verb == 'RESTORE' then words[2] = dump end

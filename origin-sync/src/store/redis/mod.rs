@@ -5,6 +5,7 @@ mod answer;
 mod batch;
 mod cluster;
 mod jobs;
+mod keyspace;
 mod names;
 mod news;
 mod passage;
@@ -25,7 +26,7 @@ pub use self::{
     tracking::Touches,
 };
 
-use super::{RunError, Store, StoreError};
+use super::{KeyPage, KeyScan, RunError, Store, StoreError};
 use access::Access;
 use bytes::Bytes;
 use cluster::Cluster;
@@ -258,10 +259,22 @@ impl Store for RedisStore {
 
     async fn run(&self, command: &Passed) -> Result<Reply, RunError> {
         passage::reply(match &self.connected {
-            Connected::Single(server) => server.run(command).await?,
-            Connected::Watched(watched) => watched.server().run(command).await?,
+            Connected::Single(server) => server.run(&command.argv).await?,
+            Connected::Watched(watched) => watched.server().run(&command.argv).await?,
             Connected::Cluster(cluster) => cluster.run(command).await?,
         })
+    }
+
+    async fn scan(&self, scan: &KeyScan) -> Result<KeyPage, RunError> {
+        match &self.connected {
+            Connected::Single(server) => keyspace::scan(server, scan).await,
+            Connected::Watched(watched) => keyspace::scan(watched.server(), scan).await,
+            Connected::Cluster(cluster) => cluster.scan(scan).await,
+        }
+    }
+
+    async fn random_key(&self) -> Result<Option<Bytes>, RunError> {
+        keyspace::random(&*self.server_of(Slot::of(&fastrand::u64(..).to_le_bytes()))?).await
     }
 
     async fn plain_type(&self, key: &Key) -> Result<Option<String>, StoreError> {

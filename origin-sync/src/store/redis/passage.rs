@@ -5,8 +5,9 @@
 
 use super::{access::Access, refusal::Refusal};
 use crate::store::RunError;
+use bytes::Bytes;
 use headwater::{
-    command::{Passed, Reply},
+    command::Reply,
     limits::{ERROR_BYTES_MAX, REPLY_DEPTH_MAX},
 };
 use redis::{Cmd, ConnectionAddr, ServerError, Value, aio::MultiplexedConnection};
@@ -31,10 +32,10 @@ impl Passage {
     }
 
     /// Runs a command once. An error of Redis is a value.
-    pub(super) async fn run(&self, passed: &Passed) -> Result<Value, RunError> {
+    pub(super) async fn run(&self, argv: &[Bytes]) -> Result<Value, RunError> {
         let mut connection = self.connection().await?;
         let mut command = Cmd::new();
-        for argument in &passed.argv {
+        for argument in argv {
             command.arg(argument.as_ref());
         }
         let mut pipe = redis::pipe();

@@ -57,8 +57,8 @@ pub(super) fn check_guard(key: &Key, read: &[Bytes]) -> Result<(), PlainError> {
         return Err(PlainError::Key(verb.clone()));
     }
     match (verb.as_ref(), arguments) {
-        (b"GET", []) | (b"HGET" | b"ZSCORE", [_]) => Ok(()),
-        (b"GET" | b"HGET" | b"ZSCORE", _) => Err(PlainError::Arguments(verb.clone())),
+        (b"GET", []) | (b"HGET" | b"ZSCORE" | b"SISMEMBER", [_]) => Ok(()),
+        (b"GET" | b"HGET" | b"ZSCORE" | b"SISMEMBER", _) => Err(PlainError::Arguments(verb.clone())),
         _ => Err(PlainError::Unknown(verb.clone())),
     }
 }

@@ -19,7 +19,6 @@ use super::{
 use crate::store::RunError;
 use bytes::Bytes;
 use headwater::{
-    command::Passed,
     id::Key,
     slot::Slot,
     store::{Commit, Load, Loaded, Outcome},
@@ -143,8 +142,8 @@ impl Server {
     }
 
     /// Runs a command of an edge once.
-    pub(super) async fn run(&self, command: &Passed) -> Result<Value, RunError> {
-        self.passage.run(command).await
+    pub(super) async fn run(&self, argv: &[Bytes]) -> Result<Value, RunError> {
+        self.passage.run(argv).await
     }
 
     /// What `TYPE` says of the plain key.

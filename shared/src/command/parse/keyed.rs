@@ -246,6 +246,15 @@ fn random_count(text: &[u8]) -> Result<i64, CommandError> {
 
 /// `cursor [MATCH pattern] [COUNT count]`
 pub(super) fn scan(args: &mut Arguments<'_>) -> Result<Scan, CommandError> {
+    match scan_of_keys(args)? {
+        (scan, None) => Ok(scan),
+        (_, Some(_)) => Err(CommandError::Syntax),
+    }
+}
+
+/// `cursor [MATCH pattern] [COUNT count] [TYPE type]`
+pub(super) fn scan_of_keys(args: &mut Arguments<'_>) -> Result<(Scan, Option<Bytes>), CommandError> {
+    let mut kind = None;
     let cursor = std::str::from_utf8(args.required()?).ok().and_then(|text| text.parse().ok());
     let mut scan = Scan { cursor: cursor.ok_or(CommandError::InvalidCursor)?, pattern: None, count: SCAN_COUNT };
     while let Some(option) = args.next() {
@@ -257,11 +266,13 @@ pub(super) fn scan(args: &mut Arguments<'_>) -> Result<Scan, CommandError> {
             if scan.count == 0 {
                 return Err(CommandError::Syntax);
             }
+        } else if is(option, "type") {
+            kind = Some(bounded(value, Part::Key)?);
         } else {
             return Err(CommandError::Syntax);
         }
     }
-    Ok(scan)
+    Ok((scan, kind))
 }
 
 /// `[LIMIT limit]` at the end of SINTERCARD and ZINTERCARD; zero for none.
@@ -283,7 +294,7 @@ impl Arguments<'_> {
     }
 
     /// Keys, each with its value.
-    fn key_values(&mut self) -> Result<(Vec<Key>, Vec<Bytes>), CommandError> {
+    pub(super) fn key_values(&mut self) -> Result<(Vec<Key>, Vec<Bytes>), CommandError> {
         let (pairs, odd) = std::mem::take(&mut self.rest).as_chunks::<2>();
         if !odd.is_empty() {
             return Err(CommandError::WrongArity(self.name));

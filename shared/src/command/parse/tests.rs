@@ -150,10 +150,14 @@ fn errors_are_those_of_redis() {
 }
 
 #[test]
-fn what_only_the_origin_can_do_is_said_so() {
-    for line in ["set k v nx", "set k v XX ex 5", "set k v nx nx get"] {
-        assert_eq!(parsed(line), Err(CommandError::NeedsOrigin), "{line}");
+fn set_with_a_condition_needs_the_origin_and_without_does_not() {
+    for line in ["set k v nx", "set k v XX ex 5", "set k v nx nx get", "set k v get keepttl"] {
+        assert!(parsed(line).unwrap().needs_origin(), "{line}");
     }
+    for line in ["set k v", "set k v ex 5", "hsetnx k f v"] {
+        assert!(!parsed(line).unwrap().needs_origin(), "{line}");
+    }
+    assert_eq!(parsed("set k v nx xx"), Err(CommandError::Syntax));
 }
 
 #[test]
@@ -284,12 +288,28 @@ fn too_many_arguments_are_refused() {
 }
 
 #[test]
-fn what_needs_one_agreed_order_is_refused_once_its_arguments_are_right_in_number() {
+fn what_needs_one_agreed_order_is_read_as_redis_reads_it() {
     for name in CommandName::ALL.iter().filter(|name| name.needs_origin()) {
-        let argv = vec![bytes(name.as_str()); *name.arguments().start()];
-        assert_eq!(parse(&argv), Err(CommandError::NeedsOrigin), "{name}");
+        let numbers = vec![bytes("1"); *name.arguments().start() - 1];
+        let argv: Vec<Bytes> = [bytes(name.as_str())].into_iter().chain(numbers).collect();
+        assert!(parse(&argv).unwrap().needs_origin(), "{name}");
     }
-    assert_eq!(parsed("spop"), Err(CommandError::WrongArity(CommandName::SPop)));
+    for (line, error) in [
+        ("spop", CommandError::WrongArity(CommandName::SPop)),
+        ("spop k 1 2", CommandError::Syntax),
+        ("spop k -1", CommandError::CountNegative),
+        ("zpopmin k x", CommandError::CountNegative),
+        ("zpopmax k 1 2", CommandError::Syntax),
+        ("msetnx a 1 b", CommandError::WrongArity(CommandName::MSetNx)),
+        ("scan x", CommandError::InvalidCursor),
+        ("scan 0 match", CommandError::Syntax),
+        ("scan 0 count 0", CommandError::Syntax),
+        ("flushdb now", CommandError::Syntax),
+        ("hw.lock k me 0", CommandError::InvalidExpireTime(CommandName::Lock)),
+        ("hw.extend k me soon", CommandError::NotAnInteger),
+    ] {
+        assert_eq!(parsed(line), Err(error), "{line}");
+    }
 }
 
 #[test]

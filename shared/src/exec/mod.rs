@@ -10,6 +10,7 @@ mod field_deadline;
 mod hash;
 mod keys;
 mod limit;
+#[cfg(feature = "hub")]
 mod script;
 mod set;
 mod string;
@@ -187,7 +188,10 @@ fn prepare_keyed<'a>(
     let subject = |key| Subject::new(key, view(key), now);
     match action {
         Action::Time => Ok(time(now).into()),
+        #[cfg(feature = "hub")]
         Action::Script(script) => script::answer(script, keys, *name, view, now),
+        #[cfg(not(feature = "hub"))]
+        Action::Script(_) => Err(CommandError::NeedsOrigin),
         Action::String(StringAction::SetEach(values)) => string::set_each(keys, values, view, now),
         Action::String(StringAction::Values) => Ok(string::values(keys, view, now)),
         Action::Key(KeyAction::Touch) => Ok(keys::existing(keys, view, now)),

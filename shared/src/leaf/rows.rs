@@ -23,6 +23,7 @@ use crate::{
 };
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+use std::fmt;
 
 const META: u8 = b'm';
 const PENDING: u8 = b'p';
@@ -81,6 +82,18 @@ impl LeafRowId {
     }
 }
 
+impl fmt::Display for LeafRowId {
+    /// What the row is of.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Meta => f.write_str("the leaf itself"),
+            Self::Pending(no) => write!(f, "operation {}", no.0),
+            Self::Key(key) => write!(f, "key {key}"),
+            Self::Element(key, id) => write!(f, "{} of key {key}", String::from_utf8_lossy(id.name_bytes())),
+        }
+    }
+}
+
 /// Why stored rows make no leaf.
 #[derive(Debug, thiserror::Error)]
 pub enum LeafRestoreError {
@@ -88,7 +101,7 @@ pub enum LeafRestoreError {
     #[error("the stored rows do not say whose they are; delete them all")]
     NoMeta,
     /// A row does not decode.
-    #[error("the stored row {row:?} does not decode; delete all rows, with what was not synchronised")]
+    #[error("the stored row of {row} does not decode; delete all rows, with what was not synchronised")]
     Row {
         /// Which row.
         row: LeafRowId,

@@ -35,6 +35,7 @@ pub mod lease;
 pub mod limit;
 pub mod limits;
 pub mod message;
+mod ordered;
 pub mod origin;
 mod random;
 pub mod rank_tree;

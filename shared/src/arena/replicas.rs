@@ -3,14 +3,13 @@
 //! Numbers are given in the order of first sight. Rows of the same store may use them, if they store the table too; order and
 //! bytes that others see go by the identity.
 
-use crate::id::ReplicaId;
-use std::collections::BTreeMap;
+use crate::{id::ReplicaId, ordered::OrderedMap};
 
 /// The replicas seen so far.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Replicas {
     ids: Vec<ReplicaId>,
-    numbers: BTreeMap<ReplicaId, u32>,
+    numbers: OrderedMap<ReplicaId, u32>,
 }
 
 impl Replicas {

@@ -8,13 +8,14 @@
     reason = "exponents lie within ±20,000 and shifts within their types' widths"
 )]
 
-mod natural;
-
+use super::natural::{Natural, decimal_exponent, rounded};
 use bytes::Bytes;
-use natural::Natural;
 
 /// Longer texts are no numbers to Redis.
 const TEXT_BYTES_MAX: usize = 5 * 1024 - 1;
+
+/// A decimal exponent beyond this decides alone.
+const EXPONENT_FAR: i32 = 20_000;
 
 /// The exponent of the least power of two that is infinite.
 const OVERFLOW_BITS: i32 = 16_384;
@@ -63,7 +64,7 @@ impl LongDouble {
             return Some(Self { is_negative, mantissa: 0, exponent: INFINITE });
         }
         let (mantissa, exponent) = match digits.iter().position(|byte| byte.eq_ignore_ascii_case(&b'e')) {
-            Some(at) => (digits.get(..at)?, decimal_exponent(digits.get(at + 1..)?)?),
+            Some(at) => (digits.get(..at)?, decimal_exponent(digits.get(at + 1..)?, EXPONENT_FAR)?),
             None => (digits, 0),
         };
         let mut value = Natural::default();
@@ -160,12 +161,8 @@ impl LongDouble {
         let excess = 64 - i32::try_from(bits.leading_zeros()).ok()?;
         let (mantissa, exponent) = match u32::try_from(excess) {
             Err(_) | Ok(0) => (bits << excess.unsigned_abs(), exponent + excess),
-            Ok(dropped) => {
-                let kept = bits >> dropped;
-                let rest = bits - (kept << dropped);
-                let half = 1_u128 << (dropped - 1);
-                let rounds_up = rest > half || rest == half && (is_inexact || kept & 1 == 1);
-                let kept = kept + u128::from(rounds_up);
+            Ok(_) => {
+                let kept = rounded(bits, excess, is_inexact);
                 // Rounding up may carry into a bit more, and then all others are zero.
                 if kept >> 64 == 0 { (kept, exponent + excess) } else { (kept >> 1, exponent + excess + 1) }
             }
@@ -173,21 +170,6 @@ impl LongDouble {
         let mantissa = u64::try_from(mantissa).ok()?;
         (exponent + 64 <= OVERFLOW_BITS).then_some(Self { is_negative, mantissa, exponent })
     }
-}
-
-/// What follows the `e`; so far from zero that it decides alone, it is cut.
-fn decimal_exponent(text: &[u8]) -> Option<i32> {
-    const FAR: i32 = 20_000;
-    let (is_negative, digits) = match text {
-        [b'-', rest @ ..] => (true, rest),
-        [b'+', rest @ ..] => (false, rest),
-        rest => (false, rest),
-    };
-    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
-        return None;
-    }
-    let size = digits.iter().fold(0_i32, |sum, digit| (sum * 10 + i32::from(digit - b'0')).min(FAR));
-    Some(if is_negative { -size } else { size })
 }
 
 #[cfg(test)]

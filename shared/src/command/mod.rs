@@ -6,9 +6,11 @@
 
 mod action;
 mod condition;
+mod double;
 mod error;
 mod long_double;
 mod name;
+mod natural;
 mod number;
 mod parse;
 mod passed;

@@ -3,7 +3,7 @@
 //! Sources: `string2ll` and `string2d` in Redis 7.0's `util.c`, `zslParseRange` in `t_zset.c`, `addReplyDouble` in
 //! `networking.c`. Unlike these, nothing here reads hexadecimal floats, and negative zero becomes zero.
 
-use super::ScoreBound;
+use super::{ScoreBound, double};
 use bytes::Bytes;
 
 /// An integer in the one way of writing it that Redis accepts: no plus, no leading zeros, no `-0`, no spaces, within i64.
@@ -72,19 +72,15 @@ pub fn format_score(score: f64) -> Bytes {
 
 /// What both kinds of numbers have in common with `strtod`.
 fn parse_double(text: &[u8]) -> Option<f64> {
-    let value: f64 = std::str::from_utf8(text).ok()?.parse().ok()?;
     // Adding zero turns negative zero into zero, and nothing else.
-    (!value.is_nan()).then_some(value + 0.0)
+    double::parse(text).map(|value| value + 0.0)
 }
 
 fn format_seventeen_digits(value: f64) -> String {
     const DIGITS: i32 = 17;
-    // Rounds as printf does: exactly, and ties to even.
-    let scientific = format!("{value:.16e}");
-    let Some((mantissa, exponent)) = scientific.split_once('e') else { return scientific };
-    let exponent: i32 = exponent.parse().unwrap_or(0);
-    let (sign, mantissa) = mantissa.strip_prefix('-').map_or(("", mantissa), |rest| ("-", rest));
-    let digits: String = mantissa.chars().filter(char::is_ascii_digit).collect();
+    let (digits, exponent) = double::seventeen_digits(value);
+    let sign = if value < 0.0 { "-" } else { "" };
+    let digits = digits.to_string();
     let digits = digits.trim_end_matches('0');
     let (head, tail) = digits.split_at_checked(1).unwrap_or((digits, ""));
     let point = if tail.is_empty() { "" } else { "." };

@@ -8,8 +8,10 @@ mod boards;
 mod field_deadline;
 mod keyed;
 mod limit;
+#[cfg(feature = "hub")]
 mod ordered;
 mod ranges;
+#[cfg(feature = "hub")]
 mod script;
 
 use super::{
@@ -111,16 +113,27 @@ pub fn parse(argv: &[Bytes]) -> Result<Command, CommandError> {
             Ok(Command::HPersist { key, fields })
         }
         CommandName::Limit => limit::limit(args),
+        #[cfg(feature = "hub")]
         CommandName::Eval | CommandName::EvalSha => match script::script(args)? {
             Some(known) => Ok(Command::Keyed(known)),
-            None => Passed::read(name, argv).map(Command::Passed),
+            None => passed(name, argv),
         },
+        #[cfg(not(feature = "hub"))]
+        CommandName::Eval | CommandName::EvalSha => passed(name, argv),
         CommandName::Ping => Ok(Command::Ping { message: args.optional(Part::Value)? }),
         CommandName::Echo => Ok(Command::Echo { message: args.bytes(Part::Value)? }),
+        #[cfg(feature = "hub")]
         name if name.needs_origin() => ordered::ordered(args).map(Command::Keyed),
-        name if name.passes().is_some() => Passed::read(name, argv).map(Command::Passed),
+        #[cfg(not(feature = "hub"))]
+        name if name.needs_origin() => Err(CommandError::NeedsOrigin),
+        name if name.passes().is_some() => passed(name, argv),
         _ => keyed::keyed(args).map(Command::Keyed),
     }
+}
+
+/// A command that is passed through. A leaf has nobody to pass it to.
+fn passed(name: CommandName, argv: &[Bytes]) -> Result<Command, CommandError> {
+    if cfg!(feature = "hub") { Passed::read(name, argv).map(Command::Passed) } else { Err(CommandError::NeedsOrigin) }
 }
 
 const MS_PER_SECOND: i64 = 1000;

@@ -3,10 +3,10 @@
 use super::{Prepared, Subject, board, set};
 use crate::{
     command::{Aggregate, BoardAction, Combination, CommandError, Reply, Weighted},
+    ordered::{OrderedMap, sort_by},
     state::{Element, ElementId, Kind},
 };
 use bytes::Bytes;
-use std::collections::BTreeMap;
 
 pub(super) fn act(mut keys: Vec<Subject<'_>>, action: &BoardAction) -> Result<Prepared, CommandError> {
     match action {
@@ -70,22 +70,24 @@ fn combined(keys: &[Subject<'_>], weighted: &Weighted) -> Result<Vec<(Bytes, f64
     let mut sources =
         keys.iter().zip(weights).map(|(key, weight)| Source::new(key, weight)).collect::<Result<Vec<_>, _>>()?;
     if weighted.combination != Combination::Difference {
-        sources.sort_by_key(Source::len);
+        sort_by(&mut sources, |one, other| one.len().cmp(&other.len()));
     }
     let Some((first, others)) = sources.split_first() else { return Ok(Vec::new()) };
-    let mut scores: BTreeMap<Bytes, f64> = first.members()?.into_iter().collect();
+    let mut scores: OrderedMap<Bytes, f64> = first.members()?.into_iter().collect();
     for other in others {
         match weighted.combination {
             Combination::Union => {
                 for (member, score) in other.members()? {
-                    scores
-                        .entry(member)
-                        .and_modify(|sum| *sum = aggregated(weighted.aggregate, *sum, score))
-                        .or_insert(score);
+                    match scores.get_mut(&member) {
+                        Some(sum) => *sum = aggregated(weighted.aggregate, *sum, score),
+                        None => {
+                            scores.insert(member, score);
+                        }
+                    }
                 }
             }
             Combination::Intersection => {
-                let mut common = BTreeMap::new();
+                let mut common = OrderedMap::new();
                 for (member, sum) in scores {
                     if let Some(score) = other.score(&member)? {
                         common.insert(member, aggregated(weighted.aggregate, sum, score));
@@ -94,7 +96,7 @@ fn combined(keys: &[Subject<'_>], weighted: &Weighted) -> Result<Vec<(Bytes, f64
                 scores = common;
             }
             Combination::Difference => {
-                let mut left = BTreeMap::new();
+                let mut left = OrderedMap::new();
                 for (member, score) in scores {
                     if other.score(&member)?.is_none() {
                         left.insert(member, score);
@@ -106,7 +108,7 @@ fn combined(keys: &[Subject<'_>], weighted: &Weighted) -> Result<Vec<(Bytes, f64
     }
     let mut ranked: Vec<(Bytes, f64)> = scores.into_iter().collect();
     // Stable, so that equal scores stay in the order of their names.
-    ranked.sort_by(|(_, a), (_, b)| a.total_cmp(b));
+    sort_by(&mut ranked, |(_, a), (_, b)| a.total_cmp(b));
     Ok(ranked)
 }
 

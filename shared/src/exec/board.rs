@@ -6,11 +6,12 @@ use crate::{
         BoardAction, CommandError, Condition, LexBound, LexRange, Limit, RankRange, Reply, ScoreBound, ScoreRange,
         Selection,
     },
+    ordered::OrderedMap,
     random::Random,
     state::{Board, Effect, Element, ElementId, Increment, Kind, NewBase},
 };
 use bytes::Bytes;
-use std::{collections::BTreeMap, ops::Range};
+use std::ops::Range;
 
 /// What is done to the sorted sets at `keys`.
 pub(super) fn act(mut keys: Vec<Subject<'_>>, action: &BoardAction, random: Random) -> Result<Prepared, CommandError> {
@@ -68,7 +69,7 @@ pub(super) fn add(
 ) -> Result<Prepared, CommandError> {
     key.expect(Kind::Board)?;
     // A member named twice meets its own first score, and is written once.
-    let mut written: BTreeMap<&Bytes, f64> = BTreeMap::new();
+    let mut written: OrderedMap<&Bytes, f64> = OrderedMap::new();
     let (mut added, mut changed) = (0_usize, 0_usize);
     for (score, member) in entries {
         let before = present_score(&key, member)?;

@@ -4,6 +4,7 @@ use super::Subject;
 use crate::{
     checksum::CRC32,
     command::{CommandError, Reply, Scan, matches},
+    ordered::sort,
     random::Random,
     state::{Element, ElementId, Kind},
 };
@@ -69,7 +70,7 @@ pub(super) fn scan(
     let checksum = |name: &[u8]| if is_whole { 0 } else { u64::from(CRC32.checksum(name)) };
     let checksums = names.into_iter().map(|name| (checksum(name), name));
     let mut ahead: Vec<(u64, &[u8])> = checksums.filter(|(checksum, _)| *checksum >= scan.cursor).collect();
-    ahead.sort_unstable();
+    sort(&mut ahead);
     // Names of one checksum pass together.
     let last = ahead.get(count.saturating_sub(1)).or(ahead.last()).map_or(0, |(checksum, _)| *checksum);
     let end = ahead.partition_point(|(checksum, _)| *checksum <= last);

@@ -7,10 +7,10 @@ use super::{Prepared, Subject, keys::Unit};
 use crate::{
     command::{CommandError, CommandName, Condition, FieldExpiry, Reply},
     id::TimestampMs,
+    ordered::OrderedMap,
     state::{DeadlineChange, Effect, Element, ElementId, Kind},
 };
 use bytes::Bytes;
-use std::collections::BTreeMap;
 
 /// What Redis answers of each field.
 const NO_SUCH_FIELD: i64 = -2;
@@ -29,7 +29,7 @@ pub(super) fn expire(
     key.expect(Kind::Hash)?;
     let at = expiry.deadline(key.now, command)?;
     // Of a field named twice the second meets what the first left: its deadline, or nothing.
-    let mut left: BTreeMap<&Bytes, Option<Option<TimestampMs>>> = BTreeMap::new();
+    let mut left: OrderedMap<&Bytes, Option<Option<TimestampMs>>> = OrderedMap::new();
     let mut effects = Vec::new();
     let mut replies = Vec::with_capacity(fields.len());
     for field in fields {
@@ -66,7 +66,7 @@ pub(super) fn expire(
 
 pub(super) fn persist(key: Subject<'_>, fields: &[Bytes]) -> Result<Prepared, CommandError> {
     key.expect(Kind::Hash)?;
-    let mut effects: BTreeMap<&Bytes, Effect> = BTreeMap::new();
+    let mut effects: OrderedMap<&Bytes, Effect> = OrderedMap::new();
     let mut replies = Vec::with_capacity(fields.len());
     for field in fields {
         let id = ElementId::Field(field.clone());

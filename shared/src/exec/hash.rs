@@ -3,11 +3,11 @@
 use super::{Prepared, Subject, draw};
 use crate::{
     command::{CommandError, HashAction, LongDouble, Reply},
+    ordered::OrderedMap,
     random::Random,
     state::{Effect, Element, ElementId, Increment, Kind, NewBase},
 };
 use bytes::Bytes;
-use std::collections::BTreeMap;
 
 /// What is done to a hash.
 pub(super) fn act(key: Subject<'_>, action: &HashAction, random: Random) -> Result<Prepared, CommandError> {
@@ -47,7 +47,7 @@ pub(super) fn act(key: Subject<'_>, action: &HashAction, random: Random) -> Resu
 pub(super) fn set(key: Subject<'_>, fields: &[(Bytes, Bytes)]) -> Result<Prepared, CommandError> {
     key.expect(Kind::Hash)?;
     // Of a field named twice the last counts.
-    let fields: BTreeMap<&Bytes, &Bytes> = fields.iter().map(|(field, value)| (field, value)).collect();
+    let fields: OrderedMap<&Bytes, &Bytes> = fields.iter().map(|(field, value)| (field, value)).collect();
     let mut added = 0_usize;
     let mut effects = Vec::with_capacity(fields.len());
     for (field, value) in fields {

@@ -4,6 +4,7 @@ use super::{Prepared, Subject, View, subject::bound_changes};
 use crate::{
     command::{CommandError, CommandName, Condition, KeyAction, Reply, deadline_after},
     id::{Key, TimestampMs},
+    ordered::sort,
     state::{DeadlineChange, Element, ElementId, Kind, NewBase},
 };
 
@@ -32,7 +33,7 @@ pub(super) fn existing<'a>(keys: &[Key], view: impl Fn(&Key) -> View<'a>, now: T
 
 pub(super) fn del<'a>(keys: &[Key], view: impl Fn(&Key) -> View<'a>, now: TimestampMs) -> Prepared {
     let mut distinct: Vec<&Key> = keys.iter().collect();
-    distinct.sort();
+    sort(&mut distinct);
     distinct.dedup();
     let mut operations = Vec::new();
     for key in distinct {

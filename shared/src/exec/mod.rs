@@ -10,7 +10,9 @@ mod field_deadline;
 mod hash;
 mod keys;
 mod limit;
+#[cfg(feature = "hub")]
 mod lock;
+#[cfg(feature = "hub")]
 mod script;
 mod set;
 mod string;
@@ -191,7 +193,10 @@ fn prepare_keyed<'a>(
         Action::Time => Ok(time(now).into()),
         // No node's view has all keys.
         Action::Keyspace(_) => Err(CommandError::NeedsOrigin),
+        #[cfg(feature = "hub")]
         Action::Script(script) => script::answer(script, keys, *name, view, now),
+        #[cfg(not(feature = "hub"))]
+        Action::Script(_) => Err(CommandError::NeedsOrigin),
         Action::String(StringAction::SetEach(values)) => string::set_each(keys, values, view, now),
         Action::String(StringAction::SetEachAbsent(values)) => string::set_each_absent(keys, values, view, now),
         Action::String(StringAction::Values) => Ok(string::values(keys, view, now)),
@@ -204,7 +209,10 @@ fn prepare_keyed<'a>(
             match action {
                 Action::String(action) => string::act(key, action, *name),
                 Action::Hash(action) => hash::act(key, action, random),
+                #[cfg(feature = "hub")]
                 Action::Lock(action) => lock::act(key, action),
+                #[cfg(not(feature = "hub"))]
+                Action::Lock(_) => Err(CommandError::NeedsOrigin),
                 Action::Key(action) => keys::act(key, keys.get(1).map(subject), action),
                 Action::Set(_) | Action::Board(_) | Action::Script(_) | Action::Keyspace(_) | Action::Time => {
                     Err(CommandError::Empty)

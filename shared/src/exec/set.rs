@@ -3,11 +3,11 @@
 use super::{Prepared, Subject, draw};
 use crate::{
     command::{Combination, CommandError, Reply, SetAction},
+    ordered::{OrderedSet, sort},
     random::Random,
     state::{ElementId, Kind, NewBase},
 };
 use bytes::Bytes;
-use std::collections::BTreeSet;
 
 /// What is done to the sets at `keys`.
 pub(super) fn act(mut keys: Vec<Subject<'_>>, action: &SetAction, random: Random) -> Result<Prepared, CommandError> {
@@ -56,7 +56,7 @@ pub(super) fn act(mut keys: Vec<Subject<'_>>, action: &SetAction, random: Random
 pub(super) fn add(key: Subject<'_>, members: &[Bytes]) -> Result<Prepared, CommandError> {
     key.expect(Kind::Set)?;
     let mut ids: Vec<ElementId> = members.iter().cloned().map(ElementId::Member).collect();
-    ids.sort();
+    sort(&mut ids);
     ids.dedup();
     let is_present =
         |id: &ElementId| key.shown.is_some() && key.state.element(id).is_some_and(|element| element.is_present());
@@ -116,15 +116,15 @@ fn move_member(from: Subject<'_>, to: Subject<'_>, member: &Bytes) -> Result<Pre
 }
 
 /// The members of an intersection, union or difference, by name. An intersection is linear in the smallest set.
-fn combined(keys: &[Subject<'_>], combination: Combination) -> Result<BTreeSet<Bytes>, CommandError> {
+fn combined(keys: &[Subject<'_>], combination: Combination) -> Result<OrderedSet<Bytes>, CommandError> {
     keys.iter().try_for_each(|key| key.expect(Kind::Set))?;
-    let members = |key: &Subject<'_>| -> Result<BTreeSet<Bytes>, CommandError> {
+    let members = |key: &Subject<'_>| -> Result<OrderedSet<Bytes>, CommandError> {
         Ok(key.names(Kind::Set)?.into_iter().map(Bytes::copy_from_slice).collect())
     };
     let is_in = |key: &Subject<'_>, member: &Bytes| is_present(key, member).unwrap_or(false);
     match combination {
         Combination::Union => {
-            let mut all = BTreeSet::new();
+            let mut all = OrderedSet::new();
             for key in keys {
                 all.extend(members(key)?);
             }
@@ -132,13 +132,13 @@ fn combined(keys: &[Subject<'_>], combination: Combination) -> Result<BTreeSet<B
         }
         Combination::Intersection => {
             let size = |key: &&Subject<'_>| key.shown.map_or(0, |kind| key.state.count(kind));
-            let Some(smallest) = keys.iter().min_by_key(size) else { return Ok(BTreeSet::new()) };
+            let Some(smallest) = keys.iter().min_by_key(size) else { return Ok(OrderedSet::new()) };
             let mut common = members(smallest)?;
             common.retain(|member| keys.iter().all(|key| is_in(key, member)));
             Ok(common)
         }
         Combination::Difference => {
-            let Some((first, others)) = keys.split_first() else { return Ok(BTreeSet::new()) };
+            let Some((first, others)) = keys.split_first() else { return Ok(OrderedSet::new()) };
             let mut left = members(first)?;
             left.retain(|member| !others.iter().any(|key| is_in(key, member)));
             Ok(left)

@@ -5,10 +5,10 @@ use crate::{
     command::{CommandError, CommandName, Condition, Expiry, LongDouble, Part, Reply, StringAction, deadline_after},
     id::{Key, TimestampMs},
     limits::VALUE_BYTES_MAX,
+    ordered::OrderedMap,
     state::{Effect, Element, ElementId, Increment, Kind, NewBase},
 };
 use bytes::{Bytes, BytesMut};
-use std::collections::BTreeMap;
 
 /// What is done to the strings of one key.
 pub(super) fn act(key: Subject<'_>, action: &StringAction, name: CommandName) -> Result<Prepared, CommandError> {
@@ -53,7 +53,7 @@ pub(super) fn set_each<'a>(
     view: impl Fn(&Key) -> View<'a>,
     now: TimestampMs,
 ) -> Result<Prepared, CommandError> {
-    let last: BTreeMap<&Key, &Bytes> = keys.iter().zip(values).collect();
+    let last: OrderedMap<&Key, &Bytes> = keys.iter().zip(values).collect();
     let mut operations = Vec::with_capacity(last.len());
     for (key, value) in last {
         operations.extend(set(Subject::new(key, view(key), now), value, Expiry::None)?.operations);

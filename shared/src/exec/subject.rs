@@ -5,6 +5,7 @@ use crate::{
     command::{CommandError, Reply},
     id::{Key, TimestampMs},
     limits::EFFECTS_MAX,
+    ordered::sort,
     state::{Deadline, DeadlineChange, Effect, Element, ElementId, KeyState, KeyView, Kind, NewBase, Operation},
 };
 use bytes::Bytes;
@@ -57,7 +58,7 @@ impl<'a> Subject<'a> {
     pub(super) fn remove(self, kind: Kind, names: &[Bytes]) -> Result<Prepared, CommandError> {
         self.expect(kind)?;
         let mut ids: Vec<ElementId> = names.iter().map(|name| ElementId::of(kind, name.clone())).collect();
-        ids.sort();
+        sort(&mut ids);
         ids.dedup();
         let is_there = |id: &ElementId| self.state.element(id).is_some_and(|element| element.is_present_at(self.now));
         ids.retain(|id| self.shown.is_some() && is_there(id));

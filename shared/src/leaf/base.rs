@@ -3,9 +3,9 @@
 use crate::{
     id::{Dot, Seq, SessionId, TimestampMs},
     limits::EXPIRY_GRACE_MS,
+    ordered::{OrderedMap, sort_by},
     state::{ElementId, KeyDelta, KeyState, Touched},
 };
-use std::collections::BTreeMap;
 
 /// A key as the hub showed it.
 #[derive(Debug, Default)]
@@ -14,7 +14,7 @@ pub(super) struct Base {
     pub(super) is_held: bool,
     /// Dots from another hub, of which the present one had not heard when it showed the key whole. It lists their elements
     /// when it hears of them alive; when it hears of them dead it has nothing to list.
-    pub(super) ahead: BTreeMap<ElementId, Vec<Dot>>,
+    pub(super) ahead: OrderedMap<ElementId, Vec<Dot>>,
 }
 
 impl Base {
@@ -31,7 +31,7 @@ impl Base {
             }
         } else if !fault!(UnheardKept) {
             let mut dead = Vec::new();
-            for (id, dots) in &mut self.ahead {
+            for (id, dots) in self.ahead.iter_mut() {
                 let (heard, unheard): (Vec<Dot>, Vec<Dot>) = dots.iter().partition(|dot| ctx.contains(**dot));
                 *dots = unheard;
                 let is_listed = delta.elements.iter().any(|(other, _)| other == id);
@@ -42,7 +42,7 @@ impl Base {
             }
             self.ahead.retain(|_, dots| !dots.is_empty());
             delta.elements.extend(dead);
-            delta.elements.sort_by(|(a, _), (b, _)| a.cmp(b));
+            sort_by(&mut delta.elements, |(a, _), (b, _)| a.cmp(b));
         }
         self.state.join(&delta)
     }
@@ -67,8 +67,8 @@ impl Push {
             *self = Self { delta: std::mem::take(&mut self.delta), ..next };
             return;
         }
-        let mut elements: BTreeMap<_, _> = if next.delta.complete {
-            BTreeMap::new()
+        let mut elements: OrderedMap<_, _> = if next.delta.complete {
+            OrderedMap::new()
         } else {
             std::mem::take(&mut self.delta.elements).into_iter().collect()
         };

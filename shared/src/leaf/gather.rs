@@ -13,16 +13,16 @@ use crate::{
     id::{ClientId, Key, TimestampMs},
     limits::TICKET_ISOLATE_MS,
     message::Lifetime,
+    ordered::OrderedMap,
     state::{Effect, Increment, Operation},
 };
 use smallvec::SmallVec;
-use std::collections::BTreeMap;
 
 impl Leaf {
     /// A leaf that sends operations only at a [`LeafInput::Flush`](super::LeafInput::Flush), and does not say what its own
     /// commands change.
     pub fn gathering(client: ClientId, lifetime: Lifetime) -> Self {
-        Self { gathered: Some(BTreeMap::new()), ..Self::new(client, lifetime) }
+        Self { gathered: Some(OrderedMap::new()), ..Self::new(client, lifetime) }
     }
 
     /// Takes an operation into the sum of its key, if it can be. Logarithmic in the keys of which anything is gathered.

@@ -24,6 +24,7 @@ use crate::{
     id::{ClientId, Dot, Key, No, ReplicaId, Seq, SessionId, TimestampMs},
     limits::{BATCH_OPERATIONS_MAX, FRAME_BYTES_TARGET, KEYS_CHUNK, OPERATION_BYTES_MAX, PENDING_OPERATIONS_MAX},
     message::{HubToLeaf, LeafToHub, Lifetime, RefusalCause},
+    ordered::{OrderedMap, OrderedSet},
     random::Random,
     state::{KeyState, Mint, Operation},
     wire::Capabilities,
@@ -33,7 +34,6 @@ use bytes::Bytes;
 use pending::Pending;
 use rows::Dirty;
 use share::Mirror;
-use std::collections::{BTreeMap, BTreeSet};
 
 /// How long the leaf waits for a verdict before it sends an operation again, in milliseconds: a hub that could not reach
 /// another one says nothing.
@@ -55,26 +55,26 @@ pub struct Leaf {
     /// When that session's ticket ends, by the hub's clock.
     session_until: TimestampMs,
     /// Up to where each session with open operations is settled.
-    settled: BTreeMap<SessionId, Seq>,
+    settled: OrderedMap<SessionId, Seq>,
     is_connected: bool,
     /// The most operations that the hub accepts in one batch.
     batch_max: usize,
     offset_ms: i64,
     /// The hub that last greeted this leaf.
     shown_by: Option<ReplicaId>,
-    base: BTreeMap<Key, Base>,
+    base: OrderedMap<Key, Base>,
     /// The view of keys with open operations.
-    overlay: BTreeMap<Key, KeyState>,
+    overlay: OrderedMap<Key, KeyState>,
     pending: Vec<Pending>,
     /// Pushes that may show an operation of which this leaf has no verdict yet, in order.
-    deferred: BTreeMap<Key, Vec<Push>>,
-    subscriptions: BTreeSet<Key>,
+    deferred: OrderedMap<Key, Vec<Push>>,
+    subscriptions: OrderedSet<Key>,
     pushes: u64,
     last_local: No,
     /// When to ask next after settled operations that no base shows.
     ask_at: Option<TimestampMs>,
     /// The sessions of which it has asked.
-    asked: BTreeSet<SessionId>,
+    asked: OrderedSet<SessionId>,
     /// When the hub last said anything, by the leaf's own clock.
     heard_at: Option<TimestampMs>,
     effects: Vec<LeafEffect>,
@@ -83,13 +83,13 @@ pub struct Leaf {
     /// How often something was to be stored.
     version: u64,
     /// In which version the last operation on a key was done with, for those that mirrors may not know.
-    done_in: BTreeMap<Key, u64>,
+    done_in: OrderedMap<Key, u64>,
     /// How many operations of each tab were adopted.
-    adopted: BTreeMap<TabId, u64>,
+    adopted: OrderedMap<TabId, u64>,
     /// There if another tab's leaf leads this one.
     mirror: Option<Mirror>,
     /// What was added to each key since the last [`LeafInput::Flush`]; none of a leaf that sends at once.
-    gathered: Option<BTreeMap<Key, Pending>>,
+    gathered: Option<OrderedMap<Key, Pending>>,
 }
 
 impl Leaf {
@@ -101,26 +101,26 @@ impl Leaf {
             lifetime,
             session: None,
             session_until: TimestampMs(0),
-            settled: BTreeMap::new(),
+            settled: OrderedMap::new(),
             is_connected: false,
             batch_max: BATCH_OPERATIONS_MAX,
             offset_ms: 0,
             shown_by: None,
-            base: BTreeMap::new(),
-            overlay: BTreeMap::new(),
+            base: OrderedMap::new(),
+            overlay: OrderedMap::new(),
             pending: Vec::new(),
-            deferred: BTreeMap::new(),
-            subscriptions: BTreeSet::new(),
+            deferred: OrderedMap::new(),
+            subscriptions: OrderedSet::new(),
             pushes: 0,
             last_local: No::ZERO,
             ask_at: None,
-            asked: BTreeSet::new(),
+            asked: OrderedSet::new(),
             heard_at: None,
             effects: Vec::new(),
             dirty: None,
             version: 0,
-            done_in: BTreeMap::new(),
-            adopted: BTreeMap::new(),
+            done_in: OrderedMap::new(),
+            adopted: OrderedMap::new(),
             mirror: None,
             gathered: None,
         }
@@ -229,7 +229,7 @@ impl Leaf {
     /// Operations not settled by their hub. Linear in them.
     fn unsettled(&self) -> usize {
         let queued = self.pending.iter().filter(|pending| !pending.is_settled()).count();
-        queued.saturating_add(self.gathered.as_ref().map_or(0, BTreeMap::len))
+        queued.saturating_add(self.gathered.as_ref().map_or(0, OrderedMap::len))
     }
 
     /// Whether commands that rest on a key's value can be executed here: the hub has shown it, and holds it or something
@@ -268,7 +268,7 @@ impl Leaf {
         if command.has_pattern() || command.is_passed() || command.needs_origin() {
             return Err(CommandError::NeedsOrigin);
         }
-        let waiting = self.pending.len().saturating_add(self.gathered.as_ref().map_or(0, BTreeMap::len));
+        let waiting = self.pending.len().saturating_add(self.gathered.as_ref().map_or(0, OrderedMap::len));
         if command.is_write() && waiting >= PENDING_OPERATIONS_MAX {
             return Err(CommandError::TooManyPending);
         }
@@ -438,9 +438,9 @@ impl Leaf {
         refused: &[(Seq, CommandError)],
         now: TimestampMs,
     ) {
-        let known = self.settled.entry(session).or_default();
+        let known = self.settled.or_default(session);
         *known = (*known).max(through);
-        let mut settled_keys = BTreeSet::new();
+        let mut settled_keys = OrderedSet::new();
         for pending in &mut self.pending {
             let Some((own, seq)) = pending.sent else { continue };
             if own != session || seq > through || pending.is_settled() {
@@ -463,7 +463,7 @@ impl Leaf {
         for key in &keys {
             self.rebuild(key);
         }
-        let live: BTreeSet<SessionId> =
+        let live: OrderedSet<SessionId> =
             self.pending.iter().filter_map(|pending| pending.sent).map(|(id, _)| id).collect();
         let current = self.session.map(|(id, _)| id);
         self.settled.retain(|id, _| live.contains(id) || current == Some(*id));
@@ -482,7 +482,7 @@ impl Leaf {
 
     /// Drops what a hub settled and knows no more of. If the origin has it, the base will show it.
     fn forget_settled_in(&mut self, session: SessionId) {
-        let mut keys = BTreeSet::new();
+        let mut keys = OrderedSet::new();
         let dirty = &mut self.dirty;
         self.pending.retain(|pending| {
             let is_of_it = pending.is_settled() && pending.sent.is_some_and(|(own, _)| own == session);
@@ -503,7 +503,7 @@ impl Leaf {
     /// Asks the hubs of other sessions about operations that they settled and that no base shows yet: by a batch of none.
     fn ask_after_unseen(&mut self, current: SessionId, now: TimestampMs) {
         let unseen = self.pending.iter().filter(|pending| pending.is_settled()).filter_map(|pending| pending.sent);
-        let sessions: BTreeSet<SessionId> = unseen.map(|(session, _)| session).filter(|id| *id != current).collect();
+        let sessions: OrderedSet<SessionId> = unseen.map(|(session, _)| session).filter(|id| *id != current).collect();
         self.asked.retain(|session| sessions.contains(session));
         if sessions.is_empty() || fault!(UnseenAwaitedForever) {
             self.ask_at = None;
@@ -522,7 +522,7 @@ impl Leaf {
 
     /// Rolls back the operations for which `verdict` gives a cause, and reports them.
     fn refuse(&mut self, verdict: impl Fn(&Pending) -> Option<CommandError>) {
-        let mut keys = BTreeSet::new();
+        let mut keys = OrderedSet::new();
         let (effects, dirty) = (&mut self.effects, &mut self.dirty);
         self.pending.retain(|pending| match verdict(pending) {
             Some(cause) => {
@@ -554,7 +554,7 @@ impl Leaf {
         }
         self.pushes = number;
         if self.subscriptions.contains(&key) {
-            let pushes = self.deferred.entry(key).or_default();
+            let pushes = self.deferred.or_default(key);
             match pushes.last_mut().filter(|last| last.session == push.session) {
                 Some(last) => last.follow(push),
                 None => pushes.push(push),
@@ -568,7 +568,7 @@ impl Leaf {
     fn show_deferred(&mut self, now: TimestampMs) {
         let hub_now = now.plus_ms(self.offset_ms);
         let mut changed = Vec::new();
-        for (key, pushes) in &mut self.deferred {
+        for (key, pushes) in self.deferred.iter_mut() {
             while let Some(push) = pushes.first() {
                 let is_early = self.pending.iter().any(|pending| {
                     let may_show = |(session, seq)| session != push.session || seq <= push.watermark;
@@ -578,7 +578,7 @@ impl Leaf {
                     break;
                 }
                 let push = pushes.remove(0);
-                let base = self.base.entry(key.clone()).or_default();
+                let base = self.base.or_default(key.clone());
                 if push.delta.complete && is_left_over(&base.state, &push.delta, hub_now) {
                     *base = Base::default();
                     self.dirty.iter_mut().for_each(|dirty| dirty.dropped(key));
@@ -650,7 +650,7 @@ impl Leaf {
             return;
         }
         let Some((current, mut next)) = self.session else { return };
-        let mut blocked: BTreeSet<Key> = BTreeSet::new();
+        let mut blocked: OrderedSet<Key> = OrderedSet::new();
         let mut batches: Vec<(SessionId, Seq, Vec<Operation>, usize)> = Vec::new();
         for pending in &mut self.pending {
             if pending.sent.is_some_and(|(session, _)| session != current) {

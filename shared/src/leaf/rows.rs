@@ -9,6 +9,7 @@ use crate::{
     id::{ClientId, Dot, Key, No, ReplicaId, Seq, SessionId},
     limits::DELTA_ELEMENTS_MAX,
     message::Lifetime,
+    ordered::{OrderedMap, OrderedSet},
     state::{ElementId, Touched},
     wire::{
         Invalid, WireError,
@@ -22,7 +23,7 @@ use crate::{
 };
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 const META: u8 = b'm';
 const PENDING: u8 = b'p';
@@ -81,6 +82,18 @@ impl LeafRowId {
     }
 }
 
+impl fmt::Display for LeafRowId {
+    /// What the row is of.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Meta => f.write_str("the leaf itself"),
+            Self::Pending(no) => write!(f, "operation {}", no.0),
+            Self::Key(key) => write!(f, "key {key}"),
+            Self::Element(key, id) => write!(f, "{} of key {key}", String::from_utf8_lossy(id.name_bytes())),
+        }
+    }
+}
+
 /// Why stored rows make no leaf.
 #[derive(Debug, thiserror::Error)]
 pub enum LeafRestoreError {
@@ -88,7 +101,7 @@ pub enum LeafRestoreError {
     #[error("the stored rows do not say whose they are; delete them all")]
     NoMeta,
     /// A row does not decode.
-    #[error("the stored row {row:?} does not decode; delete all rows, with what was not synchronised")]
+    #[error("the stored row of {row} does not decode; delete all rows, with what was not synchronised")]
     Row {
         /// Which row.
         row: LeafRowId,
@@ -98,15 +111,16 @@ pub enum LeafRestoreError {
     },
 }
 
+/// The meta row's body. Its lists are in order.
 #[derive(Serialize, Deserialize)]
 pub(super) struct Meta {
     pub(super) client: ClientId,
     pub(super) lifetime: Lifetime,
     pub(super) session: Option<(SessionId, Seq)>,
-    pub(super) settled: BTreeMap<SessionId, Seq>,
+    pub(super) settled: Vec<(SessionId, Seq)>,
     pub(super) offset_ms: i64,
     pub(super) last_local: No,
-    pub(super) adopted: BTreeMap<TabId, u64>,
+    pub(super) adopted: Vec<(TabId, u64)>,
 }
 
 /// By which hub an operation was settled, and as which numbers; none if it was refused.
@@ -117,7 +131,7 @@ pub(super) type Settled = Option<(ReplicaId, No, No)>;
 pub(super) struct Dirty {
     /// The meta row as it is stored.
     meta: Vec<u8>,
-    keys: BTreeMap<Key, Change>,
+    keys: OrderedMap<Key, Change>,
     /// Operations that are done with, and how.
     gone: Vec<(No, Key, Settled)>,
 }
@@ -127,7 +141,7 @@ pub(super) struct Dirty {
 struct Change {
     /// The rows that are there are another key's.
     is_new: bool,
-    elements: BTreeSet<ElementId>,
+    elements: OrderedSet<ElementId>,
 }
 
 impl Dirty {
@@ -138,13 +152,13 @@ impl Dirty {
 
     /// The base took something up.
     pub(super) fn joined(&mut self, key: &Key, touched: &Touched) {
-        let change = self.keys.entry(key.clone()).or_default();
+        let change = self.keys.or_default(key.clone());
         change.elements.extend(touched.elements.iter().map(|(id, _)| id.clone()));
     }
 
     /// The base of a key was dropped; another may follow.
     pub(super) fn dropped(&mut self, key: &Key) {
-        self.keys.insert(key.clone(), Change { is_new: true, elements: BTreeSet::new() });
+        self.keys.insert(key.clone(), Change { is_new: true, elements: OrderedSet::new() });
     }
 
     /// An operation is done with.
@@ -170,7 +184,7 @@ impl Leaf {
         leaf.take_meta(meta);
         leaf.base = bases;
         leaf.pending = pending.into_values().collect();
-        let keys: BTreeSet<Key> = leaf.pending.iter().map(|pending| pending.key().clone()).collect();
+        let keys: OrderedSet<Key> = leaf.pending.iter().map(|pending| pending.key().clone()).collect();
         for key in &keys {
             leaf.rebuild(key);
         }
@@ -240,8 +254,10 @@ impl Leaf {
     /// Goes on as the leaf that stored this.
     pub(super) fn take_meta(&mut self, meta: Meta) {
         let Meta { client, lifetime, session, settled, offset_ms, last_local, adopted } = meta;
-        (self.client, self.lifetime, self.session, self.settled) = (client, lifetime, session, settled);
-        (self.offset_ms, self.last_local, self.adopted) = (offset_ms, last_local, adopted);
+        (self.client, self.lifetime, self.session) = (client, lifetime, session);
+        (self.offset_ms, self.last_local) = (offset_ms, last_local);
+        self.settled = settled.into_iter().collect();
+        self.adopted = adopted.into_iter().collect();
     }
 
     pub(super) fn meta_body(&self) -> Vec<u8> {
@@ -249,10 +265,10 @@ impl Leaf {
             client: self.client,
             lifetime: self.lifetime,
             session: self.session,
-            settled: self.settled.clone(),
+            settled: self.settled.iter().map(|(id, seq)| (*id, *seq)).collect(),
             offset_ms: self.offset_ms,
             last_local: self.last_local,
-            adopted: self.adopted.clone(),
+            adopted: self.adopted.iter().map(|(tab, count)| (*tab, *count)).collect(),
         })
     }
 }
@@ -261,8 +277,8 @@ impl Leaf {
 #[derive(Default)]
 pub(super) struct Stored {
     pub(super) meta: Option<Meta>,
-    pub(super) bases: BTreeMap<Key, Base>,
-    pub(super) pending: BTreeMap<No, Pending>,
+    pub(super) bases: OrderedMap<Key, Base>,
+    pub(super) pending: OrderedMap<No, Pending>,
 }
 
 impl Stored {
@@ -284,11 +300,11 @@ impl Stored {
 }
 
 /// Puts a row of a key back.
-pub(super) fn restore_base(bases: &mut BTreeMap<Key, Base>, row: &LeafRowId, body: &Bytes) -> Result<(), WireError> {
+pub(super) fn restore_base(bases: &mut OrderedMap<Key, Base>, row: &LeafRowId, body: &Bytes) -> Result<(), WireError> {
     match row {
-        LeafRowId::Key(key) => from_stored(body, |r| read_base(r, bases.entry(key.clone()).or_default())),
+        LeafRowId::Key(key) => from_stored(body, |r| read_base(r, bases.or_default(key.clone()))),
         LeafRowId::Element(key, id) => decode_element(id.kind(), body)
-            .map(|element| bases.entry(key.clone()).or_default().state.restore_element(id, element)),
+            .map(|element| bases.or_default(key.clone()).state.restore_element(id, element)),
         LeafRowId::Meta | LeafRowId::Pending(_) => Ok(()),
     }
 }

@@ -18,11 +18,11 @@ use super::{
 use crate::{
     id::{ClientId, Key, No, TimestampMs},
     message::Lifetime,
+    ordered::OrderedSet,
     state::Element,
     wire::{WireError, from_body, to_body},
 };
 use bytes::Bytes;
-use std::collections::BTreeSet;
 
 /// Of how many versions the leader remembers in which of them operations were done with. A mirror further behind is asked
 /// again.
@@ -62,7 +62,7 @@ impl Leaf {
     ) -> Result<Vec<LeafEffect>, LeafRestoreError> {
         let stored = Stored::read(rows)?;
         let meta = stored.meta.ok_or(LeafRestoreError::NoMeta)?;
-        let mut changed: BTreeSet<Key> = self.base.keys().chain(stored.bases.keys()).cloned().collect();
+        let mut changed: OrderedSet<Key> = self.base.keys().chain(stored.bases.keys()).cloned().collect();
         self.take_meta(meta);
         self.base = stored.bases;
         let mut pending: Vec<Pending> = stored.pending.into_values().collect();
@@ -91,7 +91,7 @@ impl Leaf {
         writes: impl IntoIterator<Item = LeafRowWrite>,
         now: TimestampMs,
     ) -> Result<Vec<LeafEffect>, LeafRestoreError> {
-        let mut changed = BTreeSet::new();
+        let mut changed = OrderedSet::new();
         let mut done = Vec::new();
         for write in writes {
             match write {
@@ -180,7 +180,7 @@ impl Leaf {
         self.dirty = Some(Dirty::of(stored));
         let at = self.pending.partition_point(|pending| !pending.is_of_mirror());
         let mut own = self.pending.split_off(at).into_iter();
-        let mut changed = BTreeSet::new();
+        let mut changed = OrderedSet::new();
         while let Some(pending) = own.next() {
             let no = self.adopted.get(&tab).copied().unwrap_or_default().saturating_add(1);
             changed.insert(pending.key().clone());
@@ -211,7 +211,7 @@ impl Leaf {
     /// until the leader has numbered that.
     pub(super) fn hand_over(&mut self, now: TimestampMs) {
         let Some(Mirror { tab, version: Some(version), handed_over, .. }) = &mut self.mirror else { return };
-        let (mut open, mut waiting) = (BTreeSet::new(), BTreeSet::new());
+        let (mut open, mut waiting) = (OrderedSet::new(), OrderedSet::new());
         for pending in self.pending.iter_mut().filter(|pending| pending.is_of_mirror()) {
             let key = pending.key().clone();
             if waiting.contains(&key) || (open.contains(&key) && !pending.is_blind()) {
@@ -244,7 +244,7 @@ impl Leaf {
         }
     }
 
-    fn take_row(&mut self, row: &LeafRowId, body: &Bytes, changed: &mut BTreeSet<Key>) -> Result<(), WireError> {
+    fn take_row(&mut self, row: &LeafRowId, body: &Bytes, changed: &mut OrderedSet<Key>) -> Result<(), WireError> {
         match row {
             LeafRowId::Meta => {
                 let meta = from_body(body)?;
@@ -283,7 +283,7 @@ impl Leaf {
     }
 
     /// What was adopted, and is done with already, is this mirror's no more.
-    fn drop_adopted(&mut self, changed: &mut BTreeSet<Key>) {
+    fn drop_adopted(&mut self, changed: &mut OrderedSet<Key>) {
         let Some(mirror) = &self.mirror else { return };
         let adopted = self.adopted.get(&mirror.tab).copied().unwrap_or_default();
         self.pending.retain(|pending| {
@@ -296,7 +296,7 @@ impl Leaf {
     }
 
     /// The leader has dropped an operation; what this mirror did after it saw what the hub made of it.
-    fn see_done(&mut self, no: No, settled: Settled, changed: &mut BTreeSet<Key>) {
+    fn see_done(&mut self, no: No, settled: Settled, changed: &mut OrderedSet<Key>) {
         let Ok(at) = self.pending.binary_search_by_key(&no, |pending| pending.first_local) else { return };
         let done = self.pending.remove(at);
         changed.insert(done.key().clone());
@@ -315,7 +315,7 @@ impl Leaf {
         }
     }
 
-    fn shown_anew(&mut self, changed: BTreeSet<Key>, now: TimestampMs) -> Vec<LeafEffect> {
+    fn shown_anew(&mut self, changed: OrderedSet<Key>, now: TimestampMs) -> Vec<LeafEffect> {
         for key in &changed {
             self.rebuild(key);
         }

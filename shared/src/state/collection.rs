@@ -6,11 +6,11 @@ use super::{Element, ElementId, Kind, pack};
 use crate::id::TimestampMs;
 use crate::{
     arena::{Arena, Block},
+    ordered::{OrderedSet, sort},
     rank_tree::{RankTree, Score},
 };
 use bytes::Bytes;
 use hashbrown::HashTable;
-use std::collections::BTreeSet;
 
 /// The elements of one type.
 #[derive(Clone, Debug)]
@@ -26,7 +26,7 @@ pub(super) struct Collection {
 /// The ends of some fields in order.
 #[derive(Clone, Debug, Default)]
 struct Ends {
-    by_time: BTreeSet<(TimestampMs, Bytes)>,
+    by_time: OrderedSet<(TimestampMs, Bytes)>,
     name_bytes: usize,
 }
 
@@ -49,7 +49,7 @@ impl Collection {
     /// When the first field ends of those that end after `after`. Logarithmic.
     pub(super) fn end_after(&self, after: TimestampMs) -> Option<TimestampMs> {
         let from = (after.plus_ms(1), Bytes::new());
-        self.ends.as_ref()?.by_time.range(from..).next().map(|(at, _)| *at)
+        self.ends.as_ref()?.by_time.at_or_after(&from).map(|(at, _)| *at)
     }
 
     /// A board's order.
@@ -75,7 +75,7 @@ impl Collection {
     pub(super) fn sorted(&self, arena: &Arena) -> Vec<(ElementId, Element)> {
         let mut named: Vec<(&[u8], Block)> =
             self.blocks.iter().map(|block| (pack::name(arena, *block), *block)).collect();
-        named.sort_unstable();
+        sort(&mut named);
         let unpack = |(name, block)| {
             let id = ElementId::of(self.kind, Bytes::copy_from_slice(name));
             (id, pack::load_element(arena, block, self.kind))

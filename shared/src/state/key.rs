@@ -4,6 +4,7 @@ use super::{Ctx, Deadline, Element, ElementId, Kind};
 use crate::{
     hlc::Hlc,
     id::{Dot, Stamp},
+    ordered::sort,
 };
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
@@ -142,7 +143,7 @@ impl Touched {
     /// The touched elements, ascending, each once. Linearithmic.
     pub fn ids(&self) -> Vec<&ElementId> {
         let mut ids: Vec<&ElementId> = self.elements.iter().map(|(id, _)| id).collect();
-        ids.sort_unstable();
+        sort(&mut ids);
         ids.dedup();
         ids
     }

@@ -7,8 +7,10 @@
 //! pieces; its sum travels with the first.
 
 use super::{Causal, Element, ElementId, Header, KeyDelta, Sum, element::Base};
-use crate::id::Dot;
-use std::collections::BTreeMap;
+use crate::{
+    id::Dot,
+    ordered::{OrderedMap, sort_by},
+};
 
 /// A dot with its replica, number and time, or a part of a sum, at most.
 const DOT_BYTES: usize = 40;
@@ -32,7 +34,7 @@ impl KeyDelta {
         }
         let Self { header, elements, .. } = self;
         let mut cutter =
-            Cutter { header, bytes_target, bytes: 0, after: None, open: BTreeMap::new(), pieces: Vec::new() };
+            Cutter { header, bytes_target, bytes: 0, after: None, open: OrderedMap::new(), pieces: Vec::new() };
         let mut bases: Vec<(Dot, usize, Base)> = Vec::new();
         let mut names = Vec::with_capacity(elements.len());
         for (at, (id, Element { base, sum })) in elements.into_iter().enumerate() {
@@ -43,7 +45,7 @@ impl KeyDelta {
             bases.extend(base.iter().map(|(dot, base)| (dot, at, base.clone())));
             names.push(id);
         }
-        bases.sort_unstable_by_key(|(dot, at, _)| (*dot, *at));
+        sort_by(&mut bases, |(dot, at, _), (other, to, _)| (dot, at).cmp(&(other, to)));
         let mut last = None;
         for (dot, at, base) in bases {
             let Some(id) = names.get(at) else { continue };
@@ -62,13 +64,13 @@ impl KeyDelta {
     /// Takes up the next piece of the same delta. Linearithmic in both.
     pub fn append(&mut self, next: Self) {
         self.header.ctx.union(&next.header.ctx);
-        let mut elements: BTreeMap<ElementId, Element> = std::mem::take(&mut self.elements).into_iter().collect();
+        let mut elements: OrderedMap<ElementId, Element> = std::mem::take(&mut self.elements).into_iter().collect();
         for (id, element) in next.elements {
-            match elements.entry(id) {
-                std::collections::btree_map::Entry::Vacant(entry) => {
-                    entry.insert(element);
+            match elements.get_mut(&id) {
+                Some(own) => own.extend(element),
+                None => {
+                    elements.insert(id, element);
                 }
-                std::collections::btree_map::Entry::Occupied(mut entry) => entry.get_mut().extend(element),
             }
         }
         self.elements = elements.into_iter().collect();
@@ -115,7 +117,7 @@ struct Cutter {
     bytes: usize,
     /// The last dot of the pieces that are filled; none has ended before the first base.
     after: Option<Dot>,
-    open: BTreeMap<ElementId, Element>,
+    open: OrderedMap<ElementId, Element>,
     pieces: Vec<KeyDelta>,
 }
 

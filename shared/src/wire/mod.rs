@@ -89,7 +89,7 @@ impl Terms {
         if body.len() > self.frame_bytes_max as usize {
             return Err(WireError::Length(body.len()));
         }
-        let is_allowed = self.features.contains(Features::LZ4) && !message.is_lasting();
+        let is_allowed = cfg!(feature = "hub") && self.features.contains(Features::LZ4) && !message.is_lasting();
         let compressed = if is_allowed { compress::compressed(body) } else { None };
         let flags = if compressed.is_some() { COMPRESSED } else { 0 };
         if let Some(compressed) = compressed {
@@ -164,6 +164,24 @@ pub fn decode<M: Message>(frame: &[u8]) -> Result<M, WireError> {
     let message = M::read(&mut r)?;
     r.finish()?;
     Ok(message)
+}
+
+/// The frames that stand one after the other in these bytes, none of which is read yet.
+///
+/// # Errors
+/// [`WireError::Short`] where the bytes end within a frame.
+pub fn frames(mut bytes: &[u8]) -> Result<Vec<&[u8]>, WireError> {
+    let mut frames = Vec::new();
+    while !bytes.is_empty() {
+        let short = |need| WireError::Short { have: bytes.len(), need };
+        let header = bytes.first_chunk::<HEADER_BYTES>().ok_or(short(HEADER_BYTES))?;
+        let [.., l0, l1, l2, l3, _, _, _, _] = *header;
+        let length = HEADER_BYTES.saturating_add(u32::from_le_bytes([l0, l1, l2, l3]) as usize);
+        let (frame, rest) = bytes.split_at_checked(length).ok_or(short(length))?;
+        frames.push(frame);
+        bytes = rest;
+    }
+    Ok(frames)
 }
 
 /// Over all that travels, so that a damaged flag shows too.

@@ -6,14 +6,13 @@
 
 use super::{Invalid, memory::Memory};
 use crate::id::{Dot, No, ReplicaId, Seq, TimestampMs};
-use crate::{hlc::Hlc, slot::Slot};
-use std::collections::BTreeMap;
+use crate::{hlc::Hlc, ordered::OrderedMap, slot::Slot};
 
 /// A body being written.
 #[derive(Default)]
 pub struct Writer {
     bytes: Vec<u8>,
-    indexes: BTreeMap<ReplicaId, usize>,
+    indexes: OrderedMap<ReplicaId, usize>,
     pub(super) memory: Memory,
     refused: Option<Invalid>,
 }

@@ -10,10 +10,12 @@ mod package;
 mod www;
 
 use std::fs::{self, File};
+use std::io::Write;
 use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
+use flate2::{Compression, write::GzEncoder};
 
 pub(crate) use edge::worker;
 pub(crate) use www::WASM_FEATURES;
@@ -128,8 +130,11 @@ fn built_module(workspace: &Workspace, package: &str, profile: Profile) -> Resul
 }
 
 fn say_size(workspace: &Workspace, module: &Path) -> Result<()> {
-    let kilobytes = module.metadata()?.len().div_ceil(1000);
+    let bytes = fs::read(module)?;
+    let mut packed = GzEncoder::new(Vec::new(), Compression::best());
+    packed.write_all(&bytes)?;
+    let [raw, packed] = [bytes.len(), packed.finish()?.len()].map(|bytes| bytes.div_ceil(1000));
     let name = module.strip_prefix(&workspace.root).unwrap_or(module);
-    eprintln!("{}: {kilobytes} kB", name.display());
+    eprintln!("{}: {raw} kB, {packed} kB with gzip", name.display());
     Ok(())
 }

@@ -29,6 +29,7 @@ const CHECKS: &[(&str, Check)] = &[
     ("format", format),
     ("clippy", clippy),
     ("clippy for wasm", clippy_for_wasm),
+    ("clippy of the browser's core", clippy_without_hub),
     ("dependencies point inward", dependencies::check),
     ("the core draws on nothing but its arguments", purity::check),
     ("the core imports nothing", imports::core),
@@ -73,6 +74,13 @@ fn clippy_for_wasm(workspace: &Workspace) -> Result<Outcome> {
     clippy.args(["clippy", "--lib", "--target", WASM_TARGET]);
     clippy.args(["--package", "headwater", "--package", "headwater-edge", "--package", "headwater-www"]);
     clippy.args(["--package", "headwater-bench", "--package", "headwater-bench-worker"]);
+    holds(clippy.args(["--", "--deny", "warnings"]))
+}
+
+/// The core as the browser module has it, which others in the same build would add their features to.
+fn clippy_without_hub(workspace: &Workspace) -> Result<Outcome> {
+    let mut clippy = cargo(workspace);
+    clippy.args(["clippy", "--lib", "--package", "headwater", "--no-default-features"]);
     holds(clippy.args(["--", "--deny", "warnings"]))
 }
 

@@ -89,6 +89,12 @@ impl Natural {
         text
     }
 
+    /// The lowest 64 bits.
+    pub(super) fn low_bits(&self) -> u64 {
+        let digit = |at: usize| u64::from(self.0.get(at).copied().unwrap_or(0));
+        digit(1) << 32 | digit(0)
+    }
+
     fn bit_length(&self) -> i32 {
         let top = self.0.last().map_or(0, |top| 32 - top.leading_zeros());
         let below = self.0.len().saturating_sub(1) as u32 * 32;
@@ -127,4 +133,28 @@ impl Natural {
             self.0.pop();
         }
     }
+}
+
+/// `bits` without the lowest `dropped` ones, rounded half to even; they are a little more if `is_inexact`. Less than one is
+/// shifted in instead.
+pub(super) fn rounded(bits: u128, dropped: i32, is_inexact: bool) -> u128 {
+    let Ok(dropped @ 1..) = u32::try_from(dropped) else { return bits << dropped.unsigned_abs() };
+    let kept = bits.checked_shr(dropped).unwrap_or(0);
+    let rest = bits - kept.checked_shl(dropped).unwrap_or(0);
+    let half = 1_u128.checked_shl(dropped - 1).unwrap_or(u128::MAX);
+    kept + u128::from(rest > half || rest == half && (is_inexact || kept & 1 == 1))
+}
+
+/// What follows the `e`; so `far` from zero that it decides alone, it is cut.
+pub(super) fn decimal_exponent(text: &[u8], far: i32) -> Option<i32> {
+    let (is_negative, digits) = match text {
+        [b'-', rest @ ..] => (true, rest),
+        [b'+', rest @ ..] => (false, rest),
+        rest => (false, rest),
+    };
+    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    let size = digits.iter().fold(0_i32, |sum, digit| (sum * 10 + i32::from(digit - b'0')).min(far));
+    Some(if is_negative { -size } else { size })
 }

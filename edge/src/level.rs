@@ -23,6 +23,8 @@ pub(crate) struct Levels {
     pub(crate) writes_at_leaf: bool,
     /// Whether reads may be answered from there.
     pub(crate) reads_at_leaf: bool,
+    /// Whether the hub is to have seen what the client has, by its token.
+    pub(crate) in_session: bool,
 }
 
 /// A header names no level, or one that is not served.
@@ -32,7 +34,7 @@ pub(crate) enum BadLevel {
     #[error("ERR Headwater: {DURABILITY} is {0:?}; it must be leaf or hub")]
     Durability(String),
     /// No such consistency.
-    #[error("ERR Headwater: {CONSISTENCY} is {0:?}; it must be local")]
+    #[error("ERR Headwater: {CONSISTENCY} is {0:?}; it must be local or session")]
     Consistency(String),
     /// A level that the design names and nothing serves.
     #[error("ERR Headwater: {header} {level} is not served yet")]
@@ -56,18 +58,19 @@ impl Levels {
             Some("origin") => return Err(not_served(DURABILITY, "origin")),
             Some(other) => return Err(BadLevel::Durability(shortened(other))),
         };
-        let reads_at_leaf = match consistency {
-            None => false,
-            Some("local") => true,
-            Some(level @ ("session" | "origin")) => return Err(not_served(CONSISTENCY, level)),
+        let (reads_at_leaf, in_session) = match consistency {
+            None => (false, false),
+            Some("local") => (true, false),
+            Some("session") => (false, true),
+            Some("origin") => return Err(not_served(CONSISTENCY, "origin")),
             Some(other) => return Err(BadLevel::Consistency(shortened(other))),
         };
-        Ok(Self { writes_at_leaf, reads_at_leaf })
+        Ok(Self { writes_at_leaf, reads_at_leaf, in_session })
     }
 
     /// Whether an isolate may answer anything.
     pub(crate) fn allow_leaf(self) -> bool {
-        self.writes_at_leaf || self.reads_at_leaf
+        (self.writes_at_leaf || self.reads_at_leaf) && !self.in_session
     }
 }
 
@@ -98,17 +101,23 @@ mod tests {
 
     #[test]
     fn writes_and_reads_are_asked_for_each_by_itself() {
-        assert_eq!(of("leaf", ""), Ok(Levels { writes_at_leaf: true, reads_at_leaf: false }));
-        assert_eq!(of("hub", "local"), Ok(Levels { writes_at_leaf: false, reads_at_leaf: true }));
+        assert_eq!(of("leaf", ""), Ok(Levels { writes_at_leaf: true, ..Levels::default() }));
+        assert_eq!(of("hub", "local"), Ok(Levels { reads_at_leaf: true, ..Levels::default() }));
+    }
+
+    #[test]
+    fn a_session_is_the_hubs() {
+        let levels = of("leaf", "session").unwrap();
+        assert!(levels.in_session && !levels.allow_leaf());
     }
 
     #[test]
     fn what_is_no_level_or_not_served_is_refused_by_its_name() {
         let error = |durability, consistency| of(durability, consistency).expect_err("refused").to_string();
         assert_eq!(error("none", ""), r#"ERR Headwater: headwater-durability is "none"; it must be leaf or hub"#);
-        assert_eq!(error("", "any"), r#"ERR Headwater: headwater-consistency is "any"; it must be local"#);
+        assert_eq!(error("", "any"), r#"ERR Headwater: headwater-consistency is "any"; it must be local or session"#);
         assert_eq!(error("origin", ""), "ERR Headwater: headwater-durability origin is not served yet");
-        assert_eq!(error("", "session"), "ERR Headwater: headwater-consistency session is not served yet");
+        assert_eq!(error("", "origin"), "ERR Headwater: headwater-consistency origin is not served yet");
         assert!(error(&"x".repeat(1000), "").len() < 120);
     }
 }

@@ -24,6 +24,7 @@ mod peers;
 mod respond;
 mod rest;
 mod router;
+mod session;
 mod shard;
 mod timeout;
 mod token;

@@ -9,8 +9,8 @@ use headwater::{
 /// once: four times this, in an isolate of 128 MB that serves others too.
 pub(crate) const BODY_BYTES_MAX: usize = 8 * 1024 * 1024;
 
-/// A sync token that is handed back, in bytes; Upstash's own have some dozens.
-pub(crate) const SYNC_TOKEN_BYTES_MAX: usize = 1024;
+/// A session token, in bytes: all the marks that it may have, each some 45 bytes of numbers at the most, in base64.
+pub(crate) const SYNC_TOKEN_BYTES_MAX: usize = 5 * 1024;
 
 /// A signed token, in bytes: what servers take in a header beside all others.
 pub(crate) const TOKEN_BYTES_MAX: usize = 8 * 1024;

@@ -17,7 +17,7 @@ pub(crate) fn json(status: u16, body: Vec<u8>) -> Result<Response> {
 
 /// JSON of replies, some of which may rest on this hub's own writes alone.
 ///
-/// A sync token goes back as it came: sessions by token do not exist yet, and a client reads its own writes at its hub without.
+/// `sync_token` is what the client has seen with them.
 pub(crate) fn replies(status: u16, body: Vec<u8>, provisional: bool, sync_token: Option<&str>) -> Result<Response> {
     let response = json(status, body)?;
     if let Some(token) = sync_token {

@@ -16,6 +16,7 @@ use crate::{
     peers::{self, PeerError},
     respond, rest,
     rest::{Encoding, Shape},
+    session::BadSession,
     shard::Shard,
     timeout,
     token::Claims,
@@ -49,6 +50,8 @@ enum Refusal {
     IdempotencyKey,
     #[error(transparent)]
     Level(#[from] BadLevel),
+    #[error(transparent)]
+    Session(#[from] BadSession),
     #[error("{0}")]
     Shards(#[from] CommandError),
     #[error("ERR Headwater: the query needs {0}")]
@@ -86,6 +89,7 @@ impl Refusal {
             | Self::Check(_)
             | Self::IdempotencyKey
             | Self::Level(_)
+            | Self::Session(_)
             | Self::Shards(_)
             | Self::Query(_)
             | Self::Stream => 400,
@@ -171,8 +175,11 @@ async fn execute(
     let idempotency = idempotency(request)?;
     let asked = headers.get("upstash-encoding")?;
     let encoding = if asked.as_deref() == Some("base64") { Encoding::Base64 } else { Encoding::Lossy };
-    let sync_token = headers.get(respond::SYNC_TOKEN)?.filter(|token| token.len() <= SYNC_TOKEN_BYTES_MAX);
     let levels = levels(request)?;
+    let sync_token = headers.get(respond::SYNC_TOKEN)?.or_else(|| levels.in_session.then(String::new));
+    if sync_token.as_ref().is_some_and(|token| token.len() > SYNC_TOKEN_BYTES_MAX) {
+        return Err(BadSession.into());
+    }
     let hub = Shard::of_commands(&commands, config::shards(scene.env)?)?.hub_name(&config::region(scene.env)?);
     // Only a hub remembers what it answered to a key.
     if idempotency.is_none()

@@ -129,6 +129,10 @@ pub const ERROR_BYTES_MAX: usize = 1024;
 /// there; a client that waits for its answer has one.
 pub const RUNS_MAX: usize = 256;
 
+/// Marks of a client's session: slots of which it remembers how far it came. At most some 50 bytes each, so that all of them
+/// fit a header of 5 KiB in base64.
+pub const MARKS_MAX: usize = 64;
+
 /// The arguments of one job of an outbox, in bytes: they are a row, beside its identity.
 pub const JOB_BYTES_MAX: usize = ROW_BYTES_MAX - 64 * 1024;
 

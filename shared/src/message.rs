@@ -135,6 +135,19 @@ pub struct Cursor {
     pub seq: u64,
 }
 
+/// How far a client has come in a slot.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Mark {
+    /// Which slot.
+    pub slot: Slot,
+    /// The hub at which the client was.
+    pub hub: ReplicaId,
+    /// That hub's last number in the slot.
+    pub no: No,
+    /// Where that hub stood in the origin's history of the slot.
+    pub cursor: Cursor,
+}
+
 /// A node of which the other end is asked for digests.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Ask {
@@ -224,6 +237,14 @@ pub enum HubToOrigin {
         after: Vec<(Slot, No)>,
         /// Each with its arguments.
         commands: Vec<Vec<Bytes>>,
+    },
+    /// Asks to be told when the hub has been sent all that leads up to these marks, by [`OriginToHub::Arrived`]. Where that takes
+    /// too long there is no answer.
+    Await {
+        /// For the answer; a random number.
+        call: u64,
+        /// What is awaited.
+        marks: Vec<Mark>,
     },
     /// Jobs of the hub's outbox for keys of one slot, in ascending order. They are sent until they are known stable, and run
     /// once: the origin keeps the number of the last that it ran with the keys.
@@ -315,6 +336,8 @@ pub enum OriginToHub {
         /// One reply a command, in order.
         replies: Vec<RunReply>,
     },
+    /// Answers a [`HubToOrigin::Await`], whose call it names: all that leads up to the marks was sent before.
+    Arrived(u64),
     /// Answers a [`HubToOrigin::Jobs`].
     JobsDone {
         /// Which slot.

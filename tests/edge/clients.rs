@@ -1,5 +1,6 @@
 //! The clients that applications use, unmodified, against an edge with an origin.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Stdio;
 
@@ -11,9 +12,15 @@ use super::region::{ORIGIN_TOKEN, Region, TOKEN};
 /// An edge whose keys an origin holds, so that a key that nobody wrote is known to be absent.
 async fn with_origin() -> (Region, Daemon, tempfile::TempDir) {
     let region = Region::start().await;
+    let (daemon, dir) = origin_of(&[&region]).await;
+    (region, daemon, dir)
+}
+
+/// The origin of these edges.
+async fn origin_of(regions: &[&Region]) -> (Daemon, tempfile::TempDir) {
     let dir = tempfile::tempdir().unwrap();
     let config = DaemonConfig {
-        edges: vec![region.edge.url()],
+        edges: regions.iter().map(|region| region.edge.url()).collect(),
         origin_token: ORIGIN_TOKEN.into(),
         store: Store::Embedded(dir.path().join("store")),
         listen_port: free_port().unwrap(),
@@ -21,8 +28,10 @@ async fn with_origin() -> (Region, Daemon, tempfile::TempDir) {
         log: dir.path().join("daemon.log"),
     };
     let daemon = Daemon::start(&Layout::of_workspace(), config).await.unwrap();
-    region.until("origin_connected", true).await;
-    (region, daemon, dir)
+    for region in regions {
+        region.until("origin_connected", true).await;
+    }
+    (daemon, dir)
 }
 
 /// Runs the Node tests of one file and demands that they pass.
@@ -50,6 +59,14 @@ async fn pass(file: &str, region: &Region, environment: &[(&str, String)]) {
 async fn the_client_of_upstash_works_unmodified() {
     let (region, _daemon, _dir) = with_origin().await;
     pass("upstash.test.mjs", &region, &[]).await;
+}
+
+#[tokio::test]
+async fn a_session_reads_its_writes_in_each_of_two_regions() {
+    let eu = Region::start().await;
+    let us = Region::named("us", free_port().unwrap(), BTreeMap::new()).await;
+    let (_daemon, _dir) = origin_of(&[&eu, &us]).await;
+    pass("session.test.mjs", &eu, &[("HEADWATER_TEST_OTHER_EDGE_URL", us.edge.url())]).await;
 }
 
 #[tokio::test]

@@ -9,12 +9,14 @@ mod shell;
 mod sockets;
 mod turn;
 
-use crate::{limits::REPLY_TIMEOUT_MS, respond, rest::Shape, timeout};
+use crate::{clock, limits::REPLY_TIMEOUT_MS, respond, rest::Shape, session::Session, timeout};
 use bytes::Bytes;
 use call::{Commands, Exchange, Status};
 use futures_channel::oneshot;
 use headwater::{
+    command,
     hub::{Connection, HubInput},
+    id::Key,
     message::{LeafToHub, OriginToHub, Refusal, RefusalCause},
     wire::{self, Terms, WireError},
 };
@@ -121,11 +123,24 @@ impl Hub {
         if let Some(discarded) = shape.discarded(&commands) {
             return Ok(respond::error(400, &discarded)?);
         }
-        let asked = self.shell.ask(|request| HubInput::Commands { request, commands, idempotency })?;
+        let session = sync_token.map(|token| Session::read(&token, clock::now())).transpose();
+        let mut session = match session {
+            Ok(session) => session,
+            Err(error) => return Ok(respond::error(400, &error)?),
+        };
+        let keys = session.as_ref().map(|_| keys_of(&commands)).unwrap_or_default();
+        let asked = self.shell.ask(|request| match session.as_ref().map(Session::marks) {
+            None => HubInput::Commands { request, commands, idempotency },
+            Some(marks) => HubInput::SessionCommands { marks, request, commands, idempotency },
+        })?;
         match self.answer(asked).await {
             Ok(Answer::Replies(results, provisional)) => {
                 let (status, body) = shape.answer(&results, encoding);
-                Ok(respond::replies(status, body, provisional, sync_token.as_deref())?)
+                if let Some(session) = &mut session {
+                    session.note(self.shell.marks(&keys), clock::now());
+                }
+                let token = session.map(|session| session.write());
+                Ok(respond::replies(status, body, provisional, token.as_deref())?)
             }
             // The machine answers commands with replies only.
             Ok(Answer::Relayed(_)) => Ok(respond::error(500, &INTERRUPTED)?),
@@ -209,6 +224,12 @@ impl Hub {
 }
 
 /// What the machine is to be told, and what to send to this peer from now on where it said so.
+/// The keys of what can be read of these.
+fn keys_of(commands: &[Vec<Bytes>]) -> Vec<Key> {
+    let parsed = commands.iter().filter_map(|argv| command::parse(argv).ok());
+    parsed.flat_map(|command| command.keys().cloned().collect::<Vec<_>>()).collect()
+}
+
 fn input(peer: Peer, connection: Connection, frame: &[u8]) -> Result<(HubInput, Option<Terms>), WireError> {
     Ok(match peer {
         Peer::Leaf => {

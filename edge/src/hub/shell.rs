@@ -22,8 +22,8 @@ use futures_channel::oneshot;
 use headwater::{
     command::{CommandError, Reply},
     hub::{Connection, Hub, HubConfig, HubEffect, HubInput, HubStatus, Request, RestoreError},
-    id::{HashSeed, ReplicaId, TimestampMs},
-    message::{HubToLeaf, LeafToHub, Refusal},
+    id::{HashSeed, Key, ReplicaId, TimestampMs},
+    message::{HubToLeaf, LeafToHub, Mark, Refusal},
     wire::{Terms, WireError},
 };
 use std::{
@@ -130,6 +130,11 @@ impl Shell {
             live.waiting.insert(request, sender);
             ((request, receiver), live.hub.handle(input(Request(request)), now))
         })
+    }
+
+    /// How far the hub has come in the slots of these keys.
+    pub(crate) fn marks(&self, keys: &[Key]) -> Vec<Mark> {
+        self.live.borrow().as_ref().map(|live| live.hub.marks(keys.iter())).unwrap_or_default()
     }
 
     /// Nobody waits for this request any more.

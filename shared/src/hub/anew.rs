@@ -50,6 +50,8 @@ impl Hub {
         // What the origin runs for requests it runs all the same, and nobody will hear of it.
         next.remotes = std::mem::take(&mut self.remotes);
         next.give_up_remotes(now);
+        next.seen = std::mem::take(&mut self.seen);
+        next.give_up_behind();
         // The sockets stay, and so does what their leaves may do.
         next.grants = std::mem::take(&mut self.grants);
         let leaves = self.leaves.keys().copied();

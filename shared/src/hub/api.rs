@@ -5,7 +5,7 @@ use crate::{
     eviction::Policy,
     grant::Grants,
     id::{HashSeed, Key, No, ReplicaId, SessionId, TimestampMs},
-    message::{HubToLeaf, HubToOrigin, LeafToHub, OriginToHub},
+    message::{HubToLeaf, HubToOrigin, LeafToHub, Mark, OriginToHub},
     slot::Slot,
     state::ElementId,
 };
@@ -60,6 +60,20 @@ pub enum HubInput {
         /// The commands in order.
         commands: Vec<Vec<Bytes>>,
         /// The same one again answers as the first time and changes nothing.
+        idempotency: Option<Bytes>,
+    },
+    /// As [`HubInput::Commands`], of a client that has seen so much, here or at other hubs: what of it lies in the slots of the
+    /// keys is awaited first. If it does not come in time, or the origin is away, every reply is
+    /// [`CommandError::Behind`] and nothing is executed.
+    SessionCommands {
+        /// What the client has seen, as [`Hub::marks`](super::Hub::marks) gave it; at most
+        /// [`MARKS_MAX`](crate::limits::MARKS_MAX).
+        marks: Vec<Mark>,
+        /// For the reply.
+        request: Request,
+        /// The commands in order.
+        commands: Vec<Vec<Bytes>>,
+        /// As with [`HubInput::Commands`].
         idempotency: Option<Bytes>,
     },
     /// The shell started with these sockets still open from before; their ends are asked to begin again.

@@ -9,11 +9,13 @@ use crate::{
     hlc::Clock,
     id::{Dot, Key, No, ReplicaId, TimestampMs},
     limits::ROW_BYTES_MAX,
+    message::Mark,
+    slot::Slot,
     state::{ElementId, Mint},
 };
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// How long a request waits for keys to come from the origin, in milliseconds: a few round trips around the world.
 const FETCH_MS_MAX: i64 = 5_000;
@@ -30,6 +32,8 @@ pub(super) struct Waiting {
     /// The arguments of those that need one agreed order, by their places.
     ordered: BTreeMap<usize, Vec<Bytes>>,
     idempotency: Option<Bytes>,
+    /// Slots in which the client was at another hub: what is answered there is to rest on what it saw.
+    pub(super) roamed: BTreeSet<Slot>,
     pub(super) until: TimestampMs,
 }
 
@@ -66,6 +70,17 @@ impl Answer {
 }
 
 impl Waiting {
+    /// Whether a command is executed on keys that are held alone, while the origin is there.
+    fn needs_key(&self, command: &Command) -> bool {
+        let has_roamed = || !command.is_passed() && command.keys().any(|key| self.roamed.contains(&key.slot()));
+        exec::needs_key(command) || !self.roamed.is_empty() && has_roamed()
+    }
+
+    /// Whom to answer, and how many commands.
+    pub(super) fn into_request(self) -> (Request, usize) {
+        (self.request, self.commands.len())
+    }
+
     /// The keys that its commands name here.
     pub(super) fn keys(&self) -> impl Iterator<Item = &Key> + '_ {
         self.commands.iter().flatten().filter(|command| !command.is_passed()).flat_map(Command::keys)
@@ -78,6 +93,7 @@ impl Hub {
         request: Request,
         commands: &[Vec<Bytes>],
         idempotency: Option<Bytes>,
+        marks: Vec<Mark>,
         now: TimestampMs,
     ) {
         let parsed: Vec<_> = commands.iter().map(|argv| command::parse(argv)).collect();
@@ -85,7 +101,17 @@ impl Hub {
         let is_ordered = |command: &Result<Command, CommandError>| command.as_ref().is_ok_and(Command::needs_origin);
         let ordered = places.filter(|(_, (command, _))| is_ordered(command)).map(|(at, (_, argv))| (at, argv.clone()));
         let ordered = ordered.collect();
-        let waiting = Waiting { request, commands: parsed, ordered, idempotency, until: now.plus_ms(FETCH_MS_MAX) };
+        let (roamed, until) = (BTreeSet::new(), now.plus_ms(FETCH_MS_MAX));
+        let waiting = Waiting { request, commands: parsed, ordered, idempotency, roamed, until };
+        let is_ready = marks.is_empty();
+        if let Some(waiting) = if is_ready { Some(waiting) } else { self.await_seen(waiting, marks, now) } {
+            self.take_up(waiting, now);
+        }
+    }
+
+    /// Executes a request, or has it wait for the keys that it needs.
+    pub(super) fn take_up(&mut self, mut waiting: Waiting, now: TimestampMs) {
+        waiting.until = now.plus_ms(FETCH_MS_MAX);
         let mut firsts = Vec::with_capacity(waiting.commands.len());
         let mut is_missing = false;
         let mut wanted = Vec::new();
@@ -94,7 +120,7 @@ impl Hub {
             let is_refused = |command: &Command| self.memory.is_full && command.may_grow();
             let command = command.ok().filter(|command| !command.is_passed() && !is_refused(command));
             let mut keys = command.map(|command| command.keys()).unwrap_or_default().enumerate();
-            let needs_key = command.is_some_and(exec::needs_key);
+            let needs_key = command.is_some_and(|command| waiting.needs_key(command));
             let mut first = None;
             for (at, key) in &mut keys {
                 let no = self.touch(key, &mut wanted);
@@ -147,7 +173,7 @@ impl Hub {
     }
 
     fn is_missing_keys(&self, waiting: &Waiting) -> bool {
-        let mut needed = waiting.commands.iter().flatten().filter(|command| exec::needs_key(command));
+        let mut needed = waiting.commands.iter().flatten().filter(|command| waiting.needs_key(command));
         needed.any(|command| command.keys().any(|key| !self.is_held(key)))
     }
 

@@ -40,6 +40,7 @@ impl Hub {
             OriginToHub::Whole { slot, at, more, keys } => self.whole(connection, (slot, at, more), &keys, now),
             OriginToHub::Refused(_) => {
                 self.origin = None;
+                self.give_up_behind();
                 self.give_up_remotes(now);
             }
             OriginToHub::Compare { round, seed, asks, keys } => {
@@ -50,6 +51,7 @@ impl Hub {
             }
             OriginToHub::Compared(slots) => self.compared(&slots),
             OriginToHub::Ran { call, replies } => self.ran(call, replies, now),
+            OriginToHub::Arrived(call) => self.arrived(call, now),
             OriginToHub::JobsDone { slot, through, replies } => self.jobs_done(slot, through, replies, now),
             OriginToHub::JobsStable(slots) => self.jobs_stable(slots),
         }
@@ -98,6 +100,7 @@ impl Hub {
         self.tell_held(connection, held);
         self.ask_for(connection, &wanted);
         if is_other {
+            self.give_up_behind();
             // What is left of their requests may be asked of this daemon, which has heard the hello.
             self.give_up_remotes(now);
         }
@@ -293,6 +296,7 @@ impl Hub {
         if self.origin.is_some() {
             return;
         }
+        self.give_up_behind();
         self.give_up_remotes(now);
         match self.spare_origins.pop() {
             Some(spare) => self.greet_origin(spare, now),

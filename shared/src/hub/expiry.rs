@@ -139,7 +139,8 @@ impl Hub {
     /// Asks for a wake-up when something is next to be done; not again where one that is no later was asked for.
     pub(super) fn ask_to_wake(&mut self, now: TimestampMs) {
         let remote = self.remotes.values().map(|remote| remote.until);
-        let waiting = self.waiting.iter().map(|waiting| waiting.until).chain(remote);
+        let behind = self.seen.behind.values().map(|behind| behind.until);
+        let waiting = self.waiting.iter().map(|waiting| waiting.until).chain(remote).chain(behind);
         let ends = self.wheel.next().into_iter().chain(self.ends.next()).min().map(whole_minute);
         let behind = self.memory.is_behind.then_some(now);
         let Some(earliest) = waiting.chain(ends).chain(behind).chain(self.ask_again_at).min() else { return };

@@ -28,6 +28,7 @@ mod notes;
 mod outbox;
 mod remote;
 mod rows;
+mod session;
 mod slots;
 mod uplink;
 
@@ -50,6 +51,7 @@ use leaves::{LeafSocket, Session};
 use memory::Memory;
 use outbox::Outbox;
 use remote::Remote;
+use session::Seen;
 use slots::Slots;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -80,6 +82,7 @@ pub struct Hub {
     waiting: Vec<Waiting>,
     /// Requests whose commands the origin runs, by the number of the call.
     remotes: BTreeMap<u64, Remote>,
+    seen: Seen,
     outbox: Outbox,
     /// Slots of which a frame was refused for its stamps, and when to ask for it again.
     refused: BTreeSet<Slot>,
@@ -121,7 +124,10 @@ impl Hub {
         self.keys.uses.set_now(now);
         match input {
             HubInput::Commands { request, commands, idempotency } => {
-                self.commands(request, &commands, idempotency, now);
+                self.commands(request, &commands, idempotency, Vec::new(), now);
+            }
+            HubInput::SessionCommands { marks, request, commands, idempotency } => {
+                self.commands(request, &commands, idempotency, marks, now);
             }
             HubInput::Woken { leaves, origins } => self.woken(&leaves, &origins, now),
             HubInput::Leaf(connection, message) => self.leaf_message(connection, message, now),
@@ -143,6 +149,7 @@ impl Hub {
             HubInput::Tick => {
                 self.wake_at = None;
                 self.ask_again(now);
+                self.end_behind(now);
                 self.end_remotes(now);
                 self.sweep(now);
             }
@@ -227,6 +234,7 @@ impl Hub {
             spare_origins: Vec::new(),
             waiting: Vec::new(),
             remotes: BTreeMap::new(),
+            seen: Seen::default(),
             outbox: Outbox::default(),
             refused: BTreeSet::new(),
             ask_again_at: None,

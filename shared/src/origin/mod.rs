@@ -19,6 +19,7 @@
 
 mod adopt;
 mod api;
+mod awaits;
 mod commit;
 mod companion;
 mod compare;
@@ -48,6 +49,7 @@ use crate::{
     state::ElementId,
     wire::Capabilities,
 };
+use awaits::Await;
 use bytes::Bytes;
 use compare::Comparison;
 use elapsed::Elapsed;
@@ -78,6 +80,8 @@ pub struct Origin {
     unstable_jobs: BTreeMap<i64, Vec<(Slot, ReplicaId, No)>>,
     /// Commands that hubs asked for and that need one agreed order, by the hub's number of the call.
     calls: BTreeMap<(Link, u64), Call>,
+    /// Hubs that wait to be told as much as their clients have seen.
+    awaits: Vec<Await>,
     /// The slot whose marker was last read again for no other reason than to see whether it moved, and when.
     last_review: Option<Slot>,
     reviewed_at: Option<TimestampMs>,
@@ -147,6 +151,7 @@ impl Origin {
             unstable: BTreeMap::new(),
             unstable_jobs: BTreeMap::new(),
             calls: BTreeMap::new(),
+            awaits: Vec::new(),
             last_review: None,
             reviewed_at: None,
             watch: Watch::default(),
@@ -186,6 +191,7 @@ impl Origin {
             OriginInput::Tick => {
                 self.wake_at = None;
                 self.end_orders(now);
+                self.look_for_awaited(now);
                 self.review(now);
                 self.sweep(now);
                 self.audit(now);
@@ -201,6 +207,7 @@ impl Origin {
                 self.step(slot, now);
             }
         }
+        self.answer_awaits();
         self.begin_listings();
         self.give_credit(now);
         self.ask_to_wake(now);
@@ -251,6 +258,7 @@ impl Origin {
                     work.forget_link(link);
                 }
                 self.forget_orders(link);
+                self.forget_awaits(link);
                 for slot in unstable {
                     self.slots.entry(slot).or_default().resumes.insert(link);
                     self.ready.insert(slot);
@@ -316,6 +324,7 @@ impl Origin {
             HubToOrigin::Order { call, after, commands } if state.hub.is_some() => {
                 self.order(link, call, after, commands, now);
             }
+            HubToOrigin::Await { call, marks } if state.hub.is_some() => self.await_marks(link, call, marks, now),
             HubToOrigin::Jobs { slot, jobs } if state.hub.is_some() => {
                 if let Some(hub) = state.hub {
                     self.effects.push(OriginEffect::Jobs { link, hub, slot, jobs });
@@ -330,6 +339,7 @@ impl Origin {
             | HubToOrigin::Exchanged { .. }
             | HubToOrigin::Run { .. }
             | HubToOrigin::Order { .. }
+            | HubToOrigin::Await { .. }
             | HubToOrigin::Jobs { .. } => {
                 let reason = "the first message of a hub must be its hello";
                 self.refuse(link, Refusal::new(RefusalCause::Unexpected, reason));
@@ -427,6 +437,7 @@ impl Origin {
     fn forget_link(&mut self, link: Link) {
         self.links.remove(&link);
         self.forget_orders(link);
+        self.forget_awaits(link);
         for work in self.slots.values_mut() {
             work.forget_link(link);
         }
@@ -485,6 +496,7 @@ impl Origin {
             .chain(audit)
             .chain(self.watch.next_at())
             .chain(self.next_late_order())
+            .chain(self.next_look())
             .min()
         else {
             return;

@@ -16,8 +16,8 @@ use super::{
 };
 use crate::{
     id::{Key, No, ReplicaId},
-    limits::{HUB_NAME_BYTES_MAX, KEYS_LISTED_MAX},
-    message::{Cursor, HubToOrigin, OriginToHub, SlotDelta},
+    limits::{HUB_NAME_BYTES_MAX, KEYS_LISTED_MAX, MARKS_MAX},
+    message::{Cursor, HubToOrigin, Mark, OriginToHub, SlotDelta},
     slot::Slot,
     state::KeyDelta,
 };
@@ -30,6 +30,8 @@ const PART_BYTES_MIN: usize = 5;
 const CURSOR_BYTES_MIN: usize = 3;
 /// A slot, a cursor and a count.
 const HELD_BYTES_MIN: usize = 4;
+/// A slot, a replica, a number and a cursor of nothing.
+const MARK_BYTES_MIN: usize = 5;
 /// A key's length, a header's flags and two counts.
 const KEY_DELTA_BYTES_MIN: usize = 4;
 
@@ -49,6 +51,7 @@ impl Message for HubToOrigin {
             | Self::Exchanged { .. }
             | Self::Run { .. }
             | Self::Order { .. }
+            | Self::Await { .. }
             | Self::Jobs { .. } => None,
         }
     }
@@ -141,6 +144,11 @@ impl Message for HubToOrigin {
                 write_numbers(w, after);
                 write_commands(w, commands);
             }
+            Self::Await { call, marks } => {
+                w.u8(12);
+                w.varint(*call);
+                write_marks(w, marks);
+            }
         }
     }
 
@@ -192,6 +200,7 @@ impl Message for HubToOrigin {
                 Self::Jobs { slot, jobs }
             }
             11 => Self::Order { call: r.varint()?, after: read_numbers(r)?, commands: read_commands(r)? },
+            12 => Self::Await { call: r.varint()?, marks: read_marks(r)? },
             _ => return Err(Invalid::Tag("message")),
         })
     }
@@ -215,6 +224,7 @@ impl Message for OriginToHub {
             | Self::Compared(_)
             | Self::Ran { .. }
             | Self::JobsDone { .. }
+            | Self::Arrived(_)
             | Self::JobsStable(_) => None,
         }
     }
@@ -297,6 +307,10 @@ impl Message for OriginToHub {
                 w.u8(13);
                 write_numbers(w, slots);
             }
+            Self::Arrived(call) => {
+                w.u8(14);
+                w.varint(*call);
+            }
         }
     }
 
@@ -327,6 +341,7 @@ impl Message for OriginToHub {
             11 => Self::Ran { call: r.varint()?, replies: read_replies(r)? },
             12 => Self::JobsDone { slot: r.slot()?, through: r.no()?, replies: read_job_replies(r)? },
             13 => Self::JobsStable(read_numbers(r)?),
+            14 => Self::Arrived(r.varint()?),
             _ => return Err(Invalid::Tag("message")),
         })
     }
@@ -349,6 +364,25 @@ fn write_incarnation(w: &mut Writer, incarnation: Option<ReplicaId>) {
 
 fn read_incarnation(r: &mut Reader<'_>) -> Result<Option<ReplicaId>, Invalid> {
     read_option(r, |r| Ok(r.replica()?.1))
+}
+
+fn write_marks(w: &mut Writer, marks: &[Mark]) {
+    if marks.len() > MARKS_MAX {
+        w.refuse(Invalid::TooMany("marks"));
+    }
+    w.count(marks.len());
+    for Mark { slot, hub, no, cursor } in marks {
+        w.slot(*slot);
+        w.replica(*hub);
+        w.no(*no);
+        write_cursor(w, *cursor);
+    }
+}
+
+fn read_marks(r: &mut Reader<'_>) -> Result<Vec<Mark>, Invalid> {
+    r.list("marks", MARKS_MAX, MARK_BYTES_MIN, |r| {
+        Ok(Mark { slot: r.slot()?, hub: r.replica()?.1, no: r.no()?, cursor: read_cursor(r)? })
+    })
 }
 
 fn write_numbers(w: &mut Writer, slots: &[(Slot, No)]) {

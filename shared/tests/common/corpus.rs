@@ -10,8 +10,8 @@ use headwater::{
     id::{ClientId, Dot, HashSeed, Key, No, ReplicaId, Seq, SessionId, Stamp, TimestampMs},
     limit::LimitError,
     message::{
-        Ask, Cursor, Digest, HubToLeaf, HubToOrigin, Job, LeafToHub, Lifetime, OriginToHub, Refusal, RefusalCause,
-        RunReply, SlotDelta,
+        Ask, Cursor, Digest, HubToLeaf, HubToOrigin, Job, LeafToHub, Lifetime, Mark, OriginToHub, Refusal,
+        RefusalCause, RunReply, SlotDelta,
     },
     slot::Slot,
     state::{
@@ -149,6 +149,10 @@ pub fn hub_to_origin() -> Vec<(&'static str, HubToOrigin)> {
                 commands: vec![argv("SET k v NX"), argv("HW.LOCK lock me 1000")],
             },
         ),
+        (
+            "await",
+            HubToOrigin::Await { call: 1 << 61, marks: vec![mark(No(300), cursor()), mark(No(0), Cursor::default())] },
+        ),
         ("run", HubToOrigin::Run { call: 1 << 63, commands: vec![argv("LRANGE jobs 0 -1"), argv("RPUSH jobs \\xff")] }),
     ]
 }
@@ -179,6 +183,7 @@ pub fn origin_to_hub() -> Vec<(&'static str, OriginToHub)> {
             },
         ),
         ("compared", OriginToHub::Compared(vec![Slot::of(b""), slot])),
+        ("arrived", OriginToHub::Arrived(1 << 61)),
         ("ran", OriginToHub::Ran { call: 1 << 63, replies: run_replies() }),
         (
             "jobs_done",
@@ -195,6 +200,10 @@ fn node(bits: u8, index: u64) -> Node {
 fn asks() -> Vec<Ask> {
     let ask = |bits, index, split| Ask { node: node(bits, index), split };
     vec![ask(0, 0, 0), ask(20, 7, 12), ask(43, 1 << 40, 2), ask(43, (1 << 40) + 300, 2), ask(60, 5, 4)]
+}
+
+fn mark(no: No, cursor: Cursor) -> Mark {
+    Mark { slot: key("k").slot(), hub: ReplicaId::from_bits(7 << 16), no, cursor }
 }
 
 fn jobs() -> Vec<Job> {
@@ -510,6 +519,7 @@ pub fn variant_of_hub_to_origin(message: &HubToOrigin) -> &'static str {
         HubToOrigin::Exchanged { .. } => "exchanged",
         HubToOrigin::Run { .. } => "run",
         HubToOrigin::Order { .. } => "order",
+        HubToOrigin::Await { .. } => "await",
         HubToOrigin::Jobs { .. } => "jobs",
     }
 }
@@ -529,6 +539,7 @@ pub fn variant_of_origin_to_hub(message: &OriginToHub) -> &'static str {
         OriginToHub::Exchange { .. } => "exchange",
         OriginToHub::Compared(_) => "compared",
         OriginToHub::Ran { .. } => "ran",
+        OriginToHub::Arrived(_) => "arrived",
         OriginToHub::JobsDone { .. } => "jobs_done",
         OriginToHub::JobsStable(_) => "jobs_stable",
     }

@@ -15,7 +15,7 @@ use headwater::{
     hub::{Connection, Hub, HubConfig, HubEffect, HubInput, MemoryLimit, Request, RowId},
     id::{ClientId, HashSeed, Key, ReplicaId, TimestampMs},
     leaf::{Leaf, LeafEffect, LeafInput},
-    message::{HubToOrigin, Lifetime, OriginToHub},
+    message::{HubToOrigin, Lifetime, Mark, OriginToHub},
     origin::{JobsDone, Link, Origin, OriginConfig, OriginEffect, OriginInput, key_state},
     state::KeyState,
     store::KeyCommit,
@@ -286,6 +286,19 @@ impl World {
         let idempotency = idempotency.map(|key| key.to_owned().into());
         self.give_hub(hub, HubInput::Commands { request, commands, idempotency });
         request
+    }
+
+    /// Gives a hub a command of a client that has seen so much, and waits for nothing.
+    pub fn begin_after(&mut self, hub: usize, marks: &[Mark], line: &str) -> Request {
+        let request = Request(self.fresh());
+        let (marks, commands) = (marks.to_vec(), vec![argv(line)]);
+        self.give_hub(hub, HubInput::SessionCommands { marks, request, commands, idempotency: None });
+        request
+    }
+
+    /// Whether a request was answered and the answer not taken.
+    pub fn is_answered(&self, request: Request) -> bool {
+        self.replies.contains_key(&request)
     }
 
     /// What a request was answered.

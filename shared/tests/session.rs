@@ -1,0 +1,150 @@
+//! Sessions by token: what a client has seen at one hub it sees at every other, or is told that it cannot yet.
+
+mod common;
+
+use common::{MINUTE, SECOND, World, key};
+use headwater::{
+    command::{CommandError, Reply},
+    hub::Request,
+    message::Mark,
+};
+
+const A: usize = 0;
+const B: usize = 1;
+
+fn world() -> World {
+    let mut world = World::new(2);
+    world.hold(&["{s}k", "{s}other"]);
+    world.run(A, "SET {s}k old");
+    world.advance(10 * SECOND);
+    world
+}
+
+fn marks(world: &World, hub: usize, name: &str) -> Vec<Mark> {
+    world.hub(hub).marks([key(name)].iter())
+}
+
+fn text(world: &mut World, request: Request) -> Result<Reply, CommandError> {
+    world.take(request).remove(0)
+}
+
+#[test]
+fn a_write_at_one_hub_is_read_at_the_next() {
+    let mut world = world();
+    world.run(A, "SET {s}k new");
+    let seen = marks(&world, A, "{s}k");
+    let without = world.begin(B, &["GET {s}k"]);
+    assert_eq!(text(&mut world, without), Ok(Reply::Bulk("old".into())), "it has not come yet");
+    let read = world.begin_after(B, &seen, "GET {s}k");
+    assert!(!world.is_answered(read));
+    world.advance(SECOND);
+    assert_eq!(text(&mut world, read), Ok(Reply::Bulk("new".into())));
+}
+
+#[test]
+fn what_has_come_is_asked_for_once() {
+    let mut world = world();
+    world.run(A, "SET {s}k new");
+    let seen = marks(&world, A, "{s}k");
+    let first = world.begin_after(B, &seen, "GET {s}k");
+    world.advance(SECOND);
+    assert!(text(&mut world, first).is_ok());
+    let again = world.begin_after(B, &seen, "GET {s}k");
+    assert!(world.is_answered(again));
+    // A hub has seen what it did itself.
+    let own = marks(&world, B, "{s}k");
+    let there = world.begin_after(B, &own, "GET {s}other");
+    assert!(world.is_answered(there));
+}
+
+#[test]
+fn what_does_not_come_in_time_is_an_error_and_nothing_is_executed() {
+    let mut world = world();
+    world.part(A);
+    world.run(A, "SET {s}k unheard");
+    let seen = marks(&world, A, "{s}k");
+    let write = world.begin_after(B, &seen, "SET {s}other late");
+    world.advance(MINUTE);
+    assert_eq!(text(&mut world, write), Err(CommandError::Behind));
+    world.join(A);
+    world.advance(10 * SECOND);
+    assert_eq!(world.agreed("GET {s}other"), "nil");
+    let read = world.begin_after(B, &seen, "GET {s}k");
+    world.advance(SECOND);
+    assert_eq!(text(&mut world, read), Ok(Reply::Bulk("unheard".into())));
+}
+
+#[test]
+fn without_the_origin_nobody_can_tell() {
+    let mut world = world();
+    world.run(A, "SET {s}k new");
+    let seen = marks(&world, A, "{s}k");
+    let waits = world.begin_after(B, &seen, "GET {s}k");
+    world.part(B);
+    assert_eq!(text(&mut world, waits), Err(CommandError::Behind));
+    let refused = world.begin_after(B, &seen, "GET {s}k");
+    assert_eq!(text(&mut world, refused), Err(CommandError::Behind));
+}
+
+#[test]
+fn marks_of_other_slots_hold_nobody_up() {
+    let mut world = world();
+    world.part(A);
+    world.run(A, "SET {s}k unheard");
+    let seen = marks(&world, A, "{s}k");
+    let other = world.begin_after(B, &seen, "SET elsewhere 1");
+    assert!(world.is_answered(other));
+}
+
+#[test]
+fn what_was_read_at_one_hub_is_not_older_at_the_next() {
+    let mut world = World::new(3);
+    world.hold(&["{s}k"]);
+    world.run(2, "SET {s}k first");
+    world.advance(10 * SECOND);
+    world.deafen(B);
+    world.run(2, "SET {s}k second");
+    world.advance(SECOND);
+    assert_eq!(world.run(A, "GET {s}k"), "$second");
+    // The other hub has not heard of it, and neither hub wrote it.
+    let seen = marks(&world, A, "{s}k");
+    let read = world.begin_after(B, &seen, "GET {s}k");
+    assert!(!world.is_answered(read));
+    world.advance(MINUTE);
+    assert_eq!(text(&mut world, read), Err(CommandError::Behind));
+}
+
+#[test]
+fn a_key_that_the_next_hub_does_not_hold_is_fetched_once_it_has_come() {
+    let mut world = World::new(2);
+    world.run(A, "SADD {s}fresh x");
+    let seen = marks(&world, A, "{s}fresh");
+    let read = world.begin_after(B, &seen, "SCARD {s}fresh");
+    world.advance(2 * SECOND);
+    assert_eq!(text(&mut world, read), Ok(Reply::Int(1)));
+}
+
+#[test]
+fn an_increment_that_follows_one_at_another_hub_counts_on_from_there() {
+    let mut world = World::new(2);
+    world.run(A, "INCRBY {s}n 5");
+    let seen = marks(&world, A, "{s}n");
+    let next = world.begin_after(B, &seen, "INCR {s}n");
+    world.advance(2 * SECOND);
+    assert_eq!(text(&mut world, next), Ok(Reply::Int(6)));
+}
+
+#[test]
+fn what_another_daemon_has_still_to_hear_of_is_awaited() {
+    let mut world = world();
+    world.run(A, "SET {s}k new");
+    let seen = marks(&world, A, "{s}k");
+    world.restart_origin(1);
+    let read = world.begin_after(B, &seen, "GET {s}k");
+    // The daemon that began anew is greeted first; the client tries again.
+    world.advance(MINUTE);
+    let _ = text(&mut world, read);
+    let again = world.begin_after(B, &seen, "GET {s}k");
+    world.advance(SECOND);
+    assert_eq!(text(&mut world, again), Ok(Reply::Bulk("new".into())));
+}

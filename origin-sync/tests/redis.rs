@@ -7,6 +7,7 @@
 mod cases;
 mod job_cases;
 mod machine_cases;
+mod ordered_cases;
 mod passing_cases;
 mod plain_cases;
 mod support;
@@ -114,6 +115,27 @@ macro_rules! passing_on_every_redis {
     };
 }
 
+macro_rules! ordered_on_every_store {
+    ($($name:ident: $bed:ty),+) => {
+        $(suite!($name, $bed, ordered_cases:
+            of_edges_that_set_a_key_if_it_is_absent_one_does,
+            what_the_edge_wrote_comes_first_and_the_plain_value_follows,
+            each_member_is_popped_once_and_locks_exclude,
+            tokens_grow_across_machines,
+        );)+
+    };
+}
+
+macro_rules! ordered_on_every_redis {
+    ($($name:ident: $bed:ty),+) => {
+        $(suite!($name, $bed, ordered_cases:
+            plain_clients_are_in_the_same_order,
+            members_that_a_plain_client_takes_are_not_popped,
+            every_key_is_on_some_page,
+        );)+
+    };
+}
+
 macro_rules! two_way_on_every_redis {
     ($($name:ident: $bed:ty),+) => {
         $(suite!($name, $bed, two_way_cases:
@@ -138,6 +160,21 @@ passing_on_every_redis!(
     passing_on_redis_by_tls: Secured,
     passing_on_redis_cluster: Clustered,
     passing_on_redis_under_sentinels: UnderSentinels
+);
+ordered_on_every_store!(
+    ordered_in_redis: Functions,
+    ordered_in_redis_without_functions: Scripts,
+    ordered_in_redis_by_tls: Secured,
+    ordered_in_redis_cluster: Clustered,
+    ordered_in_redis_under_sentinels: UnderSentinels,
+    ordered_in_embedded: Embedded
+);
+ordered_on_every_redis!(
+    ordered_with_redis: Functions,
+    ordered_with_redis_without_functions: Scripts,
+    ordered_with_redis_by_tls: Secured,
+    ordered_with_redis_cluster: Clustered,
+    ordered_with_redis_under_sentinels: UnderSentinels
 );
 two_way_on_every_redis!(
     two_way_on_redis: Functions,

@@ -95,7 +95,7 @@ impl Order {
     }
 
     /// Whether the hub that asks has yet to be told of a key that it asked for too.
-    fn is_awaited(&self, work: &SlotWork) -> bool {
+    pub(super) fn is_awaited(&self, work: &SlotWork) -> bool {
         work.wants.iter().any(|(link, key)| *link == self.link && self.command.keys().any(|other| other == key))
     }
 }

@@ -8,21 +8,33 @@ use tokio::process::Command;
 
 use super::region::{ORIGIN_TOKEN, Region, TOKEN};
 
-/// An edge whose keys an origin holds, so that a key that nobody wrote is known to be absent.
+/// An edge whose keys an origin holds in a file, so that a key that nobody wrote is known to be absent.
 async fn with_origin() -> (Region, Daemon, tempfile::TempDir) {
-    let region = Region::start().await;
     let dir = tempfile::tempdir().unwrap();
+    let store = Store::Embedded(dir.path().join("store"));
+    let (region, daemon) = with_store(store, dir.path()).await;
+    (region, daemon, dir)
+}
+
+async fn with_store(store: Store, dir: &Path) -> (Region, Daemon) {
+    let region = Region::start().await;
     let config = DaemonConfig {
         edges: vec![region.edge.url()],
         origin_token: ORIGIN_TOKEN.into(),
-        store: Store::Embedded(dir.path().join("store")),
+        store,
         listen_port: free_port().unwrap(),
         loss_window_ms: 100,
-        log: dir.path().join("daemon.log"),
+        log: dir.join("daemon.log"),
     };
     let daemon = Daemon::start(&Layout::of_workspace(), config).await.unwrap();
     region.until("origin_connected", true).await;
-    (region, daemon, dir)
+    (region, daemon)
+}
+
+async fn redis_in(dir: &Path) -> (Redis, u16) {
+    let port = free_port().unwrap();
+    let config = RedisConfig { dir: dir.join("redis"), port, append_only: false };
+    (Redis::start(config).await.unwrap(), port)
 }
 
 /// Runs the Node tests of one file and demands that they pass.
@@ -48,7 +60,9 @@ async fn pass(file: &str, region: &Region, environment: &[(&str, String)]) {
 
 #[tokio::test]
 async fn the_client_of_upstash_works_unmodified() {
-    let (region, _daemon, _dir) = with_origin().await;
+    let dir = tempfile::tempdir().unwrap();
+    let (redis, _) = redis_in(dir.path()).await;
+    let (region, _daemon) = with_store(Store::Redis(redis.url()), dir.path()).await;
     pass("upstash.test.mjs", &region, &[]).await;
 }
 
@@ -65,8 +79,6 @@ async fn the_rate_limiter_of_upstash_gets_what_redis_answers() {
 /// Runs the tests of one file, which also ask a redis-server.
 async fn pass_beside_redis(file: &str) {
     let (region, _daemon, dir) = with_origin().await;
-    let port = free_port().unwrap();
-    let config = RedisConfig { dir: dir.path().join("redis"), port, append_only: false };
-    let _redis = Redis::start(config).await.unwrap();
+    let (_redis, port) = redis_in(dir.path()).await;
     pass(file, &region, &[("HEADWATER_TEST_REDIS_PORT", port.to_string())]).await;
 }

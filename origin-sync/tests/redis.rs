@@ -15,7 +15,7 @@ mod topology_cases;
 mod two_way_cases;
 
 use headwater::id::{No, ReplicaId};
-use origin_sync::store::{Jobs, RedisStore, Store};
+use origin_sync::store::{Jobs, KeyScan, RedisStore, Store};
 use std::time::{Duration, Instant};
 use support::{
     bed::{Bed, Clustered, Embedded, Functions, Scripts, Secured, UnderSentinels},
@@ -200,6 +200,15 @@ machine_on_every_store!(
     machine_on_embedded: Embedded
 );
 every_redis!(plain_redis: Functions, plain_redis_without_functions: Scripts, plain_redis_by_tls: Secured, plain_redis_cluster: Clustered, plain_redis_under_sentinels: UnderSentinels);
+
+/// It has companions and no plain keys, and passes nothing through.
+#[tokio::test]
+async fn an_embedded_store_says_that_it_has_no_names_to_tell() {
+    let bed = Embedded::make().await;
+    let error = bed.store().scan(&KeyScan::default()).await.unwrap_err().to_string();
+    assert!(error.contains("the origin has no Redis"), "{error}");
+    assert!(bed.store().random_key().await.is_err());
+}
 
 /// Loads the library once, leaves it alone when it is there, and replaces another text of it.
 #[tokio::test]

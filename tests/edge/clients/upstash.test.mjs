@@ -260,9 +260,11 @@ test("errors are those of Redis", async () => {
   await rejects(redis.incr(k), "ERR value is not an integer or out of range");
   await rejects(redis.sadd(k, "m"), "WRONGTYPE Operation against a key holding the wrong kind of value");
   await rejects(redis.exec(["BLPOP", k, "0"]), "ERR unknown command 'BLPOP'");
-  await rejects(redis.llen(k), "ERR Headwater: the origin has no Redis");
-  await rejects(redis.setnx(k, "v"), "ERR Headwater: this needs one agreed order and runs only at the origin");
-  await rejects(redis.spop(k), "ERR Headwater: this needs one agreed order and runs only at the origin");
+  await rejects(redis.llen(k), "WRONGTYPE Operation against a key holding the wrong kind of value");
+  await rejects(redis.spop(k), "WRONGTYPE Operation against a key holding the wrong kind of value");
+  await rejects(redis.spop(k, -1), "ERR value is out of range, must be positive");
+  await rejects(redis.renamenx(`${k}{absent}`, "{absent}"), "ERR no such key");
+  await rejects(redis.msetnx({ [k]: 1, other: 2 }), "CROSSSLOT");
   await rejects(new Redis({ url, token: "wrong", retry: false }).get(k), "unauthorized");
 });
 

@@ -122,6 +122,7 @@ macro_rules! ordered_on_every_store {
             what_the_edge_wrote_comes_first_and_the_plain_value_follows,
             each_member_is_popped_once_and_locks_exclude,
             tokens_grow_across_machines,
+            two_daemons_share_one_order,
         );)+
     };
 }

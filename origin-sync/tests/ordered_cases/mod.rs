@@ -96,6 +96,25 @@ pub async fn each_member_is_popped_once_and_locks_exclude(bed: impl Bed) {
     same(&world, bed.plain().as_ref(), &["HGETALL", "lock"], Some(&["token", &last.to_string()])).await;
 }
 
+/// Each with a hub of its own; what orders them is the store.
+pub async fn two_daemons_share_one_order(bed: impl Bed) {
+    let mut worlds = [World::of_daemon(1, bed.store(), 1), World::of_daemon(2, bed.store(), 1)];
+    for world in &mut worlds {
+        world.settle().await;
+    }
+    let [one, two] = &mut worlds;
+    for round in 0..20 {
+        let key = format!("k{round}");
+        let (first, second) = (["SET", &key, "one", "NX"], ["SET", &key, "two", "NX"]);
+        let answers = tokio::join!(one.ask(0, &first), two.ask(0, &second));
+        let is_set = [answers.0 == ["OK"], answers.1 == ["OK"]];
+        assert!(is_set[0] != is_set[1], "{key}: {answers:?}");
+        let value = if is_set[0] { "one" } else { "two" };
+        assert_eq!(one.ask(0, &["SET", &key, "x", "XX", "GET"]).await, [value]);
+        assert_eq!(two.ask(0, &["GETDEL", &key]).await, ["x"]);
+    }
+}
+
 /// A new machine, as after a failover: it knows nothing but what the store has, and the lock's next token is greater.
 pub async fn tokens_grow_across_machines(bed: impl Bed) {
     let mut world = World::new(bed.store(), 2);

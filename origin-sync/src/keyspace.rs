@@ -1,4 +1,5 @@
-//! SCAN, KEYS, DBSIZE and RANDOMKEY: the names of plain keys without Headwater's own.
+//! SCAN, KEYS, DBSIZE and RANDOMKEY: the names of plain keys without Headwater's own. Of FLUSHDB the part that the machine cannot
+//! do: it deletes what no state can show.
 //!
 //! All of them go through the pages of the store, so that no command holds up the server, and are given up where that takes too
 //! long.
@@ -8,7 +9,10 @@ use crate::{
     store::{KeyScan, Store},
 };
 use bytes::Bytes;
-use headwater::command::{KeyspaceAction, Reply};
+use headwater::{
+    command::{KeyspaceAction, Reply},
+    id::Key,
+};
 use std::{
     collections::{BTreeSet, HashSet},
     hash::{BuildHasher, RandomState},
@@ -21,6 +25,9 @@ const OWN: &[u8] = b"hw:";
 /// Keys that one page looks at, and at most, whatever COUNT asks for: the server does nothing else meanwhile.
 const PAGE: u64 = 1_000;
 const PAGE_MAX: u64 = 10_000;
+
+/// Types that pass through edges and that none of them holds.
+const FOREIGN: [&str; 2] = ["list", "stream"];
 
 /// How often a random key may be one of Headwater's own before all others are counted.
 const DRAWS: usize = 64;
@@ -43,7 +50,7 @@ pub(crate) async fn answer(
         KeyspaceAction::Keys(pattern) => {
             let mut names = BTreeSet::new();
             let mut room = room;
-            each(store, Some(pattern.clone()), until, |name| {
+            each(store, KeyScan { pattern: Some(pattern.clone()), ..KeyScan::default() }, until, |name| {
                 let bytes = size_of::<Reply>() + name.len();
                 let is_new = names.insert(name);
                 room = if is_new { room.checked_sub(bytes).ok_or(Refused::TooManyNames)? } else { room };
@@ -55,7 +62,7 @@ pub(crate) async fn answer(
         KeyspaceAction::Count => {
             // A page may repeat a key; two keys of one hash are counted once, which of a million happens in one of 10^7 calls.
             let (state, mut hashes) = (RandomState::new(), HashSet::new());
-            each(store, None, until, |name| {
+            each(store, KeyScan::default(), until, |name| {
                 hashes.insert(state.hash_one(&name));
                 Ok(())
             })
@@ -63,7 +70,12 @@ pub(crate) async fn answer(
             Ok(Reply::Int(i64::try_from(hashes.len()).unwrap_or(i64::MAX)))
         }
         KeyspaceAction::Random => random(store, until).await,
-        KeyspaceAction::Flush => Err(Refused::Here),
+        KeyspaceAction::Flush => {
+            for kind in FOREIGN {
+                clear(store, kind, until).await?;
+            }
+            Ok(Reply::Ok)
+        }
     }
 }
 
@@ -77,7 +89,7 @@ async fn random(store: &impl Store, until: Instant) -> Result<Reply, Refused> {
         }
     }
     let (mut seen, mut chosen) = (0_usize, None);
-    each(store, None, until, |name| {
+    each(store, KeyScan::default(), until, |name| {
         seen += 1;
         if fastrand::usize(..seen) == 0 {
             chosen = Some(name);
@@ -88,14 +100,32 @@ async fn random(store: &impl Store, until: Instant) -> Result<Reply, Refused> {
     Ok(chosen.map_or(Reply::Nil, Reply::Bulk))
 }
 
+/// Deletes the keys of a type that no edge can hold.
+async fn clear(store: &impl Store, kind: &'static str, until: Instant) -> Result<(), Refused> {
+    let scan = KeyScan { kind: Some(Bytes::from_static(kind.as_bytes())), ..KeyScan::default() };
+    let mut names = Vec::new();
+    each(store, scan, until, |name| {
+        names.push(name);
+        Ok(())
+    })
+    .await?;
+    for name in names {
+        // A longer name is no key of a command that passed through an edge, but Redis may have it.
+        if let Ok(key) = Key::new(name) {
+            store.discard_plain(&key).await?;
+        }
+    }
+    Ok(())
+}
+
 /// Goes through the names of all keys that are not Headwater's own, perhaps meeting some twice.
 async fn each(
     store: &impl Store,
-    pattern: Option<Bytes>,
+    mut scan: KeyScan,
     until: Instant,
     mut take: impl FnMut(Bytes) -> Result<(), Refused>,
 ) -> Result<(), Refused> {
-    let mut scan = KeyScan { count: PAGE, pattern, ..KeyScan::default() };
+    scan.count = PAGE;
     loop {
         let page = store.scan(&scan).await?;
         page.keys.into_iter().filter(is_others).try_for_each(&mut take)?;

@@ -7,6 +7,7 @@
 mod cases;
 mod job_cases;
 mod machine_cases;
+mod ordered_cases;
 mod passing_cases;
 mod plain_cases;
 mod support;
@@ -14,7 +15,7 @@ mod topology_cases;
 mod two_way_cases;
 
 use headwater::id::{No, ReplicaId};
-use origin_sync::store::{Jobs, RedisStore, Store};
+use origin_sync::store::{Jobs, KeyScan, RedisStore, Store};
 use std::time::{Duration, Instant};
 use support::{
     bed::{Bed, Clustered, Embedded, Functions, Scripts, Secured, UnderSentinels},
@@ -114,6 +115,28 @@ macro_rules! passing_on_every_redis {
     };
 }
 
+macro_rules! ordered_on_every_store {
+    ($($name:ident: $bed:ty),+) => {
+        $(suite!($name, $bed, ordered_cases:
+            of_edges_that_set_a_key_if_it_is_absent_one_does,
+            what_the_edge_wrote_comes_first_and_the_plain_value_follows,
+            each_member_is_popped_once_and_locks_exclude,
+            tokens_grow_across_machines,
+            two_daemons_share_one_order,
+        );)+
+    };
+}
+
+macro_rules! ordered_on_every_redis {
+    ($($name:ident: $bed:ty),+) => {
+        $(suite!($name, $bed, ordered_cases:
+            plain_clients_are_in_the_same_order,
+            members_that_a_plain_client_takes_are_not_popped,
+            every_key_is_on_some_page,
+        );)+
+    };
+}
+
 macro_rules! two_way_on_every_redis {
     ($($name:ident: $bed:ty),+) => {
         $(suite!($name, $bed, two_way_cases:
@@ -139,6 +162,21 @@ passing_on_every_redis!(
     passing_on_redis_cluster: Clustered,
     passing_on_redis_under_sentinels: UnderSentinels
 );
+ordered_on_every_store!(
+    ordered_in_redis: Functions,
+    ordered_in_redis_without_functions: Scripts,
+    ordered_in_redis_by_tls: Secured,
+    ordered_in_redis_cluster: Clustered,
+    ordered_in_redis_under_sentinels: UnderSentinels,
+    ordered_in_embedded: Embedded
+);
+ordered_on_every_redis!(
+    ordered_with_redis: Functions,
+    ordered_with_redis_without_functions: Scripts,
+    ordered_with_redis_by_tls: Secured,
+    ordered_with_redis_cluster: Clustered,
+    ordered_with_redis_under_sentinels: UnderSentinels
+);
 two_way_on_every_redis!(
     two_way_on_redis: Functions,
     two_way_on_redis_without_functions: Scripts,
@@ -163,6 +201,15 @@ machine_on_every_store!(
     machine_on_embedded: Embedded
 );
 every_redis!(plain_redis: Functions, plain_redis_without_functions: Scripts, plain_redis_by_tls: Secured, plain_redis_cluster: Clustered, plain_redis_under_sentinels: UnderSentinels);
+
+/// It has companions and no plain keys, and passes nothing through.
+#[tokio::test]
+async fn an_embedded_store_says_that_it_has_no_names_to_tell() {
+    let bed = Embedded::make().await;
+    let error = bed.store().scan(&KeyScan::default()).await.unwrap_err().to_string();
+    assert!(error.contains("the origin has no Redis"), "{error}");
+    assert!(bed.store().random_key().await.is_err());
+}
 
 /// Loads the library once, leaves it alone when it is there, and replaces another text of it.
 #[tokio::test]

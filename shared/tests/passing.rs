@@ -4,9 +4,10 @@ use bytes::Bytes;
 use headwater::{
     command::{CommandError, Reply},
     hub::{Connection, Hub, HubEffect, HubInput, Request, RowId},
-    id::TimestampMs,
+    id::{Key, No, TimestampMs},
     limits::{RUN_BYTES_MAX, RUNS_MAX, VALUE_BYTES_MAX},
     message::{HubToOrigin, OriginToHub, RunReply},
+    slot::Slot,
 };
 use std::collections::BTreeMap;
 
@@ -19,6 +20,8 @@ struct Node {
     rows: BTreeMap<Vec<u8>, Vec<u8>>,
     now: TimestampMs,
     asked: Vec<(u64, Vec<Vec<Bytes>>)>,
+    /// Of what needs one agreed order, the hub's numbers that come before.
+    after: Vec<Vec<(Slot, No)>>,
     answered: BTreeMap<u64, Vec<Result<Reply, CommandError>>>,
     requests: u64,
 }
@@ -30,8 +33,8 @@ fn argv(line: &str) -> Vec<Bytes> {
 impl Node {
     fn away() -> Self {
         let (hub, effects) = Hub::create("eu/0".to_owned(), 1 << 32, NOW);
-        let (rows, asked, answered) = Default::default();
-        let mut node = Self { hub, rows, now: NOW, asked, answered, requests: 0 };
+        let (rows, asked, after, answered) = Default::default();
+        let mut node = Self { hub, rows, now: NOW, asked, after, answered, requests: 0 };
         node.perform(effects);
         node
     }
@@ -80,6 +83,10 @@ impl Node {
                     }
                 }
                 HubEffect::ToOrigin(DAEMON, HubToOrigin::Run { call, commands }) => self.asked.push((call, commands)),
+                HubEffect::ToOrigin(DAEMON, HubToOrigin::Order { call, after, commands }) => {
+                    self.after.push(after);
+                    self.asked.push((call, commands));
+                }
                 HubEffect::Reply { request, replies, .. } => {
                     assert!(self.answered.insert(request.0, replies).is_none(), "a request is answered twice");
                 }
@@ -237,4 +244,82 @@ fn calls_under_way_and_their_bytes_are_bounded() {
     let (_, commands) = node.asked.last().unwrap();
     let bytes: usize = commands.iter().flatten().map(Bytes::len).sum();
     assert!(commands.len() < count && bytes <= RUN_BYTES_MAX, "{} commands of {bytes} bytes", commands.len());
+}
+
+fn slot(key: &'static str) -> Slot {
+    Key::new(key).unwrap().slot()
+}
+
+#[test]
+fn what_needs_one_order_names_what_the_hub_wrote_in_its_slots_until_that_is_stable() {
+    let mut node = Node::connected();
+    node.ask_all(["INCR a", "INCR b", "INCR a"].map(argv).to_vec(), None);
+    node.ask("GETDEL a");
+    assert_eq!(node.after.pop(), Some(vec![(slot("a"), No(3))]));
+    node.ask("DBSIZE");
+    let mut all = vec![(slot("a"), No(3)), (slot("b"), No(2))];
+    all.sort();
+    assert_eq!(node.after.pop(), Some(all));
+    node.origin(DAEMON, OriginToHub::Credit(1));
+    // The store may lose what is committed before this hub hears of it.
+    node.origin(DAEMON, OriginToHub::Committed(vec![(slot("a"), No(3))]));
+    node.ask("GETDEL a");
+    assert_eq!(node.after.pop(), Some(vec![(slot("a"), No(3))]));
+    node.origin(DAEMON, OriginToHub::Stable(vec![(slot("a"), No(3))]));
+    node.ask("GETDEL a");
+    assert_eq!(node.after.pop(), Some(vec![]));
+}
+
+#[test]
+fn what_follows_a_command_in_one_order_waits_for_it() {
+    let mut node = Node::connected();
+    let lines = ["INCR n", "LLEN jobs", "SET k v NX", "SETNX k w", "INCR n", "GETDEL k", "INCR n"];
+    let request = node.ask_all(lines.map(argv).to_vec(), None);
+    assert_eq!(node.asked.last().unwrap().1, [argv("LLEN jobs")]);
+    node.answer(vec![Ok(Reply::Int(7))]);
+    assert_eq!(node.asked.last().unwrap().1, [argv("SET k v NX"), argv("SETNX k w")]);
+    node.answer(vec![Ok(Reply::Ok), Ok(Reply::Int(0))]);
+    assert_eq!(node.asked.last().unwrap().1, [argv("GETDEL k")]);
+    assert_eq!(node.of(request), None);
+    // The second INCR is before it, the third behind.
+    assert_eq!(node.after.last().unwrap(), &vec![]);
+    node.answer(vec![Err("ERR no".into())]);
+    let [Ok(Reply::Int(1)), Ok(Reply::Int(7)), Ok(Reply::Ok), Ok(Reply::Int(0)), Ok(two), Err(no), Ok(three)] =
+        node.of(request).unwrap()
+    else {
+        panic!("{:?}", node.answered)
+    };
+    assert_eq!((two, no.to_string().as_str(), three), (&Reply::Int(2), "ERR no", &Reply::Int(3)));
+}
+
+#[test]
+fn another_daemon_is_greeted_before_it_is_asked_for_what_is_left() {
+    let mut node = Node::connected();
+    let request = node.ask_all(["GETDEL k", "INCR n", "GETDEL j"].map(argv).to_vec(), None);
+    let effects = node.hub.handle(
+        HubInput::Origin(Connection(2), OriginToHub::Welcome { now: NOW, capabilities: Default::default() }),
+        NOW,
+    );
+    let at = |is: fn(&HubToOrigin) -> bool| {
+        let sent = |effect: &HubEffect| matches!(effect, HubEffect::ToOrigin(Connection(2), message) if is(message));
+        effects.iter().position(sent).unwrap()
+    };
+    let hello = at(|message| matches!(message, HubToOrigin::Hello { .. }));
+    let order = at(|message| matches!(message, HubToOrigin::Order { .. }));
+    assert!(hello < order);
+    assert_eq!(node.of(request), None);
+}
+
+#[test]
+fn a_retry_does_not_write_beside_a_request_that_is_not_done() {
+    let mut node = Node::connected();
+    let commands = || vec![argv("DBSIZE"), argv("INCR n")];
+    let first = node.ask_all(commands(), Some("once"));
+    let hasty = node.ask_all(commands(), Some("once"));
+    let unknown = [Err(CommandError::OutcomeUnknown), Err(CommandError::OutcomeUnknown)];
+    assert_eq!(node.of(hasty), Some(&unknown[..]));
+    node.answer(vec![Ok(Reply::Int(5))]);
+    assert_eq!(node.of(first), Some(&[Ok(Reply::Int(5)), Ok(Reply::Int(1))][..]));
+    let again = node.ask_all(commands(), Some("once"));
+    assert_eq!(node.of(again), node.of(first));
 }

@@ -9,29 +9,41 @@ use tokio::process::Command;
 
 use super::region::{ORIGIN_TOKEN, Region, TOKEN};
 
-/// An edge whose keys an origin holds, so that a key that nobody wrote is known to be absent.
+/// An edge whose keys an origin holds in a file, so that a key that nobody wrote is known to be absent.
 async fn with_origin() -> (Region, Daemon, tempfile::TempDir) {
-    let region = Region::start().await;
-    let (daemon, dir) = origin_of(&[&region]).await;
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::Embedded(dir.path().join("store"));
+    let (region, daemon) = with_store(store, dir.path()).await;
     (region, daemon, dir)
 }
 
+async fn with_store(store: Store, dir: &Path) -> (Region, Daemon) {
+    let region = Region::start().await;
+    let daemon = origin_of(&[&region], store, dir).await;
+    (region, daemon)
+}
+
 /// The origin of these edges.
-async fn origin_of(regions: &[&Region]) -> (Daemon, tempfile::TempDir) {
-    let dir = tempfile::tempdir().unwrap();
+async fn origin_of(regions: &[&Region], store: Store, dir: &Path) -> Daemon {
     let config = DaemonConfig {
         edges: regions.iter().map(|region| region.edge.url()).collect(),
         origin_token: ORIGIN_TOKEN.into(),
-        store: Store::Embedded(dir.path().join("store")),
+        store,
         listen_port: free_port().unwrap(),
         loss_window_ms: 100,
-        log: dir.path().join("daemon.log"),
+        log: dir.join("daemon.log"),
     };
     let daemon = Daemon::start(&Layout::of_workspace(), config).await.unwrap();
     for region in regions {
         region.until("origin_connected", true).await;
     }
-    (daemon, dir)
+    daemon
+}
+
+async fn redis_in(dir: &Path) -> (Redis, u16) {
+    let port = free_port().unwrap();
+    let config = RedisConfig { dir: dir.join("redis"), port, append_only: false };
+    (Redis::start(config).await.unwrap(), port)
 }
 
 /// Runs the Node tests of one file and demands that they pass.
@@ -57,7 +69,9 @@ async fn pass(file: &str, region: &Region, environment: &[(&str, String)]) {
 
 #[tokio::test]
 async fn the_client_of_upstash_works_unmodified() {
-    let (region, _daemon, _dir) = with_origin().await;
+    let dir = tempfile::tempdir().unwrap();
+    let (redis, _) = redis_in(dir.path()).await;
+    let (region, _daemon) = with_store(Store::Redis(redis.url()), dir.path()).await;
     pass("upstash.test.mjs", &region, &[]).await;
 }
 
@@ -65,7 +79,9 @@ async fn the_client_of_upstash_works_unmodified() {
 async fn a_session_reads_its_writes_in_each_of_two_regions() {
     let eu = Region::start().await;
     let us = Region::named("us", free_port().unwrap(), BTreeMap::new()).await;
-    let (_daemon, _dir) = origin_of(&[&eu, &us]).await;
+    let dir = tempfile::tempdir().unwrap();
+    let (redis, _) = redis_in(dir.path()).await;
+    let _daemon = origin_of(&[&eu, &us], Store::Redis(redis.url()), dir.path()).await;
     pass("session.test.mjs", &eu, &[("HEADWATER_TEST_OTHER_EDGE_URL", us.edge.url())]).await;
 }
 
@@ -82,8 +98,6 @@ async fn the_rate_limiter_of_upstash_gets_what_redis_answers() {
 /// Runs the tests of one file, which also ask a redis-server.
 async fn pass_beside_redis(file: &str) {
     let (region, _daemon, dir) = with_origin().await;
-    let port = free_port().unwrap();
-    let config = RedisConfig { dir: dir.path().join("redis"), port, append_only: false };
-    let _redis = Redis::start(config).await.unwrap();
+    let (_redis, port) = redis_in(dir.path()).await;
     pass(file, &region, &[("HEADWATER_TEST_REDIS_PORT", port.to_string())]).await;
 }

@@ -264,8 +264,10 @@ async fn an_unknown_key_is_an_error_and_never_empty_while_the_origin_is_away() {
         let error = http.run(line).await.unwrap_err();
         assert_eq!(error, "ERR Headwater: the origin is away and this edge does not hold the key", "{line}");
     }
-    let needs_origin = "ERR Headwater: this needs one agreed order and runs only at the origin";
-    assert_eq!(http.run("SET k v NX").await.unwrap_err(), needs_origin);
+    let away = "ERR Headwater: the origin is away, and this command runs only there; nothing was done";
+    for line in ["SET k v NX", "GETDEL k", "DBSIZE"] {
+        assert_eq!(http.run(line).await.unwrap_err(), away, "{line}");
+    }
 }
 
 #[tokio::test]

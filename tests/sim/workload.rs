@@ -92,13 +92,16 @@ impl Workload {
             "timed",
             "brisk",
             "quota",
+            "pool",
+            "turn",
+            "latch",
         ];
         names.map(key).to_vec()
     }
 
     /// Keys that end by themselves, or may.
     pub(crate) fn may_end(key: &Key) -> bool {
-        [&b"ttl"[..], b"late", b"brief", b"kept", b"timed", b"brisk", b"quota"].contains(&key.as_bytes())
+        [&b"ttl"[..], b"late", b"brief", b"kept", b"timed", b"brisk", b"quota", b"latch"].contains(&key.as_bytes())
     }
 
     /// Writes at this hub to each key, but `kept` which is the first hub's; among those of all hubs one that shows.
@@ -115,6 +118,8 @@ impl Workload {
             format!("HSET hash other{hub} 1"),
             format!("SADD late x{hub}"),
             format!("ZADD board:{{b}} 1 other{hub}"),
+            format!("SADD pool touch{hub}"),
+            format!("SET turn touch{hub}"),
         ];
         let kept = (hub == 0).then(|| "SADD kept touch0".to_owned());
         let others = others.into_iter().chain(kept).map(|line| Work::line(&line));
@@ -124,7 +129,24 @@ impl Workload {
     /// Which hub is asked, and for what.
     pub(crate) fn over_http(&mut self, rng: &mut fastrand::Rng, hubs: usize) -> (usize, Work) {
         let hub = rng.usize(..hubs);
-        match rng.u32(..20) {
+        match rng.u32(..22) {
+            20 => {
+                // What this hub acknowledged comes first; nobody else knows the key.
+                self.values += 1;
+                let name = format!("own{}", self.values);
+                (hub, Work::unbooked(vec![words(&format!("SET {name} own")), words(&format!("GETDEL {name}"))]))
+            }
+            21 => {
+                self.members += 1;
+                let lines = [
+                    "SET turn taken NX".to_owned(),
+                    "GETDEL turn".to_owned(),
+                    format!("SADD pool p{}", self.members),
+                    "SPOP pool".to_owned(),
+                    format!("HW.LOCK latch {} 3000", self.members),
+                ];
+                (hub, Work::line(&lines[rng.usize(..lines.len())]))
+            }
             0..=1 => {
                 let line = ["GET sum:{a}", "GET sum:{b}", "GET bits:{a}", "SMEMBERS set:{a}"][rng.usize(..4)];
                 (hub, Work::line(line))

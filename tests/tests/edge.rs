@@ -20,6 +20,8 @@ mod isolate;
 mod leaves;
 #[path = "../edge/limit.rs"]
 mod limit;
+#[path = "../edge/ordered.rs"]
+mod ordered;
 #[path = "../edge/origin.rs"]
 mod origin;
 #[path = "../edge/passing.rs"]

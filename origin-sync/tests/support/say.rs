@@ -117,6 +117,7 @@ pub fn integer(key: &Key, expected_version: Option<u64>, version: u64, by: &str)
 pub fn flat(reply: Reply) -> Vec<String> {
     match reply {
         Reply::Nil => Vec::new(),
+        Reply::Ok => vec!["OK".to_owned()],
         Reply::Int(number) => vec![number.to_string()],
         Reply::Bulk(bytes) => vec![String::from_utf8(bytes.to_vec()).unwrap()],
         Reply::Array(items) => items.into_iter().flat_map(flat).collect(),

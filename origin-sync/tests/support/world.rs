@@ -30,8 +30,9 @@ pub struct World<'a, S> {
     now: TimestampMs,
     mail: VecDeque<Mail>,
     wakes: BTreeMap<Option<usize>, TimestampMs>,
-    /// What a hub answered last.
-    answer: Option<Result<Reply, CommandError>>,
+    /// What hubs answered, by the requests.
+    answers: BTreeMap<Request, Result<Reply, CommandError>>,
+    requests: u64,
 }
 
 /// An input for a hub by its index, or for the origin.
@@ -60,7 +61,8 @@ impl<'a, S: Store> World<'a, S> {
             now,
             mail,
             wakes: BTreeMap::new(),
-            answer: None,
+            answers: BTreeMap::new(),
+            requests: 0,
         }
     }
 
@@ -121,21 +123,42 @@ impl<'a, S: Store> World<'a, S> {
 
     /// What a hub answers, which may first ask the daemon for the key.
     pub async fn ask(&mut self, hub: usize, words: &[&str]) -> Vec<String> {
-        let commands = vec![words.iter().map(bytes).collect()];
-        let input = HubInput::Commands { request: Request(0), commands, idempotency: None };
-        self.answer = None;
-        let effects = self.hubs[hub].handle(input, self.now);
-        self.perform_hub(hub, effects);
+        self.ask_all(&[(hub, words)]).await.remove(0)
+    }
+
+    /// Why a hub refuses a command.
+    pub async fn refusal(&mut self, hub: usize, words: &[&str]) -> String {
+        let answers = self.answers_of(&[(hub, words)]).await;
+        answers.into_iter().next().expect("an answer").expect_err("a refusal").to_string()
+    }
+
+    /// What hubs answer that are all asked before any message is handed over.
+    pub async fn ask_all(&mut self, asked: &[(usize, &[&str])]) -> Vec<Vec<String>> {
+        let answers = self.answers_of(asked).await.into_iter();
+        answers.map(|answer| flat(answer.unwrap_or_else(|error| panic!("{asked:?}: {error}")))).collect()
+    }
+
+    async fn answers_of(&mut self, asked: &[(usize, &[&str])]) -> Vec<Result<Reply, CommandError>> {
+        let mut requests = Vec::new();
+        for (hub, words) in asked {
+            self.requests += 1;
+            let request = Request(self.requests);
+            requests.push(request);
+            let commands = vec![words.iter().map(bytes).collect()];
+            let input = HubInput::Commands { request, commands, idempotency: None };
+            let effects = self.hubs[*hub].handle(input, self.now);
+            self.perform_hub(*hub, effects);
+        }
         for _ in 0..STEPS_MAX {
-            if let Some(answer) = self.answer.take() {
-                return flat(answer.unwrap());
+            if requests.iter().all(|request| self.answers.contains_key(request)) {
+                return requests.iter().filter_map(|request| self.answers.remove(request)).collect();
             }
             match self.mail.pop_front() {
                 Some(mail) => self.deliver(mail).await,
                 None => self.wake(),
             }
         }
-        panic!("{words:?} is not answered");
+        panic!("{asked:?} is not answered");
     }
 
     /// What a read command shows of the companion in the store.
@@ -172,7 +195,9 @@ impl<'a, S: Store> World<'a, S> {
                 HubEffect::ToOrigin(_, message) => {
                     self.mail.push_back(Mail::Origin(OriginInput::Hub(link(hub), message)));
                 }
-                HubEffect::Reply { replies, .. } => self.answer = replies.into_iter().next(),
+                HubEffect::Reply { request, replies, .. } => {
+                    self.answers.extend(replies.into_iter().next().map(|reply| (request, reply)));
+                }
                 HubEffect::WakeAt(at) => drop(self.wakes.insert(Some(hub), at)),
                 // Nothing restarts here, and there are no leaves.
                 _ => {}

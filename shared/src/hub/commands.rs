@@ -224,7 +224,9 @@ impl Hub {
                 *place = reply;
             }
         }
-        progress.is_written |= passing.is_written();
+        // What is still to come may write, and a retry must not do it beside this request.
+        let may_write = |command: &Result<Command, CommandError>| command.as_ref().is_ok_and(Command::is_write);
+        progress.is_written |= passing.is_written() || progress.rest.iter().any(|(_, command)| may_write(command));
         self.remember(&progress, passing.has_jobs(), now);
         if passing.is_empty() {
             let Progress { request, replies, provisional, .. } = progress;

@@ -176,7 +176,8 @@ impl Hub {
         remote.until = now.plus_ms(RUN_MS_MAX);
         let is_before = |slot: &Slot| remote.slots.as_ref().is_none_or(|slots| slots.contains(slot));
         let slots = self.slots.iter().filter(|(slot, _)| is_before(slot) && !fault!(OrderedBeforeOwnWrites));
-        let after = slots.filter(|(_, state)| state.latest > state.committed).map(|(slot, state)| (slot, state.latest));
+        // Also what was committed: until it is stable the store may have lost it, and this hub may not have heard.
+        let after = slots.filter(|(_, state)| state.latest > state.stable).map(|(slot, state)| (slot, state.latest));
         let order = HubToOrigin::Order { call, after: after.collect(), commands };
         self.effects.push(HubEffect::ToOrigin(connection, order));
     }

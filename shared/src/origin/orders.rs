@@ -28,7 +28,7 @@ const ORDER_MS_MAX: i64 = 10_000;
 const DAMAGED: &str = "ERR Headwater: what the origin keeps of the key's slot does not decode; nothing was done";
 
 /// Keys of one step of FLUSHDB.
-const FLUSH_COUNT: &[u8] = b"1000";
+const FLUSH_COUNT: &str = "1000";
 
 /// What a hub asked for in one message: one command after the other.
 #[derive(Debug)]
@@ -53,6 +53,8 @@ enum Doing {
     Writes(KeyspaceAction),
     /// For the daemon.
     Daemon,
+    /// For the daemon, which deletes what no state can show; the rest is listed then.
+    Clearing,
     /// For the names of some keys, which are deleted then.
     Listing,
     /// For so many commits, after which the listing goes on at the cursor.
@@ -95,7 +97,7 @@ impl Order {
     }
 
     /// Whether the hub that asks has yet to be told of a key that it asked for too.
-    fn is_awaited(&self, work: &SlotWork) -> bool {
+    pub(super) fn is_awaited(&self, work: &SlotWork) -> bool {
         work.wants.iter().any(|(link, key)| *link == self.link && self.command.keys().any(|other| other == key))
     }
 }
@@ -169,8 +171,7 @@ impl Origin {
                 continue;
             }
             let Some(argv) = of.commands.pop_front() else { continue };
-            let argv = if *action == KeyspaceAction::Flush { listing(Bytes::from_static(b"0")) } else { argv };
-            of.doing = if *action == KeyspaceAction::Flush { Doing::Listing } else { Doing::Daemon };
+            of.doing = if *action == KeyspaceAction::Flush { Doing::Clearing } else { Doing::Daemon };
             self.effects.push(OriginEffect::Run { link: *link, call: *call, commands: vec![argv] });
         }
     }
@@ -188,6 +189,7 @@ impl Origin {
         };
         let reply = replies.pop().unwrap_or(Ok(Reply::Nil));
         match (std::mem::take(&mut of.doing), reply) {
+            (Doing::Clearing, Ok(_)) => self.list(link, call, Bytes::from_static(b"0")),
             (Doing::Listing, Ok(page)) => self.delete_listed(link, call, page, now),
             (_, reply) => {
                 of.reply(reply);
@@ -235,10 +237,17 @@ impl Origin {
             of.reply(Ok(Reply::Ok));
             self.advance(link, call, now);
         } else {
-            let argv = listing(cursor.clone());
-            of.doing = Doing::Listing;
-            self.effects.push(OriginEffect::Run { link, call, commands: vec![argv] });
+            let cursor = cursor.clone();
+            self.list(link, call, cursor);
         }
+    }
+
+    /// Asks the daemon for a page of names.
+    fn list(&mut self, link: Link, call: u64, cursor: Bytes) {
+        let Some(of) = self.calls.get_mut(&(link, call)) else { return };
+        of.doing = Doing::Listing;
+        let argv = ["SCAN".into(), cursor, "COUNT".into(), FLUSH_COUNT.into()].to_vec();
+        self.effects.push(OriginEffect::Run { link, call, commands: vec![argv] });
     }
 
     /// A command is executed, and what it did committed.
@@ -388,8 +397,4 @@ fn ordered(command: Command) -> Result<(Command, Option<Slot>), CommandError> {
         return Err(CommandError::OrderedCrossSlot);
     }
     Ok((command, slot))
-}
-
-fn listing(cursor: Bytes) -> Vec<Bytes> {
-    vec![Bytes::from_static(b"SCAN"), cursor, Bytes::from_static(b"COUNT"), Bytes::from_static(FLUSH_COUNT)]
 }

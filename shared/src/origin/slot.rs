@@ -327,7 +327,8 @@ impl Origin {
         let hub_of = |link: Link| self.links.get(&link).and_then(|state| state.hub);
         for order in work.orders.iter().filter(|order| work.is_known && order.is_due(work, hub_of(order.link()))) {
             keys.extend(order.keys().cloned());
-            if !self.is_plainless {
+            // One whose hub is to hear of the key first is read for that.
+            if !self.is_plainless && !order.is_awaited(work) {
                 plain.extend(order.unread(work));
             }
         }

@@ -18,13 +18,15 @@ const edge = new Redis({
 
 const SEEDS = process.env.HEADWATER_SEED ? [Number(process.env.HEADWATER_SEED)] : [1, 2, 3];
 const COMMANDS = 150;
-const UNORDERED = new Set(["SMEMBERS", "SINTER", "SUNION", "SDIFF", "HKEYS", "HVALS"]);
+const UNORDERED = new Set(["SMEMBERS", "SPOP", "SINTER", "SUNION", "SDIFF", "HKEYS", "HVALS"]);
 
-const KEYS = ["a", "b", "c", "{a}d"];
+// Of one slot, as commands that need one agreed order take them.
+const KEYS = ["{s}a", "{s}b", "{s}c", "{s}d"];
 const NAMES = ["m", "n", "ü🌊", "1", "2", "", "OK"];
 const VALUES = ["text", "7", "-3", "10.5", "", "OK", "null", '{"a":1}', "007", 'a"\\\n'];
 const TEMPLATES = [
-  "SET K V", "GET K", "DEL K K", "EXISTS K K", "TYPE K", "INCR K", "INCRBYFLOAT K F", "APPEND K V", "STRLEN K",
+  "SET K V NX", "SET K V XX GET", "SETNX K V", "MSETNX K V K V", "GETDEL K", "RENAMENX K K", "SPOP K 99", "ZPOPMIN K P",
+  "ZPOPMAX K", "SET K V", "GET K", "DEL K K", "EXISTS K K", "TYPE K", "INCR K", "INCRBYFLOAT K F", "APPEND K V", "STRLEN K",
   "GETRANGE K P P", "MSET K V K V", "MGET K K", "GETSET K V", "COPY K K REPLACE", "RENAME K K",
   "EXPIREAT K 4000000000", "EXPIRETIME K", "PERSIST K", "SADD K N N N", "SREM K N", "SMEMBERS K",
   "SMISMEMBER K N N", "SMOVE K K N", "SINTER K K", "SUNION K K", "SDIFFSTORE K K K", "HSET K N V N V", "HGET K N",

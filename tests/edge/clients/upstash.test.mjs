@@ -135,6 +135,57 @@ test("sorted sets", async () => {
   assert.equal(await redis.exists(z, y), 0);
 });
 
+test("what needs one agreed order", async () => {
+  const [k, n, set, board, absent] = keys(5);
+  const [a, b, c] = ["a", "b", "c"].map((name) => `{${k}}${name}`);
+  assert.equal(await redis.set(k, "first", { nx: true, ex: 100 }), "OK");
+  assert.equal(await redis.set(k, "second", { nx: true }), null);
+  assert.equal(await redis.set(k, "second", { xx: true, get: true }), "first");
+  assert.equal(await redis.set(absent, "v", { xx: true }), null);
+  assert.equal(await redis.getdel(k), "second");
+  assert.equal(await redis.getdel(k), null);
+  assert.equal(await redis.setnx(n, 5), 1);
+  assert.equal(await redis.setnx(n, 6), 0);
+  assert.equal(await redis.incr(n), 6);
+  assert.equal(await redis.msetnx({ [a]: 1, [b]: 2 }), 1);
+  assert.equal(await redis.msetnx({ [b]: 3, [c]: 4 }), 0);
+  assert.equal(await redis.renamenx(a, b), 0);
+  assert.equal(await redis.renamenx(a, c), 1);
+  await redis.sadd(set, "x", "y", "z");
+  const popped = await redis.spop(set);
+  assert.equal(await redis.sismember(set, popped), 0);
+  assert.equal((await redis.spop(set, 9)).length, 2);
+  assert.equal(await redis.exists(set), 0);
+  await redis.zadd(board, { score: 1, member: "low" }, { score: 2, member: "mid" }, { score: 3, member: "high" });
+  assert.deepEqual(await redis.zpopmin(board), ["low", 1]);
+  assert.deepEqual(await redis.zpopmax(board, 5), ["high", 3, "mid", 2]);
+  assert.deepEqual(await redis.pipeline().set(k, 1, { nx: true }).incr(k).getdel(k).exists(k).exec(), ["OK", 2, 2, 0]);
+  const racing = await Promise.all([1, 2, 3].map((value) => plain.set(k, value, { nx: true })));
+  assert.deepEqual(sorted(racing.map(String)), ["OK", "null", "null"]);
+});
+
+test("the names of all keys", async () => {
+  const [k] = keys(1);
+  const names = Array.from({ length: 25 }, (_, at) => `${k}:${at}`);
+  await redis.mset(Object.fromEntries(names.map((name) => [name, 1])));
+  assert.deepEqual(sorted(await redis.keys(`${k}:*`)), sorted(names));
+  const found = new Set();
+  let cursor = "0";
+  do {
+    const [next, page] = await redis.scan(cursor, { match: `${k}:*`, count: 7, type: "string" });
+    page.forEach((name) => found.add(name));
+    cursor = next;
+  } while (String(cursor) !== "0");
+  assert.deepEqual(sorted(found), sorted(names));
+  assert.ok((await redis.dbsize()) >= 25);
+  const all = await redis.keys("*");
+  assert.ok(all.every((name) => !name.startsWith("hw:")), String(all));
+  assert.equal(typeof (await redis.randomkey()), "string");
+  assert.equal(await redis.flushdb(), "OK");
+  assert.equal(await redis.dbsize(), 0);
+  assert.equal(await redis.get(names[0]), null);
+});
+
 test("values keep their JSON types, or their text where the client asks for it", async () => {
   const [k] = keys(1);
   for (const value of [0, -1.5, true, null, "text", "", "12abc", { a: [1, { b: "c" }] }, [1, "2", null]]) {
@@ -209,9 +260,11 @@ test("errors are those of Redis", async () => {
   await rejects(redis.incr(k), "ERR value is not an integer or out of range");
   await rejects(redis.sadd(k, "m"), "WRONGTYPE Operation against a key holding the wrong kind of value");
   await rejects(redis.exec(["BLPOP", k, "0"]), "ERR unknown command 'BLPOP'");
-  await rejects(redis.llen(k), "ERR Headwater: the origin has no Redis");
-  await rejects(redis.setnx(k, "v"), "ERR Headwater: this needs one agreed order and runs only at the origin");
-  await rejects(redis.spop(k), "ERR Headwater: this needs one agreed order and runs only at the origin");
+  await rejects(redis.llen(k), "WRONGTYPE Operation against a key holding the wrong kind of value");
+  await rejects(redis.spop(k), "WRONGTYPE Operation against a key holding the wrong kind of value");
+  await rejects(redis.spop(k, -1), "ERR value is out of range, must be positive");
+  await rejects(redis.renamenx(`${k}{absent}`, "{absent}"), "ERR no such key");
+  await rejects(redis.msetnx({ [k]: 1, other: 2 }), "CROSSSLOT");
   await rejects(new Redis({ url, token: "wrong", retry: false }).get(k), "unauthorized");
 });
 

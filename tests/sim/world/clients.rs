@@ -35,6 +35,11 @@ impl World {
         {
             self.violate(Checker::Reads, format!("hub {hub} answered {back}"));
         }
+        let is_own =
+            work.commands.last().is_some_and(|last| last[0].as_ref() == b"GETDEL" && last[1].starts_with(b"own"));
+        if is_own && matches!(replies, [Ok(_), Ok(Reply::Nil)]) {
+            self.violate(Checker::Reads, format!("hub {hub}: {work} found nothing of what was acknowledged before"));
+        }
         if self.chance(Lane::Http(id), 20) {
             return;
         }
@@ -49,6 +54,9 @@ impl World {
         for (at, reply) in replies.iter().enumerate() {
             match reply {
                 Ok(_) | Err(CommandError::NotHeld) => {}
+                // What only the origin executes says so where that is away.
+                Err(CommandError::OriginAway | CommandError::OutcomeUnknown) => {}
+                Err(CommandError::AtOrigin(error)) if **error == *CommandError::OriginBehind.to_string() => {}
                 Err(error) => self.violate(Checker::Refusals, format!("{} answers {error} ({at})", work)),
             }
         }

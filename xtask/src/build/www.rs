@@ -35,6 +35,7 @@ pub(super) fn build(workspace: &Workspace, profile: Profile) -> Result<()> {
     let www = workspace.root.join("www");
     let mut inputs = Fingerprint::default()
         .text(profile.directory())
+        .text("flattened")
         .file(&module)?
         .file(&workspace.root.join("package-lock.json"))?
         .file(&workspace.tools().join(".crates.toml"))?

@@ -31,6 +31,13 @@ pub(crate) const CLOSE_REASON_BYTES_MAX: usize = 123;
 /// A relayed frame.
 pub(crate) const RELAY_BYTES_MAX: usize = FRAME_BYTES_MAX + HEADER_BYTES;
 
+/// What a leaf says in one request: its link and a frame of the largest size.
+pub(crate) const POLL_BYTES_MAX: usize = RELAY_BYTES_MAX + size_of::<u128>();
+
+/// How long a leaf's request waits for something to answer, in milliseconds: below the half minute after which proxies give a
+/// silent request up, and well below the time for which its link is kept.
+pub(crate) const POLL_WAIT_MS: u32 = 20_000;
+
 /// Arguments of all commands in one request. The shortest takes 3 bytes of JSON and 32 once decoded, so a body of empty
 /// strings would otherwise grow elevenfold in an isolate of 128 MB.
 pub(crate) const REQUEST_ARGUMENTS_MAX: usize = 256 * 1024;
@@ -88,13 +95,15 @@ pub(crate) const EXCHANGING_MS_MAX: i64 = 10_000;
 /// with its last one.
 pub(crate) const TAKE_OVER_MS: i64 = EXCHANGING_MS_MAX + 2 * EXCHANGE_TIMEOUT_MS as i64;
 
-/// How long a hub keeps the link of an isolate that says nothing, in milliseconds.
+/// How long a hub keeps the link of a leaf that says nothing, in milliseconds.
 pub(crate) const LINK_IDLE_MS: i64 = 60_000;
 
-/// Links to isolates of one hub: a region has some thousand machines at most, and each of them a handful of isolates.
+/// Links to isolates and tabs without sockets of one hub: a region has some thousand machines at most, and each of them a
+/// handful of isolates.
 pub(crate) const LINKS_MAX: usize = 4096;
 
-/// What waits for the isolates of one hub to take it, in bytes: an eighth of what the hub may hold.
+/// What waits for the leaves without sockets of one hub to take it, in bytes: an eighth of what the hub may hold.
 pub(crate) const LINKS_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 const _: () = assert!(TAKE_OVER_MS < 30_000);
+const _: () = assert!(2 * (POLL_WAIT_MS as i64) < LINK_IDLE_MS);

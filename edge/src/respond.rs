@@ -15,6 +15,14 @@ pub(crate) fn json(status: u16, body: Vec<u8>) -> Result<Response> {
     Ok(Response::builder().with_status(status).with_headers(headers).fixed(body))
 }
 
+/// Frames for a tab.
+pub(crate) fn bytes(body: Vec<u8>) -> Result<Response> {
+    let headers = Headers::new();
+    cors::allow(&headers)?;
+    headers.set("content-type", "application/octet-stream")?;
+    Ok(Response::builder().with_headers(headers).fixed(body))
+}
+
 /// JSON of replies, some of which may rest on this hub's own writes alone.
 ///
 /// `sync_token` is what the client has seen with them.

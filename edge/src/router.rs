@@ -7,11 +7,14 @@ use crate::{
     config::ConfigError,
     cors,
     directory::HubsQuery,
-    hub::call::{self, Bounds, Commands, Status},
+    hub::call::{self, Bounds, Commands, Poll, Status},
     isolate::{self, Scene},
     level::{self, BadLevel, Levels},
     limit::{Answer, BadCheck, Call, Check, Outcome, Verdict},
-    limits::{BODY_BYTES_MAX, HUB_TIMEOUT_MS, RELAY_BYTES_MAX, SOCKET_GRANTS_BYTES_MAX, SYNC_TOKEN_BYTES_MAX},
+    limits::{
+        BODY_BYTES_MAX, HUB_TIMEOUT_MS, POLL_BYTES_MAX, POLL_WAIT_MS, RELAY_BYTES_MAX, SOCKET_GRANTS_BYTES_MAX,
+        SYNC_TOKEN_BYTES_MAX,
+    },
     path::{self, Asked},
     peers::{self, PeerError},
     respond, rest,
@@ -29,7 +32,7 @@ use futures_util::{
 use headwater::{command::CommandError, limits::IDEMPOTENCY_KEY_BYTES_MAX};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, VecDeque};
-use worker::{Env, Method, Request, Response, Result};
+use worker::{Env, Method, Request, Response, Result, Stub};
 
 /// Why a request is refused before it reaches a hub.
 #[derive(Debug, thiserror::Error)]
@@ -58,6 +61,8 @@ enum Refusal {
     Query(&'static str),
     #[error("ERR Headwater: MONITOR and SUBSCRIBE are not served; a leaf's WebSocket at /v1/leaf follows keys")]
     Stream,
+    #[error("ERR Headwater: the body begins with the link, 16 bytes")]
+    Link,
     #[error("ERR Headwater: no hub is called {0}")]
     NoSuchHub(String),
     #[error("ERR Headwater: this is the address of a WebSocket")]
@@ -92,6 +97,7 @@ impl Refusal {
             | Self::Session(_)
             | Self::Shards(_)
             | Self::Query(_)
+            | Self::Link
             | Self::Stream => 400,
             Self::Unauthorized(_) => 401,
             Self::NotPermitted(_) | Self::SocketGrants => 403,
@@ -120,6 +126,7 @@ pub(crate) async fn route(request: Request, scene: Scene<'_>) -> Result<Response
         (Method::Get, "/v1/hubs") => hubs(&request, env).await,
         (Method::Get, "/v1/origin") => origin(&request, env).await,
         (Method::Get, "/v1/leaf") => leaf(&request, env).await,
+        (Method::Post, "/v1/leaf") => poll(request, env).await,
         (Method::Post, "/v1/relay") => relay(request, env).await,
         (Method::Get | Method::Post | Method::Put, path) if is_command(&request, path) => in_path(request, scene).await,
         (Method::Get | Method::Head, path) if !path.starts_with("/v1/") => assets(request, env).await,
@@ -366,23 +373,8 @@ struct LeafQuery {
 }
 
 async fn leaf(request: &Request, env: &Env) -> Result<Response, Refusal> {
-    let LeafQuery { token, shard } = request.query()?;
-    let client = client(&auth::sent_by_socket(request.headers(), token.as_deref()), env)?;
+    let Access { hub, bounds, .. } = access(request, env)?;
     upgrading(request)?;
-    let shards = config::shards(env)?;
-    let shard = match shard {
-        Some(shard) => Shard::named(&shard, shards).ok_or(Refusal::Query("a shard that exists"))?,
-        None => Shard::default(),
-    };
-    let hub = peers::hub(env, &shard.hub_name(&config::region(env)?))?;
-    let bounds = match client {
-        Client::Whole => None,
-        Client::Granted(Claims { grants, exp, .. }) => Some(Bounds { grants, until_s: exp }),
-    };
-    let bounds = bounds.map(|bounds| String::from_utf8_lossy(&rest::json(&bounds)).into_owned());
-    if bounds.as_ref().is_some_and(|bounds| bounds.len() > SOCKET_GRANTS_BYTES_MAX) {
-        return Err(Refusal::SocketGrants);
-    }
     let response = hub.fetch_with_request(call::upgrade_leaf(bounds.as_deref())?).await?;
     // A browser that offered subprotocols fails the connection unless one is selected. What an object answers has headers
     // that cannot be changed.
@@ -393,6 +385,51 @@ async fn leaf(request: &Request, env: &Env) -> Result<Response, Refusal> {
         response.headers().set("sec-websocket-protocol", auth::PROTOCOL)?;
     }
     Ok(response)
+}
+
+/// A leaf to which sockets are blocked: its link and its messages in the body, and what there is to tell it as the answer.
+async fn poll(mut request: Request, env: &Env) -> Result<Response, Refusal> {
+    let Access { hub, bounds, until_s } = access(&request, env)?;
+    let body = Bytes::from(body(&mut request, POLL_BYTES_MAX).await?);
+    let Some(link) = body.first_chunk() else { return Err(Refusal::Link) };
+    let link = u128::from_le_bytes(*link);
+    let frames = body.slice(size_of::<u128>()..);
+    // No answer is waited for beyond the token's end.
+    let left_ms = until_s.map(|until_s| until_s.saturating_mul(1000).saturating_sub(clock::now().0));
+    let left_ms = left_ms.map_or(POLL_WAIT_MS, |left_ms| u32::try_from(left_ms.max(0)).unwrap_or(POLL_WAIT_MS));
+    let poll = Poll { link, bounds, wait_ms: left_ms.min(POLL_WAIT_MS), frames };
+    let request = call::post(call::POLL, &headwater::wire::to_body(&poll))?;
+    let mut response = hub.fetch_with_request(request).await?;
+    match response.status_code() {
+        200 => Ok(respond::bytes(response.bytes().await?)?),
+        status => Ok(respond::json(status, response.bytes().await?)?),
+    }
+}
+
+/// The hub that a leaf asks for, and what the leaf is bound to: as JSON, and until when.
+struct Access {
+    hub: Stub,
+    bounds: Option<String>,
+    until_s: Option<i64>,
+}
+
+fn access(request: &Request, env: &Env) -> Result<Access, Refusal> {
+    let LeafQuery { token, shard } = request.query()?;
+    let client = client(&auth::sent_by_socket(request.headers(), token.as_deref()), env)?;
+    let shards = config::shards(env)?;
+    let shard = match shard {
+        Some(shard) => Shard::named(&shard, shards).ok_or(Refusal::Query("a shard that exists"))?,
+        None => Shard::default(),
+    };
+    let hub = peers::hub(env, &shard.hub_name(&config::region(env)?))?;
+    let Client::Granted(Claims { grants, exp, .. }) = client else {
+        return Ok(Access { hub, bounds: None, until_s: None });
+    };
+    let bounds = String::from_utf8_lossy(&rest::json(&Bounds { grants, until_s: exp })).into_owned();
+    if bounds.len() > SOCKET_GRANTS_BYTES_MAX {
+        return Err(Refusal::SocketGrants);
+    }
+    Ok(Access { hub, bounds: Some(bounds), until_s: Some(exp) })
 }
 
 async fn assets(request: Request, env: &Env) -> Result<Response, Refusal> {

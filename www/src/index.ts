@@ -13,6 +13,7 @@
 import load, { WasmLeaf, type InitInput } from "./headwater.js";
 import { claimed } from "./client/locks.ts";
 import { Rows, StorageError, databaseName } from "./client/rows.ts";
+import type { Token } from "./client/link.ts";
 import type { Shared } from "./client/status.ts";
 import { Store } from "./client/store.ts";
 
@@ -21,15 +22,19 @@ export { CommandError, RefusedEvent, UnknownKeyError } from "./client/status.ts"
 export type { Abortable, Argument, Phase, Status, Storage } from "./client/status.ts";
 export { Store } from "./client/store.ts";
 export type { Counter, Decision, Fields, Leaderboard, Limit, LimitOptions, Members, Ranked } from "./client/views.ts";
-export type { Problem } from "./client/link.ts";
+export type { Transport } from "./client/connection.ts";
+export type { Problem, Token } from "./client/link.ts";
 export type { Reply } from "./headwater.js";
 
 /** Where to connect to, and as whom. */
 export interface Options {
   /** The edge: `https://edge.example`, without a path. */
   url: string;
-  /** What the edge asks of its clients. */
-  token: string;
+  /**
+   * What the edge asks of its clients: a token, or what gives the one that holds now. A function is asked before each
+   * attempt to connect, so that tokens may be short-lived; one that fails is asked again after a pause.
+   */
+  token: Token;
   /**
    * Under which name the tab keeps what it knows and what it has not synchronised, so that it is there when the page is
    * opened again; all tabs of a name share it, and one socket. The edge's origin where none is given, and `false` for
@@ -60,7 +65,7 @@ export async function open(options: Options): Promise<Store> {
   return store;
 }
 
-async function begun(url: string, token: string, name: string | false): Promise<Store> {
+async function begun(url: string, token: Token, name: string | false): Promise<Store> {
   const alone = () => new Store({ leaf: newLeaf(false), url, token, rows: undefined, shared: undefined });
   if (name === false || !("indexedDB" in globalThis) || !("locks" in navigator)) return alone();
   const [tab = 0n] = crypto.getRandomValues(new BigUint64Array(1));

@@ -205,11 +205,17 @@ impl WasmLeaf {
         self.handle(LeafInput::Closed, now)
     }
 
-    /// One binary message from the hub; throws when it is no frame of this protocol.
-    pub fn receive(&mut self, frame: &[u8], now: f64) -> Result<Vec<JsEffect>, JsError> {
-        let message = wire::decode(frame)?;
-        self.terms.learn(&message)?;
-        self.handle(LeafInput::Hub(message), now)
+    /// What the hub sent, one frame after the other; throws when any is no frame of this protocol, and takes up none then.
+    pub fn receive(&mut self, frames: &[u8], now: f64) -> Result<Vec<JsEffect>, JsError> {
+        let mut messages = Vec::new();
+        for frame in wire::frames(frames)? {
+            let message = wire::decode(frame)?;
+            self.terms.learn(&message)?;
+            messages.push(message);
+        }
+        let take = |message| self.leaf.handle(LeafInput::Hub(message), timestamp(now));
+        let effects = messages.into_iter().flat_map(take).collect();
+        to_js(effects, &self.terms)
     }
 
     /// The application wants these keys and their changes; throws when one is too long.

@@ -6,6 +6,8 @@
  * - two edges that serve www/dist, one Redis or embedded store, and a daemon connected to both, all running;
  * - HEADWATER_TEST_EDGE_URLS: `name=url,name=url`, at least two;
  * - HEADWATER_TEST_TOKEN: what those edges accept of clients;
+ * - HEADWATER_TEST_SIGNING_SEED: the seed of the key `test`, with which they accept signed tokens, in base64url;
+ * - HEADWATER_TEST_REDIS: the store's `redis://host:port`;
  * - CHROMIUM: the browser's program; /usr/bin/chromium where it is not set;
  *
  * Nothing is assumed of what the store holds: every count is compared with the one before.

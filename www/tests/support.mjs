@@ -5,6 +5,7 @@
 
 import assert from "node:assert/strict";
 import { once } from "node:events";
+import { createPrivateKey, sign } from "node:crypto";
 import { connect, createServer } from "node:net";
 import { after, before } from "node:test";
 import { chromium } from "playwright-core";
@@ -179,15 +180,64 @@ export async function eventually(what, read, wanted) {
   }
 }
 
-/** A TCP proxy. Muted, it passes on what clients send and nothing that comes back; cut, it has no connections at all. */
-export async function proxyTo(url) {
+/** Signs a token that holds for so many seconds, and lets its bearer read and write these keys. */
+export function signedToken(holdsSeconds, keys) {
+  const seed = Buffer.from(required("HEADWATER_TEST_SIGNING_SEED"), "base64url");
+  // The frame of PKCS #8 around an Ed25519 key (RFC 8410).
+  const der = Buffer.concat([Buffer.from("302e020100300506032b657004220420", "hex"), seed]);
+  const key = createPrivateKey({ key: der, format: "der", type: "pkcs8" });
+  const part = (json) => Buffer.from(JSON.stringify(json)).toString("base64url");
+  const grants = [{ verbs: ["read", "write"], keys }];
+  const text = `${part({ alg: "EdDSA", kid: "test", typ: "JWT" })}.${part({ exp: Math.floor(Date.now() / 1000) + holdsSeconds, grants })}`;
+  return `${text}.${sign(null, Buffer.from(text), key).toString("base64url")}`;
+}
+
+/** What Redis itself replies to a command whose reply is one line or one string: the end of all that edges do. */
+export async function redis(...words) {
+  const { hostname, port } = new URL(required("HEADWATER_TEST_REDIS"));
+  const socket = connect(Number(port), hostname);
+  try {
+    socket.write(`*${words.length}\r\n${words.map((word) => `$${Buffer.byteLength(word)}\r\n${word}\r\n`).join("")}`);
+    let reply = "";
+    for await (const chunk of socket) {
+      reply += chunk;
+      const [line, text] = reply.split("\r\n");
+      assert.notEqual(line[0], "-", line);
+      if (reply.endsWith("\r\n") && (line[0] !== "$" || line === "$-1" || text?.length >= Number(line.slice(1)))) {
+        return line[0] === "$" ? (text ?? null) : line.slice(1);
+      }
+    }
+    assert.fail("Redis hung up");
+  } finally {
+    socket.destroy();
+  }
+}
+
+/**
+ * A TCP proxy. Muted, it passes on what clients send and nothing that comes back; cut, it has no connections at all. It may be
+ * told to refuse WebSockets, or to swallow them, as middleboxes do; and to hold back what it passes on.
+ */
+export async function proxyTo(url, { sockets: policy = "pass", delayMs = 0 } = {}) {
   const { hostname, port } = new URL(url);
   const sockets = new Set();
   let isMuted = false;
+  let upgrades = policy;
   const server = createServer((near) => {
+    sockets.add(near);
+    near.on("error", () => {});
+    near.on("close", () => sockets.delete(near));
+    near.once("data", (first) => {
+      const isUpgrade = /^upgrade: websocket/im.test(first.toString("latin1"));
+      if (isUpgrade && upgrades === "refuse") near.destroy();
+      else if (!isUpgrade || upgrades === "pass") pass(near, first);
+    });
+  });
+  const later = (work) => (delayMs > 0 ? setTimeout(work, delayMs) : work());
+  const pass = (near, first) => {
     const far = connect(Number(port), hostname);
-    near.pipe(far);
-    far.on("data", (chunk) => isMuted || near.write(chunk));
+    far.write(first);
+    near.on("data", (chunk) => later(() => far.writable && far.write(chunk)));
+    far.on("data", (chunk) => isMuted || later(() => near.writable && near.write(chunk)));
     for (const [one, other] of [[near, far], [far, near]]) {
       sockets.add(one);
       // Whatever ends one side ends the other; an error is followed by a close.
@@ -197,7 +247,7 @@ export async function proxyTo(url) {
         other.destroy();
       });
     }
-  });
+  };
   const listen = async (at) => {
     isMuted = false;
     server.listen(at, "127.0.0.1");
@@ -210,6 +260,11 @@ export async function proxyTo(url) {
     mute: () => {
       isMuted = true;
     },
+    /** What becomes of WebSockets from now on. */
+    treatSockets: (how) => {
+      upgrades = how;
+    },
+    endConnections: () => sockets.forEach((socket) => socket.destroy()),
     cut: async () => {
       if (!server.listening) return;
       const closed = once(server, "close");

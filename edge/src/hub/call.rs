@@ -14,6 +14,8 @@ pub(crate) const COMMANDS: &str = "/commands";
 pub(crate) const RELAY: &str = "/relay";
 /// Takes an isolate's [`Exchange`] and answers [`Exchanged`].
 pub(crate) const EXCHANGE: &str = "/exchange";
+/// Takes a [`Poll`] of a leaf that is no isolate, and answers as [`Taken`](super::links::Taken) is written for it.
+pub(crate) const POLL: &str = "/poll";
 /// Says how the hub is, as [`Status`].
 pub(crate) const STATUS: &str = "/status";
 /// Makes sure that the hub exists and that the directory knows it.
@@ -59,6 +61,19 @@ pub(crate) enum Exchanged {
     TooMuch,
 }
 
+/// What a leaf to which sockets are blocked tells a hub in one request.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Poll {
+    /// The leaf's connection: a random number, drawn anew when it begins again.
+    pub(crate) link: u128,
+    /// What the leaf is bound to, as JSON.
+    pub(crate) bounds: Option<String>,
+    /// How long to wait for something to answer, in milliseconds.
+    pub(crate) wait_ms: u32,
+    /// Messages of a leaf: frames one after the other.
+    pub(crate) frames: Bytes,
+}
+
 /// What a leaf's socket is bound to.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(crate) struct Bounds {
@@ -66,6 +81,13 @@ pub(crate) struct Bounds {
     pub(crate) grants: Grants,
     /// Until when, in seconds since 1970.
     pub(crate) until_s: i64,
+}
+
+impl Bounds {
+    /// Reads bounds as JSON. What cannot be read grants nothing.
+    pub(crate) fn read(json: &str) -> Self {
+        serde_json::from_str(json).unwrap_or_else(|_| Self { grants: Grants::default(), until_s: 0 })
+    }
 }
 
 /// How a hub is. The hubs of a region add up.

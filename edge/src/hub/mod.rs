@@ -11,7 +11,7 @@ mod turn;
 
 use crate::{clock, limits::REPLY_TIMEOUT_MS, respond, rest::Shape, session::Session, timeout};
 use bytes::Bytes;
-use call::{Commands, Exchange, Status};
+use call::{Bounds, Commands, Exchange, Poll, Status};
 use futures_channel::oneshot;
 use headwater::{
     command,
@@ -20,6 +20,7 @@ use headwater::{
     message::{LeafToHub, OriginToHub, Refusal, RefusalCause},
     wire::{self, Terms, WireError},
 };
+use links::Taken;
 use shell::{Answer, Shell, ShellError};
 use sockets::{Attachment, CLOSE_PROTOCOL, CLOSE_UNSUPPORTED, Peer};
 use std::rc::Rc;
@@ -60,6 +61,11 @@ impl DurableObject for Hub {
                 let body = request.bytes().await?;
                 self.shell.turn().await;
                 self.exchange(&body)
+            }
+            call::POLL => {
+                let body = request.bytes().await?;
+                self.shell.turn().await;
+                self.poll(&body).await
             }
             call::STATUS => self.status(),
             call::WAKE => self.shell.register().await.and_then(|()| Ok(Response::empty()?)),
@@ -170,15 +176,34 @@ impl Hub {
             // Only a Worker of another version sends what this one cannot read.
             return Ok(respond::error(503, &INTERRUPTED)?);
         };
-        let read = |frame: &Bytes| {
-            let message = wire::decode::<LeafToHub>(frame)?;
-            let terms = Terms::said_by(&message)?;
-            Ok::<_, WireError>((message, terms))
-        };
-        match frames.iter().map(read).collect() {
+        match frames.iter().map(|frame| said(frame)).collect() {
             Ok(messages) => Ok(Response::from_bytes(wire::to_body(&self.shell.exchange(link, messages)?))?),
             Err(error) => Ok(respond::error(400, &format_args!("ERR Headwater: {error}"))?),
         }
+    }
+
+    /// As [`Self::exchange`] for a leaf to which sockets are blocked. A request that says nothing waits for what is new.
+    async fn poll(&self, body: &[u8]) -> Result<Response, ShellError> {
+        let Ok(Poll { link, bounds, wait_ms, frames }) = postcard::from_bytes(body) else {
+            // Only a Worker of another version sends what this one cannot read.
+            return Ok(respond::error(503, &INTERRUPTED)?);
+        };
+        let bounds = bounds.as_deref().map(Bounds::read);
+        let messages =
+            wire::frames(&frames).and_then(|frames| frames.into_iter().map(said).collect::<Result<Vec<_>, _>>());
+        let messages = match messages {
+            Ok(messages) => messages,
+            Err(error) => return Ok(respond::error(400, &format_args!("ERR Headwater: {error}"))?),
+        };
+        let taken = match self.shell.poll(link, bounds, messages)? {
+            Ok(taken) => taken,
+            Err(next) => match timeout::within(wait_ms, next).await {
+                Some(Ok(taken)) => taken,
+                Some(Err(oneshot::Canceled)) => return Ok(respond::error(503, &INTERRUPTED)?),
+                None => Taken::nothing(),
+            },
+        };
+        Ok(Response::from_bytes(taken.to_body())?)
     }
 
     fn status(&self) -> Result<Response, ShellError> {
@@ -223,18 +248,24 @@ impl Hub {
     }
 }
 
-/// What the machine is to be told, and what to send to this peer from now on where it said so.
+/// What a leaf said in this frame, and what to send to it from now on where it said so.
+fn said(frame: &[u8]) -> Result<(LeafToHub, Option<Terms>), WireError> {
+    let message = wire::decode::<LeafToHub>(frame)?;
+    let terms = Terms::said_by(&message)?;
+    Ok((message, terms))
+}
+
 /// The keys of what can be read of these.
 fn keys_of(commands: &[Vec<Bytes>]) -> Vec<Key> {
     let parsed = commands.iter().filter_map(|argv| command::parse(argv).ok());
     parsed.flat_map(|command| command.keys().cloned().collect::<Vec<_>>()).collect()
 }
 
+/// What the machine is to be told, and what to send to this peer from now on where it said so.
 fn input(peer: Peer, connection: Connection, frame: &[u8]) -> Result<(HubInput, Option<Terms>), WireError> {
     Ok(match peer {
         Peer::Leaf => {
-            let message = wire::decode::<LeafToHub>(frame)?;
-            let terms = Terms::said_by(&message)?;
+            let (message, terms) = said(frame)?;
             (HubInput::Leaf(connection, message), terms)
         }
         Peer::Origin => {

@@ -6,10 +6,10 @@
 //! machine holds in memory is forgotten.
 
 use super::{
-    call::Exchanged,
-    links::{self, Links},
+    call::{Bounds, Exchanged},
+    links::{self, Links, Taken},
     rows::{Rows, RowsError},
-    sockets::{CLOSE_POLICY, Peer, Sockets},
+    sockets::{self, CLOSE_POLICY, Peer, Sockets},
     turn::Turn,
 };
 use crate::{
@@ -106,6 +106,7 @@ struct Alarm {
 impl Shell {
     /// Nothing is loaded before the first event.
     pub(crate) fn new(state: State, env: Env) -> Self {
+        sockets::answer_pings(&state);
         Self { state, env, live: RefCell::new(None), last: Cell::new(0), turn: Turn::default() }
     }
 
@@ -199,43 +200,85 @@ impl Shell {
         })
     }
 
-    /// Gives the machine what an isolate says, and answers with all that there is to tell it. A link that is not known begins
-    /// with a greeting.
+    /// Gives the machine what an isolate says, and answers with all that there is to tell it.
     pub(crate) fn exchange(
         self: &Rc<Self>,
         link: u128,
         messages: Vec<(LeafToHub, Option<Terms>)>,
     ) -> Result<Exchanged, ShellError> {
+        if !self.say(link, None, messages)? {
+            return Ok(Exchanged::Frames(vec![links::again()?.into()]));
+        }
+        let taken = self.with(|live, _| (live.links.take(link), vec![]))?;
+        Ok(taken.map_or(Exchanged::TooMuch, |Taken { frames, .. }| {
+            Exchanged::Frames(frames.into_iter().map(Into::into).collect())
+        }))
+    }
+
+    /// Gives the machine what a leaf without a socket says. Answers with what there is to tell it; where that is nothing and
+    /// it says nothing itself, with a receiver of what comes next, which the machine's end cancels.
+    pub(crate) fn poll(
+        self: &Rc<Self>,
+        link: u128,
+        bounds: Option<Bounds>,
+        messages: Vec<(LeafToHub, Option<Terms>)>,
+    ) -> Result<Result<Taken, oneshot::Receiver<Taken>>, ShellError> {
+        let waits = messages.is_empty();
+        let again = Taken { number: 0, frames: vec![links::again()?] };
+        if !self.say(link, bounds, messages)? {
+            return Ok(Ok(again));
+        }
+        self.with(|live, _| {
+            let polled = match live.links.take(link) {
+                Some(taken) if taken.frames.is_empty() && waits => live.links.ask(link).map_or(Ok(taken), Err),
+                Some(taken) => Ok(taken),
+                None => Ok(again),
+            };
+            (polled, vec![])
+        })
+    }
+
+    /// Gives the machine what a leaf says over a link. One that is not known begins with a greeting; returns whether it is
+    /// known then.
+    fn say(
+        self: &Rc<Self>,
+        link: u128,
+        bounds: Option<Bounds>,
+        messages: Vec<(LeafToHub, Option<Terms>)>,
+    ) -> Result<bool, ShellError> {
         let is_known = self.with(|live, now| {
-            let known = live.links.used(link, now);
+            let mut effects = Vec::new();
+            let mut known = live.links.used(link, now);
+            if let Some(connection) = known.filter(|_| live.links.bounds(link) != bounds.as_ref()) {
+                // A connection does not outlive what it was granted.
+                effects.extend(live.close(Peer::Leaf, connection, CLOSE_POLICY, EXPIRED, now));
+                known = None;
+            }
             let is_greeting = matches!(messages.first(), Some((LeafToHub::Hello { .. }, _)));
             if known.is_none() && !is_greeting {
-                return (false, vec![]);
+                return (false, effects);
             }
             let connection = known.unwrap_or_else(|| {
                 let connection = Connection(self.next());
-                live.links.open(link, connection, now);
+                live.links.open(link, connection, bounds.clone(), now);
+                let granted = bounds.map(|bounds| HubInput::Granted(connection, bounds.grants));
+                effects.extend(granted.into_iter().flat_map(|input| live.hub.handle(input, now)));
                 connection
             });
-            let mut effects = Vec::new();
             for (message, terms) in messages {
                 terms.into_iter().for_each(|terms| live.links.agree(link, terms));
                 effects.extend(live.hub.handle(HubInput::Leaf(connection, message), now));
             }
             (true, effects)
         })?;
-        if !is_known {
-            return Ok(Exchanged::Frames(vec![links::again()?.into()]));
-        }
         self.end_links()?;
-        let frames = self.with(|live, _| (live.links.take(link), vec![]))?;
-        Ok(frames.map_or(Exchanged::TooMuch, |frames| Exchanged::Frames(frames.into_iter().map(Into::into).collect())))
+        Ok(is_known)
     }
 
     /// Ends the links that are to end.
     fn end_links(self: &Rc<Self>) -> Result<(), ShellError> {
         self.with(|live, now| {
-            let ending = if live.links.are_full() { live.links.to_end(now) } else { vec![] };
+            let ending = if live.links.are_full() { live.links.due(now) } else { vec![] };
             let closed = |connection| live.close(Peer::Leaf, connection, 1000, "", now);
             ((), ending.into_iter().flat_map(closed).collect())
         })
@@ -303,6 +346,7 @@ impl Shell {
         // From here to the end the slot is empty, so an error drops the machine.
         let (result, effects) = event(&mut live, now);
         self.perform(&mut live, effects)?;
+        live.links.deliver();
         *slot = Some(live);
         Ok(result)
     }

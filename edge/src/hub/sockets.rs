@@ -5,14 +5,15 @@
 
 use super::call::Bounds;
 use headwater::{
-    grant::Grants,
     hub::{Connection, HubInput},
     id::TimestampMs,
     wire::{self, Terms},
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use worker::{Response, Result, State, WebSocket, WebSocketPair, console_error};
+use worker::{
+    Response, Result, State, WebSocket, WebSocketPair, console_error, worker_sys::WebSocketRequestResponsePair,
+};
 
 /// The close code of a peer that breaks the protocol (RFC 6455, 7.4.1).
 pub(crate) const CLOSE_PROTOCOL: u16 = 1002;
@@ -22,6 +23,17 @@ pub(crate) const CLOSE_UNSUPPORTED: u16 = 1003;
 pub(crate) const CLOSE_POLICY: u16 = 1008;
 /// The close code when this end cannot go on.
 pub(crate) const CLOSE_INTERNAL: u16 = 1011;
+
+/// The text by which a browser, whose sockets cannot ping, asks whether the other end is there, and the answer.
+const PING: (&str, &str) = ("ping", "pong");
+
+/// Lets the runtime answer to pings while the object sleeps.
+pub(crate) fn answer_pings(state: &State) {
+    match WebSocketRequestResponsePair::new(PING.0, PING.1) {
+        Ok(pair) => state.set_websocket_auto_response(&pair),
+        Err(error) => console_error!("pings will not be answered: {error:?}"),
+    }
+}
 
 /// Who is at the other end.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -62,10 +74,9 @@ impl Attachment {
         socket.deserialize_attachment().ok().flatten()
     }
 
-    /// What the leaf is bound to. What cannot be read grants nothing.
+    /// What the leaf is bound to.
     fn bounds(&self) -> Option<Bounds> {
-        let nothing = || Bounds { grants: Grants::default(), until_s: 0 };
-        self.bounds.as_ref().map(|json| serde_json::from_str(json).unwrap_or_else(|_| nothing()))
+        self.bounds.as_deref().map(Bounds::read)
     }
 }
 

@@ -97,3 +97,14 @@ fn a_stored_body_is_read_whole_or_not_at_all() {
         assert!(matches!(from_body::<Note>(&body[..end]), Err(WireError::Body(_))), "cut to {end}");
     }
 }
+
+#[test]
+fn frames_one_after_the_other_are_told_apart_and_a_part_of_one_is_refused() {
+    let [one, other] = [3, 500].map(|bytes| encode(&note(bytes)).unwrap());
+    let both = [&one[..], &other[..]].concat();
+    assert_eq!(frames(&both).unwrap(), [&one[..], &other[..]]);
+    assert!(frames(&[]).unwrap().is_empty());
+    for end in (1..both.len()).filter(|end| *end != one.len()) {
+        assert!(matches!(frames(&both[..end]), Err(WireError::Short { .. })), "{end}");
+    }
+}

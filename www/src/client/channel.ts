@@ -5,6 +5,7 @@
  */
 
 import type { RowWrite, StoredRow } from "../headwater.js";
+import type { Transport } from "./connection.ts";
 import type { Problem } from "./link.ts";
 
 /** What only the tab that leads knows. */
@@ -13,6 +14,7 @@ export interface Lead {
   readonly isCut: boolean;
   readonly problem: Problem | undefined;
   readonly retryAt: number | undefined;
+  readonly transport: Transport | undefined;
   readonly url: string;
   readonly storage: "memory" | "saving" | "saved" | "failed";
   readonly heardAt: number | undefined;

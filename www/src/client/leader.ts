@@ -7,7 +7,7 @@
 
 import type { Effect, RowWrite } from "../headwater.js";
 import type { Lead, TabMessage, ToLeader } from "./channel.ts";
-import { Link } from "./link.ts";
+import { Link, type Token } from "./link.ts";
 import { inherited, tabLock } from "./locks.ts";
 import type { Host, Role, RoleEffect } from "./role.ts";
 import { databaseName, type Rows } from "./rows.ts";
@@ -16,7 +16,7 @@ import { isSame, type Shared, type Storage } from "./status.ts";
 /** What a leader begins with. */
 export interface Leading {
   readonly url: string;
-  readonly token: string;
+  readonly token: Token;
   /** Under which name it shares its leaf with other tabs; if not, it is alone. */
   readonly shared: Pick<Shared, "name"> | undefined;
   /** Where it stores, if it does. */
@@ -65,8 +65,8 @@ export class Leader implements Role {
 
   get lead(): Lead {
     const { isConnected, heardAt } = this.#host.leaf.status();
-    const { isCut, problem, retryAt, url } = this.#link;
-    return { isConnected, isCut, problem, retryAt, url, storage: this.#storage, heardAt };
+    const { isCut, problem, retryAt, transport, url } = this.#link;
+    return { isConnected, isCut, problem, retryAt, transport, url, storage: this.#storage, heardAt };
   }
 
   get stored(): Promise<void> {
@@ -235,11 +235,11 @@ export class Leader implements Role {
     }
   }
 
-  /** On the socket for which it was meant, and not before what came before it is stored. */
+  /** On the connection for which it was meant, and not before what came before it is stored. */
   #send(frame: Uint8Array<ArrayBuffer>): void {
-    const { socket } = this.#link;
-    if (this.#queued === 0) this.#link.send(frame, socket);
-    else this.#enqueue(() => this.#link.send(frame, socket));
+    const { connection } = this.#link;
+    if (this.#queued === 0) this.#link.send(frame, connection);
+    else this.#enqueue(() => this.#link.send(frame, connection));
     // A subscription need not be answered at once; a hello and an operation must be.
     const { isConnected, pending } = this.#host.leaf.status();
     if (!isConnected || pending > 0) this.#link.expectAnswer();

@@ -1,9 +1,13 @@
 /**
- * The socket to one edge: dialled, redialled with jittered backoff, cut and restored.
+ * The link to one edge: a socket, dialled, redialled with jittered backoff, cut and restored; where sockets are blocked,
+ * requests in its place until a socket works again.
  *
- * Invariant: at most one socket is in use, and `closed` is called exactly once for each `opened`. What the frames mean is
- * not known here.
+ * Invariant: at most one connection is in use, and `closed` is called exactly once for each `opened`. What the frames mean
+ * is not known here.
  */
+
+import { Socket, type Connection, type ConnectionEvents, type Transport } from "./connection.ts";
+import { Polling } from "./polling.ts";
 
 /**
  * Why there is no connection, as far as a browser can tell: no answer, the token was not accepted, or what came was not
@@ -11,12 +15,15 @@
  */
 export type Problem = "unreachable" | "denied" | "misunderstood";
 
+/** What an edge asks of its clients: a token, or what gives the one that holds now, asked before each dialling. */
+export type Token = string | (() => string | Promise<string>);
+
 /** What the link tells its owner. */
 export interface LinkEvents {
   opened(): void;
-  received(frame: Uint8Array): void;
+  received(frames: Uint8Array): void;
   closed(): void;
-  /** `url`, `isCut`, `problem` or `retryAt` may have changed. */
+  /** `url`, `isCut`, `problem`, `transport` or `retryAt` may have changed. */
   changed(): void;
 }
 
@@ -28,28 +35,46 @@ const PAUSE_MS_MAX = 15_000;
 const STEADY_MS = 3_000;
 /** An edge that owes an answer and is silent for this long is taken to be gone; TCP alone would take minutes. */
 const SILENCE_MS_MAX = 10_000;
+/** An edge that has said nothing for this long is asked whether it is there; proxies end a connection after a minute. */
+const HEARTBEAT_MS = 25_000;
+/** Sockets that fail one after the other at an edge that answers requests: they are blocked. */
+const BLOCKED_SOCKETS = 2;
+/** The status of an edge that takes the token and waits for a socket. */
+const UPGRADE_REQUIRED = 426;
+/** While they are, whether they still are is tried after up to this. */
+const PROBE_MS_MAX = 60_000;
 
 export class Link {
   readonly #events: LinkEvents;
-  readonly #token: string;
+  readonly #token: Token;
   #url: URL;
-  #socket: WebSocket | undefined;
+  #connection: Connection | undefined;
   #isOpen = false;
+  /** The last dialling that waits for a token. */
+  #dialling: symbol | undefined;
+  /** The token of the last connection. */
+  #lastToken = "";
   #attempts = 0;
   #welcomedAt: number | undefined;
   #retry: ReturnType<typeof setTimeout> | undefined;
   #silence: ReturnType<typeof setTimeout> | undefined;
+  #heartbeat: ReturnType<typeof setTimeout> | undefined;
+  /** Sockets that failed one after the other though the edge answers requests. */
+  #failedSockets = 0;
+  #probe: Socket | undefined;
+  #probing: ReturnType<typeof setTimeout> | undefined;
   #isCut = false;
   #isEnded = false;
   #problem: Problem | undefined;
   #retryAt: number | undefined;
 
-  constructor(url: string, token: string, events: LinkEvents) {
+  constructor(url: string, token: Token, events: LinkEvents) {
     this.#url = new URL(url);
     this.#token = token;
     this.#events = events;
-    addEventListener("online", this.#dialNow);
+    addEventListener("online", this.#awake);
     addEventListener("offline", this.redial);
+    globalThis.document?.addEventListener("visibilitychange", this.#shown);
   }
 
   get url(): string {
@@ -64,6 +89,11 @@ export class Link {
     return this.#problem;
   }
 
+  /** By what it is connected. */
+  get transport(): Transport | undefined {
+    return this.#isOpen ? this.#connection?.transport : undefined;
+  }
+
   /** When the next attempt will be made, where one is waited for. */
   get retryAt(): number | undefined {
     return this.#retryAt;
@@ -73,27 +103,28 @@ export class Link {
     this.#dial();
   }
 
-  /** The present socket; another one is another value. */
-  get socket(): unknown {
-    return this.#socket;
+  /** The present connection; another one is another value. */
+  get connection(): unknown {
+    return this.#connection;
   }
 
-  /** Sends a frame, or loses it where that socket is not open any more; `closed` has told the owner so. */
-  send(frame: Uint8Array<ArrayBuffer>, socket: unknown): void {
-    if (this.#isOpen && this.#socket === socket) this.#socket?.send(frame);
+  /** Sends a frame, or loses it where that connection is not open any more; `closed` has told the owner so. */
+  send(frame: Uint8Array<ArrayBuffer>, connection: unknown): void {
+    if (this.#isOpen && this.#connection === connection) this.#connection?.send(frame);
   }
 
   /** The edge owes an answer. */
   expectAnswer(): void {
     this.#silence ??= setTimeout(() => {
       this.#problem = "unreachable";
-      this.redial();
+      this.#lost();
     }, SILENCE_MS_MAX);
   }
 
   /** The edge has accepted this client. */
   welcomed(): void {
     this.#welcomedAt = Date.now();
+    if (this.#connection?.transport === "socket") this.#failedSockets = 0;
     this.#note(undefined, undefined);
   }
 
@@ -103,13 +134,13 @@ export class Link {
     this.redial();
   }
 
-  /** Gives the present socket up and dials again after a pause. */
+  /** Gives the present connection up and dials again after a pause. */
   readonly redial = (): void => {
     this.#drop();
     this.#dialLater();
   };
 
-  /** Closes the socket and dials no more until `restore`. */
+  /** Closes the connection and dials no more until `restore`. */
   cut(): void {
     this.#isCut = true;
     clearTimeout(this.#retry);
@@ -126,18 +157,33 @@ export class Link {
   /** Goes on with another edge. */
   roam(url: string): void {
     this.#url = new URL(url);
+    this.#failedSockets = 0;
     this.#drop();
     this.#dialNow();
   }
 
-  /** Closes the socket for good. */
+  /** Closes the connection for good. */
   end(): void {
     this.#isEnded = true;
-    removeEventListener("online", this.#dialNow);
+    removeEventListener("online", this.#awake);
     removeEventListener("offline", this.redial);
+    globalThis.document?.removeEventListener("visibilitychange", this.#shown);
     clearTimeout(this.#retry);
     this.#drop();
   }
+
+  /** The network has changed: what did not work before may work now, also a socket. */
+  readonly #awake = (): void => {
+    if (this.#connection) this.#tryASocket();
+    else this.#dialNow();
+  };
+
+  /** A page that was hidden may have slept, and its timers with it. */
+  readonly #shown = (): void => {
+    if (document.visibilityState !== "visible") return;
+    if (this.#isOpen) this.#ask();
+    else if (!this.#connection) this.#dialNow();
+  };
 
   readonly #dialNow = (): void => {
     this.#attempts = 0;
@@ -158,38 +204,68 @@ export class Link {
 
   #dial(): void {
     clearTimeout(this.#retry);
-    if (this.#isCut || this.#isEnded || this.#socket) return;
-    const socket = new WebSocket(this.#address("ws"));
-    socket.binaryType = "arraybuffer";
-    this.#socket = socket;
+    if (this.#isCut || this.#isEnded || this.#connection || this.#dialling) return;
     this.#note(this.#problem, undefined);
-    // The edge owes a handshake.
+    // A token, and then a handshake, are owed.
     this.expectAnswer();
-
-    socket.onopen = () => {
-      this.#isOpen = true;
-      this.#events.opened();
-    };
-    socket.onmessage = ({ data }: MessageEvent<unknown>) => {
-      this.#heard();
-      if (data instanceof ArrayBuffer) this.#events.received(new Uint8Array(data));
-    };
-    socket.onclose = () => {
-      const wasOpen = this.#isOpen;
-      this.#drop();
-      if (wasOpen) this.#dialLater();
-      else void this.#diagnose();
-    };
+    if (typeof this.#token === "string") {
+      this.#connect(this.#token);
+      return;
+    }
+    const dialling = Symbol();
+    this.#dialling = dialling;
+    const isLast = () => this.#dialling === dialling;
+    Promise.resolve(this.#token()).then(
+      (token) => isLast() && this.#connect(token),
+      () => {
+        if (!isLast()) return;
+        this.#problem = "denied";
+        this.redial();
+      },
+    );
   }
 
-  /** Forgets the socket without waiting for its closing handshake. */
+  #connect(token: string): void {
+    this.#dialling = undefined;
+    this.#lastToken = token;
+    const events: ConnectionEvents = {
+      opened: () => {
+        this.#isOpen = true;
+        this.#beat();
+        this.#events.opened();
+      },
+      heard: () => this.#heard(),
+      received: (frames) => this.#events.received(frames),
+      closed: (isDenied) => this.#lost(isDenied),
+    };
+    if (this.#failedSockets < BLOCKED_SOCKETS) {
+      this.#connection = new Socket(this.#address, token, events);
+    } else {
+      this.#connection = new Polling(this.#address, token, events);
+      this.#probing = setTimeout(() => this.#tryASocket(), (0.5 + Math.random() / 2) * PROBE_MS_MAX);
+    }
+  }
+
+  /** The connection ended by itself, or says nothing. */
+  #lost(isDenied = false): void {
+    const wasWelcomed = this.#welcomedAt !== undefined;
+    const wasSocket = this.#connection?.transport === "socket";
+    this.#drop();
+    if (isDenied) this.#denied();
+    else if (wasSocket && !wasWelcomed) void this.#diagnose();
+    else this.#dialLater();
+  }
+
+  /** Forgets the connection. */
   #drop(): void {
-    const socket = this.#socket;
-    if (!socket) return;
-    socket.onopen = socket.onmessage = socket.onclose = null;
-    socket.close();
-    this.#socket = undefined;
     this.#heard();
+    clearTimeout(this.#heartbeat);
+    clearTimeout(this.#probing);
+    this.#probe?.close();
+    this.#probe = undefined;
+    this.#dialling = undefined;
+    this.#connection?.close();
+    this.#connection = undefined;
     if (this.#welcomedAt !== undefined && Date.now() - this.#welcomedAt > STEADY_MS) this.#attempts = 0;
     this.#welcomedAt = undefined;
     if (!this.#isOpen) return;
@@ -200,31 +276,75 @@ export class Link {
   #heard(): void {
     clearTimeout(this.#silence);
     this.#silence = undefined;
+    if (this.#isOpen) this.#beat();
+  }
+
+  #beat(): void {
+    clearTimeout(this.#heartbeat);
+    this.#heartbeat = setTimeout(() => this.#ask(), HEARTBEAT_MS);
+  }
+
+  #ask(): void {
+    if (this.#connection?.transport !== "socket") return;
+    this.#connection.ping();
+    this.expectAnswer();
+  }
+
+  /** Goes back to a socket if the edge answers over one. */
+  #tryASocket(): void {
+    clearTimeout(this.#probing);
+    if (this.#connection?.transport !== "requests" || this.#probe) return;
+    const failed = () => {
+      this.#probe?.close();
+      this.#probe = undefined;
+      this.#probing = setTimeout(() => this.#tryASocket(), (0.5 + Math.random() / 2) * PROBE_MS_MAX);
+    };
+    const probe = new Socket(this.#address, this.#lastToken, {
+      opened: () => probe.ping(),
+      heard: () => {
+        this.#failedSockets = 0;
+        this.#drop();
+        this.#dialNow();
+      },
+      received: () => undefined,
+      closed: failed,
+    });
+    this.#probe = probe;
+    this.#probing = setTimeout(failed, SILENCE_MS_MAX);
   }
 
   /** A browser does not say how a handshake was refused; the same request without the upgrade does. */
   async #diagnose(): Promise<void> {
     const url = this.#url;
-    let problem: Problem = "unreachable";
+    let status: number | undefined;
     try {
-      const answer = await fetch(this.#address("http"), { signal: AbortSignal.timeout(SILENCE_MS_MAX) });
-      if (answer.status === 401) problem = "denied";
+      const address = new URL(this.#address);
+      address.searchParams.set("token", this.#lastToken);
+      ({ status } = await fetch(address, { signal: AbortSignal.timeout(SILENCE_MS_MAX) }));
     } catch {
       // No answer, or none that this origin may read.
     }
     // It may have dialled elsewhere meanwhile.
-    if (this.#socket || this.#url !== url) return;
-    this.#problem = problem;
-    // What was refused once will hardly be accepted soon: only the longest pause makes sense.
-    if (problem === "denied") this.#attempts = Number.POSITIVE_INFINITY;
+    if (this.#connection || this.#dialling || this.#url !== url) return;
+    if (status === 401) {
+      this.#denied();
+      return;
+    }
+    // The edge takes the token and waits for an upgrade, which does not get through.
+    if (status === UPGRADE_REQUIRED) this.#failedSockets += 1;
+    this.#problem = "unreachable";
     this.#dialLater();
   }
 
-  #address(scheme: "http" | "ws"): URL {
-    const address = new URL("/v1/leaf", this.#url);
-    address.protocol = address.protocol.replace(/^http/, scheme);
-    address.searchParams.set("token", this.#token);
-    return address;
+  #denied(): void {
+    this.#problem = "denied";
+    // What was refused once will hardly be accepted soon: only the longest pause makes sense.
+    if (typeof this.#token === "string") this.#attempts = Number.POSITIVE_INFINITY;
+    this.#dialLater();
+  }
+
+  get #address(): URL {
+    return new URL("/v1/leaf", this.#url);
   }
 
   #note(problem: Problem | undefined, retryAt: number | undefined): void {

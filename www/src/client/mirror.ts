@@ -18,6 +18,7 @@ const APART = {
   isCut: false,
   problem: undefined,
   retryAt: undefined,
+  transport: undefined,
   storage: "memory",
   heardAt: undefined,
 } as const;

@@ -4,7 +4,8 @@
 
 import type { WasmLeaf } from "../headwater.js";
 import type { Lead } from "./channel.ts";
-import type { Problem } from "./link.ts";
+import type { Transport } from "./connection.ts";
+import type { Problem, Token } from "./link.ts";
 import type { Rows } from "./rows.ts";
 
 /** A word of a command. */
@@ -24,7 +25,7 @@ export type Storage = Lead["storage"];
 export interface Beginning {
   readonly leaf: WasmLeaf;
   readonly url: string;
-  readonly token: string;
+  readonly token: Token;
   /** The rows that a tab that leads has opened. */
   readonly rows: Rows | undefined;
   /** Under which name it shares its leaf with other tabs; if not, it is alone. */
@@ -52,6 +53,8 @@ export interface Status {
   readonly problem: Problem | undefined;
   /** When the next attempt to connect will be made, as `Date.now()` counts. */
   readonly retryAt: number | undefined;
+  /** By what the tabs are connected: a socket, or requests where sockets are blocked. */
+  readonly transport: Transport | undefined;
   /** The edge. */
   readonly url: string;
 }

@@ -11,6 +11,7 @@
 import type { Effect, Reply, WasmLeaf } from "../headwater.js";
 import { Channel, type TabMessage } from "./channel.ts";
 import { Leader } from "./leader.ts";
+import type { Token } from "./link.ts";
 import { Mirror } from "./mirror.ts";
 import type { Host, Role } from "./role.ts";
 import { Rows, databaseName } from "./rows.ts";
@@ -39,7 +40,7 @@ const TIMER_MS_MAX = 2 ** 31 - 1;
  */
 export class Store extends EventTarget {
   readonly #leaf: WasmLeaf;
-  readonly #token: string;
+  readonly #token: Token;
   readonly #channel: Channel | undefined;
   readonly #ended = new AbortController();
   #role: Role;
@@ -85,9 +86,9 @@ export class Store extends EventTarget {
 
   #currentStatus(): Status {
     const { pending, handedOver } = this.#leaf.status();
-    const { isConnected, isCut, problem, retryAt, url, storage } = this.#role.lead;
+    const { isConnected, isCut, problem, retryAt, transport, url, storage } = this.#role.lead;
     const phase = isConnected ? (pending > 0 ? "syncing" : "synced") : "offline";
-    return { phase, pending, storage: handedOver > 0 ? "saving" : storage, isCut, problem, retryAt, url };
+    return { phase, pending, storage: handedOver > 0 ? "saving" : storage, isCut, problem, retryAt, transport, url };
   }
 
   /**

@@ -4,6 +4,7 @@
 //! An area is a function from [`Options`] to [`Row`]s. Bars are printed beside what was measured and never asserted: a
 //! measurement says what is, and a machine under load must not fail a build.
 
+mod browser;
 mod core;
 mod edge;
 mod limits;
@@ -41,6 +42,8 @@ enum Task {
     Origin(Options),
     /// The Worker in workerd: its isolate and its object beside bare ones, and beside a bridge to Redis.
     Edge(Options),
+    /// The npm package in a page of Chromium, beside other CRDTs and a plain map.
+    Browser(Options),
     /// The rate limiters beside an exact log: wrong decisions and overshoot, on a virtual clock.
     Limits(Options),
     /// One page of all areas measured so far: target/bench/report.html.
@@ -65,6 +68,9 @@ pub(crate) fn run(workspace: &Workspace, arguments: Args) -> Result<()> {
             keep(workspace, "origin", &options, origin::rows(workspace, &options)?, table::markdown)
         }
         Task::Edge(options) => keep(workspace, "edge", &options, edge::rows(workspace, &options)?, table::markdown),
+        Task::Browser(options) => {
+            keep(workspace, "browser", &options, browser::rows(workspace, &options)?, table::markdown)
+        }
         Task::Limits(options) => {
             keep(workspace, "limits", &options, limits::rows(workspace, &options)?, limits::markdown)
         }

@@ -35,6 +35,7 @@ pub(super) fn build(workspace: &Workspace, profile: Profile) -> Result<()> {
     let www = workspace.root.join("www");
     let mut inputs = Fingerprint::default()
         .text(profile.directory())
+        .text("flattened")
         .file(&module)?
         .file(&workspace.root.join("package-lock.json"))?
         .file(&workspace.tools().join(".crates.toml"))?
@@ -73,7 +74,17 @@ fn bind(workspace: &Workspace, module: &Path, stage: &Path, profile: Profile) ->
     }
     let bound = stage.join(format!("{BINDINGS}_bg.wasm"));
     let mut optimise = Command::new(workspace.npm_tool("wasm-opt"));
-    optimise.args(["-Oz", "--output"]).arg(&bound).arg(&bound);
+    // What the second round finds is what the first one made flat.
+    optimise.args([
+        "--flatten",
+        "--rereloop",
+        "-Oz",
+        "-Oz",
+        "--strip-producers",
+        "--strip-target-features",
+        "--output",
+    ]);
+    optimise.arg(&bound).arg(&bound);
     optimise.args(WASM_FEATURES.map(|feature| format!("--enable-{feature}")));
     run(&mut optimise)
 }

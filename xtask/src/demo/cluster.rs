@@ -30,6 +30,8 @@ pub(crate) struct ClusterConfig<'a> {
     pub(crate) append_only: bool,
     /// For how long a commit counts as unstable.
     pub(crate) loss_window: Duration,
+    /// The public key of signed tokens that the edges accept, with its name, if they do.
+    pub(crate) token_key: Option<(&'a str, &'a str)>,
 }
 
 /// The running parts.
@@ -175,7 +177,7 @@ async fn start_edges(
             dir: config.dir.join(region),
             port: *port,
             token: token.to_owned(),
-            token_keys: BTreeMap::new(),
+            token_keys: config.token_key.map(|(kid, key)| (kid.to_owned(), key.to_owned())).into_iter().collect(),
             origin_token: origin_token.to_owned(),
             peers,
             variables: BTreeMap::new(),

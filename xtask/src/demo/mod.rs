@@ -128,7 +128,8 @@ async fn demo(args: Args) -> anyhow::Result<()> {
     let [.., last] = log.entries.as_slice() else { bail!("there is nothing to replay in {}", input.display()) };
 
     let loss_window = Duration::from_millis(args.loss_window_ms);
-    let config = ClusterConfig { dir: &dir, port: args.port, redis, append_only: args.chaos, loss_window };
+    let config =
+        ClusterConfig { dir: &dir, port: args.port, redis, append_only: args.chaos, loss_window, token_key: None };
     let mut cluster = Cluster::start(config).await?;
     announce(&cluster);
 

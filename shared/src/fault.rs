@@ -69,12 +69,16 @@ pub enum Fault {
     PlainGuardsDropped,
     EarlierSharesCounted,
     EvictionTakenForRemoval,
+    RightsUsedUncommitted,
+    GrantsWithoutSilence,
+    LeaseFromAnswer,
+    SpendNotPersisted,
 }
 
 #[cfg(feature = "mutants")]
 impl Fault {
     /// All faults.
-    pub const ALL: [Self; 61] = [
+    pub const ALL: [Self; 65] = [
         Self::CausalKeepsRemoved,
         Self::CausalDropsUnseen,
         Self::CutTakesWholeSum,
@@ -136,6 +140,10 @@ impl Fault {
         Self::PlainGuardsDropped,
         Self::EarlierSharesCounted,
         Self::EvictionTakenForRemoval,
+        Self::RightsUsedUncommitted,
+        Self::GrantsWithoutSilence,
+        Self::LeaseFromAnswer,
+        Self::SpendNotPersisted,
     ];
 }
 

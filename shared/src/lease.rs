@@ -31,7 +31,8 @@ const MILLION: u64 = 1_000_000;
 pub struct LocalMs(pub u64);
 
 impl LocalMs {
-    fn plus_ms(self, ms: u64) -> Self {
+    /// So much later.
+    pub(crate) fn plus_ms(self, ms: u64) -> Self {
         Self(self.0.saturating_add(ms))
     }
 
@@ -97,7 +98,7 @@ impl Terms {
 
     /// After how many milliseconds a granter counts a lease of `duration_ms` as ended: rounded up, and one more, since a
     /// clock that reads whole milliseconds may have shown the instant of the grant as up to one too early.
-    fn granter_ms(&self, duration_ms: u64) -> u64 {
+    pub(crate) fn granter_ms(&self, duration_ms: u64) -> u64 {
         let drift = u64::from(self.drift_ppm);
         let slow = u128::from(duration_ms).saturating_mul(MILLION.saturating_add(drift).into());
         let stretched = slow.div_ceil(MILLION.saturating_sub(drift).max(1).into());

@@ -281,6 +281,11 @@ impl World {
                     let outcome = self.store.commit(&commit, self.now);
                     self.at(self.now.plus_ms(STORE_MS), Event::Store(OriginInput::Committed(commit.slot, outcome)));
                 }
+                OriginEffect::Swap(swap) => {
+                    let outcome = self.store.swap(&swap);
+                    let swapped = OriginInput::Swapped(swap.key, outcome);
+                    self.at(self.now.plus_ms(STORE_MS), Event::Store(swapped));
+                }
                 OriginEffect::WakeAt(at) => {
                     let at = at.max(self.now);
                     self.origin_wake_at = Some(at);

@@ -241,6 +241,14 @@ pub enum CommandError {
     /// The hub keeps as many jobs for the origin as it may. Nothing was done.
     #[error("ERR Headwater: too many jobs wait for the origin; nothing was done")]
     OutboxFull,
+    /// HW.LIMIT STRICT in a tab or another leaf, which has no rights.
+    #[error("ERR Headwater: a strict limit is decided at an edge: ask one over HTTP")]
+    StrictElsewhere,
+    /// HW.LIMIT STRICT at an edge that has no rights left and gets none now. Nothing was counted.
+    #[error(
+        "ERR Headwater: this edge has no rights left under the strict limit, and the origin is away or grants none yet"
+    )]
+    NoRights,
 }
 
 /// A kind of argument that has a limit.
@@ -399,6 +407,8 @@ mod tests {
             (CommandError::OriginAway, 61),
             (CommandError::NotInTransaction, 66),
             (CommandError::OutboxFull, 67),
+            (CommandError::StrictElsewhere, 68),
+            (CommandError::NoRights, 69),
         ];
         for (error, number) in table {
             assert_eq!(postcard::to_allocvec(&error).unwrap(), [number], "{error}");

@@ -308,7 +308,7 @@ pub enum Command {
         /// The fields, in the order of the replies.
         fields: Vec<Bytes>,
     },
-    /// `HW.LIMIT key FIXED | SLIDING | BUCKET limit window_ms [BURST n] [COST n] [NODES n] [PEEK]`
+    /// `HW.LIMIT key FIXED | SLIDING | BUCKET limit window_ms [BURST n] [COST n] [NODES n | STRICT] [PEEK]`
     Limit {
         /// The key; its windows are fields of a hash.
         key: Key,
@@ -320,6 +320,8 @@ pub enum Command {
         nodes: Option<NonZeroU64>,
         /// PEEK: decides and counts nothing.
         peek: bool,
+        /// STRICT: decides by rights that the origin granted, so that all nodes together keep to the limit.
+        strict: bool,
     },
     /// `PING [message]`
     Ping {
@@ -396,6 +398,11 @@ impl Command {
     /// Whether it is passed through to the origin.
     pub fn is_passed(&self) -> bool {
         matches!(self, Self::Passed(_))
+    }
+
+    /// Whether it is decided by rights that the origin granted, and by no key.
+    pub fn is_strict(&self) -> bool {
+        matches!(self, Self::Limit { strict: true, .. })
     }
 
     /// The script that it stands for, if any.

@@ -47,9 +47,14 @@ impl Answer {
 }
 
 impl Waiting {
+    /// Its commands in order.
+    pub(super) fn commands(&self) -> &[Result<Command, CommandError>] {
+        &self.commands
+    }
+
     /// The keys that its commands name here.
     pub(super) fn keys(&self) -> impl Iterator<Item = &Key> + '_ {
-        self.commands.iter().flatten().filter(|command| !command.is_passed()).flat_map(Command::keys)
+        self.commands.iter().flatten().filter(|command| !is_keyless(command)).flat_map(Command::keys)
     }
 }
 
@@ -69,7 +74,7 @@ impl Hub {
         for command in waiting.commands.iter().map(Result::as_ref) {
             // What is refused or passed on needs no keys.
             let is_refused = |command: &Command| self.memory.is_full && command.may_grow();
-            let command = command.ok().filter(|command| !command.is_passed() && !is_refused(command));
+            let command = command.ok().filter(|command| !is_keyless(command) && !is_refused(command));
             let mut keys = command.map(|command| command.keys()).unwrap_or_default().enumerate();
             let needs_key = command.is_some_and(exec::needs_key);
             let mut first = None;
@@ -84,6 +89,7 @@ impl Hub {
             firsts.push(first);
         }
         self.ask_origin(&wanted);
+        is_missing = is_missing || self.awaits_rights(&waiting.commands, now);
         if self.origin.is_some() && is_missing {
             self.waiting.push(waiting);
         } else {
@@ -108,7 +114,7 @@ impl Hub {
     pub(super) fn answer_ready(&mut self, now: TimestampMs) {
         let waiting = std::mem::take(&mut self.waiting);
         for waiting in waiting {
-            if now < waiting.until && self.is_missing_keys(&waiting) {
+            if now < waiting.until && (self.is_missing_keys(&waiting) || self.awaits_rights(&waiting.commands, now)) {
                 self.waiting.push(waiting);
             } else {
                 self.answer(waiting, &[], now);
@@ -151,6 +157,11 @@ impl Hub {
                         return self.take_in(passed, at, &mut passing);
                     }
                     return Err(self.pass(passed, at, &mut passing));
+                }
+                if let Command::Limit { key, limit, cost, peek, strict: true, .. } = &command {
+                    let reply = self.check_strictly(key, limit, *cost, *peek, now);
+                    is_written |= reply.is_ok();
+                    return reply;
                 }
                 if command.has_pattern() {
                     command.name_matching(self.keys.iter().map(|(no, _)| self.keys.key(no)))?;
@@ -258,4 +269,9 @@ fn mint(clock: &mut Clock, last_no: &mut No, id: ReplicaId, now: TimestampMs) ->
         *last_no = last_no.next();
         Mint { dot: Dot { replica: id, no: *last_no }, hlc: clock.tick(now) }
     }
+}
+
+/// Whether a hub decides it by no key: it is passed on, or by rights.
+fn is_keyless(command: &Command) -> bool {
+    command.is_passed() || command.is_strict()
 }

@@ -40,6 +40,7 @@ impl Hub {
             OriginToHub::Whole { slot, at, more, keys } => self.whole(connection, (slot, at, more), &keys, now),
             OriginToHub::Refused(_) => {
                 self.origin = None;
+                self.strict.begin();
                 self.give_up_remotes();
             }
             OriginToHub::Compare { round, seed, asks, keys } => {
@@ -52,6 +53,7 @@ impl Hub {
             OriginToHub::Ran { call, replies } => self.ran(call, replies),
             OriginToHub::JobsDone { slot, through, replies } => self.jobs_done(slot, through, replies),
             OriginToHub::JobsStable(slots) => self.jobs_stable(slots),
+            OriginToHub::Rights(answer) => self.rights_granted(answer, now),
         }
     }
 
@@ -65,6 +67,7 @@ impl Hub {
         }
         self.spare_origins.extend(before.map(|origin| origin.connection).filter(|before| *before != connection));
         self.outbox.begin();
+        self.strict.begin();
         for (_, state) in self.slots.iter_mut() {
             state.sent = state.committed;
             state.is_compared = false;
@@ -291,7 +294,10 @@ impl Hub {
         self.give_up_remotes();
         match self.spare_origins.pop() {
             Some(spare) => self.greet_origin(spare, now),
-            None => self.answer_all(now),
+            None => {
+                self.strict.begin();
+                self.answer_all(now);
+            }
         }
     }
 }

@@ -29,6 +29,7 @@ mod outbox;
 mod remote;
 mod rows;
 mod slots;
+mod strict;
 mod uplink;
 
 pub use api::{Connection, HubConfig, HubEffect, HubInput, HubStatus, MemoryLimit, Request, RowId, RowWrite};
@@ -52,6 +53,7 @@ use outbox::Outbox;
 use remote::Remote;
 use slots::Slots;
 use std::collections::{BTreeMap, BTreeSet};
+use strict::Strict;
 
 /// The hub's state machine.
 #[derive(Debug)]
@@ -81,6 +83,8 @@ pub struct Hub {
     /// Requests whose commands the origin runs, by the number of the call.
     remotes: BTreeMap<u64, Remote>,
     outbox: Outbox,
+    /// Rights under strict limits.
+    strict: Strict,
     /// Slots of which a frame was refused for its stamps, and when to ask for it again.
     refused: BTreeSet<Slot>,
     ask_again_at: Option<TimestampMs>,
@@ -119,6 +123,7 @@ impl Hub {
     /// The machine's one door: every cause of change, in one match. Effects are to be performed in order.
     pub fn handle(&mut self, input: HubInput, now: TimestampMs) -> Vec<HubEffect> {
         self.keys.uses.set_now(now);
+        self.pass_strict(now);
         match input {
             HubInput::Commands { request, commands, idempotency } => {
                 self.commands(request, &commands, idempotency, now);
@@ -171,6 +176,7 @@ impl Hub {
             memory_bytes: self.memory_bytes(),
             evicted: self.memory.evicted,
             refused: self.memory.refused,
+            undecided: self.strict.undecided,
         }
     }
 
@@ -228,6 +234,7 @@ impl Hub {
             waiting: Vec::new(),
             remotes: BTreeMap::new(),
             outbox: Outbox::default(),
+            strict: Strict::default(),
             refused: BTreeSet::new(),
             ask_again_at: None,
             is_meta_dirty: false,
@@ -246,6 +253,7 @@ impl Hub {
     /// first.
     fn conclude(&mut self, now: TimestampMs) -> Vec<HubEffect> {
         self.answer_ready(now);
+        self.ask_for_rights(now);
         self.show_changes();
         self.send_pending(now);
         self.send_jobs();

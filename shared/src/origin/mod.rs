@@ -25,6 +25,7 @@ mod compare;
 mod draft;
 mod elapsed;
 mod ends;
+mod grants;
 mod novelty;
 mod plain;
 mod push;
@@ -50,6 +51,7 @@ use bytes::Bytes;
 use compare::Comparison;
 use elapsed::Elapsed;
 use ends::Agenda;
+use grants::Grants;
 use novelty::Novelty;
 use slot::SlotWork;
 use std::collections::{BTreeMap, BTreeSet};
@@ -87,6 +89,7 @@ pub struct Origin {
     novelty: Novelty,
     /// Until when a slot's foreign keys count as such.
     foreign: Agenda,
+    grants: Grants,
     /// Slots with something to do in this input.
     ready: BTreeSet<Slot>,
     effects: Vec<OriginEffect>,
@@ -146,6 +149,7 @@ impl Origin {
             ends: Agenda::default(),
             novelty: Novelty::default(),
             foreign: Agenda::default(),
+            grants: Grants::new(),
             ready: BTreeSet::new(),
             effects: Vec::new(),
             wake_at: None,
@@ -155,6 +159,7 @@ impl Origin {
     /// The machine's one door: every cause of change, in one match. Effects are to be performed in order.
     pub fn handle(&mut self, input: OriginInput, now: TimestampMs) -> Vec<OriginEffect> {
         self.elapsed.pass(now);
+        self.grants.pass(now);
         match input {
             OriginInput::Opened(link) => {
                 self.links.insert(link, LinkState::default());
@@ -167,6 +172,7 @@ impl Origin {
             OriginInput::Committed(slot, outcome) => self.committed(slot, outcome, now),
             OriginInput::Ran(link, call, replies) => self.ran(link, call, replies),
             OriginInput::JobsDone(link, done) => self.jobs_done(link, done),
+            OriginInput::Swapped(key, outcome) => self.ledger_swapped(&key, outcome, now),
             OriginInput::Changed(slot, seq) => self.changed(slot, seq),
             OriginInput::Touched(keys) => self.touched(keys, now),
             OriginInput::Untracked => self.watch.lose_track(),
@@ -174,6 +180,7 @@ impl Origin {
                 self.wake_at = None;
                 self.review(now);
                 self.sweep(now);
+                self.grants.sweep();
                 self.audit(now);
                 if !self.is_plainless {
                     self.watch.audit(&self.links, now);
@@ -302,6 +309,7 @@ impl Origin {
                     self.effects.push(OriginEffect::Jobs { link, hub, slot, jobs });
                 }
             }
+            HubToOrigin::Rights(request) if state.hub.is_some() => self.rights_wanted(link, request, now),
             HubToOrigin::Held { .. }
             | HubToOrigin::Delta(_)
             | HubToOrigin::Subscribe(_)
@@ -310,7 +318,8 @@ impl Origin {
             | HubToOrigin::Digests { .. }
             | HubToOrigin::Exchanged { .. }
             | HubToOrigin::Run { .. }
-            | HubToOrigin::Jobs { .. } => {
+            | HubToOrigin::Jobs { .. }
+            | HubToOrigin::Rights(_) => {
                 let reason = "the first message of a hub must be its hello";
                 self.refuse(link, Refusal::new(RefusalCause::Unexpected, reason));
             }
@@ -406,6 +415,7 @@ impl Origin {
 
     fn forget_link(&mut self, link: Link) {
         self.links.remove(&link);
+        self.grants.forget_link(link);
         for work in self.slots.values_mut() {
             work.forget_link(link);
         }
@@ -457,8 +467,9 @@ impl Origin {
         let review = self.links.values().any(|state| !state.held.is_empty()).then(|| now.plus_ms(REVIEW_MS));
         let holding = self.links.values().filter(|state| !state.held.is_empty());
         let audit = holding.filter_map(|state| state.comparison.audit_at);
+        let look = (!self.links.is_empty()).then(|| self.grants.next_look(now));
         let Some(earliest) =
-            credit.chain(stable).chain(ends).chain(review).chain(audit).chain(self.watch.next_at()).min()
+            credit.chain(look).chain(stable).chain(ends).chain(review).chain(audit).chain(self.watch.next_at()).min()
         else {
             return;
         };

@@ -7,6 +7,7 @@ use super::{
     Capabilities, Invalid, Message,
     leaf::{read_keys, read_option, read_refusal, write_keys, write_option, write_refusal},
     reader::Reader,
+    rights::{read_rights_answer, read_rights_request, write_rights_answer, write_rights_request},
     run::{
         read_commands, read_job_replies, read_jobs, read_replies, write_commands, write_job_replies, write_jobs,
         write_replies,
@@ -48,7 +49,8 @@ impl Message for HubToOrigin {
             | Self::Digests { .. }
             | Self::Exchanged { .. }
             | Self::Run { .. }
-            | Self::Jobs { .. } => None,
+            | Self::Jobs { .. }
+            | Self::Rights(_) => None,
         }
     }
 
@@ -134,6 +136,10 @@ impl Message for HubToOrigin {
                 w.u8(10);
                 write_jobs(w, *slot, jobs);
             }
+            Self::Rights(request) => {
+                w.u8(11);
+                write_rights_request(w, request);
+            }
         }
     }
 
@@ -184,6 +190,7 @@ impl Message for HubToOrigin {
                 let (slot, jobs) = read_jobs(r)?;
                 Self::Jobs { slot, jobs }
             }
+            11 => Self::Rights(read_rights_request(r)?),
             _ => return Err(Invalid::Tag("message")),
         })
     }
@@ -207,7 +214,8 @@ impl Message for OriginToHub {
             | Self::Compared(_)
             | Self::Ran { .. }
             | Self::JobsDone { .. }
-            | Self::JobsStable(_) => None,
+            | Self::JobsStable(_)
+            | Self::Rights(_) => None,
         }
     }
 
@@ -289,6 +297,10 @@ impl Message for OriginToHub {
                 w.u8(13);
                 write_numbers(w, slots);
             }
+            Self::Rights(answer) => {
+                w.u8(14);
+                write_rights_answer(w, answer);
+            }
         }
     }
 
@@ -319,6 +331,7 @@ impl Message for OriginToHub {
             11 => Self::Ran { call: r.varint()?, replies: read_replies(r)? },
             12 => Self::JobsDone { slot: r.slot()?, through: r.no()?, replies: read_job_replies(r)? },
             13 => Self::JobsStable(read_numbers(r)?),
+            14 => Self::Rights(read_rights_answer(r)?),
             _ => return Err(Invalid::Tag("message")),
         })
     }

@@ -8,10 +8,10 @@ use headwater::{
     hlc::Hlc,
     hub::RowId,
     id::{ClientId, Dot, HashSeed, Key, No, ReplicaId, Seq, SessionId, Stamp, TimestampMs},
-    limit::LimitError,
+    limit::{Limit, LimitError, Wanted},
     message::{
         Ask, Cursor, Digest, HubToLeaf, HubToOrigin, Job, LeafToHub, Lifetime, OriginToHub, Refusal, RefusalCause,
-        RunReply, SlotDelta,
+        RightsAnswer, RightsRequest, RunReply, SlotDelta,
     },
     slot::Slot,
     state::{
@@ -141,6 +141,8 @@ pub fn hub_to_origin() -> Vec<(&'static str, HubToOrigin)> {
             },
         ),
         ("jobs", HubToOrigin::Jobs { slot: key("jobs").slot(), jobs: jobs() }),
+        ("rights", HubToOrigin::Rights(rights_request(Limit::sliding_window(100, 60_000)))),
+        ("rights_of_bucket", HubToOrigin::Rights(rights_request(Limit::token_bucket(10, 1_000, 20)))),
         ("run", HubToOrigin::Run { call: 1 << 63, commands: vec![argv("LRANGE jobs 0 -1"), argv("RPUSH jobs \\xff")] }),
     ]
 }
@@ -177,7 +179,25 @@ pub fn origin_to_hub() -> Vec<(&'static str, OriginToHub)> {
             OriginToHub::JobsDone { slot, through: No(300), replies: (298..).map(No).zip(run_replies()).collect() },
         ),
         ("jobs_stable", OriginToHub::JobsStable(numbers())),
+        (
+            "rights",
+            OriginToHub::Rights(RightsAnswer {
+                key: key("login:ada"),
+                request: 1 << 63,
+                granted: 12,
+                lease_ms: 5_000,
+                room: 300,
+                retry_ms: 0,
+                is_silent: false,
+            }),
+        ),
     ]
+}
+
+fn rights_request(limit: Result<Limit, LimitError>) -> RightsRequest {
+    let wanted = Wanted { least: 1, needed: 2, ahead: 12 };
+    let used = vec![(1 << 62, 300), (1 << 61, 0)];
+    RightsRequest { key: key("login:ada"), request: 1 << 63, limit: limit.expect("a limit"), wanted, used }
 }
 
 fn node(bits: u8, index: u64) -> Node {
@@ -231,6 +251,7 @@ pub fn rows() -> Vec<(&'static str, RowId)> {
         ("session", RowId::Session(session())),
         ("answer", RowId::Answer(Bytes::from_static(b"8f1c"))),
         ("job", RowId::Job(No(300))),
+        ("rights", RowId::Rights(key("login:ada"))),
     ]
 }
 
@@ -433,6 +454,8 @@ pub fn errors() -> Vec<CommandError> {
         CommandError::Blocking,
         CommandError::NotInTransaction,
         CommandError::OutboxFull,
+        CommandError::StrictElsewhere,
+        CommandError::NoRights,
     ];
     errors.extend(CommandName::ALL.iter().map(|name| CommandError::WrongArity(*name)));
     errors
@@ -498,6 +521,7 @@ pub fn variant_of_hub_to_origin(message: &HubToOrigin) -> &'static str {
         HubToOrigin::Exchanged { .. } => "exchanged",
         HubToOrigin::Run { .. } => "run",
         HubToOrigin::Jobs { .. } => "jobs",
+        HubToOrigin::Rights(_) => "rights",
     }
 }
 
@@ -518,5 +542,6 @@ pub fn variant_of_origin_to_hub(message: &OriginToHub) -> &'static str {
         OriginToHub::Ran { .. } => "ran",
         OriginToHub::JobsDone { .. } => "jobs_done",
         OriginToHub::JobsStable(_) => "jobs_stable",
+        OriginToHub::Rights(_) => "rights",
     }
 }

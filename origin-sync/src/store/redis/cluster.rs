@@ -31,7 +31,7 @@ use headwater::{
     command::Passed,
     id::Key,
     slot::Slot,
-    store::{Commit, Load, Loaded, Outcome},
+    store::{Commit, LedgerOutcome, LedgerSwap, Load, Loaded, Outcome},
 };
 use redis::{ConnectionAddr, Value};
 use std::{
@@ -184,6 +184,22 @@ impl Cluster {
             patience.wait(&refusal).await;
             if let Refusal::Moved(to) = refusal {
                 self.moved(jobs.slot, &owner, to).await?;
+            }
+        }
+    }
+
+    /// Swaps or reads the account of a strict limit, at the node that holds its slot.
+    pub(super) async fn swap(&self, swap: &LedgerSwap) -> Result<LedgerOutcome, RedisStoreError> {
+        let mut patience = Patience::default();
+        loop {
+            let owner = self.owner(swap.key.slot())?;
+            let refusal = match owner.server.swap(swap).await {
+                Ok(outcome) => return Ok(outcome),
+                Err(error) => Refusal::of(&error).ok_or(error)?,
+            };
+            patience.wait(&refusal).await;
+            if let Refusal::Moved(to) = refusal {
+                self.moved(swap.key.slot(), &owner, to).await?;
             }
         }
     }

@@ -71,7 +71,7 @@ pub enum Fault {
     EvictionTakenForRemoval,
     RightsUsedUncommitted,
     GrantsWithoutSilence,
-    LeaseFromAnswer,
+    LeaseOutlived,
     SpendNotPersisted,
 }
 
@@ -142,7 +142,7 @@ impl Fault {
         Self::EvictionTakenForRemoval,
         Self::RightsUsedUncommitted,
         Self::GrantsWithoutSilence,
-        Self::LeaseFromAnswer,
+        Self::LeaseOutlived,
         Self::SpendNotPersisted,
     ];
 }

@@ -2,8 +2,14 @@
 
 mod common;
 
-use common::{SECOND, World, key};
-use headwater::{limit::GRANT_LEASE_MS, store::StoredLedger};
+use common::{SECOND, START, World, key, text::argv};
+use headwater::{
+    command::CommandError,
+    hub::{Connection, Hub, HubEffect, HubInput, Request},
+    limit::GRANT_LEASE_MS,
+    message::{HubToOrigin, OriginToHub, RightsAnswer, RightsRequest},
+    store::StoredLedger,
+};
 
 const AWAY: &str =
     "-ERR Headwater: this edge has no rights left under the strict limit, and the origin is away or grants none yet";
@@ -166,7 +172,54 @@ fn an_account_of_a_former_run_is_not_enough() {
     world.restart_origin(2);
     world.settle();
     assert_eq!(world.run(0, "HW.LIMIT k SLIDING 5 10000 STRICT"), AWAY);
-    assert!(world.store.ledgers.values().all(|stored| !stored.is_current), "it must not seem to be of this run");
+    assert!(!world.store.ledgers[&key("k")].is_current, "it must not seem to be of this run");
+}
+
+#[test]
+fn what_a_daemon_before_saw_of_the_servers_life_counts() {
+    let mut world = world(1, 10 * SECOND);
+    assert!(ask(&mut world, 0, "HW.LIMIT k SLIDING 5 10000 STRICT"));
+    world.advance(silence_ms(10 * SECOND));
+    world.restart_origin(1);
+    world.settle();
+    assert!(ask(&mut world, 0, "HW.LIMIT new SLIDING 5 10000 STRICT"), "nothing of another life can be open");
+}
+
+#[test]
+fn a_lease_counts_from_when_the_hub_asked() {
+    let (mut now, link) = (START, Connection(1));
+    let (mut hub, _) = Hub::create("eu/0".to_owned(), 1 << 32, now);
+    let welcome = OriginToHub::Welcome { now, capabilities: Default::default() };
+    hub.handle(HubInput::Origin(link, welcome), now);
+    let commands = vec![argv("HW.LIMIT k SLIDING 1000 600000 STRICT")];
+    let ask = HubInput::Commands { request: Request(1), commands, idempotency: None };
+    let asked = hub.handle(ask.clone(), now).into_iter().find_map(|effect| match effect {
+        HubEffect::ToOrigin(_, HubToOrigin::Rights(request)) => Some(request),
+        _ => None,
+    });
+    let RightsRequest { key, request, .. } = asked.expect("the hub asks for rights");
+    // The answer takes its time.
+    now = now.plus_ms(1_500);
+    let answer = |request| RightsAnswer {
+        key: key.clone(),
+        request,
+        granted: 100,
+        lease_ms: GRANT_LEASE_MS,
+        room: 0,
+        retry_ms: 0,
+        is_silent: false,
+    };
+    // One to another request is none.
+    let replies = |effects: Vec<HubEffect>| {
+        let reply = |effect| if let HubEffect::Reply { mut replies, .. } = effect { replies.pop() } else { None };
+        effects.into_iter().filter_map(reply).collect::<Vec<_>>()
+    };
+    assert!(replies(hub.handle(HubInput::Origin(link, OriginToHub::Rights(answer(request ^ 1))), now)).is_empty());
+    assert!(replies(hub.handle(HubInput::Origin(link, OriginToHub::Rights(answer(request))), now))[0].is_ok());
+    hub.handle(HubInput::OriginClosed(link), now);
+    now = START.plus_ms(GRANT_LEASE_MS as i64 - 1);
+    assert!(replies(hub.handle(ask.clone(), now))[0].is_ok());
+    assert_eq!(replies(hub.handle(ask, now.plus_ms(1))), [Err(CommandError::NoRights)]);
 }
 
 #[test]

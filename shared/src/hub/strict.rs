@@ -50,7 +50,7 @@ struct Chunk {
 
 impl Chunk {
     fn left(&self, now: TimestampMs) -> u64 {
-        if self.lease.left_ms(local(now)).is_err() {
+        if self.lease.left_ms(local(now)).is_err() && !fault!(LeaseOutlived) {
             return 0;
         }
         self.amount.saturating_sub(self.used)
@@ -253,6 +253,9 @@ impl Held {
         let mut used: Vec<(u64, u64)> =
             self.used.iter().map(|(request, used)| (*request, *used)).chain(chunks).collect();
         used.truncate(RIGHTS_REPORTED_MAX);
+        if fault!(SpendNotPersisted) {
+            used.iter_mut().for_each(|(_, used)| *used = 0);
+        }
         let body = to_stored(|w| {
             write_limit(w, &self.limit);
             write_used(w, &used);
@@ -363,9 +366,7 @@ impl Hub {
         let spent = if is_allowed && !peek { cost } else { 0 };
         if spent > 0 {
             held.spend(spent, now);
-            if !fault!(SpendNotPersisted) {
-                self.dirty.insert(RowId::Rights(key.clone()));
-            }
+            self.dirty.insert(RowId::Rights(key.clone()));
         }
         let remaining = left.saturating_sub(spent).saturating_add(room).min(limit.capacity());
         let staleness_ms = told.map_or(-1, |told| now.since_ms(told.at).max(0));
@@ -387,15 +388,11 @@ impl Hub {
         for reported in &asked.reported {
             held.used.remove(reported);
         }
-        if fault!(LeaseFromAnswer) {
-            asked.lease.requested(RequestId(request), local(now));
-        }
         let is_leased = asked.lease.granted(RequestId(request), lease_ms).is_ok();
         if granted > 0 && is_leased {
             let back_ms = ahead_ms(&held.limit).saturating_mul(4);
             let ends_at = asked.sent_at.plus_ms(signed(lease_ms));
-            let back_at = if fault!(LeaseFromAnswer) { now.plus_ms(signed(lease_ms)) } else { ends_at };
-            let back_at = back_at.min(now.plus_ms(back_ms));
+            let back_at = if fault!(LeaseOutlived) { ends_at.plus_ms(3_600_000) } else { ends_at.min(now.plus_ms(back_ms)) };
             held.chunks.push(Chunk { request, amount: granted, used: 0, lease: asked.lease, back_at });
         }
         let is_short = granted < asked.needed || granted == 0 && asked.ahead > 0 || is_silent;

@@ -5,12 +5,14 @@
 //! the next one.
 //!
 //! **Loss.** A store that lost what it acknowledged has another run id, or no account at all. Nobody can then tell what was granted
-//! before, so this machine, whose life is within one run of the server, grants nothing on such an account until all has ended
-//! that can have been granted before its life began: the loss window, for which another server may have gone on alone, and then the longest
+//! before, so nothing is granted on such an account until all has ended that can have been granted before the server's
+//! present life began, which is for how long daemons saw it together (`vouch.rs`): the loss window, for which another server may have gone on alone, and then the longest
 //! lease and the window ([`silence_ms`]). Until then it writes nothing either, so that an account of this run is always one that
 //! such a wait came before. That is what makes a grant safe as soon as it is committed: it need not be stable.
 //!
 //! An account that vanishes while the server lives, because it was deleted or evicted, is not noticed: it must not be.
+
+mod vouch;
 
 use super::{Link, Origin, OriginEffect, elapsed::Elapsed};
 use crate::{
@@ -21,6 +23,7 @@ use crate::{
     store::{LedgerOutcome, LedgerSwap, StoredLedger},
 };
 use std::collections::BTreeMap;
+use vouch::Vouch;
 
 /// How often the clock is looked at while time has to be told.
 const LOOK_MS: i64 = 500;
@@ -40,6 +43,7 @@ const DAMAGED_MS: u64 = 60_000;
 pub(super) struct Grants {
     elapsed: Elapsed,
     books: BTreeMap<Key, Book>,
+    vouch: Vouch,
     /// How many random numbers were drawn.
     draws: u64,
 }
@@ -81,7 +85,7 @@ struct Attempt {
 impl Grants {
     pub(super) fn new() -> Self {
         // A step counts in full as long as the clock is looked at twice in its time.
-        Self { elapsed: Elapsed::in_steps(LOOK_MS.saturating_mul(2)), books: BTreeMap::new(), draws: 0 }
+        Self { elapsed: Elapsed::in_steps(LOOK_MS.saturating_mul(2)), books: BTreeMap::new(), vouch: Vouch::default(), draws: 0 }
     }
 
     /// The clock shows `now`.
@@ -120,6 +124,9 @@ impl Origin {
     pub(super) fn rights_wanted(&mut self, link: Link, request: RightsRequest, now: TimestampMs) {
         let Some(hub) = self.links.get(&link).and_then(|state| state.hub) else { return };
         let key = request.key.clone();
+        if vouch::is_its(&key) {
+            return;
+        }
         let book = self.grants.books.entry(key.clone()).or_default();
         // A hub asks again only where it gave up the answer.
         book.asks.retain(|ask| ask.link != link);
@@ -130,6 +137,14 @@ impl Origin {
     /// The store has swapped an account, or found another one.
     pub(super) fn ledger_swapped(&mut self, key: &Key, outcome: LedgerOutcome, now: TimestampMs) {
         let local = self.grants.now();
+        if vouch::is_its(key) {
+            self.grants.vouch.answered(outcome, local);
+            self.write_vouch(now);
+            let waiting = self.grants.books.iter().filter(|(_, book)| !book.asks.is_empty());
+            let waiting: Vec<Key> = waiting.map(|(key, _)| key.clone()).collect();
+            waiting.iter().for_each(|key| self.go_on_granting(key, now));
+            return;
+        }
         let first = self.draw();
         let Some(book) = self.grants.books.get_mut(key) else { return };
         let attempt = book.under_way.take();
@@ -170,6 +185,12 @@ impl Origin {
         let local = self.grants.now();
         let version = u64::from(self.draw());
         let loss_window_ms = u64::try_from(self.config.loss_window_ms).unwrap_or(0);
+        if !self.grants.vouch.is_known() {
+            let asked = self.grants.vouch.ask(now);
+            self.effects.extend(asked.map(OriginEffect::Swap));
+            return;
+        }
+        let (age_ms, is_former) = (self.grants.vouch.age_ms(local), self.grants.vouch.is_former());
         let Some(book) = self.grants.books.get_mut(key) else { return };
         if book.under_way.is_some() || book.asks.is_empty() {
             return;
@@ -189,10 +210,10 @@ impl Origin {
             let RightsRequest { key, request, limit, wanted, used } = request;
             book.window_ms = limit.window_ms();
             let doubtful_ms = silence_ms(limit).saturating_add(loss_window_ms);
-            let is_doubtful = (book.version.is_none() || book.is_former) && !fault!(GrantsWithoutSilence);
+            let is_doubtful = (book.version.is_none() || book.is_former || is_former) && !fault!(GrantsWithoutSilence);
             silent_ms = match (book.is_damaged, is_doubtful) {
                 (true, _) => DAMAGED_MS,
-                (false, true) => doubtful_ms.saturating_sub(local.0).max(silent_ms),
+                (false, true) => doubtful_ms.saturating_sub(age_ms).max(silent_ms),
                 (false, false) => silent_ms,
             };
             let mut granted = 0;
@@ -232,6 +253,13 @@ impl Origin {
             book.under_way = Some(Attempt { ledger, version, answers, asks });
         }
         self.effects.push(OriginEffect::Swap(swap));
+    }
+
+    /// Writes down how long the store has lived, now and then.
+    pub(super) fn write_vouch(&mut self, now: TimestampMs) {
+        let (local, fresh) = (self.grants.now(), self.draw());
+        let swap = self.grants.vouch.write(now, local, fresh);
+        self.effects.extend(swap.map(OriginEffect::Swap));
     }
 
     fn tell_rights(&mut self, answers: Vec<(Link, ReplicaId, RightsAnswer)>) {

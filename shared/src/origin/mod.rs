@@ -181,6 +181,7 @@ impl Origin {
                 self.review(now);
                 self.sweep(now);
                 self.grants.sweep();
+                self.write_vouch(now);
                 self.audit(now);
                 if !self.is_plainless {
                     self.watch.audit(&self.links, now);

@@ -29,8 +29,8 @@ pub(super) fn limit(args: &mut Arguments<'_>) -> Result<Command, CommandError> {
             return Err(CommandError::Syntax);
         }
     }
-    // How many nodes there are says nothing about a limit that all of them keep.
-    if strict && nodes.is_some() {
+    // How many nodes there are says nothing about a limit that all of them keep, and the empty key's name is taken at the origin.
+    if strict && (nodes.is_some() || key.as_bytes().is_empty()) {
         return Err(CommandError::Syntax);
     }
     let limit = if is(algorithm, "bucket") {

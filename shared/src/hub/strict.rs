@@ -392,7 +392,8 @@ impl Hub {
         if granted > 0 && is_leased {
             let back_ms = ahead_ms(&held.limit).saturating_mul(4);
             let ends_at = asked.sent_at.plus_ms(signed(lease_ms));
-            let back_at = if fault!(LeaseOutlived) { ends_at.plus_ms(3_600_000) } else { ends_at.min(now.plus_ms(back_ms)) };
+            let back_at =
+                if fault!(LeaseOutlived) { ends_at.plus_ms(3_600_000) } else { ends_at.min(now.plus_ms(back_ms)) };
             held.chunks.push(Chunk { request, amount: granted, used: 0, lease: asked.lease, back_at });
         }
         let is_short = granted < asked.needed || granted == 0 && asked.ahead > 0 || is_silent;

@@ -85,7 +85,12 @@ struct Attempt {
 impl Grants {
     pub(super) fn new() -> Self {
         // A step counts in full as long as the clock is looked at twice in its time.
-        Self { elapsed: Elapsed::in_steps(LOOK_MS.saturating_mul(2)), books: BTreeMap::new(), vouch: Vouch::default(), draws: 0 }
+        Self {
+            elapsed: Elapsed::in_steps(LOOK_MS.saturating_mul(2)),
+            books: BTreeMap::new(),
+            vouch: Vouch::default(),
+            draws: 0,
+        }
     }
 
     /// The clock shows `now`.

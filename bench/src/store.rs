@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use headwater::{
     id::{Key, TimestampMs},
     slot::Slot,
-    store::{Commit, Companion, Load, Loaded, Marker, Outcome},
+    store::{Commit, Companion, LedgerOutcome, LedgerSwap, Load, Loaded, Marker, Outcome, StoredLedger},
 };
 
 /// The store. A copy is a backup.
@@ -17,6 +17,8 @@ pub struct Store {
     /// When companions vanish.
     ends: BTreeMap<Key, TimestampMs>,
     feed: BTreeMap<Slot, BTreeMap<Key, u64>>,
+    /// The accounts of strict limits.
+    ledgers: BTreeMap<Key, StoredLedger>,
 }
 
 impl Store {
@@ -35,6 +37,15 @@ impl Store {
             plain: Vec::new(),
             evictions: 0,
         }
+    }
+
+    /// Swaps an account, or reads it.
+    pub fn swap(&mut self, swap: &LedgerSwap) -> LedgerOutcome {
+        let outcome = swap.judged(self.ledgers.get(&swap.key));
+        if outcome == LedgerOutcome::Swapped {
+            self.ledgers.extend(swap.stored().map(|stored| (swap.key.clone(), stored)));
+        }
+        outcome
     }
 
     /// Writes a commit. One daemon commits at a time, so nothing is ever refused.

@@ -333,6 +333,7 @@ async fn status(env: &Env) -> Result<Response, Refusal> {
         memory_bytes: sum.memory_bytes + hub.memory_bytes,
         evicted: sum.evicted + hub.evicted,
         refused: sum.refused + hub.refused,
+        undecided: sum.undecided + hub.undecided,
     });
     Ok(respond::json(200, rest::json(&RegionStatus { region, hubs }))?)
 }

@@ -19,7 +19,7 @@ use headwater::{
     message::{HubToOrigin, OriginToHub},
     origin::{JobsDone, Link, LinkStatus, Origin, OriginConfig, OriginEffect, OriginInput},
     slot::Slot,
-    store::{Commit, Load, Outcome},
+    store::{Commit, LedgerSwap, Load, Outcome},
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -280,6 +280,7 @@ impl Actor {
                 OriginEffect::Commit(commit) => self.commit(commit),
                 OriginEffect::Run { link, call, commands } => self.run_passed(link, call, commands),
                 OriginEffect::Jobs { link, hub, slot, jobs } => self.run_jobs(link, Jobs { hub, slot, jobs }),
+                OriginEffect::Swap(swap) => self.swap(swap),
                 OriginEffect::Foreign(key) => {
                     tracing::error!(%key, "the key holds a value of a foreign type; it is left for the operator");
                     measure::foreign_key();
@@ -355,6 +356,15 @@ impl Actor {
             let (hub, slot) = (jobs.hub, jobs.slot);
             let JobsRun { through, replies } = run::jobs(&*store, &allowed, jobs).await?;
             Ok(Answer::Input(OriginInput::JobsDone(link, JobsDone { hub, slot, through, replies })))
+        });
+    }
+
+    fn swap(&mut self, swap: LedgerSwap) {
+        let store = Arc::clone(&self.store);
+        self.requests.spawn(async move {
+            let key = swap.key.clone();
+            let outcome = store.swap(swap).await?;
+            Ok(Answer::Input(OriginInput::Swapped(key, outcome)))
         });
     }
 

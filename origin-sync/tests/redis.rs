@@ -58,6 +58,7 @@ macro_rules! every_store {
             of_many_commits_at_once_one_wins,
             commits_outlive_the_connection,
             a_key_of_another_slot_is_an_error,
+            an_account_is_swapped_where_its_version_stands,
         );)+
     };
 }

@@ -70,12 +70,16 @@ pub enum Fault {
     EarlierSharesCounted,
     EvictionTakenForRemoval,
     OrderedBeforeOwnWrites,
+    RightsUsedUncommitted,
+    GrantsWithoutSilence,
+    LeaseOutlived,
+    SpendNotPersisted,
 }
 
 #[cfg(feature = "mutants")]
 impl Fault {
     /// All faults.
-    pub const ALL: [Self; 62] = [
+    pub const ALL: [Self; 66] = [
         Self::CausalKeepsRemoved,
         Self::CausalDropsUnseen,
         Self::CutTakesWholeSum,
@@ -138,6 +142,10 @@ impl Fault {
         Self::EarlierSharesCounted,
         Self::EvictionTakenForRemoval,
         Self::OrderedBeforeOwnWrites,
+        Self::RightsUsedUncommitted,
+        Self::GrantsWithoutSilence,
+        Self::LeaseOutlived,
+        Self::SpendNotPersisted,
     ];
 }
 

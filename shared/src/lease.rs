@@ -9,10 +9,10 @@
 //! stored: a holder that restarts has no lease, and a granter that restarts takes it that anyone may still have one, so it
 //! grants nothing until the longest lease has ended.
 //!
-//! A lease only says until when its holder may use rights. The rights are in [`crate::state::Rights`]: with a grant the
-//! granter hands rights over, and at the end the holder hands back what it did not use, which is safe however late that
-//! arrives. What a silent holder used cannot be known, so the end of its lease returns nothing; it means that no more will
-//! be used. A holder that comes back hands back then; one that lost its rights with its storage leaves them unused for good.
+//! A lease only says until when its holder may use rights. What is granted is in the account of a limit
+//! ([`crate::limit::Ledger`]), which takes the terms from here; what a holder has is in the hub. What a silent holder used cannot be known,
+//! so at the end of its lease all counts as used. [`crate::state::Rights`] is for rights that replicas hand to each other and that do
+//! not come back with time.
 
 use crate::id::ReplicaId;
 use std::collections::BTreeMap;
@@ -31,7 +31,8 @@ const MILLION: u64 = 1_000_000;
 pub struct LocalMs(pub u64);
 
 impl LocalMs {
-    fn plus_ms(self, ms: u64) -> Self {
+    /// So much later.
+    pub(crate) fn plus_ms(self, ms: u64) -> Self {
         Self(self.0.saturating_add(ms))
     }
 
@@ -97,7 +98,7 @@ impl Terms {
 
     /// After how many milliseconds a granter counts a lease of `duration_ms` as ended: rounded up, and one more, since a
     /// clock that reads whole milliseconds may have shown the instant of the grant as up to one too early.
-    fn granter_ms(&self, duration_ms: u64) -> u64 {
+    pub(crate) fn granter_ms(&self, duration_ms: u64) -> u64 {
         let drift = u64::from(self.drift_ppm);
         let slow = u128::from(duration_ms).saturating_mul(MILLION.saturating_add(drift).into());
         let stretched = slow.div_ceil(MILLION.saturating_sub(drift).max(1).into());

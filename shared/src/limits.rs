@@ -146,6 +146,13 @@ pub const OUTBOX_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Jobs in one message.
 pub const JOBS_MAX: usize = 1024;
 
+/// Grants of one strict limit whose use is told in one message. A hub has a few that it has not told, and as many again while
+/// the origin is away for long, of which the oldest ended and need not be told.
+pub const RIGHTS_REPORTED_MAX: usize = 256;
+
+/// Strict limits of which a hub keeps rights, or what the origin told.
+pub const RIGHTS_KEYS_MAX: usize = 64 * 1024;
+
 /// A hub's name: a region and a shard.
 pub const HUB_NAME_BYTES_MAX: usize = 255;
 

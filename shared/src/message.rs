@@ -6,6 +6,7 @@ use crate::{
     command::{CommandError, Reply},
     digest::Node,
     id::{ClientId, HashSeed, Key, No, ReplicaId, Seq, SessionId, TimestampMs},
+    limit::{Limit, Wanted},
     limits::REFUSAL_BYTES_MAX,
     slot::Slot,
     state::{Ctx, KeyDelta, Operation},
@@ -254,6 +255,8 @@ pub enum HubToOrigin {
         /// The hub's number of each, and the command with its arguments.
         jobs: Vec<Job>,
     },
+    /// Asks for rights under a strict limit, and tells what became of those that were granted.
+    Rights(RightsRequest),
 }
 
 /// A job of an outbox: the hub's number that it took, and a command with its arguments.
@@ -349,6 +352,43 @@ pub enum OriginToHub {
     },
     /// The hub's jobs up to these numbers survive the loss that Redis may suffer.
     JobsStable(Vec<(Slot, No)>),
+    /// Answers a [`HubToOrigin::Rights`].
+    Rights(RightsAnswer),
+}
+
+/// A hub's request for rights.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RightsRequest {
+    /// Whose limit it is.
+    pub key: Key,
+    /// Names the request, and what is granted on it; a random number.
+    pub request: u64,
+    /// The limit.
+    pub limit: Limit,
+    /// How many rights; with an amount ahead of zero it only reports.
+    pub wanted: Wanted,
+    /// Earlier requests of which the hub will use nothing more, with how much it used of what was granted on each. One whose
+    /// answer it gave up is among them with zero.
+    pub used: Vec<(u64, u64)>,
+}
+
+/// What a hub is answered.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RightsAnswer {
+    /// Whose limit it is.
+    pub key: Key,
+    /// Which request. What it reported is written down, or will not be asked for again.
+    pub request: u64,
+    /// How many rights were granted.
+    pub granted: u64,
+    /// For how many milliseconds they may be used, from when the request was sent.
+    pub lease_ms: u64,
+    /// How many more are left at the origin.
+    pub room: u64,
+    /// In how many milliseconds there is room for the least that was asked, if nobody gives anything back.
+    pub retry_ms: u64,
+    /// Whether the origin grants nothing for now, since it may have lost what it granted.
+    pub is_silent: bool,
 }
 
 /// Why a message was refused, for the peer to act on.

@@ -276,3 +276,55 @@ pub enum Outcome {
     /// Values stand at these keys that the commands do not fit: of another type, or no number under an increment.
     Foreign(Vec<Key>),
 }
+
+/// What the account of a strict limit is to become, or, without a value, what it is. The store knows nothing of it: it
+/// compares versions.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct LedgerSwap {
+    /// Whose limit it is.
+    pub key: Key,
+    /// The version that must stand there; `None` where nothing must.
+    pub expected: Option<u64>,
+    /// The version and the bytes that stand there then.
+    pub value: Option<(u64, Bytes)>,
+    /// When it may vanish by itself.
+    pub expire_at: TimestampMs,
+}
+
+/// What became of a [`LedgerSwap`].
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum LedgerOutcome {
+    /// It stands there.
+    Swapped,
+    /// Nothing happened, and this stands there.
+    Found(Option<StoredLedger>),
+}
+
+/// An account as it stands in the store.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct StoredLedger {
+    /// Its version.
+    pub version: u64,
+    /// Whether it was written in the store's present life, by its run id. What was written in a former one may be older than what was
+    /// written last.
+    pub is_current: bool,
+    /// The bytes.
+    pub bytes: Bytes,
+}
+
+impl LedgerSwap {
+    /// What a store in memory makes of it, where this stands there.
+    pub fn judged(&self, standing: Option<&StoredLedger>) -> LedgerOutcome {
+        if self.value.is_some() && standing.map(|standing| standing.version) == self.expected {
+            LedgerOutcome::Swapped
+        } else {
+            LedgerOutcome::Found(standing.cloned())
+        }
+    }
+
+    /// What stands there once it was swapped.
+    pub fn stored(&self) -> Option<StoredLedger> {
+        let (version, bytes) = self.value.clone()?;
+        Some(StoredLedger { version, is_current: true, bytes })
+    }
+}

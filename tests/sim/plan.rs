@@ -84,6 +84,12 @@ pub(crate) enum What {
     Plain {
         work: Work,
     },
+    /// A request under a strict limit.
+    Strict {
+        hub: usize,
+        limit: StrictLimit,
+        cost: i64,
+    },
     Trouble(Trouble),
 }
 
@@ -101,8 +107,40 @@ pub(crate) struct Plan {
     pub(crate) actions: Vec<Action>,
 }
 
-/// Who stands for the plain client among those who work.
+/// A strict limit that the run has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct StrictLimit {
+    pub(crate) key: &'static str,
+    pub(crate) limit: i64,
+    pub(crate) window_ms: i64,
+    pub(crate) burst: Option<i64>,
+}
+
+impl StrictLimit {
+    pub(crate) const ALL: [Self; 2] = [
+        Self { key: "strict:{a}", limit: 12, window_ms: 3_000, burst: None },
+        Self { key: "strict:{z}", limit: 5, window_ms: 1_500, burst: Some(10) },
+    ];
+
+    /// The command.
+    pub(crate) fn line(self, cost: i64) -> String {
+        let Self { key, limit, window_ms, burst } = self;
+        match burst {
+            Some(burst) => format!("HW.LIMIT {key} BUCKET {limit} {window_ms} BURST {burst} COST {cost} STRICT"),
+            None => format!("HW.LIMIT {key} SLIDING {limit} {window_ms} COST {cost} STRICT"),
+        }
+    }
+
+    /// For how long a daemon that begins grants nothing, and some more.
+    pub(crate) fn silent_ms(self) -> i64 {
+        let fills = self.burst.map_or(1, |burst| (burst + self.limit - 1) / self.limit);
+        crate::scenario::LOSS_WINDOW_MS + headwater::limit::GRANT_LEASE_MS as i64 + self.window_ms * fills + 2_000
+    }
+}
+
+/// Who stands for the plain client among those who work, and who for those who ask under strict limits.
 const PLAIN: usize = usize::MAX;
+const STRICT: usize = usize::MAX - 1;
 
 impl Plan {
     pub(crate) fn draw(seed: u64, scenario: &Scenario) -> Self {
@@ -118,12 +156,19 @@ impl Plan {
         // Its own generator, so that what others do does not hang on it.
         let mut plain = fastrand::Rng::with_seed(seed ^ 0x517c_c1b7_2722_0a95);
         every(&mut plain, scenario.plain_ms, scenario.work_ms, |time| at.push((time, None, PLAIN)));
+        let mut strict = fastrand::Rng::with_seed(seed ^ 0x2545_f491_4f6c_dd1d);
+        every(&mut strict, scenario.strict_ms, scenario.work_ms, |time| at.push((time, None, STRICT)));
         at.sort_by_key(|(time, ..)| *time);
         let mut workload = Workload::new(scenario.has_deadlines);
         let draw = |(index, (at_ms, kind, who)): (usize, (i64, Option<Kind>, usize))| {
             let what = match (kind, who) {
                 (Some(kind), _) => What::Trouble(trouble(&mut rng, kind, scenario)),
                 (None, PLAIN) => What::Plain { work: Workload::at_store(&mut plain, scenario) },
+                (None, STRICT) => What::Strict {
+                    hub: strict.usize(..scenario.hubs),
+                    limit: StrictLimit::ALL[strict.usize(..StrictLimit::ALL.len())],
+                    cost: strict.i64(1..=3),
+                },
                 (None, 0) => {
                     let (hub, work) = workload.over_http(&mut rng, scenario.hubs);
                     What::Http { hub, work }
@@ -167,7 +212,7 @@ impl Action {
     pub(crate) fn ends(&self) -> Vec<End> {
         match &self.what {
             What::Leaf { leaf, .. } => vec![End::Leaf(*leaf)],
-            What::Http { hub, .. } => vec![End::Hub(*hub)],
+            What::Http { hub, .. } | What::Strict { hub, .. } => vec![End::Hub(*hub)],
             What::Plain { .. } => Vec::new(),
             What::Trouble(trouble) => match trouble {
                 Trouble::Cut { leaf } | Trouble::Away { leaf, .. } => vec![End::Leaf(*leaf)],
@@ -191,13 +236,17 @@ impl fmt::Display for Action {
             What::Leaf { leaf, work } => write!(f, "leaf {leaf}: {work}"),
             What::Http { hub, work } => write!(f, "over HTTP at hub {hub}: {work}"),
             What::Plain { work } => write!(f, "a plain client: {work}"),
+            What::Strict { hub, limit, cost } => write!(f, "over HTTP at hub {hub}: {}", limit.line(*cost)),
             What::Trouble(trouble) => write!(f, "{trouble:?}"),
         }
     }
 }
 
-/// Gives times that are so far apart on average.
+/// Gives times that are so far apart on average; none for zero.
 fn every(rng: &mut fastrand::Rng, mean_ms: i64, until_ms: i64, mut then: impl FnMut(i64)) {
+    if mean_ms == 0 {
+        return;
+    }
     let mut at = 500 + rng.i64(0..mean_ms);
     while at < until_ms {
         then(at);

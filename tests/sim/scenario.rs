@@ -16,6 +16,8 @@ pub(crate) struct Scenario {
     pub(crate) http_ms: i64,
     /// The mean time between two writes of a plain client at the store, in milliseconds.
     pub(crate) plain_ms: i64,
+    /// The mean time between two requests under strict limits, in milliseconds; zero for none.
+    pub(crate) strict_ms: i64,
     /// What goes wrong, and the mean time between two of a kind, in milliseconds.
     pub(crate) troubles: &'static [(Kind, i64)],
     /// How much of its recent past the store loses in a failover, in milliseconds.
@@ -69,6 +71,7 @@ const QUIET: Scenario = Scenario {
     leaf_ms: 600,
     http_ms: 150,
     plain_ms: 300,
+    strict_ms: 120,
     troubles: &[],
     loss_ms: 1_000,
     has_deadlines: true,
@@ -136,6 +139,8 @@ pub(crate) const SCENARIOS: [Scenario; 10] = [
     Scenario {
         name: "clocks",
         daemons: 2,
+        // Leases are durations on clocks that do not jump.
+        strict_ms: 0,
         troubles: &[
             (Kind::Clock, 3_000),
             (Kind::Cut, 6_000),

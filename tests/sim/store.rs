@@ -6,7 +6,10 @@ use headwater::{
     id::{Key, TimestampMs},
     slot::Slot,
     state::Kind,
-    store::{Commit, Companion, Expected, KeyCommit, Load, Loaded, Marker, Otherwise, Outcome, PlainRead, PlainValue},
+    store::{
+        Commit, Companion, Expected, KeyCommit, LedgerOutcome, LedgerSwap, Load, Loaded, Marker, Otherwise, Outcome,
+        PlainRead, PlainValue, StoredLedger,
+    },
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -45,6 +48,8 @@ struct Data {
     companions: BTreeMap<Key, (Companion, Option<TimestampMs>)>,
     plain: BTreeMap<Key, (Value, Option<TimestampMs>)>,
     feed: BTreeMap<Slot, BTreeMap<Key, u64>>,
+    /// The accounts of strict limits, with the run id under which each was written.
+    ledgers: BTreeMap<Key, (u64, StoredLedger)>,
 }
 
 /// The store, with snapshots of its recent past for a failover to fall back to.
@@ -161,6 +166,19 @@ impl Store {
             plain: load.plain.iter().map(|key| (key.clone(), self.read(key, now))).collect(),
             evictions: self.evictions,
         }
+    }
+
+    pub(crate) fn swap(&mut self, swap: &LedgerSwap) -> LedgerOutcome {
+        let standing = self.data.ledgers.get(&swap.key);
+        let standing =
+            standing.map(|(run_id, stored)| StoredLedger { is_current: *run_id == self.run_id, ..stored.clone() });
+        let outcome = swap.judged(standing.as_ref());
+        if outcome == LedgerOutcome::Swapped
+            && let Some(stored) = swap.stored()
+        {
+            self.data.ledgers.insert(swap.key.clone(), (self.run_id, stored));
+        }
+        outcome
     }
 
     fn read(&self, key: &Key, now: TimestampMs) -> PlainRead {

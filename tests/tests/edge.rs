@@ -36,6 +36,8 @@ mod roaming;
 mod socket;
 #[path = "../edge/storage.rs"]
 mod storage;
+#[path = "../edge/strict.rs"]
+mod strict;
 #[path = "../edge/throughput.rs"]
 mod throughput;
 #[path = "../edge/tokens.rs"]

@@ -1,7 +1,7 @@
 //! `bench-limits`: runs every cell of the limiters' table and prints what came of it, one JSON object per line.
 
 use clap::Parser;
-use headwater_bench::limits::{Cell, Rule};
+use headwater_bench::limits::{Cell, Rule, STRICT};
 use serde_json::json;
 
 /// The seed of all traces.
@@ -31,6 +31,9 @@ fn main() {
         for (contender, score) in cell.run(SEED) {
             print(&cell, "wrong decisions", contender, score.wrong_percent());
             print(&cell, "worst overshoot", contender, score.over_percent(cell.limit));
+            if contender == STRICT {
+                print(&cell, "refused though there was room", contender, score.refused_percent());
+            }
             if contender == "headwater" {
                 print(&cell, "error bars broken", contender, score.broken_percent());
             }

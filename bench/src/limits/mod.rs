@@ -16,11 +16,14 @@ pub mod world;
 
 use headwater::{
     command::{CommandError, Reply},
-    limit::{Limit, LimitError},
+    limit::{Limit, LimitError, silence_ms},
 };
 use oracle::Judge;
 use trace::{Asked, REGIONS};
 use world::{Trouble, World};
+
+/// How the tables call strict limits.
+pub const STRICT: &str = "headwater, strict";
 
 /// Into how many refills a bucket's window is divided.
 const REFILLS: u64 = 10;
@@ -77,6 +80,8 @@ pub struct Score {
     pub decisions: u64,
     /// How many of them wrongly.
     pub wrong: u64,
+    /// How many were refused though there was room.
+    pub refused: u64,
     /// The most that was ever let pass beyond the limit, of any key.
     pub over_max: u64,
     /// How many answers bounded the over-admission.
@@ -90,6 +95,12 @@ impl Score {
     #[must_use]
     pub fn wrong_percent(&self) -> f64 {
         percent(self.wrong, self.decisions)
+    }
+
+    /// Requests of a hundred that were refused though there was room.
+    #[must_use]
+    pub fn refused_percent(&self) -> f64 {
+        percent(self.refused, self.decisions)
     }
 
     /// The worst overshoot in hundredths of the limit.
@@ -120,7 +131,7 @@ impl Cell {
     #[must_use]
     pub fn run(&self, seed: u64) -> Vec<Scored> {
         let asked = trace::zipf(self, seed);
-        let mut scores = vec![("headwater", self.ours(&asked, &[]))];
+        let mut scores = vec![("headwater", self.ours(&asked, &[])), (STRICT, self.strictly(&asked, &[]))];
         if self.rule == Rule::Sliding {
             scores.push(("@upstash/ratelimit, one store", peers::upstash(self, &asked)));
         }
@@ -134,8 +145,22 @@ impl Cell {
     /// When a command fails for another reason than that the origin is away.
     #[must_use]
     pub fn ours(&self, asked: &[Asked], troubles: &[Trouble]) -> Score {
+        self.scored(asked, troubles, false)
+    }
+
+    /// The same by strict limits, at an origin that has lived for long enough to grant.
+    ///
+    /// # Panics
+    /// When a command fails for another reason than that there are no rights.
+    #[must_use]
+    pub fn strictly(&self, asked: &[Asked], troubles: &[Trouble]) -> Score {
+        self.scored(asked, troubles, true)
+    }
+
+    fn scored(&self, asked: &[Asked], troubles: &[Trouble], is_strict: bool) -> Score {
         let limit = self.core().expect("a cell's limit makes sense");
-        let mut world = World::new(REGIONS, self.link_ms, troubles);
+        let silent_ms = if is_strict { i64::try_from(silence_ms(&limit)).unwrap_or(0) } else { 0 };
+        let mut world = World::new(REGIONS, self.link_ms, troubles, silent_ms, is_strict);
         for (number, one) in asked.iter().enumerate() {
             world.ask(one, number, &limit);
         }
@@ -149,7 +174,7 @@ impl Cell {
                     judge.judge(asked[number].key, at, number_at(0) == 1, bound);
                 }
                 // Nothing was decided.
-                Err(CommandError::NotHeld) => {}
+                Err(CommandError::NotHeld | CommandError::NoRights) => {}
                 other => panic!("HW.LIMIT was answered {other:?}"),
             }
         }

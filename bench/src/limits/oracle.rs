@@ -83,6 +83,7 @@ impl Judge {
         let over = used.saturating_sub(self.limit);
         self.score.decisions += 1;
         self.score.wrong += u64::from(fits != is_allowed);
+        self.score.refused += u64::from(fits && !is_allowed);
         self.score.over_max = self.score.over_max.max(over);
         self.score.bounded += u64::from(bound.is_some());
         self.score.broken += u64::from(bound.is_some_and(|bound| over > bound));

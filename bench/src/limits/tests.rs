@@ -60,6 +60,23 @@ fn no_answer_breaks_its_error_bar() {
 }
 
 #[test]
+fn strict_limits_are_never_exceeded() {
+    for seed in 1..=2 {
+        for rule in Rule::ALL {
+            let cell = cell(rule);
+            let asked = trace::zipf(&cell, seed);
+            for troubles in [Vec::new(), troubles(&cell, seed)] {
+                let score = cell.strictly(&asked, &troubles);
+                assert_eq!((score.over_max, score.broken), (0, 0), "seed {seed}, {rule:?}: {score:?}");
+                assert!(score.decisions * 10 > asked.len() as u64 * 8, "{} of {}", score.decisions, asked.len());
+                let passed = score.decisions - score.refused;
+                assert!(passed * 2 > score.decisions, "seed {seed}, {rule:?}: {score:?}");
+            }
+        }
+    }
+}
+
+#[test]
 fn regions_alone_let_pass_more_than_regions_that_share() {
     for rule in Rule::ALL {
         let scores = cell(rule).run(1);

@@ -25,6 +25,9 @@ use crate::store::Store;
 /// When a trace begins, in milliseconds since the Unix epoch: the start of an hour, so that windows begin there too.
 const START_MS: i64 = 1_699_999_200_000;
 
+/// For how long the store may lose what was committed, in milliseconds.
+const LOSS_WINDOW_MS: i64 = 60_000;
+
 /// What the store takes to answer, in milliseconds.
 const STORE_MS: i64 = 1;
 
@@ -69,6 +72,7 @@ pub struct World {
     links: u64,
     answered: VecDeque<Answered>,
     ends_at: TimestampMs,
+    is_strict: bool,
 }
 
 #[derive(Debug)]
@@ -119,10 +123,12 @@ enum Event {
 }
 
 impl World {
-    /// So many regions that were just connected to the origin.
+    /// So many regions that were connected to the origin shortly before, or as long before as it is silent and its loss window
+    /// lasts.
     #[must_use]
-    pub fn new(regions: usize, link_ms: i64, troubles: &[Trouble]) -> Self {
-        let now = TimestampMs(START_MS);
+    pub fn new(regions: usize, link_ms: i64, troubles: &[Trouble], silent_ms: i64, is_strict: bool) -> Self {
+        let before_ms = if silent_ms > 0 { silent_ms + 2 * LOSS_WINDOW_MS } else { 0 };
+        let now = TimestampMs(START_MS - before_ms);
         let mut world = Self {
             now,
             link_ms,
@@ -134,7 +140,8 @@ impl World {
             scheduled: 0,
             links: 0,
             answered: VecDeque::new(),
-            ends_at: now.plus_ms(PATIENCE_MS),
+            ends_at: TimestampMs(START_MS).plus_ms(PATIENCE_MS),
+            is_strict,
         };
         for region in 0..regions {
             let (hub, effects) = Hub::create(name(region), (region as u64 + 1) << 32, now);
@@ -142,6 +149,7 @@ impl World {
             world.perform_hub(region, effects);
             world.join(region);
         }
+        let now = TimestampMs(START_MS);
         for trouble in troubles {
             match *trouble {
                 Trouble::Partition { region, from_ms, until_ms } => {
@@ -158,7 +166,7 @@ impl World {
     pub fn ask(&mut self, asked: &Asked, number: usize, limit: &Limit) {
         let at = TimestampMs(START_MS).plus_ms(asked.at_ms);
         self.ends_at = self.ends_at.max(at.plus_ms(PATIENCE_MS));
-        self.at(at, Event::Ask(asked.region, Request(number as u64), command(asked.key, limit)));
+        self.at(at, Event::Ask(asked.region, Request(number as u64), command(asked.key, limit, self.is_strict)));
     }
 
     /// Goes on until something is answered; none once all is.
@@ -281,6 +289,11 @@ impl World {
                     let outcome = self.store.commit(&commit, self.now);
                     self.at(self.now.plus_ms(STORE_MS), Event::Store(OriginInput::Committed(commit.slot, outcome)));
                 }
+                OriginEffect::Swap(swap) => {
+                    let outcome = self.store.swap(&swap);
+                    let swapped = OriginInput::Swapped(swap.key, outcome);
+                    self.at(self.now.plus_ms(STORE_MS), Event::Store(swapped));
+                }
                 OriginEffect::WakeAt(at) => {
                     let at = at.max(self.now);
                     self.origin_wake_at = Some(at);
@@ -305,7 +318,7 @@ fn name(region: usize) -> String {
 }
 
 /// HW.LIMIT of a key by its rank.
-fn command(key: usize, limit: &Limit) -> Vec<Bytes> {
+fn command(key: usize, limit: &Limit, is_strict: bool) -> Vec<Bytes> {
     let algorithm = match limit.algorithm() {
         Algorithm::FixedWindow => "FIXED",
         Algorithm::SlidingWindow => "SLIDING",
@@ -316,7 +329,11 @@ fn command(key: usize, limit: &Limit) -> Vec<Bytes> {
     if limit.algorithm() == Algorithm::TokenBucket {
         words.extend(["BURST".to_owned(), limit.capacity().to_string()]);
     }
-    words.extend(["NODES".to_owned(), REGIONS.to_string()]);
+    if is_strict {
+        words.push("STRICT".to_owned());
+    } else {
+        words.extend(["NODES".to_owned(), REGIONS.to_string()]);
+    }
     words.into_iter().map(Bytes::from).collect()
 }
 
@@ -326,7 +343,7 @@ fn origin() -> Origin {
         run_id: Bytes::from_static(b"bench"),
         entropy: 1 << 40,
         seed: HashSeed(1, 2),
-        loss_window_ms: 60_000,
+        loss_window_ms: LOSS_WINDOW_MS,
         window_ms: 5,
         window_ms_max: 50,
         audit_ms: 600_000,

@@ -196,6 +196,7 @@ impl Pair {
                             OriginEffect::Close(..)
                             | OriginEffect::Run { .. }
                             | OriginEffect::Jobs { .. }
+                            | OriginEffect::Swap(_)
                             | OriginEffect::Foreign(_)
                             | OriginEffect::Adopted(_)
                             | OriginEffect::WakeAt(_) => {}

@@ -103,6 +103,7 @@ pub(crate) struct Status {
     pub(crate) memory_bytes: usize,
     pub(crate) evicted: u64,
     pub(crate) refused: u64,
+    pub(crate) undecided: u64,
 }
 
 /// A GET of `path`.

@@ -219,6 +219,7 @@ impl Hub {
             memory_bytes: status.memory_bytes,
             evicted: status.evicted,
             refused: status.refused,
+            undecided: status.undecided,
         })?)
     }
 

@@ -83,6 +83,10 @@ struct Charge {
 /// between them, and reads.
 pub(super) fn is_answered(command: &Command, levels: Levels) -> bool {
     use Command::{Decr, DecrBy, HIncrBy, Incr, IncrBy, Limit};
+    // Rights are the hub's.
+    if command.is_strict() {
+        return false;
+    }
     let counts = match command {
         Incr { .. } | IncrBy { .. } | Decr { .. } | DecrBy { .. } | HIncrBy { .. } | Limit { peek: false, .. } => true,
         Limit { peek: true, .. } => return levels.reads_at_leaf,

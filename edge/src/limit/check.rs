@@ -15,8 +15,8 @@ const CHECKS_MAX: usize = 64;
 /// The characters of a check's name, which stands in headers.
 const NAME_CHARACTERS_MAX: usize = 64;
 
-const FIELDS: [&str; 10] =
-    ["key", "name", "algorithm", "limit", "window_ms", "burst", "cost", "nodes", "peek", "on_error"];
+const FIELDS: [&str; 11] =
+    ["key", "name", "algorithm", "limit", "window_ms", "burst", "cost", "mode", "nodes", "peek", "on_error"];
 
 /// The body is no call.
 #[derive(Debug, thiserror::Error)]
@@ -59,6 +59,8 @@ pub(crate) struct Check {
     pub(crate) cost: u64,
     /// How many nodes at most decide on it, where the client says.
     pub(crate) nodes: Option<NonZeroU64>,
+    /// Whether it is decided by rights that the origin granted.
+    pub(crate) is_strict: bool,
     /// Whether nothing is to be counted.
     pub(crate) peek: bool,
     /// Whether a request passes on which nothing could be decided.
@@ -105,6 +107,9 @@ impl Check {
             push("NODES".into());
             push(nodes.to_string());
         }
+        if self.is_strict {
+            push("STRICT".into());
+        }
         if self.peek {
             push("PEEK".into());
         }
@@ -142,7 +147,15 @@ fn check(at: &str, position: &str, map: &Map<String, Value>) -> Result<Check, Ba
         None => None,
         Some(nodes) => Some(NonZeroU64::new(nodes).ok_or_else(|| fields.wrong("nodes", "must be 1 or more"))?),
     };
-    Ok(Check { key, name: name.to_owned(), limit: fields.limit()?, cost, nodes, peek, is_open_on_error })
+    let is_strict = match fields.text("mode")? {
+        None | Some("approximate") => false,
+        Some("strict") => true,
+        Some(_) => return Err(fields.wrong("mode", r#"must be "approximate" or "strict""#)),
+    };
+    if is_strict && nodes.is_some() {
+        return Err(fields.wrong("nodes", "is for the mode approximate: a strict limit holds for any number of nodes"));
+    }
+    Ok(Check { key, name: name.to_owned(), limit: fields.limit()?, cost, nodes, is_strict, peek, is_open_on_error })
 }
 
 /// The fields of one check.
@@ -215,6 +228,8 @@ mod tests {
         let bucket =
             r#"{"key":"k","algorithm":"bucket","limit":10,"window_ms":1000,"burst":20,"cost":3,"nodes":4,"peek":true}"#;
         assert_eq!(command(bucket), "HW.LIMIT k BUCKET 10 1000 BURST 20 COST 3 NODES 4 PEEK");
+        let strict = r#"{"key":"k","algorithm":"sliding","limit":10,"window_ms":1000,"mode":"strict"}"#;
+        assert_eq!(command(strict), "HW.LIMIT k SLIDING 10 1000 COST 1 STRICT");
     }
 
     #[test]
@@ -252,12 +267,15 @@ mod tests {
             ("burst", "5", "is for a bucket only"),
             ("cost", "9007199254740992", "must be between 0 and 9007199254740991"),
             ("nodes", "0", "must be 1 or more"),
+            ("mode", r#""exact""#, r#"must be "approximate" or "strict""#),
             ("peek", "1", "must be true or false"),
             ("on_error", r#""ajar""#, r#"must be "open" or "closed""#),
             ("name", r#""caf\u00e9""#, "must have 1 to 64 printable ASCII characters"),
         ] {
             assert_eq!(with(field, value), format!("ERR Headwater: {field} {problem}"), "{field} {value}");
         }
+        let both = r#"{"key":"k","algorithm":"fixed","limit":1,"window_ms":1,"mode":"strict","nodes":2}"#;
+        assert!(error(both).starts_with("ERR Headwater: nodes is for the mode approximate"));
         assert!(with("windowMs", "5").starts_with("ERR Headwater: windowMs is not known; a check has key, "));
         let slow = r#"[{"key":"k","algorithm":"fixed","limit":1,"window_ms":1},
             {"key":"k","algorithm":"bucket","limit":1,"window_ms":2678400000,"burst":2}]"#;

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use headwater::{
     command::{Passed, Reply},
     id::Key,
-    store::{Commit, Load, Loaded, Outcome},
+    store::{Commit, LedgerOutcome, LedgerSwap, Load, Loaded, Outcome},
 };
 use std::{collections::BTreeMap, future::Future, path::PathBuf};
 
@@ -62,6 +62,9 @@ pub trait Store: Send + Sync + 'static {
     /// Runs a hub's jobs and notes the number of the last, as one step; those up to the number that stands there have run. What
     /// Redis puts off is waited for. After an error it is unknown which of them ran.
     fn jobs(&self, jobs: Jobs) -> impl Future<Output = Result<JobsRun, StoreError>> + Send;
+
+    /// Swaps the account of a strict limit for the next, or reads it. After an error it is unknown which of both stands there.
+    fn swap(&self, swap: LedgerSwap) -> impl Future<Output = Result<LedgerOutcome, StoreError>> + Send;
 
     /// Runs a command of an edge once, as a plain client would. A failure concerns this command alone.
     fn run(&self, command: &Passed) -> impl Future<Output = Result<Reply, RunError>> + Send;
@@ -233,6 +236,13 @@ impl Store for AnyStore {
         match self {
             Self::Redis(store) => store.jobs(jobs).await,
             Self::Embedded(store) => store.jobs(jobs).await,
+        }
+    }
+
+    async fn swap(&self, swap: LedgerSwap) -> Result<LedgerOutcome, StoreError> {
+        match self {
+            Self::Redis(store) => store.swap(swap).await,
+            Self::Embedded(store) => store.swap(swap).await,
         }
     }
 

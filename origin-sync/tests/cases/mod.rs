@@ -7,7 +7,9 @@ use crate::support::{
 use headwater::{
     id::{No, ReplicaId},
     slot::Slot,
-    store::{Companion, Expected, KeyCommit, Load, Marker, MarkerChange, Outcome},
+    store::{
+        Companion, Expected, KeyCommit, LedgerOutcome, LedgerSwap, Load, Marker, MarkerChange, Outcome, StoredLedger,
+    },
 };
 use origin_sync::store::Store;
 use std::{
@@ -330,4 +332,29 @@ pub async fn a_key_of_another_slot_is_an_error(bed: impl Bed) {
     let misplaced = Load { slot: here.slot(), keys: vec![elsewhere], changed_after: None, plain: Vec::new() };
     assert!(bed.store().load(misplaced).await.is_err());
     assert_eq!(load_all(bed.store(), &here).await.keys, [(here, None)]);
+}
+
+pub async fn an_account_is_swapped_where_its_version_stands(bed: impl Bed) {
+    let key = key("{l}k");
+    let expire_at = now().plus_ms(60_000);
+    let swap = |expected, value: Option<(u64, &[u8])>| LedgerSwap {
+        key: key.clone(),
+        expected,
+        value: value.map(|(version, body)| (version, bytes(body))),
+        expire_at,
+    };
+    let found = |version, body: &[u8]| {
+        LedgerOutcome::Found(Some(StoredLedger { version, is_current: true, bytes: bytes(body) }))
+    };
+    let store = bed.store();
+    assert_eq!(store.swap(swap(None, None)).await.unwrap(), LedgerOutcome::Found(None));
+    assert_eq!(store.swap(swap(Some(3), Some((4, b"x")))).await.unwrap(), LedgerOutcome::Found(None));
+    assert_eq!(store.swap(swap(None, Some((u64::MAX, b"\0\xff")))).await.unwrap(), LedgerOutcome::Swapped);
+    assert_eq!(store.swap(swap(None, Some((1, b"y")))).await.unwrap(), found(u64::MAX, b"\0\xff"));
+    // Differs in the last bit only.
+    let near = swap(Some(u64::MAX - 1), Some((1, b"y")));
+    assert_eq!(store.swap(near).await.unwrap(), found(u64::MAX, b"\0\xff"));
+    assert_eq!(store.swap(swap(Some(u64::MAX), Some((0, b"z")))).await.unwrap(), LedgerOutcome::Swapped);
+    assert_eq!(store.swap(swap(Some(u64::MAX), None)).await.unwrap(), found(0, b"z"));
+    assert_eq!(load_all(store, &key).await.keys, [(key.clone(), None)], "it is no companion");
 }

@@ -221,6 +221,11 @@ impl<'a, S: Store> World<'a, S> {
                     let outcome = self.store.commit(commit).await.unwrap();
                     self.mail.push_back(Mail::Origin(OriginInput::Committed(slot, outcome)));
                 }
+                OriginEffect::Swap(swap) => {
+                    let key = swap.key.clone();
+                    let outcome = self.store.swap(swap).await.unwrap();
+                    self.mail.push_back(Mail::Origin(OriginInput::Swapped(key, outcome)));
+                }
                 OriginEffect::WakeAt(at) => drop(self.wakes.insert(None, at)),
                 OriginEffect::Close(_, reason) => panic!("the origin closes: {reason}"),
                 OriginEffect::Run { .. } | OriginEffect::Jobs { .. } => panic!("nothing is passed through here"),

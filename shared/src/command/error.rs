@@ -258,6 +258,14 @@ pub enum CommandError {
         /// How many it may take.
         limit_bytes: u32,
     },
+    /// HW.LIMIT STRICT in a tab or another leaf, which has no rights.
+    #[error("ERR Headwater: a strict limit is decided at an edge: ask one over HTTP")]
+    StrictElsewhere,
+    /// HW.LIMIT STRICT at an edge that has no rights left and gets none now. Nothing was counted.
+    #[error(
+        "ERR Headwater: this edge has no rights left under the strict limit, and the origin is away or grants none yet"
+    )]
+    NoRights,
 }
 
 /// A kind of argument that has a limit.
@@ -423,6 +431,8 @@ mod tests {
             (CommandError::OutboxFull, 67),
             (CommandError::CountNegative, 68),
             (CommandError::OriginBehind, 70),
+            (CommandError::StrictElsewhere, 72),
+            (CommandError::NoRights, 73),
         ];
         for (error, number) in table {
             assert_eq!(postcard::to_allocvec(&error).unwrap(), [number], "{error}");

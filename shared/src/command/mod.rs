@@ -311,7 +311,7 @@ pub enum Command {
         /// The fields, in the order of the replies.
         fields: Vec<Bytes>,
     },
-    /// `HW.LIMIT key FIXED | SLIDING | BUCKET limit window_ms [BURST n] [COST n] [NODES n] [PEEK]`
+    /// `HW.LIMIT key FIXED | SLIDING | BUCKET limit window_ms [BURST n] [COST n] [NODES n | STRICT] [PEEK]`
     Limit {
         /// The key; its windows are fields of a hash.
         key: Key,
@@ -323,6 +323,8 @@ pub enum Command {
         nodes: Option<NonZeroU64>,
         /// PEEK: decides and counts nothing.
         peek: bool,
+        /// STRICT: decides by rights that the origin granted, so that all nodes together keep to the limit.
+        strict: bool,
     },
     /// `PING [message]`
     Ping {
@@ -417,6 +419,11 @@ impl Command {
             Self::Keyed(Keyed { action: Action::Keyspace(action), .. }) => Some(action),
             _ => None,
         }
+    }
+
+    /// Whether it is decided by rights that the origin granted, and by no key.
+    pub fn is_strict(&self) -> bool {
+        matches!(self, Self::Limit { strict: true, .. })
     }
 
     /// The script that it stands for, if any.

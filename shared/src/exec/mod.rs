@@ -76,6 +76,7 @@ pub fn needs_key(command: &Command) -> bool {
         | Command::ZIncrBy { .. }
         | Command::Ping { .. }
         | Command::Echo { .. }
+        | Command::Limit { strict: true, .. }
         | Command::Passed(_) => false,
         Command::ZAdd { condition, .. } => {
             !matches!(condition, Condition::Always | Condition::Greater | Condition::Less)
@@ -158,6 +159,8 @@ fn prepare_one(command: &Command, key: Subject<'_>) -> Result<Prepared, CommandE
             field_deadline::time_left(&key, fields, unit, from_epoch)
         }
         Command::HPersist { fields, .. } => field_deadline::persist(key, fields),
+        // Rights are a hub's, which decides by them before it comes here.
+        Command::Limit { strict: true, .. } => Err(CommandError::StrictElsewhere),
         Command::Limit { limit, cost, nodes, peek, .. } => limit::decide(key, limit, *cost, *nodes, *peek),
         Command::ZAdd { condition, count_changed, entries, .. } => board::add(key, *condition, *count_changed, entries),
         Command::ZAddIncr { condition, increment, member, .. } => board::increment(key, *condition, *increment, member),

@@ -83,6 +83,7 @@ impl Hub {
         rows.extend(self.sessions.keys().map(|session| RowId::Session(*session)));
         rows.extend(self.answers.keys().map(|answer| RowId::Answer(answer.clone())));
         rows.extend(self.outbox.numbers().map(RowId::Job));
+        rows.extend(self.strict.rows());
         // What was to be dropped in this input.
         rows.extend(self.dirty.iter().filter(|row| **row != RowId::Meta).cloned());
         rows

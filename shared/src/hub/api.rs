@@ -155,6 +155,8 @@ pub enum RowId {
     Answer(Bytes),
     /// A job of the outbox, by its number.
     Job(No),
+    /// What was used of the rights under a strict limit and is not told.
+    Rights(Key),
 }
 
 /// A row to write, or to drop when there is no body.
@@ -186,6 +188,7 @@ impl RowId {
             }
             Self::Answer(key) => [&b"i"[..], &key[..]].concat(),
             Self::Job(no) => [&b"j"[..], &no.0.to_be_bytes()[..]].concat(),
+            Self::Rights(key) => key.sized(b'g'),
         }
     }
 
@@ -213,6 +216,7 @@ impl RowId {
                 Some(Self::Session(SessionId { hub: ReplicaId::from_bits(u64::from_be_bytes(*hub)), client, no }))
             }
             b'i' => Some(Self::Answer(Bytes::copy_from_slice(rest))),
+            b'g' => Key::split_sized(rest).filter(|(_, rest)| rest.is_empty()).map(|(key, _)| Self::Rights(key)),
             b'j' => Some(Self::Job(No(u64::from_be_bytes(rest.try_into().ok()?)))),
             _ => None,
         }
@@ -244,4 +248,7 @@ pub struct HubStatus {
     pub evicted: u64,
     /// Commands and leaves' operations refused for want of memory since the machine was made.
     pub refused: u64,
+    /// Strict checks that could not be decided, for want of rights and of an origin, since the machine was made. What clients
+    /// then let pass is beyond the promise.
+    pub undecided: u64,
 }

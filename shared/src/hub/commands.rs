@@ -72,7 +72,7 @@ impl Answer {
 impl Waiting {
     /// Whether a command is executed on keys that are held alone, while the origin is there.
     fn needs_key(&self, command: &Command) -> bool {
-        let has_roamed = || !command.is_passed() && command.keys().any(|key| self.roamed.contains(&key.slot()));
+        let has_roamed = || !is_keyless(command) && command.keys().any(|key| self.roamed.contains(&key.slot()));
         exec::needs_key(command) || !self.roamed.is_empty() && has_roamed()
     }
 
@@ -81,9 +81,14 @@ impl Waiting {
         (self.request, self.commands.len())
     }
 
+    /// Its commands in order.
+    pub(super) fn commands(&self) -> &[Result<Command, CommandError>] {
+        &self.commands
+    }
+
     /// The keys that its commands name here.
     pub(super) fn keys(&self) -> impl Iterator<Item = &Key> + '_ {
-        self.commands.iter().flatten().filter(|command| !command.is_passed()).flat_map(Command::keys)
+        self.commands.iter().flatten().filter(|command| !is_keyless(command)).flat_map(Command::keys)
     }
 }
 
@@ -103,8 +108,8 @@ impl Hub {
         let ordered = ordered.collect();
         let (roamed, until) = (BTreeSet::new(), now.plus_ms(FETCH_MS_MAX));
         let waiting = Waiting { request, commands: parsed, ordered, idempotency, roamed, until };
-        let is_ready = marks.is_empty();
-        if let Some(waiting) = if is_ready { Some(waiting) } else { self.await_seen(waiting, marks, now) } {
+        let ready = if marks.is_empty() { Some(waiting) } else { self.await_seen(waiting, marks, now) };
+        if let Some(waiting) = ready {
             self.take_up(waiting, now);
         }
     }
@@ -118,7 +123,7 @@ impl Hub {
         for command in waiting.commands.iter().map(Result::as_ref) {
             // What is refused or passed on needs no keys.
             let is_refused = |command: &Command| self.memory.is_full && command.may_grow();
-            let command = command.ok().filter(|command| !command.is_passed() && !is_refused(command));
+            let command = command.ok().filter(|command| !is_keyless(command) && !is_refused(command));
             let mut keys = command.map(|command| command.keys()).unwrap_or_default().enumerate();
             let needs_key = command.is_some_and(|command| waiting.needs_key(command));
             let mut first = None;
@@ -133,6 +138,7 @@ impl Hub {
             firsts.push(first);
         }
         self.ask_origin(&wanted);
+        is_missing = is_missing || self.awaits_rights(&waiting.commands, now);
         if self.origin.is_some() && is_missing {
             self.waiting.push(waiting);
         } else {
@@ -157,7 +163,7 @@ impl Hub {
     pub(super) fn answer_ready(&mut self, now: TimestampMs) {
         let waiting = std::mem::take(&mut self.waiting);
         for waiting in waiting {
-            if now < waiting.until && self.is_missing_keys(&waiting) {
+            if now < waiting.until && (self.is_missing_keys(&waiting) || self.awaits_rights(&waiting.commands, now)) {
                 self.waiting.push(waiting);
             } else {
                 self.answer(waiting, &[], now);
@@ -251,6 +257,11 @@ impl Hub {
                 return self.take_in(passed, at, passing);
             }
             return Err(self.pass(passed, at, passing));
+        }
+        if let Command::Limit { key, limit, cost, peek, strict: true, .. } = &command {
+            let reply = self.check_strictly(key, limit, *cost, *peek, now);
+            progress.is_written |= reply.is_ok();
+            return reply;
         }
         if command.has_pattern() {
             command.name_matching(self.keys.iter().map(|(no, _)| self.keys.key(no)))?;
@@ -368,4 +379,9 @@ fn mint(clock: &mut Clock, last_no: &mut No, id: ReplicaId, now: TimestampMs) ->
         *last_no = last_no.next();
         Mint { dot: Dot { replica: id, no: *last_no }, hlc: clock.tick(now) }
     }
+}
+
+/// Whether a hub decides it by no key: it is passed on, or by rights.
+fn is_keyless(command: &Command) -> bool {
+    command.is_passed() || command.is_strict()
 }

@@ -40,6 +40,7 @@ impl Hub {
             OriginToHub::Whole { slot, at, more, keys } => self.whole(connection, (slot, at, more), &keys, now),
             OriginToHub::Refused(_) => {
                 self.origin = None;
+                self.strict.begin();
                 self.give_up_behind();
                 self.give_up_remotes(now);
             }
@@ -54,6 +55,7 @@ impl Hub {
             OriginToHub::Arrived(call) => self.arrived(call, now),
             OriginToHub::JobsDone { slot, through, replies } => self.jobs_done(slot, through, replies, now),
             OriginToHub::JobsStable(slots) => self.jobs_stable(slots),
+            OriginToHub::Rights(answer) => self.rights_granted(answer, now),
         }
     }
 
@@ -68,6 +70,7 @@ impl Hub {
         }
         self.spare_origins.extend(before.map(|origin| origin.connection).filter(|before| *before != connection));
         self.outbox.begin();
+        self.strict.begin();
         for (_, state) in self.slots.iter_mut() {
             state.sent = state.committed;
             state.is_compared = false;
@@ -300,7 +303,10 @@ impl Hub {
         self.give_up_remotes(now);
         match self.spare_origins.pop() {
             Some(spare) => self.greet_origin(spare, now),
-            None => self.answer_all(now),
+            None => {
+                self.strict.begin();
+                self.answer_all(now);
+            }
         }
     }
 }

@@ -142,8 +142,11 @@ impl Hub {
         let behind = self.seen.behind.values().map(|behind| behind.until);
         let waiting = self.waiting.iter().map(|waiting| waiting.until).chain(remote).chain(behind);
         let ends = self.wheel.next().into_iter().chain(self.ends.next()).min().map(whole_minute);
+        let rights = self.strict.next_due();
         let behind = self.memory.is_behind.then_some(now);
-        let Some(earliest) = waiting.chain(ends).chain(behind).chain(self.ask_again_at).min() else { return };
+        let Some(earliest) = waiting.chain(ends).chain(behind).chain(self.ask_again_at).chain(rights).min() else {
+            return;
+        };
         let at = earliest.max(now.plus_ms(1));
         if self.wake_at.is_none_or(|asked| at < asked) {
             self.wake_at = Some(at);

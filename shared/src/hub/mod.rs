@@ -30,6 +30,7 @@ mod remote;
 mod rows;
 mod session;
 mod slots;
+mod strict;
 mod uplink;
 
 pub use api::{Connection, HubConfig, HubEffect, HubInput, HubStatus, MemoryLimit, Request, RowId, RowWrite};
@@ -54,6 +55,7 @@ use remote::Remote;
 use session::Seen;
 use slots::Slots;
 use std::collections::{BTreeMap, BTreeSet};
+use strict::Strict;
 
 /// The hub's state machine.
 #[derive(Debug)]
@@ -84,6 +86,8 @@ pub struct Hub {
     remotes: BTreeMap<u64, Remote>,
     seen: Seen,
     outbox: Outbox,
+    /// Rights under strict limits.
+    strict: Strict,
     /// Slots of which a frame was refused for its stamps, and when to ask for it again.
     refused: BTreeSet<Slot>,
     ask_again_at: Option<TimestampMs>,
@@ -122,6 +126,7 @@ impl Hub {
     /// The machine's one door: every cause of change, in one match. Effects are to be performed in order.
     pub fn handle(&mut self, input: HubInput, now: TimestampMs) -> Vec<HubEffect> {
         self.keys.uses.set_now(now);
+        self.pass_strict(now);
         match input {
             HubInput::Commands { request, commands, idempotency } => {
                 self.commands(request, &commands, idempotency, Vec::new(), now);
@@ -178,6 +183,7 @@ impl Hub {
             memory_bytes: self.memory_bytes(),
             evicted: self.memory.evicted,
             refused: self.memory.refused,
+            undecided: self.strict.undecided,
         }
     }
 
@@ -236,6 +242,7 @@ impl Hub {
             remotes: BTreeMap::new(),
             seen: Seen::default(),
             outbox: Outbox::default(),
+            strict: Strict::default(),
             refused: BTreeSet::new(),
             ask_again_at: None,
             is_meta_dirty: false,
@@ -254,6 +261,7 @@ impl Hub {
     /// first.
     fn conclude(&mut self, now: TimestampMs) -> Vec<HubEffect> {
         self.answer_ready(now);
+        self.ask_for_rights(now);
         self.show_changes();
         self.send_pending(now);
         self.send_jobs();

@@ -74,6 +74,7 @@ impl Hub {
                     hub.add_answer(key.clone(), stored);
                 }),
                 RowId::Job(no) => hub.restore_job(*no, &body),
+                RowId::Rights(key) => hub.restore_rights(key, &body),
             };
             result.map_err(|source| RestoreError::Row { row, source })?;
         }
@@ -252,6 +253,7 @@ impl Hub {
             RowId::Session(id) => to_body(self.sessions.get(id)?),
             RowId::Answer(key) => to_body(self.answers.get(key)?),
             RowId::Job(no) => self.job_body(*no)?,
+            RowId::Rights(key) => return self.rights_body(key),
         };
         Some(body.into())
     }

@@ -22,6 +22,7 @@
 mod bucket;
 mod counting;
 mod decision;
+mod ledger;
 mod sync;
 mod window;
 
@@ -29,6 +30,7 @@ mod window;
 mod tests;
 
 pub use decision::{Add, Budgets, Decision, ErrorBar, Knowledge, OverAdmission, Seen, Verdict};
+pub use ledger::{GRANT_LEASE_MS, Ledger, Wanted, silence_ms};
 pub use sync::{Rate, SyncBounds, sync_after_ms};
 pub use window::{Counts, Window};
 

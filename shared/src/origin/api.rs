@@ -4,7 +4,7 @@ use crate::{
     id::{HashSeed, Key, No, ReplicaId, TimestampMs},
     message::{HubToOrigin, Job, OriginToHub, RunReply},
     slot::Slot,
-    store::{Commit, Load, Loaded, Outcome},
+    store::{Commit, LedgerOutcome, LedgerSwap, Load, Loaded, Outcome},
 };
 use bytes::Bytes;
 
@@ -49,6 +49,8 @@ pub enum OriginInput {
     Ran(Link, u64, Vec<RunReply>),
     /// The store answered a [`OriginEffect::Jobs`]. A store that failed gives no answer, as with a commit.
     JobsDone(Link, JobsDone),
+    /// The store answered a [`OriginEffect::Swap`] of this key's account. A store that failed gives no answer, as with a commit.
+    Swapped(Key, LedgerOutcome),
     /// A daemon, perhaps this one, says that it brought the slot to this sequence. A hint: none need come.
     Changed(Slot, u64),
     /// The server says that plain values were changed, perhaps by this daemon's own commits. A hint: none need come.
@@ -105,6 +107,8 @@ pub enum OriginEffect {
         /// In ascending order.
         jobs: Vec<Job>,
     },
+    /// Swap the account of a strict limit in the store, or read it. One of a key at a time.
+    Swap(LedgerSwap),
     /// A value of a foreign type stands at this key: held for the operator.
     Foreign(Key),
     /// So many keys are as plain clients wrote them, in the state too. Nothing is to be done.

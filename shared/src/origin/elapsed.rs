@@ -23,6 +23,11 @@ impl Elapsed {
         Self { total_ms: 0, step_ms: window_ms.div_euclid(PARTS).max(1), seen: None }
     }
 
+    /// Of which no step counts for more than this, in milliseconds.
+    pub(super) fn in_steps(step_ms: i64) -> Self {
+        Self { total_ms: 0, step_ms: step_ms.max(1), seen: None }
+    }
+
     /// The clock shows `now`.
     pub(super) fn pass(&mut self, now: TimestampMs) {
         let step_ms = self.seen.map_or(0, |seen| now.since_ms(seen));

@@ -26,6 +26,7 @@ mod compare;
 mod draft;
 mod elapsed;
 mod ends;
+mod grants;
 mod novelty;
 mod orders;
 mod plain;
@@ -54,6 +55,7 @@ use bytes::Bytes;
 use compare::Comparison;
 use elapsed::Elapsed;
 use ends::Agenda;
+use grants::Grants;
 use novelty::Novelty;
 use orders::Call;
 use slot::SlotWork;
@@ -98,6 +100,7 @@ pub struct Origin {
     novelty: Novelty,
     /// Until when a slot's foreign keys count as such.
     foreign: Agenda,
+    grants: Grants,
     /// Slots with something to do in this input.
     ready: BTreeSet<Slot>,
     effects: Vec<OriginEffect>,
@@ -160,6 +163,7 @@ impl Origin {
             ends: Agenda::default(),
             novelty: Novelty::default(),
             foreign: Agenda::default(),
+            grants: Grants::new(),
             ready: BTreeSet::new(),
             effects: Vec::new(),
             wake_at: None,
@@ -169,6 +173,7 @@ impl Origin {
     /// The machine's one door: every cause of change, in one match. Effects are to be performed in order.
     pub fn handle(&mut self, input: OriginInput, now: TimestampMs) -> Vec<OriginEffect> {
         self.elapsed.pass(now);
+        self.grants.pass(now);
         match input {
             OriginInput::Opened(link) => {
                 self.links.insert(link, LinkState::default());
@@ -185,6 +190,7 @@ impl Origin {
                 }
             }
             OriginInput::JobsDone(link, done) => self.jobs_done(link, done),
+            OriginInput::Swapped(key, outcome) => self.ledger_swapped(&key, outcome, now),
             OriginInput::Changed(slot, seq) => self.changed(slot, seq),
             OriginInput::Touched(keys) => self.touched(keys, now),
             OriginInput::Untracked => self.watch.lose_track(),
@@ -194,6 +200,8 @@ impl Origin {
                 self.look_for_awaited(now);
                 self.review(now);
                 self.sweep(now);
+                self.grants.sweep();
+                self.write_vouch(now);
                 self.audit(now);
                 if !self.is_plainless {
                     self.watch.audit(&self.links, now);
@@ -330,6 +338,7 @@ impl Origin {
                     self.effects.push(OriginEffect::Jobs { link, hub, slot, jobs });
                 }
             }
+            HubToOrigin::Rights(request) if state.hub.is_some() => self.rights_wanted(link, request, now),
             HubToOrigin::Held { .. }
             | HubToOrigin::Delta(_)
             | HubToOrigin::Subscribe(_)
@@ -340,7 +349,8 @@ impl Origin {
             | HubToOrigin::Run { .. }
             | HubToOrigin::Order { .. }
             | HubToOrigin::Await { .. }
-            | HubToOrigin::Jobs { .. } => {
+            | HubToOrigin::Jobs { .. }
+            | HubToOrigin::Rights(_) => {
                 let reason = "the first message of a hub must be its hello";
                 self.refuse(link, Refusal::new(RefusalCause::Unexpected, reason));
             }
@@ -438,6 +448,7 @@ impl Origin {
         self.links.remove(&link);
         self.forget_orders(link);
         self.forget_awaits(link);
+        self.grants.forget_link(link);
         for work in self.slots.values_mut() {
             work.forget_link(link);
         }
@@ -489,7 +500,9 @@ impl Origin {
         let review = self.links.values().any(|state| !state.held.is_empty()).then(|| now.plus_ms(REVIEW_MS));
         let holding = self.links.values().filter(|state| !state.held.is_empty());
         let audit = holding.filter_map(|state| state.comparison.audit_at);
+        let look = (!self.links.is_empty()).then(|| self.grants.next_look(now));
         let Some(earliest) = credit
+            .chain(look)
             .chain(stable)
             .chain(ends)
             .chain(review)

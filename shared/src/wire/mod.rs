@@ -18,6 +18,7 @@ mod memory;
 mod operation;
 mod origin;
 pub(crate) mod reader;
+pub(crate) mod rights;
 pub(crate) mod run;
 mod state;
 pub(crate) mod stored;

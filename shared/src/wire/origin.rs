@@ -7,6 +7,7 @@ use super::{
     Capabilities, Invalid, Message,
     leaf::{read_keys, read_option, read_refusal, write_keys, write_option, write_refusal},
     reader::Reader,
+    rights::{read_rights_answer, read_rights_request, write_rights_answer, write_rights_request},
     run::{
         read_commands, read_job_replies, read_jobs, read_replies, write_commands, write_job_replies, write_jobs,
         write_replies,
@@ -52,7 +53,8 @@ impl Message for HubToOrigin {
             | Self::Run { .. }
             | Self::Order { .. }
             | Self::Await { .. }
-            | Self::Jobs { .. } => None,
+            | Self::Jobs { .. }
+            | Self::Rights(_) => None,
         }
     }
 
@@ -149,6 +151,10 @@ impl Message for HubToOrigin {
                 w.varint(*call);
                 write_marks(w, marks);
             }
+            Self::Rights(request) => {
+                w.u8(13);
+                write_rights_request(w, request);
+            }
         }
     }
 
@@ -201,6 +207,7 @@ impl Message for HubToOrigin {
             }
             11 => Self::Order { call: r.varint()?, after: read_numbers(r)?, commands: read_commands(r)? },
             12 => Self::Await { call: r.varint()?, marks: read_marks(r)? },
+            13 => Self::Rights(read_rights_request(r)?),
             _ => return Err(Invalid::Tag("message")),
         })
     }
@@ -225,7 +232,8 @@ impl Message for OriginToHub {
             | Self::Ran { .. }
             | Self::JobsDone { .. }
             | Self::Arrived(_)
-            | Self::JobsStable(_) => None,
+            | Self::JobsStable(_)
+            | Self::Rights(_) => None,
         }
     }
 
@@ -311,6 +319,10 @@ impl Message for OriginToHub {
                 w.u8(14);
                 w.varint(*call);
             }
+            Self::Rights(answer) => {
+                w.u8(15);
+                write_rights_answer(w, answer);
+            }
         }
     }
 
@@ -342,6 +354,7 @@ impl Message for OriginToHub {
             12 => Self::JobsDone { slot: r.slot()?, through: r.no()?, replies: read_job_replies(r)? },
             13 => Self::JobsStable(read_numbers(r)?),
             14 => Self::Arrived(r.varint()?),
+            15 => Self::Rights(read_rights_answer(r)?),
             _ => return Err(Invalid::Tag("message")),
         })
     }

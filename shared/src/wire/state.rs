@@ -24,11 +24,11 @@ const CTX_REPLICA_BYTES_MIN: usize = 3;
 /// The head, and a count of bases or a name.
 const ELEMENT_BYTES_MIN: usize = 1;
 
-pub(super) fn write_key(w: &mut Writer, key: &Key) {
+pub(crate) fn write_key(w: &mut Writer, key: &Key) {
     w.bytes(key.as_bytes());
 }
 
-pub(super) fn read_key(r: &mut Reader<'_>) -> Result<Key, Invalid> {
+pub(crate) fn read_key(r: &mut Reader<'_>) -> Result<Key, Invalid> {
     Key::new(r.bytes("key", KEY_BYTES_MAX)?).or(Err(Invalid::TooLong("key")))
 }
 

@@ -8,10 +8,10 @@ use headwater::{
     hlc::Hlc,
     hub::RowId,
     id::{ClientId, Dot, HashSeed, Key, No, ReplicaId, Seq, SessionId, Stamp, TimestampMs},
-    limit::LimitError,
+    limit::{Limit, LimitError, Wanted},
     message::{
         Ask, Cursor, Digest, HubToLeaf, HubToOrigin, Job, LeafToHub, Lifetime, Mark, OriginToHub, Refusal,
-        RefusalCause, RunReply, SlotDelta,
+        RefusalCause, RightsAnswer, RightsRequest, RunReply, SlotDelta,
     },
     slot::Slot,
     state::{
@@ -153,6 +153,8 @@ pub fn hub_to_origin() -> Vec<(&'static str, HubToOrigin)> {
             "await",
             HubToOrigin::Await { call: 1 << 61, marks: vec![mark(No(300), cursor()), mark(No(0), Cursor::default())] },
         ),
+        ("rights", HubToOrigin::Rights(rights_request(Limit::sliding_window(100, 60_000)))),
+        ("rights_of_bucket", HubToOrigin::Rights(rights_request(Limit::token_bucket(10, 1_000, 20)))),
         ("run", HubToOrigin::Run { call: 1 << 63, commands: vec![argv("LRANGE jobs 0 -1"), argv("RPUSH jobs \\xff")] }),
     ]
 }
@@ -190,7 +192,25 @@ pub fn origin_to_hub() -> Vec<(&'static str, OriginToHub)> {
             OriginToHub::JobsDone { slot, through: No(300), replies: (298..).map(No).zip(run_replies()).collect() },
         ),
         ("jobs_stable", OriginToHub::JobsStable(numbers())),
+        (
+            "rights",
+            OriginToHub::Rights(RightsAnswer {
+                key: key("login:ada"),
+                request: 1 << 63,
+                granted: 12,
+                lease_ms: 5_000,
+                room: 300,
+                retry_ms: 0,
+                is_silent: false,
+            }),
+        ),
     ]
+}
+
+fn rights_request(limit: Result<Limit, LimitError>) -> RightsRequest {
+    let wanted = Wanted { least: 1, needed: 2, ahead: 12 };
+    let used = vec![(1 << 62, 300), (1 << 61, 0)];
+    RightsRequest { key: key("login:ada"), request: 1 << 63, limit: limit.expect("a limit"), wanted, used }
 }
 
 fn node(bits: u8, index: u64) -> Node {
@@ -248,6 +268,7 @@ pub fn rows() -> Vec<(&'static str, RowId)> {
         ("session", RowId::Session(session())),
         ("answer", RowId::Answer(Bytes::from_static(b"8f1c"))),
         ("job", RowId::Job(No(300))),
+        ("rights", RowId::Rights(key("login:ada"))),
     ]
 }
 
@@ -454,6 +475,8 @@ pub fn errors() -> Vec<CommandError> {
         CommandError::OrderedCrossSlot,
         CommandError::OriginBehind,
         CommandError::ReplyTooLarge { limit_bytes: 1 },
+        CommandError::StrictElsewhere,
+        CommandError::NoRights,
     ];
     errors.extend(CommandName::ALL.iter().map(|name| CommandError::WrongArity(*name)));
     errors
@@ -521,6 +544,7 @@ pub fn variant_of_hub_to_origin(message: &HubToOrigin) -> &'static str {
         HubToOrigin::Order { .. } => "order",
         HubToOrigin::Await { .. } => "await",
         HubToOrigin::Jobs { .. } => "jobs",
+        HubToOrigin::Rights(_) => "rights",
     }
 }
 
@@ -542,5 +566,6 @@ pub fn variant_of_origin_to_hub(message: &OriginToHub) -> &'static str {
         OriginToHub::Arrived(_) => "arrived",
         OriginToHub::JobsDone { .. } => "jobs_done",
         OriginToHub::JobsStable(_) => "jobs_stable",
+        OriginToHub::Rights(_) => "rights",
     }
 }

@@ -533,6 +533,10 @@ impl World {
                     let done = JobsDone { hub, slot, through, replies: Vec::new() };
                     self.queue.push_back(Event::Origin(OriginInput::JobsDone(link, done)));
                 }
+                OriginEffect::Swap(swap) => {
+                    let outcome = self.store.swap(&swap);
+                    self.queue.push_back(Event::Origin(OriginInput::Swapped(swap.key, outcome)));
+                }
                 OriginEffect::Foreign(key) => self.foreign.push(key),
                 OriginEffect::Adopted(keys) => self.adopted += keys,
                 OriginEffect::WakeAt(at) => self.origin_wake_at = Some(at),

@@ -7,7 +7,10 @@ use headwater::{
     id::{Key, TimestampMs},
     slot::Slot,
     state::Kind,
-    store::{Commit, Companion, Expected, KeyCommit, Load, Loaded, Marker, Otherwise, Outcome, PlainRead},
+    store::{
+        Commit, Companion, Expected, KeyCommit, LedgerOutcome, LedgerSwap, Load, Loaded, Marker, Otherwise, Outcome,
+        PlainRead, StoredLedger,
+    },
 };
 use std::collections::BTreeMap;
 
@@ -15,6 +18,8 @@ use std::collections::BTreeMap;
 pub struct Store {
     slots: BTreeMap<Slot, SlotStore>,
     plain: BTreeMap<Key, PlainValue>,
+    /// The accounts of strict limits.
+    pub ledgers: BTreeMap<Key, StoredLedger>,
     /// How many keys were evicted.
     evictions: u64,
     /// How many commits happened.
@@ -53,6 +58,14 @@ impl Store {
             plain: load.plain.iter().map(|key| (key.clone(), self.plain_read(key, now))).collect(),
             evictions: self.evictions,
         }
+    }
+
+    pub fn swap(&mut self, swap: &LedgerSwap) -> LedgerOutcome {
+        let outcome = swap.judged(self.ledgers.get(&swap.key));
+        if outcome == LedgerOutcome::Swapped {
+            self.ledgers.extend(swap.stored().map(|stored| (swap.key.clone(), stored)));
+        }
+        outcome
     }
 
     pub fn commit(&mut self, commit: &Commit, now: TimestampMs) -> Outcome {

@@ -13,7 +13,7 @@ use headwater::{
     origin::{JobsDone, Link, Origin, OriginConfig, OriginEffect, OriginInput, key_state},
     slot::Slot,
     state::Kind,
-    store::{Commit, Companion, Loaded, Marker, Outcome},
+    store::{Commit, Companion, LedgerOutcome, Loaded, Marker, Outcome},
     wire::{self, Message},
 };
 use std::{collections::BTreeMap, fmt::Debug};
@@ -179,6 +179,7 @@ pub fn origin(data: &[u8]) {
         audit_ms: 1000,
     });
     let mut store = BTreeMap::new();
+    let mut ledgers = BTreeMap::new();
     let mut now = NOW;
     for (tag, body) in chunks(data).take(STEPS_MAX) {
         now = now.plus_ms(i64::from(tag >> 4) * 997);
@@ -223,6 +224,13 @@ pub fn origin(data: &[u8]) {
                         let through = jobs.last().map_or(No::ZERO, |(no, _)| *no);
                         let done = JobsDone { hub, slot, through, replies: Vec::new() };
                         inputs.push(OriginInput::JobsDone(link, done));
+                    }
+                    OriginEffect::Swap(swap) => {
+                        let outcome = swap.judged(ledgers.get(&swap.key));
+                        if outcome == LedgerOutcome::Swapped {
+                            ledgers.extend(swap.stored().map(|stored| (swap.key.clone(), stored)));
+                        }
+                        inputs.push(OriginInput::Swapped(swap.key, outcome));
                     }
                     OriginEffect::ToHub(..)
                     | OriginEffect::Close(..)

@@ -23,6 +23,9 @@ impl World {
     }
 
     pub(super) fn http_reply(&mut self, request: u64, replies: &[Result<Reply, CommandError>]) {
+        if self.strict_reply(request, replies) {
+            return;
+        }
         let Some(id) = self.requests.remove(&request) else { return };
         let Some(http) = self.https.get(&id).filter(|http| !http.is_done) else { return };
         let (hub, work, asked_ms) = (http.hub, http.work.clone(), http.asked_ms);

@@ -51,6 +51,11 @@ impl World {
                     let commit = Box::new(commit);
                     self.after(Lane::Store(index), 0, slow, Event::StoreCommit { daemon: index, life, run_id, commit });
                 }
+                OriginEffect::Swap(swap) => {
+                    let slow = if self.chance(Lane::Store(index), 20) { 2_000 } else { 5 };
+                    let swap = Box::new(swap);
+                    self.after(Lane::Store(index), 0, slow, Event::StoreSwap { daemon: index, life, run_id, swap });
+                }
                 OriginEffect::Run { link, call, commands } => {
                     // The model has no such server; what a real one does is tried in the daemon's own tests.
                     let replies = vec![Err("ERR there is no server".into()); commands.len()];
@@ -163,6 +168,18 @@ impl World {
         }
         let loaded = Box::new(self.store.load(load, TimestampMs(self.now)));
         self.after(Lane::Store(daemon), 0, 5, Event::StoreLoaded { daemon, life, loaded });
+    }
+
+    /// Also of a daemon that died meanwhile, as with a commit.
+    pub(super) fn store_swap(&mut self, daemon: usize, life: u64, run_id: u64, swap: LedgerSwap) {
+        if self.is_stale(run_id) {
+            self.at(0, Event::DaemonLost(daemon, run_id));
+            return;
+        }
+        let outcome = self.store.swap(&swap);
+        self.trace.record(self.now, "store", &outcome);
+        let answer = Box::new((swap.key, outcome));
+        self.after(Lane::Store(daemon), 0, 5, Event::StoreSwapped { daemon, life, answer });
     }
 
     /// Tells the daemons that a slot changed; such a hint is easily lost.

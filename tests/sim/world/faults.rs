@@ -30,6 +30,10 @@ impl World {
             }
             Trouble::Flush { is_restart } => {
                 self.store.flush(is_restart);
+                if !is_restart {
+                    // An account that is deleted while the server lives is forgotten.
+                    self.void_strict_limits();
+                }
                 self.ledger.doubt_since(&self.by_plain, 0, None);
                 self.promised.clear();
                 self.has_losses = true;

@@ -101,6 +101,7 @@ impl World {
                     RowId::Element(..) => found[1] += 1,
                     RowId::Slot(_) => found[2] += 1,
                     RowId::Meta | RowId::Replica(_) | RowId::Session(_) | RowId::Answer(_) | RowId::Job(_) => {}
+                    RowId::Rights(_) => {}
                 }
             }
             let slots = Workload::keys().len() + 1;

@@ -12,6 +12,7 @@ mod hubs;
 mod leaves;
 mod memory;
 mod network;
+mod strict;
 mod trace;
 
 use crate::{
@@ -33,7 +34,7 @@ use headwater::{
     message::{HubToLeaf, HubToOrigin, LeafToHub, Lifetime, OriginToHub},
     origin::{JobsDone, Link, Origin, OriginConfig, OriginEffect, OriginInput},
     slot::Slot,
-    store::{Commit, Load, Loaded, Outcome},
+    store::{Commit, LedgerOutcome, LedgerSwap, Load, Loaded, Outcome},
     wire,
 };
 use network::Care;
@@ -72,6 +73,8 @@ pub(crate) enum Checker {
     Rows,
     /// The same seed is the same trace.
     Repetition,
+    /// Strict limits are never exceeded.
+    Limits,
     /// No assertion fails and nothing panics.
     Panics,
 }
@@ -102,6 +105,8 @@ enum Event {
     StoreCommit { daemon: usize, life: u64, run_id: u64, commit: Box<Commit> },
     StoreLoaded { daemon: usize, life: u64, loaded: Box<Loaded> },
     StoreCommitted { daemon: usize, life: u64, slot: Slot, outcome: Outcome },
+    StoreSwap { daemon: usize, life: u64, run_id: u64, swap: Box<LedgerSwap> },
+    StoreSwapped { daemon: usize, life: u64, answer: Box<(Key, LedgerOutcome)> },
     Hint { daemon: usize, slot: Slot, seq: u64 },
     Touched { daemon: usize, life: u64, keys: Vec<Key> },
     Snapshot,
@@ -235,11 +240,14 @@ pub(crate) struct World {
     /// Keys whose plain values were evicted.
     evicted: BTreeSet<Key>,
     removals: Removals,
+    strictly: strict::Strictly,
     /// What hubs were told is stable.
     promised: BTreeMap<(ReplicaId, Slot), No>,
     /// Which hub's number an acknowledged operation has, where a hub may lose its storage.
     landed: Vec<(ReplicaId, Slot, No, usize)>,
     is_noisy: bool,
+    /// The run is a part of what was planned.
+    is_part: bool,
     /// Troubles still come.
     is_rough: bool,
     /// The store lost more than it was allowed to, or a value was evicted.
@@ -276,9 +284,11 @@ impl World {
             by_plain: Vec::new(),
             evicted: BTreeSet::new(),
             removals: Removals::default(),
+            strictly: strict::Strictly::default(),
             promised: BTreeMap::new(),
             landed: Vec::new(),
             is_noisy: has(Kind::Noise) && !selection.is_quiet,
+            is_part: selection.only.is_some() || selection.hubs.is_some() || selection.daemons.is_some(),
             is_rough: true,
             has_losses: false,
             violations: Vec::new(),
@@ -367,6 +377,7 @@ impl World {
             self.run_until(self.now + 90_000);
         }
         self.check();
+        self.check_strict_limits();
         self.check_memory();
     }
 
@@ -514,6 +525,7 @@ impl World {
                     What::Leaf { leaf, work } => self.leaf_work(leaf, &work),
                     What::Http { hub, work } => self.issue(hub, work),
                     What::Plain { work } => self.plain_write(&work),
+                    What::Strict { hub, limit, cost } => self.ask_strictly(hub, limit, cost),
                     What::Trouble(trouble) => self.trouble(trouble),
                 }
             }
@@ -551,6 +563,13 @@ impl World {
             Event::StoreCommitted { daemon, life, slot, outcome } => {
                 if self.daemons[daemon].life == life {
                     self.origin_input(daemon, OriginInput::Committed(slot, outcome));
+                }
+            }
+            Event::StoreSwap { daemon, life, run_id, swap } => self.store_swap(daemon, life, run_id, *swap),
+            Event::StoreSwapped { daemon, life, answer } => {
+                if self.daemons[daemon].life == life {
+                    let (key, outcome) = *answer;
+                    self.origin_input(daemon, OriginInput::Swapped(key, outcome));
                 }
             }
             Event::Hint { daemon, slot, seq } => self.origin_input(daemon, OriginInput::Changed(slot, seq)),
@@ -592,6 +611,7 @@ impl World {
             | Event::StoreLoaded { daemon, .. }
             | Event::Hint { daemon, .. }
             | Event::Touched { daemon, .. }
+            | Event::StoreSwapped { daemon, .. }
             | Event::StoreCommitted { daemon, .. } => Some(*daemon),
             _ => None,
         }

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use headwater::{
     command::{Passed, Reply},
     id::{Key, KeyTooLong, No},
-    store::{Commit, Load, Loaded, Outcome},
+    store::{Commit, LedgerOutcome, LedgerSwap, Load, Loaded, Outcome},
     wire::WireError,
 };
 use redb::{Database, Durability, ReadableDatabase};
@@ -135,6 +135,19 @@ impl Store for EmbeddedStore {
         let through = jobs.last().map_or(No::ZERO, |(no, _)| *no);
         let refused = || Err(RunError::NoRedis.to_string().into());
         Ok(JobsRun { through, replies: jobs.into_iter().map(|(no, _)| (no, refused())).collect() })
+    }
+
+    /// In a transaction of its own, which waits for the writer's and then for the disk.
+    async fn swap(&self, swap: LedgerSwap) -> Result<LedgerOutcome, StoreError> {
+        let database = Arc::clone(&self.database);
+        let swapped = off_the_runtime(move || {
+            let mut transaction = database.begin_write()?;
+            transaction.set_durability(Durability::Immediate)?;
+            let outcome = tables::Tables::open(&transaction)?.swap(&swap, clock::now())?;
+            transaction.commit()?;
+            Ok(outcome)
+        });
+        Ok(swapped.await?)
     }
 
     async fn run(&self, _command: &Passed) -> Result<Reply, RunError> {

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use headwater::{
     id::{Key, No, ReplicaId, TimestampMs},
     slot::Slot,
-    store::{Commit, Companion, KeyCommit, Load, Loaded, Marker, Outcome},
+    store::{Commit, Companion, KeyCommit, LedgerOutcome, LedgerSwap, Load, Loaded, Marker, Outcome, StoredLedger},
     wire::{self, WireError},
 };
 use redb::{ReadTransaction, ReadableTable, Table, TableDefinition, WriteTransaction};
@@ -34,6 +34,14 @@ const FEED_ORDER: TableDefinition<'_, (u16, u64, &[u8]), ()> = TableDefinition::
 /// Companions in the order in which they vanish.
 const EXPIRIES: TableDefinition<'_, (i64, u16, &[u8]), ()> = TableDefinition::new("expiries");
 
+/// The accounts of strict limits: when each may vanish, its version, and the bytes.
+const LEDGERS: TableDefinition<'_, &[u8], (i64, u64, &[u8])> = TableDefinition::new("ledgers");
+/// The same in the order in which they may vanish.
+const LEDGER_ENDS: TableDefinition<'_, (i64, &[u8]), ()> = TableDefinition::new("ledger_ends");
+
+/// Accounts that one swap drops which may vanish: more than it adds.
+const LEDGERS_SWEPT: usize = 4;
+
 const RUN_ID: &str = "run_id";
 const ROW_VERSION: u8 = 0;
 
@@ -49,6 +57,8 @@ pub(super) struct Tables<'a> {
     feed: Table<'a, SlotKey, u64>,
     feed_order: Table<'a, (u16, u64, &'static [u8]), ()>,
     expiries: Table<'a, (i64, u16, &'static [u8]), ()>,
+    ledgers: Table<'a, &'static [u8], (i64, u64, &'static [u8])>,
+    ledger_ends: Table<'a, (i64, &'static [u8]), ()>,
 }
 
 impl<'a> Tables<'a> {
@@ -62,6 +72,8 @@ impl<'a> Tables<'a> {
             feed: transaction.open_table(FEED)?,
             feed_order: transaction.open_table(FEED_ORDER)?,
             expiries: transaction.open_table(EXPIRIES)?,
+            ledgers: transaction.open_table(LEDGERS)?,
+            ledger_ends: transaction.open_table(LEDGER_ENDS)?,
         })
     }
 
@@ -104,6 +116,34 @@ impl<'a> Tables<'a> {
         let marker = changed_marker(marker, commit);
         self.markers.insert(slot, encode_marker(&marker).as_slice())?;
         Ok(Outcome::Committed)
+    }
+
+    /// Compares and swaps an account, or reads it. All that the file holds was written in its one life.
+    pub(super) fn swap(&mut self, swap: &LedgerSwap, now: TimestampMs) -> Result<LedgerOutcome, EmbeddedError> {
+        let ended = self.ledger_ends.range(..(now.0, &[][..]))?.take(LEDGERS_SWEPT);
+        let ended = ended.map(|row| row.map(|(end, _)| (end.value().0, end.value().1.to_vec())));
+        for (at, key) in ended.collect::<Result<Vec<_>, _>>()? {
+            self.ledger_ends.remove((at, key.as_slice()))?;
+            self.ledgers.remove(key.as_slice())?;
+        }
+        let key = swap.key.as_bytes();
+        let (end, standing) = match self.ledgers.get(key)? {
+            Some(row) => {
+                let (end, version, bytes) = row.value();
+                let bytes = Bytes::copy_from_slice(bytes);
+                (Some(end), Some(StoredLedger { version, is_current: true, bytes }))
+            }
+            None => (None, None),
+        };
+        let outcome = swap.judged(standing.as_ref());
+        if let (LedgerOutcome::Swapped, Some((version, bytes))) = (&outcome, &swap.value) {
+            if let Some(end) = end {
+                self.ledger_ends.remove((end, key))?;
+            }
+            self.ledgers.insert(key, (swap.expire_at.0, *version, bytes.as_ref()))?;
+            self.ledger_ends.insert((swap.expire_at.0, key), ())?;
+        }
+        Ok(outcome)
     }
 
     /// Drops companions that have expired, up to `count_max` of them. Their place in the change feed stays, as in Redis.

@@ -33,7 +33,7 @@ use headwater::{
     command::Passed,
     id::Key,
     slot::Slot,
-    store::{Commit, Load, Loaded, Outcome},
+    store::{Commit, LedgerOutcome, LedgerSwap, Load, Loaded, Outcome},
 };
 use redis::{ConnectionAddr, Value};
 use std::{
@@ -186,6 +186,27 @@ impl Cluster {
             patience.wait(&refusal).await;
             if let Refusal::Moved(to) = refusal {
                 self.moved(jobs.slot, &owner, to).await?;
+            }
+        }
+    }
+
+    /// Swaps or reads the account of a strict limit, at the node that holds its slot.
+    pub(super) async fn swap(&self, swap: &LedgerSwap) -> Result<LedgerOutcome, RedisStoreError> {
+        if swap.key.as_bytes().is_empty() {
+            // How long one node has lived says nothing of the others, so nobody vouches for a cluster.
+            let is_read = swap.value.is_none();
+            return Ok(if is_read { LedgerOutcome::Found(None) } else { LedgerOutcome::Swapped });
+        }
+        let mut patience = Patience::default();
+        loop {
+            let owner = self.owner(swap.key.slot())?;
+            let refusal = match owner.server.swap(swap).await {
+                Ok(outcome) => return Ok(outcome),
+                Err(error) => Refusal::of(&error).ok_or(error)?,
+            };
+            patience.wait(&refusal).await;
+            if let Refusal::Moved(to) = refusal {
+                self.moved(swap.key.slot(), &owner, to).await?;
             }
         }
     }

@@ -244,6 +244,23 @@ local function jobs(keys, args)
   return { through, answers }
 end
 
+-- Swaps the account of a strict limit, or reads it.
+-- keys: the hash. args: the server's run id, the version that must stand there or "" for none, the version that stands there
+-- then or "" to read only, the bytes, when they vanish.
+-- Answers with "1" where it was swapped; else with "0" and what stands there, if anything does: its version, the run id under
+-- which it was written, and the bytes.
+local function swap(keys, args)
+  local found = redis.call('HMGET', keys[1], 'v', 'r', 'b')
+  local version = found[1] or ''
+  if args[3] ~= '' and version == args[2] then
+    redis.call('HSET', keys[1], 'v', args[3], 'r', args[1], 'b', args[4])
+    redis.call('PEXPIREAT', keys[1], args[5])
+    return { '1' }
+  end
+  if version == '' then return { '0' } end
+  return { '0', version, found[2] or '', found[3] or '' }
+end
+
 -- Runs every command that a commit may need on a key of no use, so that a user who may not run one is found out here and
 -- not half-way through a commit. Answers with the first error, or nothing.
 local function probe(keys, args)

@@ -6,6 +6,7 @@ mod batch;
 mod cluster;
 mod jobs;
 mod keyspace;
+mod ledger;
 mod names;
 mod news;
 mod passage;
@@ -34,7 +35,7 @@ use headwater::{
     command::{Passed, Reply},
     id::{Key, KeyTooLong},
     slot::Slot,
-    store::{Commit, Load, Loaded, Outcome},
+    store::{Commit, LedgerOutcome, LedgerSwap, Load, Loaded, Outcome},
 };
 use news::Listener;
 use redis::RedisError;
@@ -226,6 +227,25 @@ impl RedisStore {
         }
     }
 
+    async fn swap_ledger(&self, swap: &LedgerSwap) -> Result<LedgerOutcome, RedisStoreError> {
+        let server = match &self.connected {
+            Connected::Cluster(cluster) => return cluster.swap(swap).await,
+            Connected::Single(server) => server,
+            Connected::Watched(watched) => watched.server(),
+        };
+        let mut patience = Patience::default();
+        loop {
+            let error = match server.swap(swap).await {
+                Ok(outcome) => return Ok(outcome),
+                Err(error) => error,
+            };
+            match Refusal::of(&error) {
+                Some(refusal @ Refusal::NotNow(_)) => patience.wait(&refusal).await,
+                Some(Refusal::Moved(_)) | None => return Err(error),
+            }
+        }
+    }
+
     /// The server that holds the slot, as far as is known.
     fn server_of(&self, slot: Slot) -> Result<Arc<Server>, RedisStoreError> {
         match &self.connected {
@@ -255,6 +275,10 @@ impl Store for RedisStore {
 
     async fn jobs(&self, jobs: Jobs) -> Result<JobsRun, StoreError> {
         Ok(self.run_jobs(&jobs).await?)
+    }
+
+    async fn swap(&self, swap: LedgerSwap) -> Result<LedgerOutcome, StoreError> {
+        Ok(self.swap_ledger(&swap).await?)
     }
 
     async fn run(&self, command: &Passed) -> Result<Reply, RunError> {

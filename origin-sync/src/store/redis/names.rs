@@ -35,6 +35,13 @@ pub(super) fn jobs(slot: Slot) -> String {
     format!("hw:q:{{{}}}", slot.tag())
 }
 
+/// The hash that holds the account of a key's strict limit.
+pub(super) fn ledger(slot: Slot, key: &Key) -> Vec<u8> {
+    let mut name = format!("hw:l:{{{}}}", slot.tag()).into_bytes();
+    name.extend_from_slice(key.as_bytes());
+    name
+}
+
 /// A key that never holds anything for longer than one script runs.
 pub(super) fn probe(slot: Slot) -> String {
     format!("hw:p:{{{}}}", slot.tag())
@@ -54,6 +61,7 @@ mod tests {
             assert_eq!(Slot::of(probe(slot).as_bytes()), slot);
             assert_eq!(Slot::of(feed(slot).as_bytes()), slot);
             assert_eq!(Slot::of(&companion(slot, &key)), slot);
+            assert_eq!(Slot::of(&ledger(slot, &key)), slot);
         }
     }
 }

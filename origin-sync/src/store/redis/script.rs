@@ -8,6 +8,7 @@ use redis::{Cmd, ErrorKind, RedisError, Script, ServerErrorKind, Value, aio::Mul
 const LIBRARY: &str = "headwater";
 const COMMITS: &str = "headwater_commits";
 const JOBS: &str = "headwater_jobs";
+const SWAP: &str = "headwater_swap";
 const PROBE: &str = "headwater_probe";
 const BODY: &str = include_str!("commit.lua");
 
@@ -22,6 +23,8 @@ pub(super) enum CommitScript {
         commits: Script,
         /// Jobs.
         jobs: Script,
+        /// The accounts of strict limits.
+        swap: Script,
     },
 }
 
@@ -32,6 +35,8 @@ pub(super) enum Call {
     Commits,
     /// A hub's jobs.
     Jobs,
+    /// The account of a strict limit.
+    Swap,
 }
 
 impl CommitScript {
@@ -50,7 +55,7 @@ impl CommitScript {
                 let script = Script::new(&format!("{BODY}\nreturn probe(KEYS, ARGV)\n"));
                 let answer = script.key(names::probe(slot)).arg(names::CHANNEL).invoke_async(connection).await?;
                 let of = |function| Script::new(&format!("{BODY}\nreturn {function}(KEYS, ARGV)\n"));
-                (Self::Script { commits: of("commits"), jobs: of("jobs") }, answer)
+                (Self::Script { commits: of("commits"), jobs: of("jobs"), swap: of("swap") }, answer)
             }
             Err(error) => return Err(error.into()),
         };
@@ -70,10 +75,13 @@ impl CommitScript {
         let function = match call {
             Call::Commits => COMMITS,
             Call::Jobs => JOBS,
+            Call::Swap => SWAP,
         };
         match (self, call) {
             (Self::Function, _) => request.command("FCALL", function).query_async(connection).await,
-            (Self::Script { commits: script, .. }, Call::Commits) | (Self::Script { jobs: script, .. }, Call::Jobs) => {
+            (Self::Script { commits: script, .. }, Call::Commits)
+            | (Self::Script { jobs: script, .. }, Call::Jobs)
+            | (Self::Script { swap: script, .. }, Call::Swap) => {
                 let by_hash = request.command("EVALSHA", script.get_hash()).query_async(connection).await;
                 match by_hash {
                     Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
@@ -128,8 +136,8 @@ impl Request {
 
 fn library() -> String {
     let register = |name, function| format!("redis.register_function('{name}', {function})\n");
-    let functions =
-        [(COMMITS, "commits"), (JOBS, "jobs"), (PROBE, "probe")].map(|(name, function)| register(name, function));
+    let functions = [(COMMITS, "commits"), (JOBS, "jobs"), (SWAP, "swap"), (PROBE, "probe")]
+        .map(|(name, function)| register(name, function));
     format!("#!lua name={LIBRARY}\n{BODY}\n{}", functions.concat())
 }
 

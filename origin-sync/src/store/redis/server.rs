@@ -10,7 +10,7 @@ use super::{
     batch::Batches,
     jobs,
     jobs::{Answered, Jobs},
-    names,
+    ledger, names,
     passage::Passage,
     plain_read, request,
     script::{Call, CommitScript},
@@ -21,7 +21,7 @@ use bytes::Bytes;
 use headwater::{
     id::Key,
     slot::Slot,
-    store::{Commit, Load, Loaded, Outcome},
+    store::{Commit, LedgerOutcome, LedgerSwap, Load, Loaded, Outcome},
 };
 use redis::{ConnectionAddr, Value, aio::MultiplexedConnection};
 use std::{
@@ -139,6 +139,13 @@ impl Server {
     pub(super) async fn jobs(&self, jobs: &Jobs) -> Result<Answered, RedisStoreError> {
         let request = jobs::encode(jobs)?;
         jobs::decode(self.script.call(&mut self.connection.clone(), Call::Jobs, &request).await?)
+    }
+
+    /// Swaps or reads the account of a strict limit.
+    pub(super) async fn swap(&self, swap: &LedgerSwap) -> Result<LedgerOutcome, RedisStoreError> {
+        let request = ledger::encode(swap, &self.run_id);
+        let answer = self.script.call(&mut self.connection.clone(), Call::Swap, &request).await?;
+        ledger::decode(answer, &self.run_id)
     }
 
     /// Runs a command of an edge once.

@@ -7,13 +7,13 @@ use crate::{
 };
 use std::num::NonZeroU64;
 
-/// `key FIXED | SLIDING | BUCKET limit window_ms [BURST n] [COST n] [NODES n] [PEEK]`
+/// `key FIXED | SLIDING | BUCKET limit window_ms [BURST n] [COST n] [NODES n | STRICT] [PEEK]`
 pub(super) fn limit(args: &mut Arguments<'_>) -> Result<Command, CommandError> {
     let key = args.key()?;
     let algorithm = args.required()?;
     let per_window = amount(args)?;
     let window_ms = amount(args)?;
-    let (mut burst, mut cost, mut nodes, mut peek) = (None, 1, None, false);
+    let (mut burst, mut cost, mut nodes, mut peek, mut strict) = (None, 1, None, false, false);
     while let Some(option) = args.next() {
         if is(option, "burst") && burst.is_none() {
             burst = Some(amount(args)?);
@@ -23,9 +23,15 @@ pub(super) fn limit(args: &mut Arguments<'_>) -> Result<Command, CommandError> {
             nodes = Some(NonZeroU64::new(amount(args)?).ok_or(CommandError::NotAnInteger)?);
         } else if is(option, "peek") {
             peek = true;
+        } else if is(option, "strict") {
+            strict = true;
         } else {
             return Err(CommandError::Syntax);
         }
+    }
+    // How many nodes there are says nothing about a limit that all of them keep, and the empty key's name is taken at the origin.
+    if strict && (nodes.is_some() || key.as_bytes().is_empty()) {
+        return Err(CommandError::Syntax);
     }
     let limit = if is(algorithm, "bucket") {
         Limit::token_bucket(per_window, window_ms, burst.unwrap_or(per_window))
@@ -36,7 +42,7 @@ pub(super) fn limit(args: &mut Arguments<'_>) -> Result<Command, CommandError> {
     } else {
         return Err(CommandError::Syntax);
     };
-    Ok(Command::Limit { key, limit: limit?, cost, nodes, peek })
+    Ok(Command::Limit { key, limit: limit?, cost, nodes, peek, strict })
 }
 
 fn amount(args: &mut Arguments<'_>) -> Result<u64, CommandError> {

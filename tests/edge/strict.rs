@@ -1,0 +1,166 @@
+//! Strict limits over real parts: two edges, one daemon, one Redis, and kills while all are asked.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use headwater_tests::harness::{Daemon, DaemonConfig, Layout, Redis, RedisConfig, Store, free_port};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::sync::Mutex;
+use tokio::time::{Instant, sleep};
+
+use super::http::Http;
+use super::region::{ORIGIN_TOKEN, Region};
+
+const LIMIT: usize = 60;
+const WINDOW: Duration = Duration::from_secs(4);
+
+/// How long clients ask.
+const WORK: Duration = Duration::from_secs(24);
+
+/// How long a daemon may take until it grants: a lease of five seconds and the window, and what workers take to start.
+const SILENCE_DEADLINE: Duration = Duration::from_secs(60);
+
+struct Setup {
+    regions: Vec<Region>,
+    daemon: Daemon,
+    redis: Redis,
+    _dir: TempDir,
+}
+
+impl Setup {
+    async fn new(edges: usize) -> Self {
+        let mut regions = Vec::new();
+        for _ in 0..edges {
+            regions.push(Region::start().await);
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let config = RedisConfig { dir: dir.path().join("redis"), port: free_port().unwrap(), append_only: true };
+        let redis = Redis::start(config).await.unwrap();
+        let config = DaemonConfig {
+            edges: regions.iter().map(|region| region.edge.url()).collect(),
+            origin_token: ORIGIN_TOKEN.into(),
+            store: Store::Redis(redis.url()),
+            listen_port: free_port().unwrap(),
+            loss_window_ms: 100,
+            log: dir.path().join("daemon.log"),
+        };
+        let daemon = Daemon::start(&Layout::of_workspace(), config).await.unwrap();
+        for region in &regions {
+            region.until("origin_connected", true).await;
+        }
+        Self { regions, daemon, redis, _dir: dir }
+    }
+}
+
+fn check(key: &str) -> Value {
+    let window_ms = u64::try_from(WINDOW.as_millis()).unwrap();
+    json!({"key": key, "algorithm": "sliding", "limit": LIMIT, "window_ms": window_ms, "mode": "strict"})
+}
+
+/// Waits until the origin grants at all.
+async fn granting(http: &Http) {
+    let deadline = Instant::now() + SILENCE_DEADLINE;
+    loop {
+        let answer = http.post("/v1/limit", check("probe").to_string()).await;
+        if answer.status.as_u16() == 200 {
+            return;
+        }
+        assert!(Instant::now() < deadline, "nothing is granted: {answer:?}");
+        sleep(Duration::from_millis(100)).await;
+    }
+}
+
+/// When a request that passed was sent, and when its answer was there: it passed in between.
+type Passed = (Instant, Instant);
+
+/// Asks again and again until the end, also while an edge is down.
+async fn keep_asking(http: Http, until: Instant, passed: Arc<Mutex<Vec<Passed>>>, asked: Arc<Mutex<usize>>) {
+    while Instant::now() < until {
+        let begun = Instant::now();
+        let body = check("k").to_string();
+        let answer = http.send(hyper::Method::POST, "/v1/limit", body.into()).await;
+        *asked.lock().await += 1;
+        match answer {
+            Ok(answer) if answer.status.as_u16() == 200 => {
+                assert_eq!(answer.json()["over_admit_max"], json!(0), "{answer:?}");
+                passed.lock().await.push((begun, Instant::now()));
+            }
+            _ => sleep(Duration::from_millis(20)).await,
+        }
+    }
+}
+
+#[tokio::test]
+async fn edges_together_keep_a_strict_limit_while_they_and_the_daemon_are_killed() {
+    let mut setup = Setup::new(2).await;
+    granting(&setup.regions[0].http()).await;
+    let (passed, asked) = (Arc::new(Mutex::new(Vec::new())), Arc::new(Mutex::new(0)));
+    let begun = Instant::now();
+    let clients: Vec<_> = (0..4)
+        .map(|at| setup.regions[at % 2].http())
+        .map(|http| tokio::spawn(keep_asking(http, begun + WORK, Arc::clone(&passed), Arc::clone(&asked))))
+        .collect();
+    sleep(Duration::from_secs(5)).await;
+    setup.regions[0].kill_and_restart().await;
+    sleep(Duration::from_secs(4)).await;
+    setup.daemon.kill();
+    sleep(Duration::from_secs(1)).await;
+    setup.daemon.restart().await.unwrap();
+    for client in clients {
+        client.await.unwrap();
+    }
+    let mut passed = passed.lock().await.clone();
+    passed.sort_unstable_by_key(|(_, answered)| *answered);
+    // What was sent after `begin` and answered before its window ended lies within it for certain.
+    let most = passed.iter().map(|(begin, _)| {
+        passed.iter().filter(|(sent, answered)| sent >= begin && *answered < *begin + WINDOW).count()
+    });
+    let most = most.max().unwrap_or(0);
+    let may = LIMIT * usize::try_from(WORK.as_millis() / WINDOW.as_millis()).unwrap();
+    println!("{} of {} passed, at most {most} in a window, where {may} may", passed.len(), *asked.lock().await);
+    assert!(most <= LIMIT, "{most} passed within {WINDOW:?}");
+    assert!(passed.len() <= may + LIMIT, "{} passed", passed.len());
+    assert!(passed.len() * 2 >= may, "{} passed where {may} may", passed.len());
+}
+
+#[tokio::test]
+async fn without_an_origin_a_strict_check_is_open_or_closed_as_it_says() {
+    let region = Region::start().await;
+    let error = "ERR Headwater: this edge has no rights left under the strict limit, and the origin is away or grants \
+                 none yet";
+    let mut check = check("k");
+    let closed = region.http().post("/v1/limit", check.to_string()).await;
+    assert_eq!((closed.status.as_u16(), &closed.json()["error"]), (503, &json!(error)));
+    check["on_error"] = json!("open");
+    let open = region.http().post("/v1/limit", check.to_string()).await;
+    assert_eq!((open.status.as_u16(), &open.json()["allowed"]), (200, &json!(true)));
+    assert_eq!(region.status().await["undecided"], json!(2));
+    // An isolate has no rights, and asks the hub.
+    let leaf = region.http().with("headwater-durability", "leaf");
+    assert_eq!(leaf.run("HW.LIMIT k SLIDING 60 4000 STRICT").await, Err(error.to_owned()));
+}
+
+#[tokio::test]
+async fn a_redis_that_restarts_grants_nothing_until_all_has_ended() {
+    let mut setup = Setup::new(1).await;
+    let http = setup.regions[0].http();
+    granting(&http).await;
+    let mut costly = check("k");
+    costly["cost"] = json!(LIMIT);
+    assert_eq!(http.post("/v1/limit", costly.to_string()).await.status.as_u16(), 200);
+    let spent = Instant::now();
+    setup.redis.kill();
+    setup.redis.restart().await.unwrap();
+    let deadline = Instant::now() + SILENCE_DEADLINE;
+    loop {
+        let answer = http.post("/v1/limit", costly.to_string()).await;
+        if answer.status.as_u16() == 200 {
+            // A lease, and the window.
+            assert!(spent.elapsed() >= Duration::from_secs(5) + WINDOW, "{:?}", spent.elapsed());
+            return;
+        }
+        assert!(Instant::now() < deadline, "nothing is granted: {answer:?}");
+        sleep(Duration::from_millis(100)).await;
+    }
+}

@@ -1,8 +1,8 @@
 //! Finding what the store or a hub lost: the origin compares digests with a hub, block of slots by block, narrows down to
 //! where they differ, and exchanges only that.
 //!
-//! A hub asks for it where the store lost what was called stable; and all that hubs hold is compared by turns at a slow
-//! pace, since a server may lose a single key and nobody be told. Each comparison reads the companions anew from the store.
+//! A slot is compared when its history began anew, and where a hub says that the store lost what was called stable; and all
+//! that hubs hold is compared by turns at a slow pace, since a server may lose a single key and nobody be told. Each comparison reads the companions anew from the store.
 //!
 //! Of each hub one block is compared at a time, and one message of a comparison is under way. Digests of parts are short,
 //! so a difference may be missed by chance: a block in which anything was exchanged is compared again, under another seed
@@ -78,6 +78,8 @@ struct Block {
     /// The exchange under way.
     exchange: Option<Exchange>,
     is_mended: bool,
+    /// Slots that could not be exchanged when they were last compared.
+    passed_over: BTreeSet<Slot>,
     /// Keys with many intervals, since deltas spoke of single dots. Once the digests are equal the hub's context takes
     /// their place.
     in_parts: BTreeSet<Key>,
@@ -96,6 +98,15 @@ impl Comparison {
     /// Nothing yet; in the background from some time on.
     pub(super) fn starting(audit_at: TimestampMs) -> Self {
         Self { audit_at: Some(audit_at), ..Self::default() }
+    }
+
+    /// Has a slot compared, and the hub told that it was; once, whoever asks, since what the hub is told of is compared in the
+    /// history that there is then. Where its companions are yet to be read for the block under way, that will do.
+    pub(super) fn ask(&mut self, slot: Slot) {
+        let is_read = self.block.as_ref().is_none_or(|block| !block.waiting.contains(&slot));
+        if self.lost.insert(slot) && is_read {
+            self.queue.insert(slot);
+        }
     }
 }
 
@@ -162,11 +173,10 @@ impl Block {
 }
 
 impl Origin {
-    /// A hub asks for these slots, of which the store lost what was stable.
+    /// A hub asks for these slots, of which the store lost what was stable or whose history began anew.
     pub(super) fn compare_lost(&mut self, link: Link, slots: Vec<Slot>) {
         let Some(state) = self.links.get_mut(&link) else { return };
-        state.comparison.queue.extend(slots.iter().copied());
-        state.comparison.lost.extend(slots);
+        slots.into_iter().for_each(|slot| state.comparison.ask(slot));
     }
 
     /// Begins with the next block of each hub that has one to compare and none under way; says whether there was any.
@@ -201,6 +211,7 @@ impl Origin {
                 differ: Vec::new(),
                 exchange: None,
                 is_mended: false,
+                passed_over: BTreeSet::new(),
                 in_parts: BTreeSet::new(),
                 histories: BTreeMap::new(),
             });
@@ -360,6 +371,7 @@ impl Origin {
             self.seeds = self.seeds.wrapping_add(1);
             block.attempts = block.attempts.saturating_add(1);
             block.is_mended = false;
+            block.passed_over.clear();
             block.seed = drawn(self.config.seed, self.seeds);
             block.waiting = block.slots.clone();
             for slot in &block.slots {
@@ -382,8 +394,12 @@ impl Origin {
         let mut listed: BTreeMap<u64, Vec<(&Key, ElementId, KeyView<'_>)>> = BTreeMap::new();
         for slot in &block.slots {
             let (Some(held), Some(work)) = (state.held.get(slot), self.slots.get(slot)) else { continue };
-            if work.is_attaching(link) || !held.owed.is_empty() {
+            // What a commit under way has changed already may never be in the store, and its numbers stand for something else
+            // then.
+            let is_ahead = work.busy == Busy::Committing && !fault!(UncommittedExchanged);
+            if is_ahead || work.is_attaching(link) || !held.owed.is_empty() {
                 // The hub is about to hear more: what it ships of the slot is passed over, and compared another time.
+                block.passed_over.insert(*slot);
                 continue;
             }
             cursors.insert(*slot, held.cursor);
@@ -440,7 +456,8 @@ impl Origin {
         let lost: Vec<Slot> = block.slots.intersection(&state.comparison.lost).copied().collect();
         // What was compared before the store lost it again is compared anew, before the hub is told.
         let is_present = |slot: &Slot| block.histories.get(slot).is_some_and(|compared| *compared == history(*slot));
-        let (told, again): (Vec<Slot>, Vec<Slot>) = lost.into_iter().partition(is_present);
+        let is_done = |slot: &Slot| is_present(slot) && !block.passed_over.contains(slot);
+        let (told, again): (Vec<Slot>, Vec<Slot>) = lost.into_iter().partition(is_done);
         state.comparison.lost.retain(|slot| !told.contains(slot));
         state.comparison.queue.extend(again);
         if !told.is_empty() {

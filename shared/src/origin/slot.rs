@@ -453,6 +453,10 @@ impl Origin {
                     let no = marker.hubs.get(&hub).copied().unwrap_or_default();
                     self.effects.push(OriginEffect::ToHub(link, OriginToHub::Resume(vec![(slot, no)])));
                     told.push((hub, no));
+                    if !fault!(NewHistoryNotCompared) {
+                        // So may be what plain clients wrote, and the hub saw.
+                        state.comparison.ask(slot);
+                    }
                 }
                 held.owed.extend(changed.iter().filter(|key| held.keys.contains(*key)).cloned());
                 if super::push::known_seq(marker.as_ref(), held.cursor) == 0 {

@@ -9,6 +9,7 @@ mod job_cases;
 mod machine_cases;
 mod passing_cases;
 mod plain_cases;
+mod stable_cases;
 mod support;
 mod topology_cases;
 mod two_way_cases;

@@ -375,6 +375,10 @@ impl Origin {
             }
             work.feed = None;
             work.plain.read_again();
+            let incarnation = |marker: &Option<Marker>| marker.as_ref().map(|marker| marker.incarnation);
+            if incarnation(&work.marker) != incarnation(&loaded.marker) {
+                self.stability.forget(slot);
+            }
             work.marker = loaded.marker;
             for (link, state) in &self.links {
                 let holds = state.held.get(&slot).is_some_and(|held| !held.keys.is_empty());

@@ -42,6 +42,9 @@ pub(crate) const OUTBOX_MAX: usize = 64 * 1024;
 /// wakes a hub that sleeps, so that a hub of a million keys is gone through in two days and sleeps most of them.
 const AUDIT_MS: i64 = 600_000;
 
+/// The time between two questions to the store what is stable. Each is some commands, whatever was committed meanwhile.
+const CONFIRM_INTERVAL: Duration = Duration::from_millis(250);
+
 /// How often the store is asked for a sign of life.
 const PING_INTERVAL: Duration = Duration::from_secs(2);
 
@@ -106,6 +109,8 @@ pub(crate) struct Actor {
     links: BTreeMap<Link, (HubAddress, Outbox)>,
     batches: BTreeMap<Link, Batch>,
     requests: JoinSet<Result<Answer, StoreError>>,
+    /// What asks the store what is stable. The end of the daemon does not wait for it.
+    confirmations: JoinSet<Result<Answer, StoreError>>,
     /// Per slot how many commits in a row were refused.
     refusals: BTreeMap<Slot, u32>,
     wake_at: Option<Instant>,
@@ -121,6 +126,7 @@ impl Actor {
         let config = OriginConfig {
             run_id: store.run_id(),
             entropy: fastrand::u64(..),
+            stable_by: store.stable_by(),
             loss_window_ms: config.loss_window_ms,
             window_ms: config.window_ms,
             window_ms_max: config.lag_target_ms,
@@ -134,6 +140,7 @@ impl Actor {
             links: BTreeMap::new(),
             batches: BTreeMap::new(),
             requests: JoinSet::new(),
+            confirmations: JoinSet::new(),
             refusals: BTreeMap::new(),
             wake_at: None,
             is_pinging: false,
@@ -154,6 +161,7 @@ impl Actor {
         loop {
             tokio::select! {
                 Some(answer) = self.requests.join_next() => self.answered(answer)?,
+                Some(answer) = self.confirmations.join_next() => self.answered(answer)?,
                 Some(input) = inputs.recv() => self.input(input),
                 () = wake(self.wake_at) => self.tick(),
                 (slot, seq) = store.news() => self.handle(OriginInput::Changed(slot, seq)),
@@ -281,6 +289,7 @@ impl Actor {
                 OriginEffect::Run { link, call, commands } => self.run_passed(link, call, commands),
                 OriginEffect::Jobs { link, hub, slot, jobs } => self.run_jobs(link, Jobs { hub, slot, jobs }),
                 OriginEffect::Swap(swap) => self.swap(swap),
+                OriginEffect::Confirm(slots) => self.confirm(slots),
                 OriginEffect::Foreign(key) => {
                     tracing::error!(%key, "the key holds a value of a foreign type; it is left for the operator");
                     measure::foreign_key();
@@ -338,6 +347,17 @@ impl Actor {
             }
             .fetch_add(1, Ordering::Relaxed);
             Ok(Answer::Input(OriginInput::Committed(slot, outcome)))
+        });
+    }
+
+    fn confirm(&mut self, slots: Vec<Slot>) {
+        let store = Arc::clone(&self.store);
+        self.confirmations.spawn(async move {
+            sleep(CONFIRM_INTERVAL).await;
+            let asked = slots.len();
+            let survivors = store.survivors(slots).await?;
+            measure::confirmed(asked, survivors.len());
+            Ok(Answer::Input(OriginInput::Survives(survivors)))
         });
     }
 

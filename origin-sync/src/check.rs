@@ -32,6 +32,7 @@ pub async fn run(config: &DaemonConfig) -> Result<Vec<String>, CheckError> {
     store.ping().await?;
     let run_id = store.run_id();
     let mut lines = vec![format!("store {}: run id {}", config.store.name(), String::from_utf8_lossy(&run_id))];
+    lines.push(format!("stable by {}", store.stable_means().await));
     for edge in &config.edges {
         let hubs = dial::directory(edge, &config.token)
             .await

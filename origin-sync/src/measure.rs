@@ -42,6 +42,10 @@ pub fn install() -> Result<PrometheusHandle, BuildError> {
         "headwater_incarnations_total",
         "Slots whose history began anew since the store may have lost some."
     );
+    describe_counter!(
+        "headwater_stable_slots_total",
+        "Slots of which Redis was asked whether what was committed survives, by its answer."
+    );
     describe_counter!("headwater_passed_commands_total", "Commands of edges that were passed through, by result.");
     describe_counter!("headwater_jobs_total", "Jobs of edges that ran, by result; those with an error are dropped.");
     describe_gauge!("headwater_pending", "Parts of batches that are received and not committed.");
@@ -105,6 +109,13 @@ pub(crate) fn committed(outcome: &Outcome, size: CommitSize, took: Duration) {
             counter!("headwater_incarnations_total").increment(1);
         }
         counter!("headwater_store_plain_commands_total").increment(size.commands);
+    }
+}
+
+pub(crate) fn confirmed(asked: usize, surviving: usize) {
+    let missed = asked.saturating_sub(surviving);
+    for (result, slots) in [("survives", surviving), ("not_yet", missed)] {
+        counter!("headwater_stable_slots_total", "result" => result).increment(slots as u64);
     }
 }
 

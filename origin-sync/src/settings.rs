@@ -6,7 +6,7 @@
 use crate::{
     daemon::DaemonConfig,
     edge::{EdgeUrl, OriginToken},
-    store::{ClientFiles, Credentials, RedisConfig, RedisUrl, StoreLocation, TlsFiles, Topology},
+    store::{ClientFiles, Credentials, RedisConfig, RedisUrl, StableConfig, StoreLocation, TlsFiles, Topology},
 };
 use clap::Args;
 use headwater::command::Family;
@@ -90,6 +90,14 @@ pub struct Settings {
     /// over restarts [default: the host's name and `listen`].
     #[arg(long, global = true, value_name = "NAME", env = "HEADWATER_DAEMON_NAME")]
     daemon_name: Option<String>,
+    /// What tells that Redis does not lose a commit any more: `waitaof`, `wait` (its replicas), `window` (the time below), or
+    /// `auto`, the best that the server has and the window at the latest [default: auto].
+    #[arg(long, global = true, value_name = "MEANS", env = "HEADWATER_STABLE")]
+    stable: Option<String>,
+    /// How many replicas must have a commit before it is stable by `waitaof`, `wait` or `auto`: all that may ever be promoted
+    /// [default: as many as were connected at once].
+    #[arg(long, global = true, value_name = "N", env = "HEADWATER_STABLE_REPLICAS")]
+    stable_replicas: Option<u32>,
     /// How long after a commit Redis may still lose it, in milliseconds [default: 60000].
     #[arg(long, global = true, value_name = "N", env = "HEADWATER_LOSS_WINDOW_MS", allow_negative_numbers = true)]
     loss_window_ms: Option<i64>,
@@ -259,6 +267,10 @@ impl Settings {
                     password_file: self.store_password_file.clone(),
                 },
                 tls: self.tls()?,
+                stable: StableConfig {
+                    means: parsed("stable", self.stable.as_deref().unwrap_or("auto"))?,
+                    replicas: self.stable_replicas,
+                },
             })),
         }
     }
@@ -391,6 +403,7 @@ mod tests {
             ),
             (format!("{BASE}{store}window-ms = -1"), "window-ms must not be negative"),
             (format!("{BASE}{store}listen = 'here'"), "listen is not valid"),
+            (format!("{BASE}{store}stable = 'always'"), "stable is not valid: \"always\" is none of auto, waitaof"),
             (format!("{BASE}{store}store-key-file = 'k'"), "store-cert-file, beside store-key-file, must be set"),
             (format!("edge = ['ftp://e']\norigin-token = 't'\n{store}"), "edge is not valid"),
             (format!("{BASE}{store}origin-token-file = '/absent'"), "cannot read /absent"),

@@ -10,6 +10,7 @@ mod machine_cases;
 mod ordered_cases;
 mod passing_cases;
 mod plain_cases;
+mod stable_cases;
 mod support;
 mod topology_cases;
 mod two_way_cases;

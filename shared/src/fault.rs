@@ -58,13 +58,16 @@ pub enum Fault {
     OthersNotHeard,
     StableOfOthersForgotten,
     StableByWallClock,
+    ConfirmedBeforeAsked,
     UnseenAwaitedForever,
     UnheardKept,
     SpendsOfOthersDropped,
     EndedFieldsKept,
     DifferencesIgnored,
     ExchangeClaimsAll,
+    UncommittedExchanged,
     LostNotCompared,
+    NewHistoryNotCompared,
     PlainWritesIgnored,
     PlainGuardsDropped,
     EarlierSharesCounted,
@@ -79,7 +82,7 @@ pub enum Fault {
 #[cfg(feature = "mutants")]
 impl Fault {
     /// All faults.
-    pub const ALL: [Self; 66] = [
+    pub const ALL: [Self; 69] = [
         Self::CausalKeepsRemoved,
         Self::CausalDropsUnseen,
         Self::CutTakesWholeSum,
@@ -130,13 +133,16 @@ impl Fault {
         Self::OthersNotHeard,
         Self::StableOfOthersForgotten,
         Self::StableByWallClock,
+        Self::ConfirmedBeforeAsked,
         Self::UnseenAwaitedForever,
         Self::UnheardKept,
         Self::SpendsOfOthersDropped,
         Self::EndedFieldsKept,
         Self::DifferencesIgnored,
         Self::ExchangeClaimsAll,
+        Self::UncommittedExchanged,
         Self::LostNotCompared,
+        Self::NewHistoryNotCompared,
         Self::PlainWritesIgnored,
         Self::PlainGuardsDropped,
         Self::EarlierSharesCounted,

@@ -198,7 +198,8 @@ pub enum HubToOrigin {
     Unsubscribe(Vec<Key>),
     /// A downlink delta did not join up: send again from this cursor.
     Gap(Slot, Cursor),
-    /// What the origin said was stable in these slots it has lost: compare what the hub holds of them.
+    /// What the origin said was stable in these slots it has lost, or their history began anew: compare what the hub holds of
+    /// them.
     Lost(Vec<Slot>),
     /// Answers a [`OriginToHub::Compare`].
     Digests {

@@ -171,7 +171,7 @@ fn a_loss_of_one_member_in_a_hundred_heals_for_three_hundredths_of_the_set() {
 
 #[test]
 #[cfg_attr(target_arch = "wasm32", ignore = "node 20 crashes on leaving a test that had so much memory")]
-fn a_loss_of_one_key_in_a_hundred_heals_for_three_hundredths_of_the_keys() {
+fn a_loss_of_one_key_in_a_hundred_heals_for_four_hundredths_of_the_keys() {
     let mut world = World::new(2);
     let names: Vec<String> = (0..10_000).map(|n| format!("session:{}", name(n))).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
@@ -193,7 +193,8 @@ fn a_loss_of_one_key_in_a_hundred_heals_for_three_hundredths_of_the_keys() {
     let (whole, healed) = (whole(&world, &names), healed(&mut world, before));
     let companions = names.iter().filter(|name| world.store.companion(&key(name), world.now).is_some());
     assert_eq!(companions.count(), 10_000);
-    assert!(healed * 100 <= whole * 3, "{healed} of {whole} bytes");
+    // More than a third of it tells of the slots that were compared, which are nearly as many as the keys: their history is another.
+    assert!(healed * 100 <= whole * 4, "{healed} of {whole} bytes");
 }
 
 #[test]

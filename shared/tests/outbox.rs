@@ -8,7 +8,7 @@ use headwater::{
     id::{HashSeed, No, ReplicaId, TimestampMs},
     limits::VALUE_BYTES_MAX,
     message::{HubToOrigin, Job, OriginToHub},
-    origin::{JobsDone, Link, Origin, OriginConfig, OriginEffect, OriginInput},
+    origin::{JobsDone, Link, Origin, OriginConfig, OriginEffect, OriginInput, StableBy},
     slot::Slot,
 };
 use proptest::prelude::*;
@@ -64,6 +64,7 @@ fn origin(entropy: u64) -> Origin {
         run_id: Bytes::from_static(b"run"),
         entropy: entropy << 32,
         seed: HashSeed(1, 2),
+        stable_by: StableBy::Window,
         loss_window_ms: LOSS_WINDOW_MS,
         window_ms: 0,
         window_ms_max: 0,

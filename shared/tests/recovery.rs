@@ -232,7 +232,7 @@ mod origin {
 mod daemons {
     use super::*;
     use headwater::{
-        origin::{Link, Origin, OriginConfig, OriginEffect, OriginInput},
+        origin::{Link, Origin, OriginConfig, OriginEffect, OriginInput, StableBy},
         slot::Slot,
         store::{Loaded, Marker, Outcome},
     };
@@ -249,6 +249,7 @@ mod daemons {
             run_id: "run".into(),
             entropy: 1,
             seed: HashSeed(1, 2),
+            stable_by: StableBy::Window,
             loss_window_ms: 1_000,
             window_ms: 50,
             window_ms_max: 50,

@@ -3,6 +3,10 @@
 mod common;
 
 use common::{MINUTE, SECOND, World, key};
+use headwater::{
+    message::{Cursor, OriginToHub},
+    wire::Capabilities,
+};
 
 const A: usize = 0;
 const B: usize = 1;
@@ -125,6 +129,49 @@ mod counters {
         world.run(B, "INCR k");
         world.advance(15 * MINUTE);
         assert_eq!(world.agreed("GET k"), "$10");
+    }
+
+    #[test]
+    fn increments_that_a_failover_lost_are_taken_back_from_the_hubs_at_once() {
+        let mut world = world("k", &["INCRBY k 5"]);
+        let before = world.store.clone();
+        world.plain("INCRBY k 3");
+        world.advance(SECOND);
+        assert_eq!(world.agreed("GET k"), "$8");
+        world.store = before;
+        world.restart_origin(2);
+        world.advance(2 * SECOND);
+        assert_eq!(world.agreed("GET k"), "$5");
+        assert_eq!(world.store.get(&key("k")).map(|value| value.as_ref()), Some(&b"5"[..]));
+    }
+
+    #[test]
+    fn so_they_are_where_hub_and_daemon_went_down_before_they_were_compared() {
+        let mut world = World::new(1);
+        world.hold(&["k"]);
+        world.run(A, "INCRBY k 5");
+        world.advance(2 * SECOND);
+        let before = world.store.clone();
+        world.plain("INCRBY k 3");
+        world.advance(SECOND);
+        let former = world.store.marker(&key("k")).map(|marker| marker.incarnation);
+        world.store = before;
+        world.restart_origin(2);
+        // The hub hears of the new history, and of nothing else.
+        world.deafen(A);
+        world.settle();
+        world.tell(A, &OriginToHub::Welcome { now: world.now, capabilities: Capabilities::CURRENT });
+        world.settle();
+        let marker = world.store.marker(&key("k")).expect("the daemon opened a history");
+        let to = Cursor { incarnation: Some(marker.incarnation), seq: marker.seq };
+        assert_ne!(to.incarnation, former);
+        let from = Cursor { incarnation: former, seq: 0 };
+        world.tell(A, &OriginToHub::Down { slot: key("k").slot(), from, to, keys: Vec::new() });
+        world.restart_hub(A);
+        world.restart_origin(2);
+        world.advance(2 * SECOND);
+        assert_eq!(world.agreed("GET k"), "$5");
+        assert_eq!(world.store.get(&key("k")).map(|value| value.as_ref()), Some(&b"5"[..]));
     }
 }
 

@@ -1,5 +1,6 @@
 //! A model of the origin's Redis: compare-and-set commits, plain values, expiry, and a failover that loses the last second.
 
+use crate::scenario::LOSS_WINDOW_MS;
 use bytes::Bytes;
 use headwater::{
     fault::{self, Fault},
@@ -58,13 +59,15 @@ pub(crate) struct Store {
     snapshots: Vec<(TimestampMs, Data)>,
     pub(crate) run_id: u64,
     reach_ms: i64,
+    /// A failover loses nothing that was there by then, where replicas hold what they say.
+    replicated_at: Option<TimestampMs>,
     evictions: u64,
 }
 
 impl Store {
     /// A store of which a failover may lose so many milliseconds.
     pub(crate) fn new(reach_ms: i64) -> Self {
-        Self { data: Data::default(), snapshots: Vec::new(), run_id: 1, reach_ms, evictions: 0 }
+        Self { data: Data::default(), snapshots: Vec::new(), run_id: 1, reach_ms, replicated_at: None, evictions: 0 }
     }
 
     /// Keeps the state as of now for a later failover.
@@ -73,12 +76,21 @@ impl Store {
         self.snapshots.retain(|(at, _)| now.since_ms(*at) <= self.reach_ms);
     }
 
+    /// Every replica has all that is there now.
+    pub(crate) fn replicate(&mut self, now: TimestampMs) {
+        self.snapshot(now);
+        self.replicated_at = Some(now);
+    }
+
     /// Another server takes over with what it had at that time, or with the oldest that is kept.
     ///
     /// Gives the time as of which its data is.
     pub(crate) fn fail_over(&mut self, to: TimestampMs) -> Option<TimestampMs> {
         self.run_id += 1;
         self.evictions = 0;
+        // More than the window is lost where replicas told more than they kept, too.
+        let replicated_at = self.replicated_at.take().filter(|_| self.reach_ms <= LOSS_WINDOW_MS);
+        let to = replicated_at.map_or(to, |at| to.max(at));
         let kept = self.snapshots.iter().rev().find(|(at, _)| *at <= to).or(self.snapshots.first());
         let kept_at = kept.map(|(at, data)| {
             self.data = data.clone();
@@ -106,6 +118,7 @@ impl Store {
     pub(crate) fn flush(&mut self, is_restart: bool) {
         self.data = Data::default();
         self.snapshots.clear();
+        self.replicated_at = None;
         self.run_id += u64::from(is_restart);
     }
 

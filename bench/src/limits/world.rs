@@ -16,7 +16,7 @@ use headwater::{
     id::{HashSeed, TimestampMs},
     limit::{Algorithm, Limit},
     message::{HubToOrigin, OriginToHub},
-    origin::{Link, Origin, OriginConfig, OriginEffect, OriginInput},
+    origin::{Link, Origin, OriginConfig, OriginEffect, OriginInput, StableBy},
 };
 
 use super::trace::{Asked, REGIONS};
@@ -302,7 +302,7 @@ impl World {
                 OriginEffect::Close(_, reason) => panic!("the origin refused a hub: {reason}"),
                 // Nobody sends commands of other types, or jobs.
                 OriginEffect::Run { .. } | OriginEffect::Jobs { .. } => {}
-                OriginEffect::Foreign(_) | OriginEffect::Adopted(_) => {}
+                OriginEffect::Foreign(_) | OriginEffect::Adopted(_) | OriginEffect::Confirm(_) => {}
             }
         }
     }
@@ -343,6 +343,7 @@ fn origin() -> Origin {
         run_id: Bytes::from_static(b"bench"),
         entropy: 1 << 40,
         seed: HashSeed(1, 2),
+        stable_by: StableBy::Window,
         loss_window_ms: LOSS_WINDOW_MS,
         window_ms: 5,
         window_ms_max: 50,

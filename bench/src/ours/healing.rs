@@ -10,7 +10,7 @@ use headwater::{
     hub::{Connection, Hub, HubEffect, HubInput, Request},
     id::{HashSeed, Key, TimestampMs},
     message::{HubToOrigin, OriginToHub},
-    origin::{Link, Origin, OriginConfig, OriginEffect, OriginInput},
+    origin::{Link, Origin, OriginConfig, OriginEffect, OriginInput, StableBy},
     wire,
 };
 
@@ -199,6 +199,7 @@ impl Pair {
                             | OriginEffect::Swap(_)
                             | OriginEffect::Foreign(_)
                             | OriginEffect::Adopted(_)
+                            | OriginEffect::Confirm(_)
                             | OriginEffect::WakeAt(_) => {}
                         }
                     }
@@ -213,6 +214,7 @@ fn origin(run: u64) -> Origin {
         run_id: Bytes::from(run.to_string()),
         entropy: (run + 1) << 40,
         seed: HashSeed(run, 1),
+        stable_by: StableBy::Window,
         loss_window_ms: 1_000,
         window_ms: 0,
         window_ms_max: 0,

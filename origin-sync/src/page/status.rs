@@ -4,6 +4,7 @@ use crate::{
     actor::{ActorStatus, Input},
     crew::Crew,
     report::{Connected, HubAddress, Report},
+    store::Store as _,
 };
 use serde::Serialize;
 use std::{collections::BTreeMap, sync::atomic::Ordering, time::Duration};
@@ -18,6 +19,8 @@ pub(crate) struct Status {
     hubs: Vec<HubStatus>,
     store: &'static str,
     store_connected: bool,
+    /// By what commits are stable; absent while the store is away.
+    stable_by: Option<String>,
     /// How many daemons share the hubs; 0 until that is known.
     daemons: usize,
     commits: u64,
@@ -55,6 +58,10 @@ pub(crate) async fn status(report: &Report) -> Status {
         };
         by_address.insert(address.clone(), shown);
     }
+    let stable_by = match report.live() {
+        Some(live) => Some(live.store.stable_means().await),
+        None => None,
+    };
     let crew = report.live().and_then(|live| live.crew.borrow().clone());
     let named = |(address, shown): (HubAddress, HubStatus)| {
         let served = crew.as_ref().is_some_and(|crew| crew.serves(&address.name));
@@ -64,6 +71,7 @@ pub(crate) async fn status(report: &Report) -> Status {
         hubs: by_address.into_iter().map(named).collect(),
         store: report.store,
         store_connected: actor.is_some(),
+        stable_by,
         daemons: crew.as_ref().map_or(0, Crew::size),
         pending: actor.map_or(0, |actor| actor.pending),
         commits: report.commits.load(Ordering::Relaxed),

@@ -11,6 +11,8 @@ use bytes::Bytes;
 use headwater::{
     command::{Passed, Reply},
     id::Key,
+    origin::StableBy,
+    slot::Slot,
     store::{Commit, LedgerOutcome, LedgerSwap, Load, Loaded, Outcome},
 };
 use std::{collections::BTreeMap, future::Future, path::PathBuf};
@@ -18,8 +20,8 @@ use std::{collections::BTreeMap, future::Future, path::PathBuf};
 pub use self::{
     embedded::{EmbeddedError, EmbeddedStore},
     redis::{
-        ClientFiles, Credentials, Jobs, JobsRun, News, RedisConfig, RedisStore, RedisStoreError, RedisUrl, TlsFiles,
-        Topology, Touches,
+        ClientFiles, Credentials, Jobs, JobsRun, News, RedisConfig, RedisStore, RedisStoreError, RedisUrl,
+        StableConfig, StableMeans, TlsFiles, Topology, Touches,
     },
 };
 
@@ -35,6 +37,16 @@ pub trait Store: Send + Sync + 'static {
     /// slots lie on several servers it is one name for all: a marker bears it as long as the life in which it was written
     /// lasts, and on the server that holds its slot.
     fn run_id(&self) -> Bytes;
+
+    /// By what a commit to this store is taken to be stable.
+    fn stable_by(&self) -> StableBy;
+
+    /// The same in words, with what the servers have for it.
+    fn stable_means(&self) -> impl Future<Output = String> + Send;
+
+    /// Those of the slots in which all survives that was committed before, as far as the store can say; it may take a second
+    /// or two to say that of none.
+    fn survivors(&self, slots: Vec<Slot>) -> impl Future<Output = Result<Vec<Slot>, StoreError>> + Send;
 
     /// The type of what plain clients read at the key, as Redis calls it; `None` in a store without plain values.
     fn plain_type(&self, key: &Key) -> impl Future<Output = Result<Option<String>, StoreError>> + Send;
@@ -151,6 +163,7 @@ pub enum RunError {
 }
 
 /// Which store, and where.
+#[allow(clippy::large_enum_variant, reason = "a daemon has one")]
 #[derive(Clone, Debug)]
 pub enum StoreLocation {
     /// A Redis.
@@ -208,6 +221,27 @@ impl Store for AnyStore {
         match self {
             Self::Redis(store) => store.run_id(),
             Self::Embedded(store) => store.run_id(),
+        }
+    }
+
+    fn stable_by(&self) -> StableBy {
+        match self {
+            Self::Redis(store) => store.stable_by(),
+            Self::Embedded(store) => store.stable_by(),
+        }
+    }
+
+    async fn stable_means(&self) -> String {
+        match self {
+            Self::Redis(store) => store.stable_means().await,
+            Self::Embedded(store) => store.stable_means().await,
+        }
+    }
+
+    async fn survivors(&self, slots: Vec<Slot>) -> Result<Vec<Slot>, StoreError> {
+        match self {
+            Self::Redis(store) => store.survivors(slots).await,
+            Self::Embedded(store) => store.survivors(slots).await,
         }
     }
 

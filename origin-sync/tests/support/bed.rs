@@ -6,8 +6,8 @@ use super::{
     tls::Certificates,
 };
 use origin_sync::store::{
-    ClientFiles, Credentials, EmbeddedStore, RedisConfig, RedisStore, RedisStoreError, RedisUrl, Store, TlsFiles,
-    Topology,
+    ClientFiles, Credentials, EmbeddedStore, RedisConfig, RedisStore, RedisStoreError, RedisUrl, StableConfig, Store,
+    TlsFiles, Topology,
 };
 use redis::{FromRedisValue, aio::MultiplexedConnection, cluster_async::ClusterConnection};
 use std::time::{Duration, Instant};
@@ -150,6 +150,7 @@ impl Bed for Secured {
                 ca_file: Some(files.path("ca.crt")),
                 client: Some(ClientFiles { certificate: files.path("client.crt"), key: files.path("client.key") }),
             },
+            stable: StableConfig::default(),
         };
         let store = RedisStore::connect(&config).await.unwrap();
         Self { server, config, store, plain }

@@ -5,7 +5,7 @@ use headwater::{
     exec::{self, Vantage, View},
     hub::{Connection, Hub, HubEffect, HubInput, Request},
     id::{HashSeed, Key, TimestampMs},
-    origin::{self, Link, Origin, OriginConfig, OriginEffect, OriginInput},
+    origin::{self, Link, Origin, OriginConfig, OriginEffect, OriginInput, StableBy},
     store::Load,
 };
 use origin_sync::store::Store;
@@ -231,6 +231,7 @@ impl<'a, S: Store> World<'a, S> {
                 OriginEffect::Run { .. } | OriginEffect::Jobs { .. } => panic!("nothing is passed through here"),
                 OriginEffect::Foreign(key) => panic!("foreign: {key}"),
                 OriginEffect::Adopted(_) => {}
+                OriginEffect::Confirm(_) => panic!("what is stable goes by time here"),
             }
         }
     }
@@ -257,6 +258,7 @@ fn config(run_id: bytes::Bytes, entropy: u64) -> OriginConfig {
         run_id,
         entropy,
         seed: HashSeed(1, 2),
+        stable_by: StableBy::Window,
         loss_window_ms: 0,
         window_ms: 0,
         window_ms_max: 0,

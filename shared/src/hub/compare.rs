@@ -87,6 +87,9 @@ impl Hub {
         for slot in slots {
             if let Some(state) = self.slots.at_mut(*slot) {
                 state.is_compared = true;
+                if std::mem::take(&mut state.is_doubted) {
+                    self.slots.dirty(*slot);
+                }
                 self.slots.list(*slot);
             }
         }

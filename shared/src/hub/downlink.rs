@@ -101,6 +101,11 @@ impl Hub {
         held.values_mut().for_each(|keys| keys.sort_unstable());
         wanted.sort_unstable();
         self.tell_held(connection, held);
+        let doubted: Vec<Slot> =
+            self.slots.iter().filter(|(_, state)| state.is_doubted).map(|(slot, _)| slot).collect();
+        if !doubted.is_empty() {
+            self.effects.push(HubEffect::ToOrigin(connection, HubToOrigin::Lost(doubted)));
+        }
         self.ask_for(connection, &wanted);
         if is_other {
             self.give_up_behind();
@@ -200,11 +205,18 @@ impl Hub {
         }
         let left_over: Vec<Key> = left_over.into_iter().map(|(key, _)| key).collect();
         self.want(&left_over);
-        let state = self.slots.of(slot);
-        if is_news {
-            state.cursor = to;
-            self.slots.dirty(slot);
+        if !is_news {
+            return;
         }
+        let state = self.slots.of(slot);
+        state.cursor = to;
+        let is_anew = cursor.incarnation.is_some() && to.incarnation != cursor.incarnation;
+        if is_anew && state.holds_any() && !fault!(NewHistoryNotCompared) {
+            // What this hub saw of the former history may be more than the store kept. The origin compares it now; should
+            // either go down before it has, nothing else would tell.
+            state.is_doubted = true;
+        }
+        self.slots.dirty(slot);
     }
 
     /// Keys that the hub asked for, whole, or pieces of them. A key is held once its last piece has come; should that never

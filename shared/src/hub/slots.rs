@@ -8,7 +8,11 @@ use crate::{
     wire::{Invalid, reader::Reader, writer::Writer},
 };
 
-/// A slot as the hub knows it. The first three outlive the machine in the slot's row; the rest is rebuilt.
+/// What the byte of flags in a slot's row says.
+const HAS_CURSOR: u8 = 1;
+const IS_DOUBTED: u8 = 2;
+
+/// A slot as the hub knows it. The first four outlive the machine in the slot's row; the rest is rebuilt.
 #[derive(Debug, Default)]
 pub(super) struct SlotState {
     /// All of the hub's operations up to here are in Redis.
@@ -17,6 +21,8 @@ pub(super) struct SlotState {
     pub(super) stable: No,
     /// Where the hub stands in the origin's history of the slot.
     pub(super) cursor: Cursor,
+    /// The slot's history began anew, and what is held was not compared since: it may be what the store lost.
+    pub(super) is_doubted: bool,
     /// The last number that the hub used in the slot.
     pub(super) latest: No,
     /// All up to here is on its way; never less than `committed`.
@@ -64,7 +70,8 @@ impl SlotState {
     pub(super) fn write(&self, w: &mut Writer) {
         w.varint(self.committed.0);
         w.varint(self.stable.0);
-        w.u8(self.cursor.incarnation.is_some().into());
+        let has_cursor = if self.cursor.incarnation.is_some() { HAS_CURSOR } else { 0 };
+        w.u8(has_cursor | if self.is_doubted { IS_DOUBTED } else { 0 });
         w.varint(self.cursor.incarnation.map_or(0, ReplicaId::to_bits));
         w.varint(self.cursor.seq);
     }
@@ -73,12 +80,12 @@ impl SlotState {
     pub(super) fn restore(&mut self, r: &mut Reader<'_>) -> Result<(), Invalid> {
         self.committed = No(r.varint()?);
         self.stable = No(r.varint()?);
-        let is_some = match r.u8()? {
-            0 => false,
-            1 => true,
-            _ => return Err(Invalid::Tag("cursor")),
-        };
-        let incarnation = Some(ReplicaId::from_bits(r.varint()?)).filter(|_| is_some);
+        let flags = r.u8()?;
+        if flags & !(HAS_CURSOR | IS_DOUBTED) != 0 {
+            return Err(Invalid::Tag("cursor"));
+        }
+        self.is_doubted = flags & IS_DOUBTED != 0;
+        let incarnation = Some(ReplicaId::from_bits(r.varint()?)).filter(|_| flags & HAS_CURSOR != 0);
         self.cursor = Cursor { incarnation, seq: r.varint()? };
         self.sent = self.committed;
         self.uttered = self.committed.max(self.stable);

@@ -21,7 +21,9 @@ pub struct OriginConfig {
     pub entropy: u64,
     /// More random bits, which nobody outside learns: digests are hashed under seeds drawn from them.
     pub seed: HashSeed,
-    /// How long after a commit it is taken to be stable, in milliseconds.
+    /// By what a commit is taken to be stable.
+    pub stable_by: StableBy,
+    /// How long after a commit it is taken to be stable where that goes by time, in milliseconds.
     pub loss_window_ms: i64,
     /// The time between two batches of a hub that is at rest, in milliseconds.
     pub window_ms: i64,
@@ -30,6 +32,17 @@ pub struct OriginConfig {
     /// The time between two looks at a hub for what was lost unnoticed, in milliseconds; each compares some thousand keys,
     /// and wakes a hub that sleeps.
     pub audit_ms: i64,
+}
+
+/// By what a commit is taken to survive what the store may lose.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum StableBy {
+    /// The loss window has passed.
+    Window,
+    /// The store says so.
+    Store,
+    /// Either of the two.
+    Either,
 }
 
 /// Every cause of change in the origin.
@@ -51,6 +64,9 @@ pub enum OriginInput {
     JobsDone(Link, JobsDone),
     /// The store answered a [`OriginEffect::Swap`] of this key's account. A store that failed gives no answer, as with a commit.
     Swapped(Key, LedgerOutcome),
+    /// Answers a [`OriginEffect::Confirm`]: of these slots all survives that was committed before it was asked for. In those
+    /// that are missing it may not.
+    Survives(Vec<Slot>),
     /// A daemon, perhaps this one, says that it brought the slot to this sequence. A hint: none need come.
     Changed(Slot, u64),
     /// The server says that plain values were changed, perhaps by this daemon's own commits. A hint: none need come.
@@ -109,6 +125,9 @@ pub enum OriginEffect {
     },
     /// Swap the account of a strict limit in the store, or read it. One of a key at a time.
     Swap(LedgerSwap),
+    /// Find out in which of these slots all that was committed until now survives what the store may lose, and tell by
+    /// [`OriginInput::Survives`], also where that is none. Until then nothing more is asked.
+    Confirm(Vec<Slot>),
     /// A value of a foreign type stands at this key: held for the operator.
     Foreign(Key),
     /// So many keys are as plain clients wrote them, in the state too. Nothing is to be done.

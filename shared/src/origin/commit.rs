@@ -70,6 +70,7 @@ impl Origin {
         work.cache.clear();
         work.plain.seen.clear();
         work.is_lost |= work.marker.is_none();
+        self.stability.forget(slot);
         let commit = Commit {
             slot,
             fence: previous.map(|(incarnation, _)| incarnation),

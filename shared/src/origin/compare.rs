@@ -1,8 +1,9 @@
 //! Finding what the store or a hub lost: the origin compares digests with a hub, block of slots by block, narrows down to
 //! where they differ, and exchanges only that.
 //!
-//! A hub asks for it where the store lost what was called stable; and all that hubs hold is compared by turns at a slow
-//! pace, since a server may lose a single key and nobody be told. Each comparison reads the companions anew from the store.
+//! A slot is compared when its history began anew, and where a hub says that the store lost what was called stable; and all
+//! that hubs hold is compared by turns at a slow pace, since a server may lose a single key and nobody be told. Each
+//! comparison reads the companions anew from the store.
 //!
 //! Of each hub one block is compared at a time, and one message of a comparison is under way. Digests of parts are short,
 //! so a difference may be missed by chance: a block in which anything was exchanged is compared again, under another seed
@@ -99,6 +100,15 @@ impl Comparison {
     pub(super) fn starting(audit_at: TimestampMs) -> Self {
         Self { audit_at: Some(audit_at), ..Self::default() }
     }
+
+    /// Has a slot compared, and the hub told that it was; once, whoever asks, since what the hub is told of is compared in the
+    /// history that there is then. Where its companions are yet to be read for the block under way, that will do.
+    pub(super) fn ask(&mut self, slot: Slot) {
+        let is_read = self.block.as_ref().is_none_or(|block| !block.waiting.contains(&slot));
+        if self.lost.insert(slot) && is_read {
+            self.queue.insert(slot);
+        }
+    }
 }
 
 impl Block {
@@ -164,11 +174,10 @@ impl Block {
 }
 
 impl Origin {
-    /// A hub asks for these slots, of which the store lost what was stable.
+    /// A hub asks for these slots, of which the store lost what was stable or whose history began anew.
     pub(super) fn compare_lost(&mut self, link: Link, slots: Vec<Slot>) {
         let Some(state) = self.links.get_mut(&link) else { return };
-        state.comparison.queue.extend(slots.iter().copied());
-        state.comparison.lost.extend(slots);
+        slots.into_iter().for_each(|slot| state.comparison.ask(slot));
     }
 
     /// Begins with the next block of each hub that has one to compare and none under way; says whether there was any.
@@ -393,7 +402,7 @@ impl Origin {
             }
             cursors.insert(*slot, held.cursor);
             for key in &held.keys {
-                if work.is_unsettled(key) {
+                if work.is_unsettled(key) && !fault!(UncommittedExchanged) {
                     block.passed_over.insert(*slot);
                     continue;
                 }

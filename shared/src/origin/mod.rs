@@ -32,11 +32,12 @@ mod orders;
 mod plain;
 mod push;
 mod slot;
+mod stable;
 mod two_way;
 mod watch;
 mod window;
 
-pub use api::{JobsDone, Link, LinkStatus, OriginConfig, OriginEffect, OriginInput};
+pub use api::{JobsDone, Link, LinkStatus, OriginConfig, OriginEffect, OriginInput, StableBy};
 pub use companion::key_state;
 
 use crate::{
@@ -53,12 +54,12 @@ use crate::{
 use awaits::Await;
 use bytes::Bytes;
 use compare::Comparison;
-use elapsed::Elapsed;
 use ends::Agenda;
 use grants::Grants;
 use novelty::Novelty;
 use orders::Call;
 use slot::SlotWork;
+use stable::{Counted, Stability};
 use std::collections::{BTreeMap, BTreeSet};
 use watch::Watch;
 use window::Window;
@@ -75,11 +76,7 @@ pub struct Origin {
     clock: Clock,
     links: BTreeMap<Link, LinkState>,
     slots: BTreeMap<Slot, SlotWork>,
-    elapsed: Elapsed,
-    /// Commits in order of the elapsed time, in milliseconds, at which they become stable.
-    unstable: BTreeMap<i64, Vec<(Slot, ReplicaId, No)>>,
-    /// Jobs that have run, likewise.
-    unstable_jobs: BTreeMap<i64, Vec<(Slot, ReplicaId, No)>>,
+    stability: Stability,
     /// Commands that hubs asked for and that need one agreed order, by the hub's number of the call.
     calls: BTreeMap<(Link, u64), Call>,
     /// Hubs that wait to be told as much as their clients have seen.
@@ -145,14 +142,12 @@ impl Origin {
     /// A machine for one connection to the store.
     pub fn new(config: OriginConfig) -> Self {
         Self {
-            elapsed: Elapsed::for_window(config.loss_window_ms),
             draws: Random::new(config.seed.0 ^ config.entropy),
+            stability: Stability::new(config.stable_by, config.loss_window_ms),
             config,
             clock: Clock::default(),
             links: BTreeMap::new(),
             slots: BTreeMap::new(),
-            unstable: BTreeMap::new(),
-            unstable_jobs: BTreeMap::new(),
             calls: BTreeMap::new(),
             awaits: Vec::new(),
             last_review: None,
@@ -172,7 +167,7 @@ impl Origin {
 
     /// The machine's one door: every cause of change, in one match. Effects are to be performed in order.
     pub fn handle(&mut self, input: OriginInput, now: TimestampMs) -> Vec<OriginEffect> {
-        self.elapsed.pass(now);
+        self.stability.pass(now);
         self.grants.pass(now);
         match input {
             OriginInput::Opened(link) => {
@@ -191,6 +186,7 @@ impl Origin {
             }
             OriginInput::JobsDone(link, done) => self.jobs_done(link, done),
             OriginInput::Swapped(key, outcome) => self.ledger_swapped(&key, outcome, now),
+            OriginInput::Survives(slots) => self.stability.answered(&slots),
             OriginInput::Changed(slot, seq) => self.changed(slot, seq),
             OriginInput::Touched(keys) => self.touched(keys, now),
             OriginInput::Untracked => self.watch.lose_track(),
@@ -218,6 +214,7 @@ impl Origin {
         self.answer_awaits();
         self.begin_listings();
         self.give_credit(now);
+        self.effects.extend(self.stability.question().map(OriginEffect::Confirm));
         self.ask_to_wake(now);
         std::mem::take(&mut self.effects)
     }
@@ -398,10 +395,9 @@ impl Origin {
         self.effects.push(OriginEffect::ToHub(link, OriginToHub::Ran { call, replies }));
     }
 
-    /// Jobs have run, or had before: in either case they are stable one loss window from now.
+    /// Jobs have run, or had before: in either case they are not stable yet.
     fn jobs_done(&mut self, link: Link, JobsDone { hub, slot, through, replies }: JobsDone) {
-        let end_ms = self.elapsed.end_ms(self.config.loss_window_ms);
-        self.unstable_jobs.entry(end_ms).or_default().push((slot, hub, through));
+        self.stability.note(slot, hub, Counted::Jobs, through);
         if self.links.get(&link).is_some_and(|state| state.hub == Some(hub)) {
             self.effects.push(OriginEffect::ToHub(link, OriginToHub::JobsDone { slot, through, replies }));
         }
@@ -472,30 +468,31 @@ impl Origin {
         }
     }
 
-    /// Notes that a hub's numbers in a slot are in the store, to be called stable after the loss window.
+    /// Notes that a hub's numbers in a slot are in the store, to be called stable once they are.
     fn note_committed(&mut self, slot: Slot, hub: ReplicaId, no: No) {
-        let window_ms = self.config.loss_window_ms;
-        let end_ms = if fault!(StableAtCommit) { self.elapsed.total_ms() } else { self.elapsed.end_ms(window_ms) };
-        self.unstable.entry(end_ms).or_default().push((slot, hub, no));
+        self.stability.note(slot, hub, Counted::Operations, no);
     }
 
     fn announce_stable(&mut self) {
-        let due = take_stable(&mut self.unstable, self.elapsed.total_ms());
-        let due_jobs = take_stable(&mut self.unstable_jobs, self.elapsed.total_ms());
+        let due = self.stability.take();
+        if due.is_empty() {
+            return;
+        }
         for (link, state) in &self.links {
-            let numbers = |due: &BTreeMap<ReplicaId, BTreeMap<Slot, No>>| {
-                let slots = state.hub.and_then(|hub| due.get(&hub))?;
+            let numbers = |counted: Counted| {
+                let slots = due.get(&(state.hub?, counted))?;
                 Some(slots.iter().map(|(slot, no)| (*slot, *no)).collect())
             };
-            let told = [numbers(&due).map(OriginToHub::Stable), numbers(&due_jobs).map(OriginToHub::JobsStable)];
-            self.effects.extend(told.into_iter().flatten().map(|message| OriginEffect::ToHub(*link, message)));
+            let operations = numbers(Counted::Operations).map(OriginToHub::Stable);
+            let jobs = numbers(Counted::Jobs).map(OriginToHub::JobsStable);
+            let told = operations.into_iter().chain(jobs);
+            self.effects.extend(told.map(|message| OriginEffect::ToHub(*link, message)));
         }
     }
 
     fn ask_to_wake(&mut self, now: TimestampMs) {
         let credit = self.links.values().filter_map(|state| state.credit_at);
-        let ends = [&self.unstable, &self.unstable_jobs].into_iter().filter_map(|unstable| unstable.keys().next());
-        let stable = ends.min().map(|end_ms| self.elapsed.look_at(*end_ms, now));
+        let stable = self.stability.look_at(now);
         let ends = [&self.ends, &self.foreign].into_iter().filter_map(Agenda::next);
         let review = self.links.values().any(|state| !state.held.is_empty()).then(|| now.plus_ms(REVIEW_MS));
         let holding = self.links.values().filter(|state| !state.held.is_empty());
@@ -520,22 +517,4 @@ impl Origin {
             self.effects.push(OriginEffect::WakeAt(at));
         }
     }
-}
-
-/// Takes what is stable once so much time has passed: each hub's highest number in each slot.
-fn take_stable(
-    unstable: &mut BTreeMap<i64, Vec<(Slot, ReplicaId, No)>>,
-    total_ms: i64,
-) -> BTreeMap<ReplicaId, BTreeMap<Slot, No>> {
-    let mut due: BTreeMap<ReplicaId, BTreeMap<Slot, No>> = BTreeMap::new();
-    while let Some(entry) = unstable.first_entry() {
-        if *entry.key() > total_ms {
-            break;
-        }
-        for (slot, hub, no) in entry.remove() {
-            let highest = due.entry(hub).or_default().entry(slot).or_default();
-            *highest = (*highest).max(no);
-        }
-    }
-    due
 }

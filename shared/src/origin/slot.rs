@@ -404,6 +404,10 @@ impl Origin {
             }
             work.feed = None;
             work.plain.read_again();
+            let incarnation = |marker: &Option<Marker>| marker.as_ref().map(|marker| marker.incarnation);
+            if incarnation(&work.marker) != incarnation(&loaded.marker) {
+                self.stability.forget(slot);
+            }
             work.marker = loaded.marker;
             for (link, state) in &self.links {
                 let holds = state.held.get(&slot).is_some_and(|held| !held.keys.is_empty());
@@ -482,6 +486,10 @@ impl Origin {
                     let no = marker.hubs.get(&hub).copied().unwrap_or_default();
                     self.effects.push(OriginEffect::ToHub(link, OriginToHub::Resume(vec![(slot, no)])));
                     told.push((hub, no));
+                    if !fault!(NewHistoryNotCompared) {
+                        // So may be what plain clients wrote, and the hub saw.
+                        state.comparison.ask(slot);
+                    }
                 }
                 held.owed.extend(changed.iter().filter(|key| held.keys.contains(*key)).cloned());
                 if super::push::known_seq(marker.as_ref(), held.cursor) == 0 {

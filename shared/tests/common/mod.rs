@@ -16,7 +16,7 @@ use headwater::{
     id::{ClientId, HashSeed, Key, ReplicaId, TimestampMs},
     leaf::{Leaf, LeafEffect, LeafInput},
     message::{HubToOrigin, Lifetime, Mark, OriginToHub},
-    origin::{JobsDone, Link, Origin, OriginConfig, OriginEffect, OriginInput, key_state},
+    origin::{JobsDone, Link, Origin, OriginConfig, OriginEffect, OriginInput, StableBy, key_state},
     state::KeyState,
     store::KeyCommit,
     wire,
@@ -539,6 +539,7 @@ impl World {
                 }
                 OriginEffect::Foreign(key) => self.foreign.push(key),
                 OriginEffect::Adopted(keys) => self.adopted += keys,
+                OriginEffect::Confirm(_) => panic!("what is stable goes by time here"),
                 OriginEffect::WakeAt(at) => self.origin_wake_at = Some(at),
             }
         }
@@ -635,6 +636,7 @@ fn origin_config(run: u64) -> OriginConfig {
         run_id: format!("run-{run}").into(),
         entropy: run << 56 | 0xabc << 16,
         seed: HashSeed(run, 7),
+        stable_by: StableBy::Window,
         loss_window_ms: 1_000,
         window_ms: 0,
         window_ms_max: 0,

@@ -10,7 +10,7 @@ use headwater::{
     id::{ClientId, HashSeed, Key, No, ReplicaId, TimestampMs},
     leaf::{Leaf, LeafInput},
     message::{HubToLeaf, HubToOrigin, LeafToHub, Lifetime, OriginToHub},
-    origin::{JobsDone, Link, Origin, OriginConfig, OriginEffect, OriginInput, key_state},
+    origin::{JobsDone, Link, Origin, OriginConfig, OriginEffect, OriginInput, StableBy, key_state},
     slot::Slot,
     state::Kind,
     store::{Commit, Companion, LedgerOutcome, Loaded, Marker, Outcome},
@@ -173,6 +173,7 @@ pub fn origin(data: &[u8]) {
         run_id,
         entropy: 1 << 40,
         seed: HashSeed(1, 2),
+        stable_by: StableBy::Either,
         loss_window_ms: 1000,
         window_ms: 20,
         window_ms_max: 20,
@@ -232,6 +233,7 @@ pub fn origin(data: &[u8]) {
                         }
                         inputs.push(OriginInput::Swapped(swap.key, outcome));
                     }
+                    OriginEffect::Confirm(slots) => inputs.push(OriginInput::Survives(slots)),
                     OriginEffect::ToHub(..)
                     | OriginEffect::Close(..)
                     | OriginEffect::Foreign(_)

@@ -77,6 +77,10 @@ impl World {
                     self.violate(Checker::Convergence, format!("a foreign value stands at {key}"));
                 }
                 OriginEffect::Adopted(_) => {}
+                OriginEffect::Confirm(slots) => {
+                    let run_id = self.daemons[index].run_id;
+                    self.after(Lane::Store(index), 0, 300, Event::StoreConfirm { daemon: index, life, run_id, slots });
+                }
                 OriginEffect::WakeAt(at) => {
                     let delay = at.since_ms(now).max(0);
                     self.daemons[index].wake_at = self.now + delay;
@@ -134,6 +138,8 @@ impl World {
             run_id: Bytes::from(self.store.run_id.to_string()),
             entropy: self.lane(Lane::Node(End::Daemon(index))).u64(..),
             seed: headwater::id::HashSeed(self.seed, index as u64),
+            // Some daemons go by the window, some by the store's word, some by either.
+            stable_by: [StableBy::Window, StableBy::Store, StableBy::Either][(self.seed % 3) as usize],
             loss_window_ms: LOSS_WINDOW_MS,
             window_ms: 5,
             window_ms_max: 100,
@@ -180,6 +186,22 @@ impl World {
         self.trace.record(self.now, "store", &outcome);
         let answer = Box::new((swap.key, outcome));
         self.after(Lane::Store(daemon), 0, 5, Event::StoreSwapped { daemon, life, answer });
+    }
+
+    /// The store asks its replicas how far they are; not all of them answer in time.
+    pub(super) fn store_confirm(&mut self, daemon: usize, life: u64, run_id: u64, mut slots: Vec<Slot>) {
+        if self.is_stale(run_id) {
+            self.at(0, Event::DaemonLost(daemon, run_id));
+            return;
+        }
+        let lane = Lane::Store(daemon);
+        if self.chance(lane, 4) {
+            slots.pop();
+        }
+        if !slots.is_empty() {
+            self.store.replicate(TimestampMs(self.now));
+        }
+        self.after(lane, 0, 300, Event::StoreConfirmed { daemon, life, slots });
     }
 
     /// Tells the daemons that a slot changed; such a hint is easily lost.

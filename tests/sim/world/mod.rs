@@ -32,7 +32,7 @@ use headwater::{
     id::{ClientId, Key, No, ReplicaId, SessionId, TimestampMs},
     leaf::{Leaf, LeafEffect, LeafInput, LeafRowId, LeafRowWrite},
     message::{HubToLeaf, HubToOrigin, LeafToHub, Lifetime, OriginToHub},
-    origin::{JobsDone, Link, Origin, OriginConfig, OriginEffect, OriginInput},
+    origin::{JobsDone, Link, Origin, OriginConfig, OriginEffect, OriginInput, StableBy},
     slot::Slot,
     store::{Commit, LedgerOutcome, LedgerSwap, Load, Loaded, Outcome},
     wire,
@@ -103,6 +103,8 @@ enum Event {
     OriginTick(usize, u64, i64),
     StoreLoad { daemon: usize, life: u64, run_id: u64, load: Load },
     StoreCommit { daemon: usize, life: u64, run_id: u64, commit: Box<Commit> },
+    StoreConfirm { daemon: usize, life: u64, run_id: u64, slots: Vec<Slot> },
+    StoreConfirmed { daemon: usize, life: u64, slots: Vec<Slot> },
     StoreLoaded { daemon: usize, life: u64, loaded: Box<Loaded> },
     StoreCommitted { daemon: usize, life: u64, slot: Slot, outcome: Outcome },
     StoreSwap { daemon: usize, life: u64, run_id: u64, swap: Box<LedgerSwap> },
@@ -555,6 +557,12 @@ impl World {
             }
             Event::StoreLoad { daemon, life, run_id, load } => self.store_load(daemon, life, run_id, &load),
             Event::StoreCommit { daemon, life, run_id, commit } => self.store_commit(daemon, life, run_id, &commit),
+            Event::StoreConfirm { daemon, life, run_id, slots } => self.store_confirm(daemon, life, run_id, slots),
+            Event::StoreConfirmed { daemon, life, slots } => {
+                if self.daemons[daemon].life == life {
+                    self.origin_input(daemon, OriginInput::Survives(slots));
+                }
+            }
             Event::StoreLoaded { daemon, life, loaded } => {
                 if self.daemons[daemon].life == life {
                     self.origin_input(daemon, OriginInput::Loaded(*loaded));
@@ -609,6 +617,7 @@ impl World {
             | Event::DaemonDial(daemon, _)
             | Event::OriginTick(daemon, ..)
             | Event::StoreLoaded { daemon, .. }
+            | Event::StoreConfirmed { daemon, .. }
             | Event::Hint { daemon, .. }
             | Event::Touched { daemon, .. }
             | Event::StoreSwapped { daemon, .. }

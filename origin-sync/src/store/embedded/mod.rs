@@ -14,6 +14,8 @@ use bytes::Bytes;
 use headwater::{
     command::{Passed, Reply},
     id::{Key, KeyTooLong, No},
+    origin::StableBy,
+    slot::Slot,
     store::{Commit, LedgerOutcome, LedgerSwap, Load, Loaded, Outcome},
     wire::WireError,
 };
@@ -128,6 +130,19 @@ impl Store for EmbeddedStore {
 
     fn run_id(&self) -> Bytes {
         self.run_id.clone()
+    }
+
+    /// What is on the disk may still be lost with it, and come back from a copy.
+    fn stable_by(&self) -> StableBy {
+        StableBy::Window
+    }
+
+    async fn stable_means(&self) -> String {
+        "the window".to_owned()
+    }
+
+    async fn survivors(&self, _slots: Vec<Slot>) -> Result<Vec<Slot>, StoreError> {
+        Ok(Vec::new())
     }
 
     /// There are no lists and streams, and so nothing to run.

@@ -4,7 +4,7 @@
 //! certificate is changed by writing the file and changing the server: what is connected stays so, what connects later uses
 //! the new one, and the daemon need not be restarted.
 
-use super::RedisStoreError;
+use super::{RedisStoreError, survival::StableConfig};
 use futures_util::Stream;
 use redis::{
     AsyncConnectionConfig, Client, ClientTlsConfig, ConnectionAddr, IntoConnectionInfo, Msg, ProtocolVersion, PushInfo,
@@ -39,6 +39,8 @@ pub struct RedisConfig {
     pub credentials: Credentials,
     /// The certificates of a connection by TLS, which a URL that begins with `rediss:` asks for.
     pub tls: TlsFiles,
+    /// By what a commit counts as stable.
+    pub stable: StableConfig,
 }
 
 /// How the servers belong together.
@@ -89,7 +91,7 @@ impl RedisConfig {
     /// One server by its URL alone.
     pub fn single(url: RedisUrl) -> Self {
         let (credentials, tls) = (Credentials::default(), TlsFiles::default());
-        Self { urls: vec![url], topology: Topology::Single, credentials, tls }
+        Self { urls: vec![url], topology: Topology::Single, credentials, tls, stable: StableConfig::default() }
     }
 }
 
@@ -130,6 +132,7 @@ pub(super) struct Access {
     user: RedisConnectionInfo,
     certificates: TlsCertificates,
     is_tls: bool,
+    stable: StableConfig,
 }
 
 /// Where a server is: host and port, as servers tell it of each other.
@@ -165,6 +168,7 @@ impl Access {
             user: identified(user, &config.credentials).await?,
             certificates: TlsCertificates { client_tls, root_cert },
             is_tls: matches!(first.addr(), ConnectionAddr::TcpTls { .. }),
+            stable: config.stable,
         };
         Ok((infos.iter().map(|info| info.addr().clone()).collect(), access))
     }
@@ -178,6 +182,11 @@ impl Access {
         let info = url.0.as_str().into_connection_info()?;
         let user = info.redis_settings().clone().set_db(0);
         Ok(Self { user: identified(user, credentials).await?, ..self.clone() })
+    }
+
+    /// By what a commit counts as stable.
+    pub(super) fn stable(&self) -> StableConfig {
+        self.stable
     }
 
     /// The address of a server that others told of, reached as they are.

@@ -87,6 +87,13 @@ pub(super) fn is_master(role: &Value) -> bool {
     matches!(items.first(), Some(Value::BulkString(name)) if name == b"master")
 }
 
+/// How many replicas are connected, by a master's answer of `ROLE`.
+pub(super) fn replicas(role: &Value) -> u32 {
+    let Value::Array(items) = role else { return 0 };
+    let Some(Value::Array(replicas)) = items.get(2).filter(|_| is_master(role)) else { return 0 };
+    u32::try_from(replicas.len()).unwrap_or(u32::MAX)
+}
+
 /// The masters of a cluster by `CLUSTER SLOTS`, where a node without a name is `host`, the one that was asked.
 pub(super) fn ranges(answer: Value, host: &str) -> Result<Vec<Range>, RedisStoreError> {
     const MALFORMED: RedisStoreError = RedisStoreError::Answer("CLUSTER SLOTS is malformed");

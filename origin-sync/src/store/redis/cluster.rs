@@ -37,7 +37,7 @@ use headwater::{
 };
 use redis::{ConnectionAddr, Value};
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, PoisonError, RwLock},
 };
 
@@ -241,6 +241,24 @@ impl Cluster {
         }
         let page = keyspace::scan(&owner.server, &KeyScan { cursor: own, ..scan.clone() }).await?;
         Ok(KeyPage { cursor: layout.cursor(at, page.cursor)?, ..page })
+    }
+
+    /// Those of the slots in which all survives that was committed before, each as its node says.
+    pub(super) async fn survivors(&self, slots: &[Slot]) -> Result<Vec<Slot>, RedisStoreError> {
+        let mut by_node: BTreeMap<Node, (Arc<Member>, Vec<Slot>)> = BTreeMap::new();
+        for slot in slots {
+            let owner = self.owner(*slot)?;
+            by_node.entry(owner.node.clone()).or_insert_with(|| (owner, Vec::new())).1.push(*slot);
+        }
+        let asked = by_node.values().map(|(member, slots)| member.server.survivors(slots));
+        Ok(try_join_all(asked).await?.concat())
+    }
+
+    /// By what commits are stable, on all nodes.
+    pub(super) async fn stable_means(&self) -> String {
+        let members = self.members.lock().await;
+        let means: BTreeSet<String> = members.values().map(|member| member.server.stable_means()).collect();
+        means.into_iter().collect::<Vec<_>>().join(", ")
     }
 
     /// Whether every node still answers. One that was demoted has no slots any more, and says so when it is asked for one.

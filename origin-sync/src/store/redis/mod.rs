@@ -17,6 +17,7 @@ mod request;
 mod script;
 mod sentinel;
 mod server;
+mod survival;
 mod tracking;
 
 pub use self::{
@@ -24,6 +25,7 @@ pub use self::{
     jobs::{Jobs, JobsRun},
     news::News,
     plain::PlainError,
+    survival::{StableConfig, StableMeans},
     tracking::Touches,
 };
 
@@ -34,6 +36,7 @@ use cluster::Cluster;
 use headwater::{
     command::{Passed, Reply},
     id::{Key, KeyTooLong},
+    origin::StableBy,
     slot::Slot,
     store::{Commit, LedgerOutcome, LedgerSwap, Load, Loaded, Outcome},
 };
@@ -52,6 +55,7 @@ pub struct RedisStore {
     connected: Connected,
     listener: Listener,
     touches: Mutex<mpsc::Receiver<Touches>>,
+    stable: StableConfig,
 }
 
 #[derive(Debug)]
@@ -105,6 +109,9 @@ pub enum RedisStoreError {
     /// The sentinels know no master of that name.
     #[error("the sentinels know no master {0:?}")]
     UnknownMaster(String),
+    /// The server has not what is to tell that a commit is stable.
+    #[error("what is committed cannot be called stable as the settings say: {0}")]
+    NotStable(&'static str),
     /// A connection that did not come about in time.
     #[error("the server cannot be connected in time")]
     Timeout(#[source] tokio::time::error::Elapsed),
@@ -157,7 +164,7 @@ impl RedisStore {
             }
         };
         let listener = Listener::start(access, address, writer);
-        Ok(Self { connected, listener, touches: Mutex::new(touches) })
+        Ok(Self { connected, listener, touches: Mutex::new(touches), stable: config.stable })
     }
 
     /// Also a load may be put off: without memory Redis queues no transaction.
@@ -256,7 +263,37 @@ impl RedisStore {
     }
 }
 
+impl RedisStore {
+    async fn survivors_of(&self, slots: &[Slot]) -> Result<Vec<Slot>, RedisStoreError> {
+        match &self.connected {
+            Connected::Single(server) => server.survivors(slots).await,
+            Connected::Watched(watched) => watched.server().survivors(slots).await,
+            Connected::Cluster(cluster) => cluster.survivors(slots).await,
+        }
+    }
+}
+
 impl Store for RedisStore {
+    fn stable_by(&self) -> StableBy {
+        self.stable.stable_by()
+    }
+
+    async fn stable_means(&self) -> String {
+        let told = match &self.connected {
+            Connected::Single(server) => server.stable_means(),
+            Connected::Watched(watched) => watched.server().stable_means(),
+            Connected::Cluster(cluster) => cluster.stable_means().await,
+        };
+        match self.stable.means {
+            StableMeans::Auto => format!("{told}; in any case by the window"),
+            StableMeans::WaitAof | StableMeans::Wait | StableMeans::Window => told,
+        }
+    }
+
+    async fn survivors(&self, slots: Vec<Slot>) -> Result<Vec<Slot>, StoreError> {
+        Ok(self.survivors_of(&slots).await?)
+    }
+
     async fn load(&self, load: Load) -> Result<Loaded, StoreError> {
         Ok(self.read(&load).await?)
     }

@@ -47,6 +47,11 @@ pub(super) fn probe(slot: Slot) -> String {
     format!("hw:p:{{{}}}", slot.tag())
 }
 
+/// A key that is written to ask which replicas have what was written before it.
+pub(super) fn witness(slot: Slot) -> String {
+    format!("hw:w:{{{}}}", slot.tag())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -60,6 +65,7 @@ mod tests {
             assert_eq!(Slot::of(jobs(slot).as_bytes()), slot);
             assert_eq!(Slot::of(probe(slot).as_bytes()), slot);
             assert_eq!(Slot::of(feed(slot).as_bytes()), slot);
+            assert_eq!(Slot::of(witness(slot).as_bytes()), slot);
             assert_eq!(Slot::of(&companion(slot, &key)), slot);
             assert_eq!(Slot::of(&ledger(slot, &key)), slot);
         }

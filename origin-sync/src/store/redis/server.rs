@@ -14,6 +14,7 @@ use super::{
     passage::Passage,
     plain_read, request,
     script::{Call, CommitScript},
+    survival::Witness,
     tracking::{Owner, Tracker},
 };
 use crate::store::RunError;
@@ -42,6 +43,7 @@ pub(super) struct Server {
     _tracker: Tracker,
     /// How many keys the server had evicted when it was last asked.
     evictions: AtomicU64,
+    witness: Option<Witness>,
 }
 
 impl Server {
@@ -69,9 +71,20 @@ impl Server {
         let writer = owner.writer;
         let batches = Batches::start(connection.clone(), script.clone(), mode == Mode::Standalone);
         let passage = Passage::new(access.clone(), address.clone());
-        let server =
-            Self { connection, passage, script, batches, run_id, writer, tells_expiry, _tracker: tracker, evictions };
+        let mut server = Self {
+            connection,
+            passage,
+            script,
+            batches,
+            run_id,
+            writer,
+            tells_expiry,
+            _tracker: tracker,
+            evictions,
+            witness: None,
+        };
         server.check_role().await?;
+        server.witness = Witness::start(access, address, mode).await?;
         Ok(server)
     }
 
@@ -133,6 +146,19 @@ impl Server {
         let request = request::encode(commit, self.writer)?;
         let answer = self.batches.call(request).await.ok_or(RedisStoreError::GivenUp)??;
         request::decode(commit, answer)
+    }
+
+    /// Those of the slots in which all survives that was committed before, as far as the server can say.
+    pub(super) async fn survivors(&self, slots: &[Slot]) -> Result<Vec<Slot>, RedisStoreError> {
+        match &self.witness {
+            Some(witness) => witness.survivors(slots).await,
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// By what commits are stable.
+    pub(super) fn stable_means(&self) -> String {
+        self.witness.as_ref().map_or_else(|| "the window".to_owned(), Witness::to_string)
     }
 
     /// Runs jobs, each once.

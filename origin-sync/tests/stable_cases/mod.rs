@@ -1,0 +1,176 @@
+//! What a server says of its replicas and its log, so that commits can be called stable. Debian's Redis 7.0 knows no WAITAOF:
+//! where the server knows it, it is tried too.
+
+use crate::support::{
+    bed::{Clustered, UnderSentinels},
+    cluster::{RedisCluster, Watched, ask},
+    daemon::eventually,
+    say::{commit, committed, key},
+    server::RedisServer,
+};
+use headwater::{origin::StableBy, slot::Slot};
+use origin_sync::store::{RedisConfig, RedisStore, RedisStoreError, RedisUrl, StableConfig, StableMeans, Store};
+
+fn config(server: &RedisServer, means: StableMeans, replicas: Option<u32>) -> RedisConfig {
+    RedisConfig { stable: StableConfig { means, replicas }, ..RedisConfig::single(RedisUrl::new(server.url())) }
+}
+
+async fn open(server: &RedisServer, means: StableMeans, replicas: Option<u32>) -> Result<RedisStore, RedisStoreError> {
+    RedisStore::connect(&config(server, means, replicas)).await
+}
+
+async fn replica_of(master: &RedisServer) -> RedisServer {
+    let port = master.port().to_string();
+    let replica = RedisServer::start_with(|_| ["--replicaof", "127.0.0.1", &port].map(str::to_owned).into()).await;
+    eventually("the replica has caught up", async || {
+        let told: String = ask(&replica, &["INFO", "replication"]).await;
+        told.contains("master_link_status:up").then_some(())
+    })
+    .await;
+    replica
+}
+
+fn signal(name: &str, server: &RedisServer) {
+    let pid = server.pid().unwrap().to_string();
+    assert!(std::process::Command::new("kill").args([name, &pid]).status().unwrap().success());
+}
+
+fn slot() -> Slot {
+    key("k").slot()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_commit_is_stable_once_the_replica_has_it() {
+    let master = RedisServer::start().await;
+    let replica = replica_of(&master).await;
+    let store = open(&master, StableMeans::Wait, None).await.unwrap();
+    assert_eq!(store.stable_by(), StableBy::Store);
+    assert_eq!(store.stable_means().await, "WAIT (1 replicas)");
+    committed(&store, commit(slot(), 0, Vec::new())).await;
+    eventually("the replica has it", async || (store.survivors(vec![slot()]).await.unwrap() == [slot()]).then_some(()))
+        .await;
+    let marker = format!("hw:m:{{{}}}", slot().tag());
+    assert_eq!(ask::<String>(&replica, &["HGET", &marker, "s"]).await, "1");
+
+    // A replica that hangs is connected still, and commits go on meanwhile.
+    signal("-STOP", &replica);
+    committed(&store, commit(slot(), 1, Vec::new())).await;
+    let (survivors, ()) = tokio::join!(store.survivors(vec![slot()]), committed(&store, commit(slot(), 2, Vec::new())));
+    assert_eq!(survivors.unwrap(), []);
+    signal("-CONT", &replica);
+    eventually("the replica has it", async || (store.survivors(vec![slot()]).await.unwrap() == [slot()]).then_some(()))
+        .await;
+}
+
+/// One that was there and is gone may be promoted yet.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replica_that_is_gone_is_waited_for() {
+    let master = RedisServer::start().await;
+    let mut replicas = [replica_of(&master).await, replica_of(&master).await];
+    let store = open(&master, StableMeans::Auto, None).await.unwrap();
+    assert_eq!(store.stable_means().await, "WAIT (2 replicas); in any case by the window");
+    committed(&store, commit(slot(), 0, Vec::new())).await;
+    eventually("the replicas have it", async || {
+        (store.survivors(vec![slot()]).await.unwrap() == [slot()]).then_some(())
+    })
+    .await;
+    replicas[0].kill();
+    assert_eq!(store.survivors(vec![slot()]).await.unwrap(), []);
+    let one = open(&master, StableMeans::Auto, Some(1)).await.unwrap();
+    eventually("one replica has it", async || (one.survivors(vec![slot()]).await.unwrap() == [slot()]).then_some(()))
+        .await;
+}
+
+/// One that comes later is asked from then on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_replicas_and_log_the_window_counts() {
+    let master = RedisServer::start().await;
+    let store = open(&master, StableMeans::Auto, None).await.unwrap();
+    assert_eq!(store.stable_by(), StableBy::Either);
+    committed(&store, commit(slot(), 0, Vec::new())).await;
+    assert_eq!(store.survivors(vec![slot()]).await.unwrap(), []);
+    assert_eq!(ask::<u32>(&master, &["DBSIZE"]).await, 1, "nothing is written to ask nobody");
+    let _replica = replica_of(&master).await;
+    eventually("the replica is noticed and has it", async || {
+        (store.survivors(vec![slot()]).await.unwrap() == [slot()]).then_some(())
+    })
+    .await;
+    let window = open(&master, StableMeans::Window, None).await.unwrap();
+    assert_eq!(window.stable_by(), StableBy::Window);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_server_has_not_is_told_when_it_is_opened() {
+    let server = RedisServer::start().await;
+    let error = async |means, replicas| open(&server, means, replicas).await.unwrap_err().to_string();
+    assert!(error(StableMeans::Wait, None).await.contains("none is connected"));
+    assert!(error(StableMeans::Wait, Some(0)).await.contains("at least 1"));
+    open(&server, StableMeans::Wait, Some(1)).await.unwrap();
+    ask::<()>(&server, &["ACL", "SETUSER", "default", "-wait"]).await;
+    assert!(error(StableMeans::Wait, Some(1)).await.contains("a user who may use WAIT"));
+    open(&server, StableMeans::Auto, None).await.unwrap();
+    ask::<()>(&server, &["ACL", "SETUSER", "default", "+wait"]).await;
+
+    let known: Vec<Option<Vec<redis::Value>>> = ask(&server, &["COMMAND", "INFO", "WAITAOF"]).await;
+    if known.iter().all(Option::is_none) {
+        assert!(error(StableMeans::WaitAof, None).await.contains("Redis 7.2"));
+        return;
+    }
+    assert!(error(StableMeans::WaitAof, None).await.contains("appendonly yes"));
+    ask::<()>(&server, &["CONFIG", "SET", "appendonly", "yes"]).await;
+    let store = open(&server, StableMeans::WaitAof, None).await.unwrap();
+    committed(&store, commit(slot(), 0, Vec::new())).await;
+    eventually("the log has it", async || (store.survivors(vec![slot()]).await.unwrap() == [slot()]).then_some(()))
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_master_under_sentinels_is_asked() {
+    let watched = Watched::start().await;
+    let stable = StableConfig { means: StableMeans::Wait, replicas: None };
+    let store = RedisStore::connect(&RedisConfig { stable, ..UnderSentinels::config(&watched) }).await.unwrap();
+    committed(&store, commit(slot(), 0, Vec::new())).await;
+    eventually("the replica has it", async || (store.survivors(vec![slot()]).await.unwrap() == [slot()]).then_some(()))
+        .await;
+    let marker = format!("hw:m:{{{}}}", slot().tag());
+    assert_eq!(ask::<String>(&watched.servers[1], &["HGET", &marker, "s"]).await, "1");
+}
+
+/// Each node answers for its own slots, and no node for one that has moved away.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_node_of_a_cluster_answers_for_its_slots() {
+    let cluster = RedisCluster::start(1).await;
+    eventually("the replica has caught up", async || {
+        let told: String = ask(&cluster.nodes[3], &["INFO", "replication"]).await;
+        told.contains("master_link_status:up").then_some(())
+    })
+    .await;
+    let store = RedisStore::connect(&Clustered::config(&cluster)).await.unwrap();
+    let mut slots = [Slot::of(b""); 3];
+    for (no, owner) in [(0, 0), (1, 0), (2, 1)] {
+        let mut names = (0..).map(|name: u32| Slot::of(name.to_string().as_bytes()));
+        slots[no] = loop {
+            let slot = names.next().unwrap();
+            if !slots[..no].contains(&slot) && cluster.owner(slot).await == owner {
+                break slot;
+            }
+        };
+        committed(&store, commit(slots[no], 0, Vec::new())).await;
+    }
+    let mut backed = vec![slots[0], slots[1]];
+    backed.sort_unstable();
+    eventually("the slots with a replica survive", async || {
+        let mut survivors = store.survivors(slots.to_vec()).await.unwrap();
+        survivors.sort_unstable();
+        (survivors == backed).then_some(())
+    })
+    .await;
+    cluster.begin_move(slots[0], 1).await;
+    cluster.end_move(slots[0], 1).await;
+    eventually("the other slot survives", async || {
+        let survivors = store.survivors(slots.to_vec()).await.unwrap();
+        assert!(!survivors.contains(&slots[0]), "{survivors:?}");
+        (survivors == [slots[1]]).then_some(())
+    })
+    .await;
+}

@@ -198,6 +198,7 @@ impl Pair {
                             | OriginEffect::Jobs { .. }
                             | OriginEffect::Foreign(_)
                             | OriginEffect::Adopted(_)
+                            | OriginEffect::Erased(_)
                             | OriginEffect::Confirm(_)
                             | OriginEffect::WakeAt(_) => {}
                         }

@@ -35,6 +35,7 @@ pub(super) struct Committing {
     /// When it was made.
     at: TimestampMs,
     ended: Vec<Key>,
+    erased: Vec<Key>,
     /// Keys of which the plain values were read for it.
     read: Vec<Key>,
     /// Keys at which it adopts what plain clients wrote.
@@ -85,7 +86,7 @@ impl Origin {
         }
         work.spare_living(now);
         let is_idle = work.inbox.is_empty() && work.mends.is_empty() && work.plain.reads.is_empty();
-        if is_idle && work.expired.is_empty() && work.ended.is_empty() {
+        if is_idle && work.expired.is_empty() && work.ended.is_empty() && work.erased.is_empty() {
             return;
         }
         let open = work.marker.is_none().then_some((incarnation, run_id, None));
@@ -126,6 +127,15 @@ impl Origin {
         for key in std::mem::take(&mut drafts.work.ended) {
             if drafts.end_fields(&key) {
                 committing.ended.push(key);
+            }
+        }
+        for key in std::mem::take(&mut drafts.work.erased) {
+            if drafts.work.plain.is_unread(&key) {
+                drafts.work.erased.insert(key);
+            } else if drafts.erase(&key) {
+                committing.erased.push(key);
+            } else {
+                self.effects.push(OriginEffect::Erased(key));
             }
         }
         let mends = std::mem::take(&mut drafts.work.mends);
@@ -226,6 +236,7 @@ impl Origin {
                 }
                 work.expired.extend(committing.forgotten);
                 work.ended.extend(committing.ended);
+                work.erased.extend(committing.erased);
                 let read: BTreeSet<Key> = committing.read.into_iter().collect();
                 if !self.is_plainless {
                     work.plain.unread.extend(read.iter().cloned());
@@ -278,6 +289,7 @@ impl Origin {
         work.is_wary = false;
         let evictions = work.plain.evictions;
         work.plain.seen.extend(committing.shown.into_iter().map(|key| (key, evictions)));
+        self.effects.extend(committing.erased.into_iter().map(OriginEffect::Erased));
         if committing.adopted > 0 {
             self.effects.push(OriginEffect::Adopted(committing.adopted));
         }

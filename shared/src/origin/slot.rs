@@ -118,6 +118,8 @@ pub(super) struct SlotWork {
     pub(super) expired: BTreeSet<Key>,
     /// Keys of which fields have ended.
     pub(super) ended: BTreeSet<Key>,
+    /// Keys to remove for good.
+    pub(super) erased: BTreeSet<Key>,
     /// What is read of plain values.
     pub(super) plain: PlainReads,
     /// The store lost all of the slot that hubs know: a plain value without a companion may hold what hubs counted.
@@ -198,6 +200,7 @@ impl SlotWork {
             && self.attaches.is_empty()
             && self.expired.is_empty()
             && self.ended.is_empty()
+            && self.erased.is_empty()
             && !self.is_doubted)
     }
 
@@ -301,7 +304,7 @@ impl Origin {
         let told = work.inbox.iter().filter(|_| !assumes_new);
         let parts = told.chain(&work.mends);
         keys.extend(parts.flat_map(|(_, part)| &part.keys).map(|(key, _)| key.clone()));
-        keys.extend(work.ended.iter().cloned());
+        keys.extend(work.ended.iter().chain(&work.erased).cloned());
         let plain = work.plain.take_due();
         keys.extend(plain.iter().chain(work.plain.reads.keys()).cloned());
         let mut changed_after = None;

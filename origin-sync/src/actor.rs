@@ -15,7 +15,7 @@ use crate::{
 use bytes::Bytes;
 use headwater::{
     command::Family,
-    id::HashSeed,
+    id::{HashSeed, Key},
     message::{HubToOrigin, OriginToHub},
     origin::{JobsDone, Link, LinkStatus, Origin, OriginConfig, OriginEffect, OriginInput},
     slot::Slot,
@@ -68,6 +68,8 @@ pub(crate) enum Input {
     Hub(Link, HubToOrigin),
     /// A socket is gone.
     Closed(Link),
+    /// The operator has keys erased, and is told when they are.
+    Erase(BTreeSet<Key>, oneshot::Sender<()>),
     /// The status page asks.
     Status(oneshot::Sender<ActorStatus>),
 }
@@ -113,6 +115,8 @@ pub(crate) struct Actor {
     confirmations: JoinSet<Result<Answer, StoreError>>,
     /// Per slot how many commits in a row were refused.
     refusals: BTreeMap<Slot, u32>,
+    /// What is yet to be erased for whom.
+    erasures: Vec<(BTreeSet<Key>, oneshot::Sender<()>)>,
     wake_at: Option<Instant>,
     is_pinging: bool,
     /// What edges may have passed through.
@@ -142,6 +146,7 @@ impl Actor {
             requests: JoinSet::new(),
             confirmations: JoinSet::new(),
             refusals: BTreeMap::new(),
+            erasures: Vec::new(),
             wake_at: None,
             is_pinging: false,
             pass_through,
@@ -212,6 +217,11 @@ impl Actor {
             Input::Closed(link) => {
                 self.close(link);
                 self.handle(OriginInput::Closed(link));
+            }
+            Input::Erase(keys, answer) => {
+                let named = keys.iter().cloned().collect();
+                self.erasures.push((keys, answer));
+                self.handle(OriginInput::Erase(named));
             }
             // Whoever asked may have gone.
             Input::Status(answer) => {
@@ -290,6 +300,7 @@ impl Actor {
                 OriginEffect::Jobs { link, hub, slot, jobs } => self.run_jobs(link, Jobs { hub, slot, jobs }),
                 OriginEffect::Swap(swap) => self.swap(swap),
                 OriginEffect::Confirm(slots) => self.confirm(slots),
+                OriginEffect::Erased(key) => self.erased(&key),
                 OriginEffect::Foreign(key) => {
                     tracing::error!(%key, "the key holds a value of a foreign type; it is left for the operator");
                     measure::foreign_key();
@@ -300,6 +311,16 @@ impl Actor {
                     self.wake_at = Some(Instant::now() + Duration::from_millis(ms));
                 }
             }
+        }
+    }
+
+    /// Tells those whose last key this was; they may have gone.
+    fn erased(&mut self, key: &Key) {
+        for (keys, _) in &mut self.erasures {
+            keys.remove(key);
+        }
+        for (_, answer) in self.erasures.extract_if(.., |(keys, _)| keys.is_empty()) {
+            let _ = answer.send(());
         }
     }
 

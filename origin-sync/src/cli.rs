@@ -39,6 +39,11 @@ pub enum Action {
         /// The key.
         key: String,
     },
+    /// Removes a person's keys for good, as `erase-pattern` names them, and prints which. Edges forget them too.
+    Erase {
+        /// Who, as the keys name the person.
+        subject: String,
+    },
     /// Has a running daemon commit what it received and end, and waits for that.
     Drain,
 }

@@ -51,6 +51,8 @@ pub struct DaemonConfig {
     pub lag_target_ms: i64,
     /// The commands that edges may have passed through to Redis.
     pub pass_through: BTreeSet<Family>,
+    /// The patterns of the keys that are a person's.
+    pub erase_patterns: Vec<String>,
 }
 
 /// Why the daemon could not run.
@@ -84,6 +86,7 @@ pub async fn run(
         report: Arc::clone(&report),
         token: config.token.clone(),
         metrics: metrics.clone(),
+        erase_patterns: config.erase_patterns.clone().into(),
         drain: Arc::clone(&drain),
     };
     let mut background = JoinSet::new();

@@ -14,6 +14,7 @@ mod crew;
 pub mod daemon;
 pub mod dial;
 pub mod edge;
+pub mod erasure;
 mod keyspace;
 pub mod measure;
 mod page;

@@ -34,6 +34,7 @@ async fn main() -> anyhow::Result<()> {
         Action::Status { json: false } => print_status(&Remote::new(settings.remote()?).status().await?),
         Action::Inspect { key } => print_pairs(&Remote::new(settings.remote()?).inspect(key).await?),
         Action::Resolve { key } => print_pairs(&Remote::new(settings.remote()?).resolve(key).await?),
+        Action::Erase { subject } => print_erased(&Remote::new(settings.remote()?).erase(subject).await?),
         Action::Drain => Remote::new(settings.remote()?).drain().await?,
     }
     Ok(())
@@ -81,6 +82,16 @@ fn print_pairs(answer: &Value) {
     for (name, value) in answer.as_object().into_iter().flatten() {
         println!("{name:<16} {}", text(value));
     }
+}
+
+/// A line for each key.
+fn print_erased(answer: &Value) {
+    for (name, said) in [("erased", "erased"), ("left", "left, for it holds another type")] {
+        for key in answer[name].as_array().into_iter().flatten() {
+            println!("{said}: {}", text(key));
+        }
+    }
+    println!("{} keys erased", answer["erased"].as_array().map_or(0, Vec::len));
 }
 
 fn text(value: &Value) -> String {

@@ -74,6 +74,11 @@ impl Remote {
         self.ask(Method::POST, "/resolve", key.into()).await
     }
 
+    /// Removes a person's keys.
+    pub async fn erase(&self, subject: String) -> Result<Value, RemoteError> {
+        self.ask(Method::POST, "/erase", subject.into()).await
+    }
+
     /// Has it end, and waits until nobody answers any more.
     pub async fn drain(&self) -> Result<(), RemoteError> {
         self.ask(Method::POST, "/drain", Bytes::new()).await?;

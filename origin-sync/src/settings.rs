@@ -6,6 +6,7 @@
 use crate::{
     daemon::DaemonConfig,
     edge::{EdgeUrl, OriginToken},
+    erasure,
     store::{ClientFiles, Credentials, RedisConfig, RedisUrl, StableConfig, StoreLocation, TlsFiles, Topology},
 };
 use clap::Args;
@@ -113,6 +114,10 @@ pub struct Settings {
     #[arg(long, global = true, value_name = "FAMILY", env = "HEADWATER_PASS_THROUGH", value_delimiter = ',')]
     #[serde(deserialize_with = "one_or_many")]
     pass_through: Option<Vec<String>>,
+    /// The keys that are a person's, as `user:{subject}:*`: what `origin-sync erase SUBJECT` removes. May be given several times.
+    #[arg(long, global = true, value_name = "PATTERN", env = "HEADWATER_ERASE_PATTERN", value_delimiter = ',')]
+    #[serde(deserialize_with = "one_or_many")]
+    erase_pattern: Option<Vec<String>>,
     /// What is logged, by level and module, as `info` or `origin_sync=debug,info` [default: info].
     #[arg(long, global = true, value_name = "FILTER", env = "HEADWATER_LOG")]
     log: Option<String>,
@@ -282,6 +287,11 @@ impl Settings {
         names.iter().filter(|name| !name.is_empty()).map(|name| parsed("pass-through", name)).collect()
     }
 
+    fn erase_patterns(&self) -> Result<Vec<String>, SettingsError> {
+        let patterns = self.erase_pattern.iter().flatten().filter(|pattern| !pattern.is_empty());
+        patterns.map(|text| erasure::checked(text).map_err(|error| invalid("erase-pattern", error))).collect()
+    }
+
     fn topology(&self, urls: usize) -> Result<Topology, SettingsError> {
         let is_cluster = self.store_cluster.unwrap_or(false);
         match &self.store_sentinel_master {
@@ -328,6 +338,7 @@ impl TryFrom<Settings> for DaemonConfig {
             window_ms: positive("window-ms", settings.window_ms.unwrap_or(WINDOW_MS))?,
             lag_target_ms: positive("lag-target-ms", settings.lag_target_ms.unwrap_or(LAG_TARGET_MS))?,
             pass_through: settings.families()?,
+            erase_patterns: settings.erase_patterns()?,
         })
     }
 }
@@ -403,6 +414,7 @@ mod tests {
             ),
             (format!("{BASE}{store}window-ms = -1"), "window-ms must not be negative"),
             (format!("{BASE}{store}listen = 'here'"), "listen is not valid"),
+            (format!("{BASE}{store}erase-pattern = 'user:*'"), "erase-pattern is not valid"),
             (format!("{BASE}{store}stable = 'always'"), "stable is not valid: \"always\" is none of auto, waitaof"),
             (format!("{BASE}{store}store-key-file = 'k'"), "store-cert-file, beside store-key-file, must be set"),
             (format!("edge = ['ftp://e']\norigin-token = 't'\n{store}"), "edge is not valid"),

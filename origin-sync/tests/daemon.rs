@@ -271,6 +271,72 @@ async fn an_operator_looks_at_a_key_settles_it_and_drains() {
     assert!(setup.daemon.ended().await.success());
 }
 
+/// With the companions, and what a plain client wrote, and what edges have; and nobody else's.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_operator_erases_a_person() {
+    let (redis, edge) = (RedisServer::start().await, Edge::start().await);
+    let directory = tempfile::tempdir().unwrap();
+    let arguments = ["--store", &redis.url(), "--erase-pattern", "user:{subject}:*,session:{subject}"];
+    let daemon = Daemon::start(&edge.url(), arguments, &directory.path().join("log"));
+    eventually("the daemon is ready", async || ready(&daemon).await).await;
+    let plain = Plain::connect(&redis).await;
+    edge.execute(&["SADD", "user:4?:tags", "secret"]).unwrap();
+    edge.execute(&["SET", "session:4?", "secret"]).unwrap();
+    edge.execute(&["SET", "user:42:name", "somebody else"]).unwrap();
+    settled(&edge).await;
+    plain.ask::<()>(&["HSET", "user:4?:plain", "name", "secret"]).await;
+    plain.ask::<()>(&["RPUSH", "user:4?:jobs", "theirs"]).await;
+
+    let told = daemon.run(&["erase", "4?"]).await.unwrap();
+    let lines: Vec<&str> = told.lines().collect();
+    let expected = [
+        "erased: session:4?",
+        "erased: user:4?:plain",
+        "erased: user:4?:tags",
+        "left, for it holds another type: user:4?:jobs",
+        "3 keys erased",
+    ];
+    assert_eq!(lines, expected);
+    for key in ["session:4?", "user:4?:plain", "user:4?:tags"] {
+        assert_eq!(plain.ask::<u32>(&["EXISTS", key]).await, 0, "{key}");
+    }
+    for (read, key) in [("GET", "session:4?"), ("SCARD", "user:4?:tags")] {
+        eventually("the edge has it no more", async || {
+            matches!(edge.execute(&[read, key]), Ok(Reply::Nil | Reply::Int(0))).then_some(())
+        })
+        .await;
+    }
+    assert_eq!(plain.ask::<String>(&["GET", "user:42:name"]).await, "somebody else");
+    // Companions end a minute after their keys.
+    for key in ["session:4?", "user:4?:tags"] {
+        let names: Vec<String> = plain.ask(&["KEYS", &format!("hw:c:*{}", key.replace('?', "\\?"))]).await;
+        let ttl_ms: i64 = plain.ask(&["PTTL", &names[0]]).await;
+        assert!((0..=60_000).contains(&ttl_ms), "{ttl_ms}");
+    }
+    assert!(daemon.run(&["erase", "nobody"]).await.unwrap().starts_with("0 keys erased"));
+    assert!(daemon.run(&["erase", ""]).await.unwrap_err().contains("the subject is empty"));
+    assert_eq!(daemon.post("/erase", "another", "4?").await.unwrap().0, 401);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_operator_erases_a_person_from_the_embedded_store() {
+    let edge = Edge::start().await;
+    let directory = tempfile::tempdir().unwrap();
+    let data = directory.path().join("data");
+    let arguments = ["--data", data.to_str().unwrap(), "--erase-pattern", "user:{subject}:*"];
+    let daemon = Daemon::start(&edge.url(), arguments, &directory.path().join("log"));
+    edge.execute(&["SET", "user:42:name", "secret"]).unwrap();
+    edge.execute(&["SET", "user:43:name", "somebody else"]).unwrap();
+    settled(&edge).await;
+    assert_eq!(
+        daemon.run(&["erase", "42"]).await.unwrap().lines().collect::<Vec<_>>(),
+        ["erased: user:42:name", "1 keys erased"]
+    );
+    let read = async |body: &str| daemon.post("/command", TOKEN, body).await.unwrap().1;
+    assert_eq!(read(r#"["GET","user:42:name"]"#).await, r#"{"result":null}"#);
+    assert_eq!(read(r#"["GET","user:43:name"]"#).await, r#"{"result":"somebody else"}"#);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn settings_are_checked_against_the_store_and_the_edges() {
     let setup = Setup::new().await;

@@ -20,6 +20,7 @@ use support::{
     cluster::{RedisCluster, Watched, ask},
     daemon::{Daemon, eventually},
     edge::{Edge, TOKEN},
+    proxy::Proxy,
     say::bytes,
     server::RedisServer,
 };
@@ -155,6 +156,14 @@ async fn a_while() {
     tokio::time::sleep(Duration::from_secs(1)).await;
 }
 
+/// Longer than anybody waits for an answer.
+async fn a_long_while() {
+    tokio::time::sleep(Duration::from_secs(20)).await;
+}
+
+/// How far a clock is off, in milliseconds.
+const CLOCK_OFF_MS: i64 = 600_000;
+
 fn append_only(_directory: &Path) -> Vec<String> {
     ["--appendonly", "yes", "--appendfsync", "always"].map(str::to_owned).into()
 }
@@ -219,6 +228,118 @@ async fn redis_is_stopped() {
     let ledger = setup.under_load(stop).await;
     holds("Redis is stopped", &Plain::connect(&redis).await, &ledger).await;
     has_jobs_in_order(&Plain::connect(&redis).await, &ledger).await;
+}
+
+/// Sockets and requests are given up meanwhile.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_daemon_is_stopped_for_long() {
+    let redis = RedisServer::start().await;
+    let mut setup = Setup::single(&redis).await;
+    let stop = async |setup: &mut Setup| {
+        signal("-STOP", setup.daemon.pid());
+        a_long_while().await;
+        signal("-CONT", setup.daemon.pid());
+    };
+    let ledger = setup.under_load(stop).await;
+    holds("the daemon is stopped for 20 s", &Plain::connect(&redis).await, &ledger).await;
+    has_jobs_in_order(&Plain::connect(&redis).await, &ledger).await;
+}
+
+/// What it had been sent before runs late, though its senders have given up and sent again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn redis_is_stopped_for_long() {
+    let redis = RedisServer::start().await;
+    let mut setup = Setup::single(&redis).await;
+    let stop = async |_: &mut Setup| {
+        signal("-STOP", redis.pid().unwrap());
+        a_long_while().await;
+        signal("-CONT", redis.pid().unwrap());
+    };
+    let ledger = setup.under_load(stop).await;
+    holds("Redis is stopped for 20 s", &Plain::connect(&redis).await, &ledger).await;
+    has_jobs_in_order(&Plain::connect(&redis).await, &ledger).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_network_to_redis_breaks_again_and_again() {
+    let redis = RedisServer::start().await;
+    let proxy = Proxy::to(redis.port()).await;
+    let mut setup = Setup::new(&["--store", &proxy.url()]).await;
+    let cut = async |_: &mut Setup| {
+        for _ in 0..3 {
+            proxy.refuse();
+            a_while().await;
+            proxy.mend();
+            a_while().await;
+        }
+    };
+    let ledger = setup.under_load(cut).await;
+    holds("the network to Redis breaks three times", &Plain::connect(&redis).await, &ledger).await;
+    has_jobs_in_order(&Plain::connect(&redis).await, &ledger).await;
+}
+
+/// Nobody is told; what is on its way arrives when it comes through again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_network_to_redis_hangs() {
+    let redis = RedisServer::start().await;
+    let proxy = Proxy::to(redis.port()).await;
+    let mut setup = Setup::new(&["--store", &proxy.url()]).await;
+    let hang = async |setup: &mut Setup| {
+        proxy.hang();
+        a_long_while().await;
+        let (status, _) = setup.daemon.get("/readyz").await.unwrap();
+        assert_eq!(status, 503, "the daemon has given up the connection");
+        proxy.mend();
+    };
+    let ledger = setup.under_load(hang).await;
+    holds("the network to Redis hangs for 20 s", &Plain::connect(&redis).await, &ledger).await;
+    has_jobs_in_order(&Plain::connect(&redis).await, &ledger).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hubs_clock_is_ten_minutes_behind() {
+    let redis = RedisServer::start().await;
+    let mut setup = Setup::single(&redis).await;
+    let set_back = async |setup: &mut Setup| {
+        setup.edge.set_clock_off(-CLOCK_OFF_MS);
+        a_while().await;
+        setup.edge.set_clock_off(0);
+        a_while().await;
+    };
+    let ledger = setup.under_load(set_back).await;
+    holds("a hub's clock is 10 min behind", &Plain::connect(&redis).await, &ledger).await;
+    has_jobs_in_order(&Plain::connect(&redis).await, &ledger).await;
+}
+
+/// What it stamps is refused, told and counted, and kept by it; the other hub and its keys go on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hubs_clock_is_ten_minutes_ahead() {
+    let redis = RedisServer::start().await;
+    let (wrong, right) = (Edge::with_hub("test/wrong").await, Edge::with_hub("test/right").await);
+    let directory = tempfile::tempdir().unwrap();
+    let urls = [wrong.url(), right.url()].join(",");
+    let daemon = Daemon::start(&urls, ["--store", &redis.url()], &directory.path().join("log"));
+    let plain = Plain::connect(&redis).await;
+    let reads = async |value: &str| {
+        eventually(value, async || {
+            (plain.ask::<Option<String>>(&["GET", "hits"]).await.as_deref() == Some(value)).then_some(())
+        })
+        .await;
+    };
+    wrong.execute(&["INCRBY", "hits", "1"]).unwrap();
+    right.execute(&["INCRBY", "hits", "10"]).unwrap();
+    reads("11").await;
+    wrong.set_clock_off(CLOCK_OFF_MS);
+    wrong.execute(&["INCRBY", "hits", "100"]).unwrap();
+    eventually("the hub is refused", async || {
+        let (_, metrics) = daemon.get("/metrics").await?;
+        metrics.contains(r#"headwater_hub_refusals_total{cause="clock"}"#).then_some(())
+    })
+    .await;
+    right.execute(&["INCRBY", "hits", "10"]).unwrap();
+    reads("21").await;
+    assert_eq!(wrong.status().pending, 1, "the hub keeps what was refused");
+    assert!(std::fs::read_to_string(directory.path().join("log")).unwrap().contains("ahead"));
 }
 
 /// The run id stays, so only the vanished markers tell.
@@ -317,6 +438,33 @@ async fn a_master_under_sentinels_is_killed() {
     };
     let ledger = setup.under_load(kill).await;
     holds("the master under sentinels is killed", &Plain::connect(&watched.servers[1]).await, &ledger).await;
+}
+
+/// What the hub was told is stable it has forgotten, so it could not send it again. The window would end long after.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_master_is_killed_whose_replica_has_what_is_stable() {
+    let mut watched = Watched::start().await;
+    let urls = watched.urls().join(",");
+    let stable = ["--stable", "wait", "--loss-window-ms", "3600000"];
+    let mut setup = Setup::new(&[&["--store", &urls, "--store-sentinel-master", "mine"], &stable[..]].concat()).await;
+    setup.edge.execute(&["SADD", "quiet", "here"]).unwrap();
+    setup.edge.execute(&["INCR", "quiet-count"]).unwrap();
+    eventually("the replica has it", async || (setup.edge.status().unstable == 0).then_some(())).await;
+    assert!(setup.daemon.status().await.unwrap()["stable_by"].as_str().unwrap().contains("WAIT (1 replicas)"));
+    let kill = async |_: &mut Setup| {
+        watched.servers[0].kill();
+        eventually("the replica is promoted", async || (watched.master().await == 1).then_some(())).await;
+    };
+    // The daemon that opens the new master finds no replica of it, and waits for one as it is told to.
+    setup.arguments.extend(["--stable-replicas", "1"].map(str::to_owned));
+    setup.daemon.terminate().await;
+    setup.restart_daemon();
+    let ledger = setup.under_load(kill).await;
+    let plain = Plain::connect(&watched.servers[1]).await;
+    holds("a master is killed, stable by WAIT", &plain, &ledger).await;
+    assert_eq!(plain.ask::<u32>(&["SISMEMBER", "quiet", "here"]).await, 1);
+    assert_eq!(plain.ask::<u32>(&["GET", "quiet-count"]).await, 1);
+    assert!(setup.edge.status().unstable > 0, "no replica is left to have it");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

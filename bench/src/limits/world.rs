@@ -303,6 +303,7 @@ impl World {
                 // Nobody sends commands of other types, or jobs.
                 OriginEffect::Run { .. } | OriginEffect::Jobs { .. } => {}
                 OriginEffect::Foreign(_) | OriginEffect::Adopted(_) | OriginEffect::Confirm(_) => {}
+                OriginEffect::Erased(_) => {}
             }
         }
     }

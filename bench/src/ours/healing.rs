@@ -199,6 +199,7 @@ impl Pair {
                             | OriginEffect::Swap(_)
                             | OriginEffect::Foreign(_)
                             | OriginEffect::Adopted(_)
+                            | OriginEffect::Erased(_)
                             | OriginEffect::Confirm(_)
                             | OriginEffect::WakeAt(_) => {}
                         }

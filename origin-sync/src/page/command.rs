@@ -2,6 +2,7 @@
 
 use crate::{
     clock,
+    erasure::SubjectError,
     report::Report,
     store::{Store, StoreError},
 };
@@ -36,6 +37,12 @@ pub(crate) enum ReadError {
     Key(#[from] KeyTooLong),
     #[error("ERR Headwater: nothing foreign stands at the key, or Headwater has nothing to put there")]
     NotForeign,
+    #[error(transparent)]
+    Subject(#[from] SubjectError),
+    #[error("ERR Headwater: erase-pattern is not set, so nobody knows which keys are a person's")]
+    NoErasePattern,
+    #[error("ERR Headwater: not all is erased yet; it goes on, and may be asked for again")]
+    NotErasedYet,
     #[error("ERR Headwater: the store is not connected")]
     Away,
     #[error("ERR Headwater: the store failed: {0}")]
@@ -48,6 +55,9 @@ impl ReadError {
     pub(super) fn status(&self) -> StatusCode {
         match self {
             Self::Json(_) | Self::Argument | Self::Command(_) | Self::Write | Self::Key(_) => StatusCode::BAD_REQUEST,
+            Self::Subject(_) => StatusCode::BAD_REQUEST,
+            Self::NoErasePattern => StatusCode::CONFLICT,
+            Self::NotErasedYet => StatusCode::SERVICE_UNAVAILABLE,
             Self::NotForeign => StatusCode::CONFLICT,
             Self::Away | Self::Store(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Companion(_) => StatusCode::INTERNAL_SERVER_ERROR,

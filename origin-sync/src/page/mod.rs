@@ -2,6 +2,7 @@
 //! and what an operator may ask for with the origin's token: to look at a key, to settle a foreign value, to drain.
 
 mod command;
+mod erase;
 mod inspect;
 mod status;
 
@@ -25,6 +26,8 @@ pub(crate) struct Pages {
     pub(crate) report: Arc<Report>,
     pub(crate) token: OriginToken,
     pub(crate) metrics: PrometheusHandle,
+    /// Which keys are a person's.
+    pub(crate) erase_patterns: Arc<[String]>,
     /// Ends the daemon as SIGTERM does.
     pub(crate) drain: Arc<Notify>,
 }
@@ -39,6 +42,7 @@ pub(crate) fn router(pages: Pages) -> Router {
         .route("/command", post(command))
         .route("/inspect", post(inspect))
         .route("/resolve", post(resolve))
+        .route("/erase", post(erase))
         .route("/drain", post(drain))
         .with_state(pages)
 }
@@ -70,6 +74,10 @@ async fn inspect(State(pages): State<Pages>, headers: HeaderMap, key: Bytes) -> 
 
 async fn resolve(State(pages): State<Pages>, headers: HeaderMap, key: Bytes) -> Answer {
     authorized(&pages, &headers, async || inspect::resolve(&pages.report, &key).await).await
+}
+
+async fn erase(State(pages): State<Pages>, headers: HeaderMap, subject: Bytes) -> Answer {
+    authorized(&pages, &headers, async || erase::erase(&pages.report, &pages.erase_patterns, &subject).await).await
 }
 
 async fn drain(State(pages): State<Pages>, headers: HeaderMap) -> Answer {

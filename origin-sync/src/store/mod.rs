@@ -15,7 +15,11 @@ use headwater::{
     slot::Slot,
     store::{Commit, LedgerOutcome, LedgerSwap, Load, Loaded, Outcome},
 };
-use std::{collections::BTreeMap, future::Future, path::PathBuf};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    future::Future,
+    path::PathBuf,
+};
 
 pub use self::{
     embedded::{EmbeddedError, EmbeddedStore},
@@ -53,6 +57,9 @@ pub trait Store: Send + Sync + 'static {
 
     /// Removes what plain clients read at the key, and says whether there was something. The next change writes it whole.
     fn discard_plain(&self, key: &Key) -> impl Future<Output = Result<bool, StoreError>> + Send;
+
+    /// The keys under a pattern as Redis' SCAN takes it: of companions, and of what plain clients read. Reads all names.
+    fn find(&self, pattern: &[u8]) -> impl Future<Output = Result<BTreeSet<Key>, StoreError>> + Send;
 
     /// Waits for the next commit of another daemon: its slot and sequence. A hint; some may be missed.
     fn news(&self) -> impl Future<Output = News> + Send;
@@ -305,6 +312,13 @@ impl Store for AnyStore {
         match self {
             Self::Redis(store) => store.plain_type(key).await,
             Self::Embedded(store) => store.plain_type(key).await,
+        }
+    }
+
+    async fn find(&self, pattern: &[u8]) -> Result<BTreeSet<Key>, StoreError> {
+        match self {
+            Self::Redis(store) => store.find(pattern).await,
+            Self::Embedded(store) => store.find(pattern).await,
         }
     }
 

@@ -11,7 +11,7 @@ use headwater::{
 use std::{
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -54,6 +54,8 @@ struct Shared {
     /// Sockets are accepted, and then nothing is read or answered.
     is_deaf: AtomicBool,
     accepted: AtomicU64,
+    /// By how much the hub's clock is wrong, in milliseconds.
+    clock_off_ms: AtomicI64,
 }
 
 impl Edge {
@@ -72,6 +74,7 @@ impl Edge {
             sockets: Mutex::default(),
             is_deaf: AtomicBool::new(false),
             accepted: AtomicU64::new(0),
+            clock_off_ms: AtomicI64::new(0),
         });
         let mut tasks = JoinSet::new();
         tasks.spawn(accept(listener, Arc::clone(&shared)));
@@ -107,6 +110,11 @@ impl Edge {
         self.hub.0.is_deaf.store(true, Ordering::SeqCst);
     }
 
+    /// From now on the hub's clock is wrong by so much.
+    pub fn set_clock_off(&self, ms: i64) {
+        self.hub.0.clock_off_ms.store(ms, Ordering::SeqCst);
+    }
+
     /// Sockets accepted so far.
     pub fn accepted(&self) -> u64 {
         self.hub.0.accepted.load(Ordering::SeqCst)
@@ -137,7 +145,8 @@ impl HubHandle {
 impl Shared {
     /// Performs what goes to the origin, and hands back everything.
     fn handle(&self, input: HubInput) -> Vec<HubEffect> {
-        let effects = self.hub.lock().unwrap().handle(input, now());
+        let clock = now().plus_ms(self.clock_off_ms.load(Ordering::SeqCst));
+        let effects = self.hub.lock().unwrap().handle(input, clock);
         let sockets = self.sockets.lock().unwrap();
         for effect in &effects {
             if let (HubEffect::ToOrigin(to, message), Some((open, socket))) = (effect, &sockets.open)

@@ -5,6 +5,7 @@ pub mod bed;
 pub mod cluster;
 pub mod daemon;
 pub mod edge;
+pub mod proxy;
 pub mod say;
 pub mod server;
 pub mod tls;

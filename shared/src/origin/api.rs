@@ -67,6 +67,9 @@ pub enum OriginInput {
     /// Answers a [`OriginEffect::Confirm`]: of these slots all survives that was committed before it was asked for. In those
     /// that are missing it may not.
     Survives(Vec<Slot>),
+    /// Remove these keys whole, with what plain clients wrote there, and have every node forget them. [`OriginEffect::Erased`]
+    /// tells of each.
+    Erase(Vec<Key>),
     /// A daemon, perhaps this one, says that it brought the slot to this sequence. A hint: none need come.
     Changed(Slot, u64),
     /// The server says that plain values were changed, perhaps by this daemon's own commits. A hint: none need come.
@@ -128,6 +131,8 @@ pub enum OriginEffect {
     /// Find out in which of these slots all that was committed until now survives what the store may lose, and tell by
     /// [`OriginInput::Survives`], also where that is none. Until then nothing more is asked.
     Confirm(Vec<Slot>),
+    /// This key is erased, or there was nothing; a value of a foreign type stays.
+    Erased(Key),
     /// A value of a foreign type stands at this key: held for the operator.
     Foreign(Key),
     /// So many keys are as plain clients wrote them, in the state too. Nothing is to be done.

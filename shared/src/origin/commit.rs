@@ -36,6 +36,7 @@ pub(super) struct Committing {
     /// When it was made.
     at: TimestampMs,
     ended: Vec<Key>,
+    erased: Vec<Key>,
     /// Keys of which the plain values were read for it.
     read: Vec<Key>,
     /// Keys at which it adopts what plain clients wrote.
@@ -95,7 +96,8 @@ impl Origin {
         }
         work.spare_living(now);
         let is_idle = work.inbox.is_empty() && work.mends.is_empty() && work.plain.reads.is_empty();
-        if is_idle && work.orders.is_empty() && work.expired.is_empty() && work.ended.is_empty() {
+        let nothing_ends = work.expired.is_empty() && work.ended.is_empty() && work.erased.is_empty();
+        if is_idle && nothing_ends && work.orders.is_empty() {
             // What comes later may not rest on what was read so early.
             work.plain.fresh.clear();
             return;
@@ -138,6 +140,15 @@ impl Origin {
         for key in std::mem::take(&mut drafts.work.ended) {
             if drafts.end_fields(&key) {
                 committing.ended.push(key);
+            }
+        }
+        for key in std::mem::take(&mut drafts.work.erased) {
+            if drafts.work.plain.is_unread(&key) {
+                drafts.work.erased.insert(key);
+            } else if drafts.erase(&key) {
+                committing.erased.push(key);
+            } else {
+                self.effects.push(OriginEffect::Erased(key));
             }
         }
         let mends = std::mem::take(&mut drafts.work.mends);
@@ -248,6 +259,7 @@ impl Origin {
                 committing.restore_orders(work);
                 work.expired.extend(committing.forgotten);
                 work.ended.extend(committing.ended);
+                work.erased.extend(committing.erased);
                 let read: BTreeSet<Key> = committing.read.into_iter().collect();
                 if !self.is_plainless {
                     work.plain.unread.extend(read.iter().cloned());
@@ -300,6 +312,7 @@ impl Origin {
         work.is_wary = false;
         let evictions = work.plain.evictions;
         work.plain.seen.extend(committing.shown.into_iter().map(|key| (key, evictions)));
+        self.effects.extend(committing.erased.into_iter().map(OriginEffect::Erased));
         if committing.adopted > 0 {
             self.effects.push(OriginEffect::Adopted(committing.adopted));
         }

@@ -152,6 +152,22 @@ impl<'a> Drafts<'a> {
         }
     }
 
+    /// Removes a key whole in the origin's name, and has it end now, so that hubs and companion forget it, names of elements
+    /// included. Says whether there was anything.
+    pub(super) fn erase(&mut self, key: &Key) -> bool {
+        let Some(cached) = self.work.cache.get_mut(key) else { return false };
+        let state = &mut cached.key.state;
+        if state.ctx().is_empty() || state.deadline().is_past(self.now) {
+            return false;
+        }
+        state.bridge(self.numbers.own, self.numbers.no);
+        if !self.keys.contains_key(key) {
+            self.keys.insert(key.clone(), Draft::of(cached, self.now));
+        }
+        self.start_afresh(key, Some(self.now));
+        true
+    }
+
     /// Takes fields that have ended out of the plain value; their state goes once no hub can revive them any more, as an HDEL
     /// in the origin's name. Says whether the key is in the commit for it.
     pub(super) fn end_fields(&mut self, key: &Key) -> bool {

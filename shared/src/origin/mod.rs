@@ -187,6 +187,7 @@ impl Origin {
             OriginInput::JobsDone(link, done) => self.jobs_done(link, done),
             OriginInput::Swapped(key, outcome) => self.ledger_swapped(&key, outcome, now),
             OriginInput::Survives(slots) => self.stability.answered(&slots),
+            OriginInput::Erase(keys) => self.erase(keys),
             OriginInput::Changed(slot, seq) => self.changed(slot, seq),
             OriginInput::Touched(keys) => self.touched(keys, now),
             OriginInput::Untracked => self.watch.lose_track(),
@@ -400,6 +401,19 @@ impl Origin {
         self.stability.note(slot, hub, Counted::Jobs, through);
         if self.links.get(&link).is_some_and(|state| state.hub == Some(hub)) {
             self.effects.push(OriginEffect::ToHub(link, OriginToHub::JobsDone { slot, through, replies }));
+        }
+    }
+
+    /// What plain clients wrote and nobody has read yet is read first, so that it goes too.
+    fn erase(&mut self, keys: Vec<Key>) {
+        for key in keys {
+            let slot = key.slot();
+            let work = self.slots.entry(slot).or_default();
+            if !self.is_plainless {
+                work.plain.unread.insert(key.clone());
+            }
+            work.erased.insert(key);
+            self.ready.insert(slot);
         }
     }
 

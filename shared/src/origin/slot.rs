@@ -120,6 +120,8 @@ pub(super) struct SlotWork {
     pub(super) ended: BTreeSet<Key>,
     /// Commands that need one agreed order, in that in which they came.
     pub(super) orders: VecDeque<Order>,
+    /// Keys to remove for good.
+    pub(super) erased: BTreeSet<Key>,
     /// What is read of plain values.
     pub(super) plain: PlainReads,
     /// The store lost all of the slot that hubs know: a plain value without a companion may hold what hubs counted.
@@ -202,6 +204,7 @@ impl SlotWork {
             && self.attaches.is_empty()
             && self.expired.is_empty()
             && self.ended.is_empty()
+            && self.erased.is_empty()
             && !self.is_doubted)
     }
 
@@ -322,7 +325,7 @@ impl Origin {
         let told = work.inbox.iter().filter(|_| !assumes_new);
         let parts = told.chain(&work.mends);
         keys.extend(parts.flat_map(|(_, part)| &part.keys).map(|(key, _)| key.clone()));
-        keys.extend(work.ended.iter().cloned());
+        keys.extend(work.ended.iter().chain(&work.erased).cloned());
         let mut plain = work.plain.take_due();
         let hub_of = |link: Link| self.links.get(&link).and_then(|state| state.hub);
         for order in work.orders.iter().filter(|order| work.is_known && order.is_due(work, hub_of(order.link()))) {

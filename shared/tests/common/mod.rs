@@ -54,6 +54,8 @@ pub struct World {
     foreign: Vec<Key>,
     /// How many keys' plain values were adopted.
     pub adopted: usize,
+    /// The keys that the origin says are erased.
+    pub erased: Vec<Key>,
     /// How often a hub asked again because it could not join a delta.
     pub gaps: usize,
     /// The bytes that hubs and the daemon spent on finding and shipping what differs, both ways.
@@ -123,6 +125,7 @@ impl World {
             relays: BTreeMap::new(),
             foreign: Vec::new(),
             adopted: 0,
+            erased: Vec::new(),
             gaps: 0,
             compared_bytes: 0,
             next: 0,
@@ -466,6 +469,13 @@ impl World {
         std::mem::take(&mut self.foreign)
     }
 
+    /// The operator has keys erased.
+    pub fn erase(&mut self, keys: &[&str]) {
+        let keys = keys.iter().map(|name| key(name)).collect();
+        self.queue.push_back(Event::Origin(OriginInput::Erase(keys)));
+        self.settle();
+    }
+
     /// Gives a hub a message on its present socket to the daemon.
     pub fn tell(&mut self, hub: usize, message: &OriginToHub) {
         let link = self.hubs[hub].link.expect("the hub has a daemon");
@@ -539,6 +549,7 @@ impl World {
                 }
                 OriginEffect::Foreign(key) => self.foreign.push(key),
                 OriginEffect::Adopted(keys) => self.adopted += keys,
+                OriginEffect::Erased(key) => self.erased.push(key),
                 OriginEffect::Confirm(_) => panic!("what is stable goes by time here"),
                 OriginEffect::WakeAt(at) => self.origin_wake_at = Some(at),
             }

@@ -238,6 +238,7 @@ pub fn origin(data: &[u8]) {
                     | OriginEffect::Close(..)
                     | OriginEffect::Foreign(_)
                     | OriginEffect::Adopted(_)
+                    | OriginEffect::Erased(_)
                     | OriginEffect::WakeAt(_) => {}
                 }
             }

@@ -76,7 +76,7 @@ impl World {
                 OriginEffect::Foreign(key) => {
                     self.violate(Checker::Convergence, format!("a foreign value stands at {key}"));
                 }
-                OriginEffect::Adopted(_) => {}
+                OriginEffect::Adopted(_) | OriginEffect::Erased(_) => {}
                 OriginEffect::Confirm(slots) => {
                     let run_id = self.daemons[index].run_id;
                     self.after(Lane::Store(index), 0, 300, Event::StoreConfirm { daemon: index, life, run_id, slots });

@@ -21,7 +21,7 @@ use headwater::{
 };
 use redb::{Database, Durability, ReadableDatabase};
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
     sync::{Arc, mpsc},
 };
@@ -139,6 +139,12 @@ impl Store for EmbeddedStore {
 
     async fn stable_means(&self) -> String {
         "the window".to_owned()
+    }
+
+    async fn find(&self, pattern: &[u8]) -> Result<BTreeSet<Key>, StoreError> {
+        let (database, pattern) = (Arc::clone(&self.database), pattern.to_vec());
+        let find = move || tables::keys(&database.begin_read()?, &pattern, clock::now());
+        Ok(off_the_runtime(find).await?)
     }
 
     async fn survivors(&self, _slots: Vec<Slot>) -> Result<Vec<Slot>, StoreError> {

@@ -5,13 +5,14 @@
 use super::EmbeddedError;
 use bytes::Bytes;
 use headwater::{
+    command::matches,
     id::{Key, No, ReplicaId, TimestampMs},
     slot::Slot,
     store::{Commit, Companion, KeyCommit, LedgerOutcome, LedgerSwap, Load, Loaded, Marker, Outcome, StoredLedger},
     wire::{self, WireError},
 };
 use redb::{ReadTransaction, ReadableTable, Table, TableDefinition, WriteTransaction};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A slot and a key's bytes.
 type SlotKey = (u16, &'static [u8]);
@@ -200,6 +201,23 @@ impl<'a> Tables<'a> {
         self.fields.retain_in(range, |_, _| false)?;
         Ok(())
     }
+}
+
+/// The keys under the pattern that have a companion.
+pub(super) fn keys(
+    snapshot: &ReadTransaction,
+    pattern: &[u8],
+    now: TimestampMs,
+) -> Result<BTreeSet<Key>, EmbeddedError> {
+    let mut found = BTreeSet::new();
+    for row in snapshot.open_table(COMPANIONS)?.iter()? {
+        let (key, row) = row?;
+        let ((_, key), (_, expiry)) = (key.value(), row.value());
+        if !is_expired(expiry, now) && matches(pattern, key) {
+            found.insert(Key::new(key.to_vec())?);
+        }
+    }
+    Ok(found)
 }
 
 /// Reads what is asked for from one snapshot.

@@ -250,8 +250,22 @@ impl Cluster {
             let owner = self.owner(*slot)?;
             by_node.entry(owner.node.clone()).or_insert_with(|| (owner, Vec::new())).1.push(*slot);
         }
-        let asked = by_node.values().map(|(member, slots)| member.server.survivors(slots));
-        Ok(try_join_all(asked).await?.concat())
+        let asked = by_node.values().map(|(member, slots)| member.server.survival(slots));
+        let mut survivors = Vec::new();
+        for ((member, _), told) in by_node.values().zip(try_join_all(asked).await?) {
+            survivors.extend(told.survivors);
+            for (slot, to) in told.moved {
+                self.moved(slot, member, to).await?;
+            }
+        }
+        Ok(survivors)
+    }
+
+    /// The keys under the pattern, on all nodes.
+    pub(super) async fn find(&self, pattern: &[u8]) -> Result<BTreeSet<Key>, RedisStoreError> {
+        let members: Vec<_> = self.members.lock().await.values().cloned().collect();
+        let found = try_join_all(members.iter().map(|member| member.server.find(pattern))).await?;
+        Ok(found.into_iter().flatten().collect())
     }
 
     /// By what commits are stable, on all nodes.

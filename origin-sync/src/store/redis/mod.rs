@@ -45,7 +45,12 @@ use redis::RedisError;
 use refusal::{Patience, Refusal};
 use sentinel::{Sentinels, Watched};
 use server::{Mode, Server};
-use std::{collections::BTreeMap, io, path::PathBuf, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+    path::PathBuf,
+    sync::Arc,
+};
 use tokio::sync::{Mutex, mpsc};
 use tracking::Owner;
 
@@ -266,8 +271,8 @@ impl RedisStore {
 impl RedisStore {
     async fn survivors_of(&self, slots: &[Slot]) -> Result<Vec<Slot>, RedisStoreError> {
         match &self.connected {
-            Connected::Single(server) => server.survivors(slots).await,
-            Connected::Watched(watched) => watched.server().survivors(slots).await,
+            Connected::Single(server) => Ok(server.survival(slots).await?.survivors),
+            Connected::Watched(watched) => Ok(watched.server().survival(slots).await?.survivors),
             Connected::Cluster(cluster) => cluster.survivors(slots).await,
         }
     }
@@ -340,6 +345,14 @@ impl Store for RedisStore {
 
     async fn plain_type(&self, key: &Key) -> Result<Option<String>, StoreError> {
         Ok(Some(self.server_of(key.slot())?.plain_type(key).await?))
+    }
+
+    async fn find(&self, pattern: &[u8]) -> Result<BTreeSet<Key>, StoreError> {
+        Ok(match &self.connected {
+            Connected::Single(server) => server.find(pattern).await?,
+            Connected::Watched(watched) => watched.server().find(pattern).await?,
+            Connected::Cluster(cluster) => cluster.find(pattern).await?,
+        })
     }
 
     async fn discard_plain(&self, key: &Key) -> Result<bool, StoreError> {

@@ -30,6 +30,21 @@ pub(super) fn companion(slot: Slot, key: &Key) -> Vec<u8> {
     name
 }
 
+/// How all of Headwater's own names begin.
+pub(super) const RESERVED: &[u8] = b"hw:";
+
+/// The pattern of the companions of the keys under a pattern.
+pub(super) fn companions(pattern: &[u8]) -> Vec<u8> {
+    [&b"hw:c:{*}"[..], pattern].concat()
+}
+
+/// The key of a companion.
+pub(super) fn of_companion(name: &[u8]) -> Option<&[u8]> {
+    let rest = name.strip_prefix(b"hw:c:{")?;
+    let end = rest.iter().position(|byte| *byte == b'}')?;
+    rest.get(end.saturating_add(1)..)
+}
+
 /// The hash that holds of each hub the number of its last job that ran on keys of the slot.
 pub(super) fn jobs(slot: Slot) -> String {
     format!("hw:q:{{{}}}", slot.tag())
@@ -68,6 +83,7 @@ mod tests {
             assert_eq!(Slot::of(witness(slot).as_bytes()), slot);
             assert_eq!(Slot::of(&companion(slot, &key)), slot);
             assert_eq!(Slot::of(&ledger(slot, &key)), slot);
+            assert_eq!(of_companion(&companion(slot, &key)), Some(raw));
         }
     }
 }

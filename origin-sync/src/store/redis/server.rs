@@ -14,7 +14,7 @@ use super::{
     passage::Passage,
     plain_read, request,
     script::{Call, CommitScript},
-    survival::Witness,
+    survival::{Survival, Witness},
     tracking::{Owner, Tracker},
 };
 use crate::store::RunError;
@@ -26,9 +26,12 @@ use headwater::{
 };
 use redis::{ConnectionAddr, Value, aio::MultiplexedConnection};
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::atomic::{AtomicU64, Ordering},
 };
+
+/// How many names Redis looks at in one step of a scan; it serves nobody else meanwhile.
+const SCAN_COUNT: usize = 1_000;
 
 /// A connected server.
 #[derive(Debug)]
@@ -148,11 +151,11 @@ impl Server {
         request::decode(commit, answer)
     }
 
-    /// Those of the slots in which all survives that was committed before, as far as the server can say.
-    pub(super) async fn survivors(&self, slots: &[Slot]) -> Result<Vec<Slot>, RedisStoreError> {
+    /// In which of the slots all survives that was committed before, as far as the server can say.
+    pub(super) async fn survival(&self, slots: &[Slot]) -> Result<Survival, RedisStoreError> {
         match &self.witness {
-            Some(witness) => witness.survivors(slots).await,
-            None => Ok(Vec::new()),
+            Some(witness) => witness.survival(slots).await,
+            None => Ok(Survival::default()),
         }
     }
 
@@ -183,6 +186,29 @@ impl Server {
     pub(super) async fn plain_type(&self, key: &Key) -> Result<String, RedisStoreError> {
         let mut ask = redis::cmd("TYPE");
         Ok(ask.arg(key.as_bytes()).query_async(&mut self.connection.clone()).await?)
+    }
+
+    /// The keys under the pattern that have a companion or a plain value here.
+    pub(super) async fn find(&self, pattern: &[u8]) -> Result<BTreeSet<Key>, RedisStoreError> {
+        let mut found = BTreeSet::new();
+        for (matched, is_companion) in [(pattern.to_vec(), false), (names::companions(pattern), true)] {
+            let mut cursor = "0".to_owned();
+            loop {
+                let mut scan = redis::cmd("SCAN");
+                scan.arg(&cursor).arg("MATCH").arg(matched.as_slice()).arg("COUNT").arg(SCAN_COUNT);
+                let (next, names): (String, Vec<Vec<u8>>) = scan.query_async(&mut self.connection.clone()).await?;
+                let keys = names.iter().filter_map(|name| match is_companion {
+                    true => names::of_companion(name),
+                    false => Some(&name[..]).filter(|name| !name.starts_with(names::RESERVED)),
+                });
+                found.extend(keys.filter_map(|key| Key::new(key.to_vec()).ok()));
+                cursor = next;
+                if cursor == "0" {
+                    break;
+                }
+            }
+        }
+        Ok(found)
     }
 
     /// Removes the plain key; says whether it was there.

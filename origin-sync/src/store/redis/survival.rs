@@ -7,11 +7,16 @@
 //! That replicas have a write helps only where the one that is promoted is among them. So as many are asked for as were ever
 //! connected at once, or as the operator says; docs/origin-sync.md tells when that is enough.
 
-use super::{RedisStoreError, access::Access, answer, names, refusal::Refusal, server::Mode};
+use super::{
+    RedisStoreError,
+    access::{Access, Node},
+    answer, names,
+    refusal::Refusal,
+    server::Mode,
+};
 use headwater::{origin::StableBy, slot::Slot};
 use redis::{ConnectionAddr, ErrorKind, Pipeline, RedisError, ServerErrorKind, Value, aio::MultiplexedConnection};
 use std::{
-    collections::BTreeSet,
     fmt,
     str::FromStr,
     sync::atomic::{AtomicU32, Ordering},
@@ -76,6 +81,15 @@ impl FromStr for StableMeans {
     }
 }
 
+/// What a server says of some slots.
+#[derive(Debug, Default)]
+pub(super) struct Survival {
+    /// All of these survives that was committed before.
+    pub(super) survivors: Vec<Slot>,
+    /// These are other nodes' now.
+    pub(super) moved: Vec<(Slot, Node)>,
+}
+
 /// Who asks one server.
 #[derive(Debug)]
 pub(super) struct Witness {
@@ -137,36 +151,49 @@ impl Witness {
         Ok(Some(Self { connection, mode, asks_log, asks_replicas, replicas, seen: AtomicU32::new(seen) }))
     }
 
-    /// Those of the slots in which all survives that was committed before; none where the server cannot say.
-    pub(super) async fn survivors(&self, slots: &[Slot]) -> Result<Vec<Slot>, RedisStoreError> {
+    /// In which of the slots all survives that was committed before; in none where the server cannot say.
+    pub(super) async fn survival(&self, slots: &[Slot]) -> Result<Survival, RedisStoreError> {
         let replicas = self.replicas();
-        let Some(first) = slots.first() else { return Ok(Vec::new()) };
+        let (here, moved) = match self.mode {
+            Mode::Standalone => (slots.to_vec(), Vec::new()),
+            Mode::Cluster => self.look(slots).await?,
+        };
+        let Some(first) = here.first() else { return Ok(Survival { survivors: here, moved }) };
         let mut pipe = redis::pipe();
-        pipe.ignore_errors();
-        // A slot that has moved to another node, or is on its way, is asked about there.
-        let looked_at = if self.mode == Mode::Cluster { slots } else { &[] };
-        for slot in looked_at {
-            pipe.cmd("HGET").arg(names::marker(*slot)).arg("i");
-        }
-        pipe.cmd("ROLE");
+        pipe.ignore_errors().cmd("ROLE");
         let asked = self.ask(&mut pipe, *first, replicas);
         let answers: Vec<Value> = pipe.query_async(&mut self.connection.clone()).await?;
         let mut answers = answers.into_iter();
-        let mut here = BTreeSet::new();
-        for (slot, answer) in looked_at.iter().zip(answers.by_ref()) {
-            if !matches!(answer, Value::ServerError(_)) {
-                here.insert(*slot);
-            }
-        }
         let role = answers.next().ok_or(RedisStoreError::Answer("a pipeline has too few answers"))?;
         if !answer::is_master(&role) {
             return Err(RedisStoreError::NotMaster);
         }
-        let seen = answer::replicas(&role);
-        self.seen.fetch_max(seen, Ordering::Relaxed);
-        let survives = asked.is_reached(answers)? && self.replicas() == replicas;
-        let is_here = |slot: &&Slot| self.mode == Mode::Standalone || here.contains(*slot);
-        Ok(slots.iter().filter(is_here).filter(|_| survives).copied().collect())
+        self.seen.fetch_max(answer::replicas(&role), Ordering::Relaxed);
+        let is_reached = asked.is_reached(answers)? && self.replicas() == replicas;
+        Ok(Survival { survivors: if is_reached { here } else { Vec::new() }, moved })
+    }
+
+    /// The slots that the node still has whole, and where others have moved. What of these was committed here is asked about
+    /// there.
+    async fn look(&self, slots: &[Slot]) -> Result<(Vec<Slot>, Vec<(Slot, Node)>), RedisStoreError> {
+        let mut pipe = redis::pipe();
+        pipe.ignore_errors();
+        for slot in slots {
+            pipe.cmd("HGET").arg(names::marker(*slot)).arg("i");
+        }
+        let answers: Vec<Value> = pipe.query_async(&mut self.connection.clone()).await?;
+        let (mut here, mut moved) = (Vec::new(), Vec::new());
+        for (slot, answer) in slots.iter().zip(answers) {
+            match answer {
+                Value::ServerError(error) => match Refusal::of_server(&error) {
+                    Some(Refusal::Moved(to)) => moved.push((*slot, to)),
+                    Some(Refusal::NotNow(_)) => {}
+                    None => return Err(RedisStoreError::Server(RedisError::from(error))),
+                },
+                _ => here.push(*slot),
+            }
+        }
+        Ok((here, moved))
     }
 
     /// How many replicas are asked for now.

@@ -4,7 +4,7 @@ use super::{Prepared, Subject, draw};
 use crate::{
     command::{Combination, CommandError, Reply, SetAction},
     random::Random,
-    state::{ElementId, Kind, NewBase},
+    state::{Element, ElementId, Kind, NewBase},
 };
 use bytes::Bytes;
 use std::collections::BTreeSet;
@@ -54,11 +54,15 @@ pub(super) fn add(key: Subject<'_>, members: &[Bytes]) -> Result<Prepared, Comma
     let mut ids: Vec<ElementId> = members.iter().cloned().map(ElementId::Member).collect();
     ids.sort();
     ids.dedup();
-    let is_present =
-        |id: &ElementId| key.shown.is_some() && key.state.element(id).is_some_and(|element| element.is_present());
-    let added = ids.iter().filter(|id| !is_present(id)).count();
+    let mut added = 0_usize;
     // A member that is there is added again, so that it survives a concurrent removal of what was there.
-    let effects = ids.into_iter().map(|id| key.write(id, Some(NewBase::Member))).collect();
+    let write = |id: ElementId| {
+        let found = key.state.element(&id);
+        let is_present = key.shown.is_some() && found.as_ref().is_some_and(Element::is_present);
+        added = added.saturating_add((!is_present).into());
+        key.write_over(id, found.as_ref(), Some(NewBase::Member))
+    };
+    let effects = ids.into_iter().map(write).collect();
     Ok(key.created(Reply::count(added), effects))
 }
 

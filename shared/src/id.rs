@@ -5,7 +5,11 @@
 use crate::{hlc::Hlc, limits::KEY_BYTES_MAX, slot::Slot};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use std::fmt;
+use std::{
+    cmp::Ordering,
+    fmt,
+    hash::{Hash, Hasher},
+};
 
 /// A CRDT replica: one life of a hub's or the origin's state.
 ///
@@ -121,9 +125,21 @@ impl TimestampMs {
 }
 
 /// A key as clients name it: up to [`KEY_BYTES_MAX`] arbitrary bytes.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "Bytes", into = "Bytes")]
-pub struct Key(Bytes);
+#[derive(Clone, Deserialize)]
+#[serde(try_from = "Bytes")]
+pub struct Key(Name);
+
+/// Most names are short, and stand in the key itself: to share one costs more than to copy it, and keeps the whole message
+/// that brought it.
+#[derive(Clone)]
+enum Name {
+    Short { length: u8, bytes: [u8; SHORT_BYTES_MAX] },
+    Long(Bytes),
+}
+
+/// What a name takes that is no larger than one that is shared.
+const SHORT_BYTES_MAX: usize = size_of::<Bytes>() + 6;
+const _: () = assert!(SHORT_BYTES_MAX <= KEY_BYTES_MAX && SHORT_BYTES_MAX <= u8::MAX as usize);
 
 /// A key was longer than [`KEY_BYTES_MAX`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
@@ -140,31 +156,49 @@ impl Key {
         if bytes.len() > KEY_BYTES_MAX {
             return Err(KeyTooLong { bytes: bytes.len() });
         }
-        Ok(Self(bytes))
+        Ok(Self::short(&bytes).unwrap_or(Self(Name::Long(bytes))))
+    }
+
+    /// A key of a copy of these bytes, if they are not too many.
+    pub fn copied(bytes: &[u8]) -> Result<Self, KeyTooLong> {
+        Self::short(bytes).map_or_else(|| Self::new(Bytes::copy_from_slice(bytes)), Ok)
+    }
+
+    #[inline]
+    fn short(name: &[u8]) -> Option<Self> {
+        let mut bytes = [0; SHORT_BYTES_MAX];
+        bytes.get_mut(..name.len())?.copy_from_slice(name);
+        let length = u8::try_from(name.len()).ok()?;
+        Some(Self(Name::Short { length, bytes }))
     }
 
     /// The key's bytes.
+    #[inline]
     pub fn as_bytes(&self) -> &[u8] {
-        &self.0
+        match &self.0 {
+            Name::Short { length, bytes } => bytes.get(..usize::from(*length)).unwrap_or(bytes),
+            Name::Long(bytes) => bytes,
+        }
     }
 
     /// The key's slot, as Redis Cluster computes it.
     pub fn slot(&self) -> Slot {
-        Slot::of(&self.0)
+        Slot::of(self.as_bytes())
     }
 
     /// A row's name: a tag, and the key behind its length, so that all that follows it belongs to this key alone.
     pub(crate) fn sized(&self, tag: u8) -> Vec<u8> {
         // A key has at most 1024 bytes.
-        let length = u16::try_from(self.0.len()).unwrap_or(u16::MAX);
-        [&[tag], &length.to_be_bytes()[..], &self.0].concat()
+        let name = self.as_bytes();
+        let length = u16::try_from(name.len()).unwrap_or(u16::MAX);
+        [&[tag], &length.to_be_bytes()[..], name].concat()
     }
 
     /// What [`Key::sized`] wrote behind the tag, and what follows it.
     pub(crate) fn split_sized(bytes: &[u8]) -> Option<(Self, &[u8])> {
         let (length, rest) = bytes.split_first_chunk::<2>()?;
         let (key, rest) = rest.split_at_checked(u16::from_be_bytes(*length).into())?;
-        Some((Self::new(Bytes::copy_from_slice(key)).ok()?, rest))
+        Some((Self::copied(key).ok()?, rest))
     }
 }
 
@@ -178,19 +212,54 @@ impl TryFrom<Bytes> for Key {
 
 impl From<Key> for Bytes {
     fn from(key: Key) -> Self {
-        key.0
+        match key.0 {
+            Name::Short { .. } => Self::copy_from_slice(key.as_bytes()),
+            Name::Long(bytes) => bytes,
+        }
+    }
+}
+
+impl Serialize for Key {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(self.as_bytes())
+    }
+}
+
+impl PartialEq for Key {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_bytes() == other.as_bytes()
+    }
+}
+
+impl Eq for Key {}
+
+impl PartialOrd for Key {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Key {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.as_bytes().cmp(other.as_bytes())
+    }
+}
+
+impl Hash for Key {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.as_bytes().hash(state);
     }
 }
 
 impl fmt::Debug for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?}", self.0)
+        write!(f, "b\"{}\"", self.as_bytes().escape_ascii())
     }
 }
 
 impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&String::from_utf8_lossy(&self.0))
+        f.write_str(&String::from_utf8_lossy(self.as_bytes()))
     }
 }
 
@@ -248,6 +317,24 @@ mod tests {
     fn key_over_the_limit_is_refused() {
         assert!(Key::new(vec![0; KEY_BYTES_MAX]).is_ok());
         assert_eq!(Key::new(vec![0; KEY_BYTES_MAX + 1]), Err(KeyTooLong { bytes: KEY_BYTES_MAX + 1 }));
+    }
+
+    #[test]
+    fn keys_are_alike_whether_they_are_short_or_long() {
+        let names: Vec<Vec<u8>> = (0..=2 * SHORT_BYTES_MAX).map(|length| vec![b'k'; length]).collect();
+        for name in &names {
+            let (new, copied) = (Key::new(name.clone()).unwrap(), Key::copied(name).unwrap());
+            assert_eq!(new, copied);
+            assert_eq!((new.as_bytes(), Bytes::from(copied.clone())), (&name[..], Bytes::from(name.clone())));
+            assert_eq!(format!("{new:?}"), format!("{:?}", Bytes::from(name.clone())));
+            let stored = postcard::to_allocvec(&new).unwrap();
+            assert_eq!(stored, postcard::to_allocvec(&Bytes::from(name.clone())).unwrap());
+            assert_eq!(postcard::from_bytes::<Key>(&stored).unwrap(), new);
+        }
+        let keys: Vec<Key> = names.iter().map(|name| Key::copied(name).unwrap()).collect();
+        assert!(keys.is_sorted_by(|a, b| a < b));
+        assert!(Key::new("a").unwrap() < Key::new(vec![b'b'; 100]).unwrap());
+        assert!(Key::new(vec![b'a'; 100]).unwrap() < Key::new("b").unwrap());
     }
 
     #[test]

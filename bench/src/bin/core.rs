@@ -28,19 +28,24 @@ struct Arguments {
     /// Only the benches whose name contains this.
     #[arg(long, default_value = "")]
     only: String,
+    /// Only this size, also in a quick run: for a profiler, under which the others would take too long.
+    #[arg(long)]
+    size: Option<usize>,
 }
 
 fn main() {
-    let Arguments { quick, only } = Arguments::parse();
+    let Arguments { quick, only, size: asked } = Arguments::parse();
     for bench in ours::BENCHES.iter().filter(|bench| bench.name.contains(&only)) {
         // The smallest size runs in any case: a bench of one size has no smaller one.
         for (at, size) in bench.sizes.iter().enumerate() {
-            if !quick || at == 0 || *size <= QUICK_SIZE_MAX {
+            let is_asked = asked.map_or(!quick || at == 0 || *size <= QUICK_SIZE_MAX, |asked| *size == asked);
+            if is_asked {
                 time(bench, *size, if quick { 1 } else { measure::ROUNDS });
             }
         }
     }
-    for lost in Lost::ALL.into_iter().filter(|lost| lost.described().contains(&only)) {
+    let healed = Lost::ALL.into_iter().filter(|lost| asked.is_none() && lost.described().contains(&only));
+    for lost in healed {
         heal(lost, if quick { QUICK_SIZE_MAX } else { HEALED });
     }
 }

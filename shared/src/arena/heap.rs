@@ -4,6 +4,10 @@
 //! first bytes, one chain a class, and used again for the same class; a block larger than a page's eighth has a page of its
 //! own, which goes back to the host. Invariant: every block is either handed out or in exactly one chain.
 //!
+//! Where all keys grow out of a class, its blocks are wanted no more. Pages in which nothing is handed out any more go back
+//! once half of all that is free lies in such, before another page is added; so looking through the chains for their blocks
+//! costs each freed block constant time.
+//!
 //! Deliberately not here: moving blocks. Their addresses are kept in tables and trees.
 
 use std::num::NonZeroU32;
@@ -48,16 +52,25 @@ impl Block {
     }
 }
 
+/// A page, and how many of its units are handed out; a block's own page counts as one.
+#[derive(Clone, Debug, Default)]
+struct Page {
+    bytes: Vec<u8>,
+    taken_units: u32,
+}
+
 /// The pages and the chains of free blocks.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Heap {
-    pages: Vec<Vec<u8>>,
+    pages: Vec<Page>,
     /// The page that is being filled.
     open: Option<usize>,
     /// Per class the first free block.
     free: Vec<u32>,
     /// Places in `pages` whose page went back.
     free_pages: Vec<u32>,
+    /// Pages but for the open one in which nothing is handed out.
+    idle_pages: usize,
     pages_bytes: usize,
     /// What the blocks that are handed out take.
     taken_bytes: usize,
@@ -96,18 +109,25 @@ impl Heap {
     }
 
     /// What `block` holds.
+    #[inline]
     pub(crate) fn read(&self, block: Block) -> &[u8] {
+        match self.page(block).get(block.offset()..).unwrap_or_default() {
+            [short, rest @ ..] if *short < 0x80 => rest.get(..usize::from(*short)).unwrap_or_default(),
+            _ => self.read_long(block),
+        }
+    }
+
+    fn read_long(&self, block: Block) -> &[u8] {
         let (length, prefix_length) = self.length_of(block);
         let from = block.offset().saturating_add(prefix_length);
-        let page = self.pages.get(block.page()).map(Vec::as_slice).unwrap_or_default();
-        page.get(from..from.saturating_add(length)).unwrap_or_default()
+        self.page(block).get(from..from.saturating_add(length)).unwrap_or_default()
     }
 
     /// What `block` holds, to be overwritten.
     pub(crate) fn read_mut(&mut self, block: Block) -> &mut [u8] {
         let (length, prefix_length) = self.length_of(block);
         let from = block.offset().saturating_add(prefix_length);
-        let page = self.pages.get_mut(block.page()).map(Vec::as_mut_slice).unwrap_or_default();
+        let page = self.pages.get_mut(block.page()).map(|page| page.bytes.as_mut_slice()).unwrap_or_default();
         page.get_mut(from..from.saturating_add(length)).unwrap_or_default()
     }
 
@@ -119,33 +139,95 @@ impl Heap {
             *self = Self::default();
             return;
         }
-        self.chain(block, units);
-    }
-
-    /// Gives the place of a block back to its class, or its page to the host.
-    fn chain(&mut self, block: Block, units: usize) {
         if units > SHARED_UNITS_MAX {
-            if let Some(page) = self.pages.get_mut(block.page()) {
-                self.pages_bytes = self.pages_bytes.saturating_sub(page.capacity());
-                *page = Vec::new();
-                self.free_pages.push(block.at() >> PAGE_BITS);
-            }
+            self.give_back(block.page());
             return;
         }
+        self.chain(block, units);
+        let is_open = self.open == Some(block.page());
+        let Some(page) = self.pages.get_mut(block.page()) else { return };
+        page.taken_units = page.taken_units.saturating_sub(counted(units));
+        if page.taken_units == 0 && !is_open {
+            self.idle_pages = self.idle_pages.saturating_add(1);
+        }
+    }
+
+    /// Gives a page back to the host.
+    fn give_back(&mut self, at: usize) {
+        let Some(page) = self.pages.get_mut(at) else { return };
+        self.pages_bytes = self.pages_bytes.saturating_sub(page.bytes.capacity());
+        *page = Page::default();
+        self.free_pages.extend(u32::try_from(at));
+    }
+
+    /// Gives all pages back in which nothing is handed out. Linear in the pages and in the free blocks.
+    fn give_idle_back(&mut self) {
+        for class in 0..self.free.len() {
+            let mut next = self.free.get(class).copied().unwrap_or(END);
+            let (mut first, mut last) = (END, None);
+            while next != END {
+                let block = Block::from_bits(next);
+                let following = self.following(block);
+                if !self.is_idle(block.page()) {
+                    match last {
+                        Some(last) => self.follow(last, next),
+                        None => first = next,
+                    }
+                    last = Some(block);
+                }
+                next = following;
+            }
+            if let Some(last) = last {
+                self.follow(last, END);
+            }
+            if let Some(head) = self.free.get_mut(class) {
+                *head = first;
+            }
+        }
+        for at in 0..self.pages.len() {
+            if self.is_idle(at) {
+                self.give_back(at);
+            }
+        }
+        self.idle_pages = 0;
+    }
+
+    fn is_idle(&self, at: usize) -> bool {
+        self.open != Some(at) && self.pages.get(at).is_some_and(|page| page.taken_units == 0 && !page.bytes.is_empty())
+    }
+
+    /// The free block that follows one in its chain.
+    fn following(&self, block: Block) -> u32 {
+        let next = self.page(block).get(block.offset()..).and_then(|bytes| bytes.first_chunk::<4>()).copied();
+        next.map_or(END, u32::from_le_bytes)
+    }
+
+    /// Says which free block follows.
+    fn follow(&mut self, block: Block, next: u32) {
+        let page = self.pages.get_mut(block.page());
+        if let Some(first) = page.and_then(|page| page.bytes.get_mut(block.offset()..)?.first_chunk_mut::<4>()) {
+            *first = next.to_le_bytes();
+        }
+    }
+
+    fn page(&self, block: Block) -> &[u8] {
+        self.pages.get(block.page()).map(|page| page.bytes.as_slice()).unwrap_or_default()
+    }
+
+    /// Gives the place of a block back to its class.
+    fn chain(&mut self, block: Block, units: usize) {
         let class = class_of(units);
         if self.free.len() <= class {
             self.free.resize(class.saturating_add(1), END);
         }
         let Some(head) = self.free.get_mut(class) else { return };
         let next = std::mem::replace(head, block.to_bits());
-        if let Some(first) = self.pages.get_mut(block.page()).and_then(|page| page.get_mut(block.offset()..)) {
-            first.iter_mut().zip(next.to_le_bytes()).for_each(|(byte, new)| *byte = new);
-        }
+        self.follow(block, next);
     }
 
     /// The bytes that pages and chains have allocated.
     pub(crate) fn memory_bytes(&self) -> usize {
-        let tables = self.pages.capacity().saturating_mul(size_of::<Vec<u8>>());
+        let tables = self.pages.capacity().saturating_mul(size_of::<Page>());
         let chains = self.free.capacity().saturating_add(self.free_pages.capacity()).saturating_mul(size_of::<u32>());
         self.pages_bytes.saturating_add(tables).saturating_add(chains)
     }
@@ -159,9 +241,16 @@ impl Heap {
         let class = class_of(units);
         if let Some(head) = self.free.get_mut(class).filter(|head| **head != END) {
             let block = Block::from_bits(*head);
-            let page = self.pages.get(block.page()).map(Vec::as_slice).unwrap_or_default();
-            let next = page.get(block.offset()..).and_then(|bytes| bytes.first_chunk::<4>()).copied();
-            *head = next.map_or(END, u32::from_le_bytes);
+            let next = self.following(block);
+            if let Some(head) = self.free.get_mut(class) {
+                *head = next;
+            }
+            if self.is_idle(block.page()) {
+                self.idle_pages = self.idle_pages.saturating_sub(1);
+            }
+            if let Some(page) = self.pages.get_mut(block.page()) {
+                page.taken_units = page.taken_units.saturating_add(counted(units));
+            }
             return block;
         }
         let bytes = units.saturating_mul(UNIT);
@@ -170,7 +259,8 @@ impl Heap {
             None => self.add_page(),
         };
         self.open = Some(at);
-        let page = self.pages.get_mut(at).expect("the open page is one of the pages");
+        let Page { bytes: page, taken_units } = self.pages.get_mut(at).expect("the open page is one of the pages");
+        *taken_units = taken_units.saturating_add(counted(units));
         let from = page.len();
         let end = from.saturating_add(bytes);
         let before = page.capacity();
@@ -187,6 +277,11 @@ impl Heap {
     fn add_page(&mut self) -> usize {
         if let Some(open) = self.open.take() {
             self.give_rest(open);
+            self.idle_pages = self.idle_pages.saturating_add(self.is_idle(open).into());
+        }
+        let idle_bytes = self.idle_pages.saturating_mul(PAGE_BYTES);
+        if self.idle_pages > 0 && idle_bytes.saturating_mul(2) >= self.free_bytes() {
+            self.give_idle_back();
         }
         let is_first = self.pages.is_empty();
         let page = if is_first { Vec::new() } else { Vec::with_capacity(PAGE_BYTES) };
@@ -194,7 +289,7 @@ impl Heap {
     }
 
     fn give_rest(&mut self, at: usize) {
-        let Some(page) = self.pages.get_mut(at) else { return };
+        let Some(Page { bytes: page, .. }) = self.pages.get_mut(at) else { return };
         let from = page.len();
         let mut rest = PAGE_BYTES.saturating_sub(from).checked_div(UNIT).unwrap_or(0);
         page.resize(PAGE_BYTES, 0);
@@ -213,12 +308,16 @@ impl Heap {
     }
 
     fn own_page(&mut self, bytes: usize) -> Block {
-        let page = vec![0; bytes];
-        address(self.file(page), 0)
+        let at = self.file(vec![0; bytes]);
+        if let Some(page) = self.pages.get_mut(at) {
+            page.taken_units = 1;
+        }
+        address(at, 0)
     }
 
-    fn file(&mut self, page: Vec<u8>) -> usize {
-        self.pages_bytes = self.pages_bytes.saturating_add(page.capacity());
+    fn file(&mut self, bytes: Vec<u8>) -> usize {
+        self.pages_bytes = self.pages_bytes.saturating_add(bytes.capacity());
+        let page = Page { bytes, taken_units: 0 };
         if let Some(at) = self.free_pages.pop() {
             let at = at as usize;
             if let Some(place) = self.pages.get_mut(at) {
@@ -231,11 +330,11 @@ impl Heap {
     }
 
     fn page_length(&self, at: usize) -> usize {
-        self.pages.get(at).map_or(PAGE_BYTES, Vec::len)
+        self.pages.get(at).map_or(PAGE_BYTES, |page| page.bytes.len())
     }
 
     fn fill(&mut self, block: Block, prefix: &[u8], payload: &[u8]) {
-        let Some(page) = self.pages.get_mut(block.page()) else { return };
+        let Some(Page { bytes: page, .. }) = self.pages.get_mut(block.page()) else { return };
         let from = block.offset();
         let middle = from.saturating_add(prefix.len());
         if let Some(bytes) = page.get_mut(from..middle) {
@@ -248,8 +347,7 @@ impl Heap {
 
     /// The payload's length, and how many bytes say so.
     fn length_of(&self, block: Block) -> (usize, usize) {
-        let page = self.pages.get(block.page()).map(Vec::as_slice).unwrap_or_default();
-        match page.get(block.offset()..).unwrap_or_default() {
+        match self.page(block).get(block.offset()..).unwrap_or_default() {
             [short, ..] if *short < 0x80 => ((*short).into(), 1),
             [high, low, ..] if *high < 0xc0 => (usize::from(*high & 0x3f) << 8 | usize::from(*low), 2),
             [_, a, b, c, d, ..] => (u32::from_be_bytes([*a, *b, *c, *d]) as usize, 5),
@@ -278,6 +376,11 @@ fn length_prefix(length: usize) -> ([u8; 5], usize) {
     let wide = u32::try_from(length).unwrap_or(u32::MAX);
     let [a, b, c, d] = wide.to_be_bytes();
     if length < 0x4000 { ([0x80 | c, d, 0, 0, 0], 2) } else { ([0xc0, a, b, c, d], 5) }
+}
+
+/// The units of a block that shares its page.
+fn counted(units: usize) -> u32 {
+    u32::try_from(units).unwrap_or(u32::MAX)
 }
 
 /// The units of the class that holds so many bytes.
@@ -357,6 +460,43 @@ mod tests {
         }
         fill(&mut heap);
         assert!(heap.memory_bytes() <= full + full / 100, "{} after {full}", heap.memory_bytes());
+    }
+
+    #[test]
+    fn blocks_that_all_grow_leave_no_memory_behind() {
+        let mut heap = Heap::default();
+        let mut blocks: Vec<Block> = (0..20_000).map(|_| heap.insert(&[1; 20])).collect();
+        for length in [30, 45, 60, 75] {
+            for block in &mut blocks {
+                *block = heap.replace(*block, &vec![length; usize::from(length)]);
+            }
+        }
+        assert!(blocks.iter().all(|block| heap.read(*block) == [75; 75]));
+        let needed = blocks.len() * 80;
+        assert!(heap.memory_bytes() < needed + needed / 8, "{} for {needed}", heap.memory_bytes());
+        assert_eq!(heap.free_bytes(), heap.pages_bytes - needed);
+    }
+
+    #[test]
+    fn pages_that_go_back_leave_all_other_blocks_as_they_are() {
+        let mut heap = Heap::default();
+        let payload = |at: usize, round: usize| {
+            let length = 8 + (at * 7 + round * 13) % 90 + 10 * round;
+            vec![(at + round) as u8; length]
+        };
+        let mut blocks: Vec<(Block, usize)> = (0..6_000).map(|at| (heap.insert(&payload(at, 0)), 0)).collect();
+        for round in 1..8 {
+            // Every hundredth stays, and keeps its page.
+            for (at, (block, last)) in blocks.iter_mut().enumerate().filter(|(at, _)| at % 100 != round) {
+                *block = heap.replace(*block, &payload(at, round));
+                *last = round;
+            }
+            for (at, (block, last)) in blocks.iter().enumerate() {
+                assert_eq!(heap.read(*block), payload(at, *last), "block {at} in round {round}");
+            }
+            let idle = (0..heap.pages.len()).filter(|at| heap.is_idle(*at)).count();
+            assert_eq!(heap.idle_pages, idle);
+        }
     }
 
     #[test]

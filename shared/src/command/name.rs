@@ -317,35 +317,63 @@ impl CommandName {
     /// The command of this name, in any case.
     pub fn find(name: &[u8]) -> Option<Self> {
         let front = front(name);
-        let from = BY_FRONT.partition_point(|(known, _)| *known < front);
-        let alike = BY_FRONT.get(from..)?.iter().take_while(|(known, _)| *known == front);
+        let bucket = bucket(front);
+        let (from, to) = (BUCKETS.ends.get(bucket)?, BUCKETS.ends.get(bucket.wrapping_add(1))?);
+        let alike =
+            BUCKETS.names.get(usize::from(*from)..usize::from(*to))?.iter().filter(|(known, _)| *known == front);
         alike.map(|(_, known)| *known).find(|known| known.as_str().as_bytes().eq_ignore_ascii_case(name))
     }
 }
 
-/// All commands by the first eight bytes of their names, so that a name is found by comparing words.
-static BY_FRONT: [(u64, CommandName); CommandName::ALL.len()] = by_front();
+/// All commands by the first eight bytes of their names, in buckets, so that a name is found by comparing a word or two.
+static BUCKETS: Buckets = Buckets::filled();
 
-#[allow(
-    clippy::indexing_slicing,
-    clippy::arithmetic_side_effects,
-    reason = "run by the compiler, to which a step out of bounds is an error"
-)]
-const fn by_front() -> [(u64, CommandName); CommandName::ALL.len()] {
-    let mut sorted = [(0, CommandName::Set); CommandName::ALL.len()];
-    let mut at = 0;
-    while at < sorted.len() {
-        let name = CommandName::ALL[at];
-        let entry = (front(name.as_str().as_bytes()), name);
-        let mut to = at;
-        while to > 0 && sorted[to - 1].0 > entry.0 {
-            sorted[to] = sorted[to - 1];
-            to -= 1;
+const BUCKET_BITS: u32 = 9;
+const BUCKET_COUNT: usize = 1 << BUCKET_BITS;
+
+struct Buckets {
+    /// The names, bucket after bucket.
+    names: [(u64, CommandName); CommandName::ALL.len()],
+    /// Where each bucket begins, and the last one ends.
+    ends: [u8; BUCKET_COUNT + 1],
+}
+
+const _: () = assert!(CommandName::ALL.len() <= u8::MAX as usize);
+
+impl Buckets {
+    #[allow(
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects,
+        reason = "run by the compiler, to which a step out of bounds is an error"
+    )]
+    const fn filled() -> Self {
+        let mut names = [(0, CommandName::Set); CommandName::ALL.len()];
+        let mut ends = [0; BUCKET_COUNT + 1];
+        let mut at = 0;
+        while at < names.len() {
+            let name = CommandName::ALL[at];
+            let entry = (front(name.as_str().as_bytes()), name);
+            let mut to = at;
+            while to > 0 && bucket(names[to - 1].0) > bucket(entry.0) {
+                names[to] = names[to - 1];
+                to -= 1;
+            }
+            names[to] = entry;
+            ends[bucket(entry.0) + 1] += 1;
+            at += 1;
         }
-        sorted[to] = entry;
-        at += 1;
+        let mut bucket = 0;
+        while bucket < BUCKET_COUNT {
+            ends[bucket + 1] += ends[bucket];
+            bucket += 1;
+        }
+        Self { names, ends }
     }
-    sorted
+}
+
+/// The bucket of a name by its first eight bytes: the highest bits of a product, which all of them move.
+const fn bucket(front: u64) -> usize {
+    (front.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (u64::BITS - BUCKET_BITS)) as usize
 }
 
 /// The first eight bytes in lower case, the first the most significant.

@@ -161,6 +161,19 @@ impl Limit {
         }
     }
 
+    /// The wanted part of what these ranks hold, which are counted from the end if `reverse`.
+    pub fn of_ranks(self, ranks: Range<u32>, reverse: bool) -> Range<u32> {
+        let places = |count: u64| u32::try_from(count).unwrap_or(u32::MAX);
+        let (skipped, taken) = (places(self.offset), self.count.map_or(u32::MAX, places));
+        if reverse {
+            let end = ranks.end.saturating_sub(skipped).max(ranks.start);
+            end.saturating_sub(taken).max(ranks.start)..end
+        } else {
+            let start = ranks.start.saturating_add(skipped).min(ranks.end);
+            start..start.saturating_add(taken).min(ranks.end)
+        }
+    }
+
     /// The wanted part of `found`.
     pub fn apply<I: Iterator>(self, found: I) -> impl Iterator<Item = I::Item> {
         let places = |count: u64| usize::try_from(count).unwrap_or(usize::MAX);
@@ -171,6 +184,19 @@ impl Limit {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_limit_of_ranks_takes_what_it_takes_of_their_items() {
+        for (offset, count) in
+            [(0, None), (0, Some(2)), (1, Some(2)), (3, Some(9)), (4, None), (9, Some(1)), (0, Some(0))]
+        {
+            let limit = Limit { offset, count };
+            let forth: Vec<u32> = limit.apply(5..9).collect();
+            assert_eq!(limit.of_ranks(5..9, false).collect::<Vec<_>>(), forth, "{limit:?}");
+            let back: Vec<u32> = limit.apply((5..9).rev()).collect();
+            assert_eq!(limit.of_ranks(5..9, true).rev().collect::<Vec<_>>(), back, "{limit:?}");
+        }
+    }
 
     #[test]
     fn ranks_resolve_as_in_redis() {

@@ -149,10 +149,16 @@ pub(super) fn range(
 
 /// Members, perhaps each with its score.
 pub(super) fn listed(members: impl IntoIterator<Item = (Bytes, f64)>, with_scores: bool) -> Reply {
-    let replies = members.into_iter().flat_map(|(member, score)| {
-        [Some(Reply::Bulk(member)), with_scores.then(|| Reply::score(score))].into_iter().flatten()
-    });
-    replies.collect()
+    let members = members.into_iter();
+    if !with_scores {
+        return members.map(|(member, _)| Reply::Bulk(member)).collect();
+    }
+    let mut replies = Vec::with_capacity(members.size_hint().0.saturating_mul(2));
+    for (member, score) in members {
+        replies.push(Reply::Bulk(member));
+        replies.push(Reply::score(score));
+    }
+    Reply::Array(replies)
 }
 
 /// The members of a board that a command names, in the order that it asks for.
@@ -186,8 +192,7 @@ fn select(key: &Subject<'_>, selection: &Selection, reverse: bool) -> Result<Vec
             }
         },
     };
-    let found = board.range(ranks.start, ranks.end);
-    Ok(if reverse { limit.apply(found.rev()).collect() } else { limit.apply(found).collect() })
+    Ok(board.listed(limit.of_ranks(ranks, reverse), reverse))
 }
 
 /// The places that a selection covers, from the lowest score and without its limit. Logarithmic. `None` for names on a board

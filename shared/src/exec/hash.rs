@@ -52,8 +52,10 @@ pub(super) fn set(key: Subject<'_>, fields: &[(Bytes, Bytes)]) -> Result<Prepare
     let mut effects = Vec::with_capacity(fields.len());
     for (field, value) in fields {
         let id = ElementId::Field(field.clone());
-        added = added.saturating_add(usize::from(key.element_present(&id)?.is_none()));
-        effects.push(key.write(id, Some(NewBase::Bytes(value.clone()))));
+        let found = key.state.element(&id);
+        let is_present = key.shown.is_some() && found.as_ref().is_some_and(|element| element.is_present_at(key.now));
+        added = added.saturating_add((!is_present).into());
+        effects.push(key.write_over(id, found.as_ref(), Some(NewBase::Bytes(value.clone()))));
     }
     Ok(key.created(Reply::count(added), effects))
 }

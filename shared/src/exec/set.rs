@@ -5,7 +5,7 @@ use crate::{
     command::{Combination, CommandError, Reply, SetAction},
     ordered::{OrderedSet, sort},
     random::Random,
-    state::{ElementId, Kind, NewBase},
+    state::{Element, ElementId, Kind, NewBase},
 };
 use bytes::Bytes;
 
@@ -58,11 +58,15 @@ pub(super) fn add(key: Subject<'_>, members: &[Bytes]) -> Result<Prepared, Comma
     let mut ids: Vec<ElementId> = members.iter().cloned().map(ElementId::Member).collect();
     sort(&mut ids);
     ids.dedup();
-    let is_present =
-        |id: &ElementId| key.shown.is_some() && key.state.element(id).is_some_and(|element| element.is_present());
-    let added = ids.iter().filter(|id| !is_present(id)).count();
+    let mut added = 0_usize;
     // A member that is there is added again, so that it survives a concurrent removal of what was there.
-    let effects = ids.into_iter().map(|id| key.write(id, Some(NewBase::Member))).collect();
+    let write = |id: ElementId| {
+        let found = key.state.element(&id);
+        let is_present = key.shown.is_some() && found.as_ref().is_some_and(Element::is_present);
+        added = added.saturating_add((!is_present).into());
+        key.write_over(id, found.as_ref(), Some(NewBase::Member))
+    };
+    let effects = ids.into_iter().map(write).collect();
     Ok(key.created(Reply::count(added), effects))
 }
 

@@ -85,13 +85,18 @@ impl<'a> Subject<'a> {
 
     /// A write of one element that resets all that is seen of it.
     pub(super) fn write(&self, element: ElementId, base: Option<NewBase>) -> Effect {
+        let found = self.state.element(&element);
+        self.write_over(element, found.as_ref(), base)
+    }
+
+    /// As [`Subject::write`], of an element that was looked up already.
+    pub(super) fn write_over(&self, id: ElementId, found: Option<&Element>, base: Option<NewBase>) -> Effect {
         // What an expired key held is wiped whole before.
-        let (seen, cuts) = if self.is_expired() {
-            (Vec::new(), Element::empty(element.kind()).sum.seen())
-        } else {
-            self.state.seen(&element)
+        let (seen, cuts) = match found.filter(|_| !self.is_expired()) {
+            Some(element) => (element.base.dots().collect(), element.sum.seen()),
+            None => (Vec::new(), Element::empty(id.kind()).sum.seen()),
         };
-        Effect::Write { element, base, seen, cuts }
+        Effect::Write { element: id, base, seen, cuts }
     }
 
     /// Every element that a reader sees of a key that shows `kind`, by name. Linearithmic.
@@ -197,9 +202,12 @@ impl<'a> Subject<'a> {
 
     /// A write that may create the key.
     pub(super) fn created(self, reply: Reply, effects: Vec<Effect>) -> Prepared {
-        let mut all = if effects.is_empty() { Vec::new() } else { self.afresh() };
-        all.extend(effects);
-        self.done(reply, all)
+        let mut before = if effects.is_empty() { Vec::new() } else { self.afresh() };
+        if before.is_empty() {
+            return self.done(reply, effects);
+        }
+        before.extend(effects);
+        self.done(reply, before)
     }
 
     pub(super) fn done(self, reply: Reply, effects: Vec<Effect>) -> Prepared {

@@ -356,8 +356,8 @@ impl Hub {
     fn increment(&mut self, no: KeyNo, by: i64, now: TimestampMs) -> Option<Result<Reply, CommandError>> {
         let mint = mint(&mut self.clock, &mut self.last_no, self.id, now);
         match self.keys.increment(no, by, mint)? {
-            Ok((total, touched)) => {
-                self.note_own(no, touched);
+            Ok(total) => {
+                self.note_own_string(no);
                 Some(Ok(Reply::Int(total)))
             }
             Err(error) => Some(Err(error)),

@@ -21,7 +21,6 @@ use crate::{
     },
     wheel::TimerId,
 };
-use bytes::Bytes;
 use hashbrown::HashTable;
 use smallvec::{SmallVec, smallvec};
 
@@ -204,7 +203,7 @@ impl Keyspace {
 
     /// A key's name.
     pub(super) fn key(&self, no: KeyNo) -> Key {
-        Key::new(Bytes::copy_from_slice(self.name(no))).expect("the name was a key's before")
+        Key::copied(self.name(no)).expect("the name was a key's before")
     }
 
     /// A key's state.
@@ -239,13 +238,13 @@ impl Keyspace {
         no: KeyNo,
         by: i64,
         mut mint: impl FnMut() -> Mint,
-    ) -> Option<Result<(i64, Touched), CommandError>> {
+    ) -> Option<Result<i64, CommandError>> {
         let own = self.own;
         let entry = self.entries.at_mut(no.0)?;
-        if let Some((total, mint)) = entry.packed.add_to_counter(&mut self.space, own, by, &mut mint) {
-            let touched = Touched { header: true, elements: smallvec![(ElementId::String, SmallVec::new())] };
-            self.note(no, None, mint.dot.no, &touched);
-            return Some(Ok((total, touched)));
+        if let Some((total, at)) = entry.packed.add_to_counter(&mut self.space, own, by, &mut mint) {
+            entry.has_share = true;
+            self.note_with(no, None, |notes, _| notes.note_string(at));
+            return Some(Ok(total));
         }
         let mut open = entry.packed.open(&mut self.space);
         let total = match open.counter()?.map(|present| present.checked_add(by)) {
@@ -255,11 +254,12 @@ impl Keyspace {
         };
         let mint = mint();
         let effect = Effect::Add { element: ElementId::String, by: Increment::Int(by.into()) };
-        let touched = open.apply(&effect, mint);
+        // The header and the string, as the caller knows.
+        let _ = open.apply(&effect, mint);
         open.close();
         entry.has_share = true;
-        self.note(no, None, mint.dot.no, &touched);
-        Some(Ok((total, touched)))
+        self.note_with(no, None, |notes, _| notes.note_string(mint.dot.no));
+        Some(Ok(total))
     }
 
     /// Adds to a member of a key that is nothing but a board without a deadline: its new score. `None` for any other key, or
@@ -283,14 +283,20 @@ impl Keyspace {
 
     /// Notes what an own operation touched. `origin_end` is the deadline before it, where notes begin with it.
     fn note(&mut self, no: KeyNo, origin_end: Option<TimestampMs>, at: No, touched: &Touched) {
+        self.note_with(no, origin_end, |notes, seed| notes.note(at, touched, seed));
+    }
+
+    /// Notes something of a key, whose notes begin with it if there are none. See [`Self::note`].
+    #[inline]
+    fn note_with(&mut self, no: KeyNo, origin_end: Option<TimestampMs>, note: impl FnOnce(&mut Notes, HashSeed)) {
         let Some(entry) = self.entries.at_mut(no.0) else { return };
         let place = match entry.notes {
             Some(place) => place,
-            None => *entry.notes.insert(self.notes.insert(Notes::new(self.space.seed(), origin_end))),
+            None => *entry.notes.insert(self.notes.insert(Notes::new(origin_end))),
         };
         let Some(notes) = self.notes.at_mut(place) else { return };
         let before = notes.memory_bytes();
-        notes.note(at, touched);
+        note(notes, self.space.seed());
         let after = notes.memory_bytes();
         self.notes_bytes = self.notes_bytes.saturating_add(after).saturating_sub(before);
     }
@@ -385,7 +391,7 @@ impl Keyspace {
         let place = match self.entry(no).notes {
             Some(place) => place,
             None => {
-                let place = self.notes.insert(Notes::new(self.space.seed(), self.view(no).deadline().at()));
+                let place = self.notes.insert(Notes::new(self.view(no).deadline().at()));
                 self.entry_mut(no).notes = Some(place);
                 place
             }
@@ -426,9 +432,10 @@ impl Keyspace {
 
     /// Notes as they were stored.
     pub(super) fn restore_change(&mut self, no: KeyNo, id: &ElementId, change: Change) {
+        let seed = self.space.seed();
         let notes = self.notes_of(no);
         let before = notes.memory_bytes();
-        notes.restore(id, change);
+        notes.restore(id, change, seed);
         let after = notes.memory_bytes();
         self.notes_bytes = self.notes_bytes.saturating_add(after).saturating_sub(before);
     }

@@ -14,6 +14,7 @@ use crate::{
     wire::Capabilities,
 };
 use serde::{Deserialize, Serialize};
+use smallvec::{SmallVec, smallvec};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A leaf's socket.
@@ -357,6 +358,15 @@ impl Hub {
         }
         if !self.leaves.is_empty() {
             self.shown.entry(no).or_default().extend(touched);
+        }
+    }
+
+    /// As [`Hub::show`], of a change of the string alone.
+    pub(super) fn show_string(&mut self, no: KeyNo) {
+        self.dirty_key(no);
+        if !self.leaves.is_empty() {
+            let elements = smallvec![(ElementId::String, SmallVec::new())];
+            self.shown.entry(no).or_default().extend(Touched { header: true, elements });
         }
     }
 

@@ -78,7 +78,9 @@ impl Hub {
 
     pub(super) fn apply_effect(&mut self, no: KeyNo, effect: &Effect, hlc: Hlc) {
         let slot = self.slots.of(self.keys.slot(no));
-        if is_own_and_unseen(effect, self.keys.view(no), self.id, slot.offered) {
+        // What nobody has seen is not stable, and so noted.
+        let is_noted = |id: &ElementId| self.keys.notes(no).is_some_and(|notes| notes.change(id).is_some());
+        if is_own_and_unseen(effect, self.keys.view(no), self.id, slot.offered, is_noted) {
             return;
         }
         self.last_no = self.last_no.next();
@@ -93,22 +95,34 @@ impl Hub {
 
     /// Notes that the hub's last number changed a key.
     pub(super) fn note_own(&mut self, no: KeyNo, touched: Touched) {
-        let slot = self.keys.slot(no);
-        let state = self.slots.of(slot);
-        state.latest = self.last_no;
-        if !std::mem::replace(&mut self.keys.entry_mut(no).is_unstable, true) {
-            state.unstable.push(no);
-        }
-        self.slots.list(slot);
-        self.is_meta_dirty = true;
+        self.note_latest(no);
         self.show(no, touched);
+    }
+
+    /// Notes that the hub's last number changed the string of a key, and nothing else of it.
+    pub(super) fn note_own_string(&mut self, no: KeyNo) {
+        self.note_latest(no);
+        self.show_string(no);
+    }
+
+    fn note_latest(&mut self, no: KeyNo) {
+        let entry = self.keys.entry_mut(no);
+        let (slot, was_unstable) = (entry.slot(), std::mem::replace(&mut entry.is_unstable, true));
+        self.slots.note_latest(slot, self.last_no, (!was_unstable).then_some(no));
+        self.is_meta_dirty = true;
     }
 }
 
 /// SADD of a member whose only dot is this hub's, and which nobody else can have seen and so removed, changes nothing.
-fn is_own_and_unseen(effect: &Effect, state: KeyView<'_>, own: crate::id::ReplicaId, offered: No) -> bool {
+fn is_own_and_unseen(
+    effect: &Effect,
+    state: KeyView<'_>,
+    own: crate::id::ReplicaId,
+    offered: No,
+    is_noted: impl Fn(&ElementId) -> bool,
+) -> bool {
     let Effect::Write { element: id @ ElementId::Member(_), base: Some(_), .. } = effect else { return false };
-    let Some(element) = state.element(id) else { return false };
+    let Some(element) = Some(id).filter(|id| is_noted(id)).and_then(|id| state.element(id)) else { return false };
     let mut dots = element.base.dots();
     let only = dots.next().filter(|_| dots.next().is_none());
     only.is_some_and(|dot| dot.replica == own && dot.no > offered)

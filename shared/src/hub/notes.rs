@@ -5,7 +5,9 @@ use crate::{
     limits::EXPIRY_GRACE_MS,
     state::{Ctx, ElementId, Touched},
 };
+use hashbrown::{HashTable, hash_table::Entry};
 use smallvec::SmallVec;
+use std::hash::{BuildHasher, Hasher};
 
 /// The hub's latest change of an element.
 #[derive(Clone, PartialEq, Debug, Default)]
@@ -35,8 +37,39 @@ impl Change {
     }
 }
 
-/// The changes of a collection's elements.
-type Changes = hashbrown::HashMap<ElementId, Change, HashSeed>;
+/// The changes of collections' elements. Most keys see few before these are stable, which are found by looking at each.
+#[derive(Clone, Debug)]
+enum Elements {
+    Few(Vec<(ElementId, Change)>),
+    Many(Box<Changes>),
+}
+
+/// Many changes, by a keyed hash of the elements' names.
+#[derive(Clone, Debug)]
+struct Changes {
+    seed: HashSeed,
+    table: HashTable<(ElementId, Change)>,
+}
+
+impl Changes {
+    fn hash(&self, id: &ElementId) -> u64 {
+        hash(self.seed, id)
+    }
+
+    fn insert(&mut self, id: ElementId, change: Change) {
+        let seed = self.seed;
+        self.table.insert_unique(self.hash(&id), (id, change), |(id, _)| hash(seed, id));
+    }
+}
+
+fn hash(seed: HashSeed, id: &ElementId) -> u64 {
+    let mut hasher = seed.build_hasher();
+    hasher.write(id.name_bytes());
+    hasher.finish()
+}
+
+/// How many changes are few.
+const FEW: usize = 8;
 
 /// A key's notes.
 #[derive(Clone, Debug)]
@@ -46,7 +79,7 @@ pub(super) struct Notes {
     /// The string's change; its number is zero if there is none.
     string: Change,
     /// The changed elements of collections.
-    elements: Changes,
+    elements: Elements,
     /// What the elements' names take.
     names_bytes: usize,
     /// The deadline by which the origin goes, as far as this hub knows: some time after it the origin has forgotten the key,
@@ -56,30 +89,133 @@ pub(super) struct Notes {
     told_end: Option<TimestampMs>,
 }
 
+impl Elements {
+    const NONE: Self = Self::Few(Vec::new());
+
+    fn len(&self) -> usize {
+        match self {
+            Self::Few(all) => all.len(),
+            Self::Many(all) => all.table.len(),
+        }
+    }
+
+    fn at(&self, id: &ElementId) -> Option<&Change> {
+        match self {
+            Self::Few(all) => all.iter().find(|(other, _)| other == id).map(|(_, change)| change),
+            Self::Many(all) => all.table.find(all.hash(id), |(other, _)| other == id).map(|(_, change)| change),
+        }
+    }
+
+    fn at_mut(&mut self, id: &ElementId) -> Option<&mut Change> {
+        match self {
+            Self::Few(all) => all.iter_mut().find(|(other, _)| other == id).map(|(_, change)| change),
+            Self::Many(all) => {
+                let hash = all.hash(id);
+                all.table.find_mut(hash, |(other, _)| other == id).map(|(_, change)| change)
+            }
+        }
+    }
+
+    /// The change of an element, which is begun if there is none, and whether it is.
+    fn of(&mut self, id: &ElementId, seed: HashSeed) -> (&mut Change, bool) {
+        if let Self::Few(all) = self
+            && all.len() >= FEW
+            && all.iter().all(|(other, _)| other != id)
+        {
+            let mut many = Changes { seed, table: HashTable::with_capacity(FEW.saturating_mul(2)) };
+            for (id, change) in all.drain(..) {
+                many.insert(id, change);
+            }
+            *self = Self::Many(Box::new(many));
+        }
+        match self {
+            Self::Few(all) => {
+                let found = all.iter().position(|(other, _)| other == id);
+                let at = found.unwrap_or_else(|| {
+                    if all.len() == all.capacity() {
+                        all.reserve_exact(all.len().max(1));
+                    }
+                    all.push((id.clone(), Change::default()));
+                    all.len().saturating_sub(1)
+                });
+                let (_, change) = all.get_mut(at).expect("it was found there or put there");
+                (change, found.is_none())
+            }
+            Self::Many(all) => {
+                let hash_of = all.hash(id);
+                match all.table.entry(hash_of, |(other, _)| other == id, |(id, _)| hash(seed, id)) {
+                    Entry::Occupied(entry) => (&mut entry.into_mut().1, false),
+                    Entry::Vacant(entry) => (&mut entry.insert((id.clone(), Change::default())).into_mut().1, true),
+                }
+            }
+        }
+    }
+
+    /// All of them, in no order that means anything.
+    fn iter(&self) -> impl Iterator<Item = (&ElementId, &Change)> {
+        let (few, many) = match self {
+            Self::Few(all) => (Some(all), None),
+            Self::Many(all) => (None, Some(all)),
+        };
+        let few = few.into_iter().flatten().map(|(id, change)| (id, change));
+        few.chain(many.into_iter().flat_map(|all| all.table.iter().map(|(id, change)| (id, change))))
+    }
+
+    /// Keeps those that are `wanted`, and gives back memory of which little is used.
+    fn retain(&mut self, mut wanted: impl FnMut(&ElementId, &Change) -> bool) {
+        match self {
+            Self::Few(all) => all.retain(|(id, change)| wanted(id, change)),
+            Self::Many(all) => {
+                all.table.retain(|(id, change)| wanted(id, change));
+                if all.table.len() < all.table.capacity() / 4 {
+                    let seed = all.seed;
+                    all.table.shrink_to_fit(|(id, _)| hash(seed, id));
+                }
+            }
+        }
+        if self.len() == 0 {
+            *self = Self::NONE;
+        }
+    }
+
+    fn memory_bytes(&self) -> usize {
+        match self {
+            Self::Few(all) => all.capacity().saturating_mul(size_of::<(ElementId, Change)>()),
+            Self::Many(all) => all.table.allocation_size().saturating_add(size_of::<Changes>()),
+        }
+    }
+}
+
 impl Notes {
     /// Nothing changed yet; the origin goes by this deadline.
-    pub(super) fn new(seed: HashSeed, origin_end: Option<TimestampMs>) -> Self {
+    pub(super) fn new(origin_end: Option<TimestampMs>) -> Self {
         Self {
             latest: No::ZERO,
             string: Change::default(),
-            elements: Changes::with_hasher(seed),
+            elements: Elements::NONE,
             names_bytes: 0,
             origin_end,
             told_end: None,
         }
     }
 
-    /// Takes note of what an own operation touched.
-    pub(super) fn note(&mut self, no: No, touched: &Touched) {
+    /// Takes note of what an own operation touched. Names are hashed under `seed`, here and below the same.
+    pub(super) fn note(&mut self, no: No, touched: &Touched, seed: HashSeed) {
         self.latest = no;
         for (id, dead) in &touched.elements {
-            self.change_mut(id).note(no, dead);
+            self.change_mut(id, seed).note(no, dead);
         }
     }
 
+    /// Takes note of an own operation that touched the string alone, and declared nothing dead.
+    pub(super) fn note_string(&mut self, no: No) {
+        self.latest = no;
+        self.string.no = no;
+    }
+
     /// Puts a stored change back.
-    pub(super) fn restore(&mut self, id: &ElementId, change: Change) {
-        *self.change_mut(id) = change;
+    pub(super) fn restore(&mut self, id: &ElementId, change: Change, seed: HashSeed) {
+        *self.change_mut(id, seed) = change;
     }
 
     /// Puts the stored number of the latest change back.
@@ -95,15 +231,20 @@ impl Notes {
     /// The hub's change of an element, if it is not known stable.
     pub(super) fn change(&self, id: &ElementId) -> Option<&Change> {
         match id {
-            ElementId::String => Some(&self.string).filter(|change| change.no > No::ZERO),
-            _ => self.elements.get(id),
+            ElementId::String => self.string(),
+            _ => self.elements.at(id),
         }
+    }
+
+    /// The hub's change of the string, if it is not known stable.
+    pub(super) fn string(&self) -> Option<&Change> {
+        Some(&self.string).filter(|change| change.no > No::ZERO)
     }
 
     /// The elements that the hub changed after `no`, ascending. Linearithmic.
     pub(super) fn changed_after(&self, no: No) -> Vec<(&ElementId, &Change)> {
         let string = (&ElementId::String, &self.string);
-        let all = std::iter::once(string).chain(&self.elements);
+        let all = std::iter::once(string).chain(self.elements.iter());
         let mut changed: Vec<_> = all.filter(|(_, change)| change.no > no).collect();
         changed.sort_unstable_by_key(|(id, _)| *id);
         changed
@@ -111,25 +252,25 @@ impl Notes {
 
     /// How many of the key's rows this hub changed after `no`. Linear.
     pub(super) fn rows_changed_after(&self, no: No) -> usize {
-        let elements = self.elements.values().filter(|change| change.no > no).count();
+        let elements = self.elements.iter().filter(|(_, change)| change.no > no).count();
         elements.saturating_add(usize::from(self.latest > no))
     }
 
     /// Notes that an element's row is to be written, if the hub changed the element; returns whether it was noted already.
     pub(super) fn dirty(&mut self, id: &ElementId) -> bool {
-        self.elements.get_mut(id).is_some_and(|change| std::mem::replace(&mut change.is_dirty, true))
+        self.elements.at_mut(id).is_some_and(|change| std::mem::replace(&mut change.is_dirty, true))
     }
 
-    /// The element's row is written.
-    pub(super) fn clean(&mut self, id: &ElementId) {
-        if let Some(change) = self.elements.get_mut(id) {
-            change.is_dirty = false;
-        }
+    /// The hub's change of an element, if it is not known stable, whose row is being written.
+    pub(super) fn cleaned(&mut self, id: &ElementId) -> Option<&Change> {
+        let change = self.elements.at_mut(id)?;
+        change.is_dirty = false;
+        Some(change)
     }
 
     /// Whether anything is not known stable.
     pub(super) fn is_open(&self, stable: No) -> bool {
-        self.latest > stable || self.string.no > No::ZERO || !self.elements.is_empty()
+        self.latest > stable || self.string.no > No::ZERO || self.elements.len() > 0
     }
 
     /// Forgets what is known stable; returns the elements that need no row any more.
@@ -176,18 +317,18 @@ impl Notes {
 
     /// The bytes that the notes have allocated. Constant time.
     pub(super) fn memory_bytes(&self) -> usize {
-        self.elements.allocation_size().saturating_add(self.names_bytes)
+        self.elements.memory_bytes().saturating_add(self.names_bytes)
     }
 
-    fn change_mut(&mut self, id: &ElementId) -> &mut Change {
+    fn change_mut(&mut self, id: &ElementId, seed: HashSeed) -> &mut Change {
         if *id == ElementId::String {
             return &mut self.string;
         }
-        let names_bytes = &mut self.names_bytes;
-        self.elements.entry_ref(id).or_insert_with(|| {
-            *names_bytes = names_bytes.saturating_add(id.name_bytes().len());
-            Change::default()
-        })
+        let (change, is_new) = self.elements.of(id, seed);
+        if is_new {
+            self.names_bytes = self.names_bytes.saturating_add(id.name_bytes().len());
+        }
+        change
     }
 
     /// Keeps what `judge` says is needed; returns of the rest those that it says to return.
@@ -204,9 +345,6 @@ impl Notes {
             }
             is_needed
         });
-        if self.elements.len() < self.elements.capacity() / 4 {
-            self.elements.shrink_to_fit();
-        }
         gone.sort_unstable();
         gone
     }

@@ -11,13 +11,10 @@ use crate::{
     hlc::{Clock, Hlc},
     id::{Key, No, ReplicaId},
     limits::DELTA_ELEMENTS_MAX,
+    slot::Slot,
     state::ElementId,
     wire::{
-        Invalid, STORED_VERSION, WireError, from_body,
-        reader::Reader,
-        stored::{from_stored, to_stored},
-        to_body,
-        writer::Writer,
+        Invalid, STORED_VERSION, WireError, from_body, reader::Reader, stored::from_stored, to_body, writer::Writer,
     },
 };
 use bytes::Bytes;
@@ -186,11 +183,7 @@ impl Hub {
         for id in std::mem::take(&mut self.dirty) {
             rows.push(RowWrite { body: self.row_body(&id), id });
         }
-        for slot in self.slots.take_dirty() {
-            let id = RowId::Slot(slot);
-            rows.push(RowWrite { body: self.row_body(&id), id });
-        }
-        self.take_key_rows(&mut rows);
+        self.take_common_rows(&mut rows);
         for number in self.stored_replicas..self.keys.replicas() {
             let replica = self.keys.replica(number).unwrap_or(ReplicaId::LEAF);
             let body = Bytes::copy_from_slice(&replica.to_bits().to_be_bytes());
@@ -200,39 +193,38 @@ impl Hub {
         rows
     }
 
-    /// The rows of keys and elements. Names and bodies are slices of one buffer: each alone would be two allocations.
-    fn take_key_rows(&mut self, rows: &mut Vec<RowWrite>) {
+    /// The rows of slots, keys and elements. Their bodies are slices of one buffer: each alone would be an allocation.
+    fn take_common_rows(&mut self, rows: &mut Vec<RowWrite>) {
+        let slots = self.slots.take_dirty();
         let keys = std::mem::take(&mut self.dirty_keys);
         let elements = std::mem::take(&mut self.dirty_elements);
-        let changed = keys.len().saturating_add(elements.len());
+        let changed = slots.len().saturating_add(keys.len()).saturating_add(elements.len());
+        let first = rows.len();
+        rows.reserve(changed);
         let mut bytes = Vec::with_capacity(changed.saturating_mul(ROW_BYTES_EXPECTED));
-        let mut parts = Vec::with_capacity(changed);
+        // Where each body ends, and whether there is one.
+        let mut ends = Vec::with_capacity(changed);
+        for slot in slots {
+            bytes = self.slot_body(slot, bytes);
+            ends.push((bytes.len(), true));
+            rows.push(RowWrite { id: RowId::Slot(slot), body: None });
+        }
         for no in keys {
             self.keys.entry_mut(no).is_dirty = false;
-            bytes.extend_from_slice(self.keys.name(no));
-            let name_end = bytes.len();
             bytes = self.key_body(no, bytes);
-            parts.push((None, name_end, bytes.len(), true));
+            ends.push((bytes.len(), true));
+            rows.push(RowWrite { id: RowId::Key(self.keys.key(no)), body: None });
         }
         for (no, id) in elements {
-            if let Some(notes) = self.keys.notes_mut(no) {
-                notes.clean(&id);
-            }
-            bytes.extend_from_slice(self.keys.name(no));
-            let name_end = bytes.len();
             let is_there;
             (is_there, bytes) = self.element_body(no, &id, bytes);
-            parts.push((Some(id), name_end, bytes.len(), is_there));
+            ends.push((bytes.len(), is_there));
+            rows.push(RowWrite { id: RowId::Element(self.keys.key(no), id), body: None });
         }
         let bytes = Bytes::from(bytes);
         let mut start = 0;
-        for (element, name_end, end, is_there) in parts {
-            let key = Key::new(bytes.slice(start..name_end)).expect("the name was a key's before");
-            let id = match element {
-                None => RowId::Key(key),
-                Some(element) => RowId::Element(key, element),
-            };
-            rows.push(RowWrite { id, body: is_there.then(|| bytes.slice(name_end..end)) });
+        for (row, (end, is_there)) in rows.iter_mut().skip(first).zip(ends) {
+            row.body = is_there.then(|| bytes.slice(start..end));
             start = end;
         }
     }
@@ -241,10 +233,7 @@ impl Hub {
         let body = match id {
             RowId::Meta => self.meta_body(),
             RowId::Replica(number) => self.keys.replica(*number)?.to_bits().to_be_bytes().to_vec(),
-            RowId::Slot(slot) => {
-                let state = self.slots.at(*slot)?;
-                to_stored(|w| state.write(w))
-            }
+            RowId::Slot(slot) => self.slots.at(*slot).map(|_| self.slot_body(*slot, Vec::new()))?,
             RowId::Key(key) => self.key_body(self.keys.find(key)?, Vec::new()),
             RowId::Element(key, id) => {
                 let (is_there, body) = self.element_body(self.keys.find(key)?, id, Vec::new());
@@ -263,21 +252,31 @@ impl Hub {
         to_body(&Meta { id: self.id, last_no: self.last_no, latest, next_session })
     }
 
+    /// Appends a slot's row.
+    fn slot_body(&self, slot: Slot, bytes: Vec<u8>) -> Vec<u8> {
+        let mut w = row_writer(bytes);
+        if let Some(state) = self.slots.at(slot) {
+            state.write(&mut w);
+        }
+        row_front(w)
+    }
+
     /// Appends a key's row: whether it is held, the hub's number that last changed it, the change of its string, and then
     /// its header and string as they are packed in memory.
     fn key_body(&mut self, no: KeyNo, bytes: Vec<u8>) -> Vec<u8> {
-        let notes = self.keys.notes(no);
+        let (is_held, notes) = (self.keys.entry(no).is_held, self.keys.notes(no));
+        let (latest, change) = (notes.map_or(No::ZERO, Notes::latest), notes.and_then(Notes::string));
         let mut w = row_writer(bytes);
-        w.u8(self.keys.entry(no).is_held.into());
-        w.varint(notes.map_or(No::ZERO, Notes::latest).0);
-        write_change(&mut w, notes.and_then(|notes| notes.change(&ElementId::String)));
+        w.u8(is_held.into());
+        w.varint(latest.0);
+        write_change(&mut w, change);
         self.keys.append_row(no, row_front(w))
     }
 
     /// Appends an element's row: the hub's change of it, and the element as it is packed in memory. The first part says
     /// whether there is anything to store.
     fn element_body(&mut self, no: KeyNo, id: &ElementId, bytes: Vec<u8>) -> (bool, Vec<u8>) {
-        let change = self.keys.notes(no).and_then(|notes| notes.change(id));
+        let change = self.keys.notes_mut(no).and_then(|notes| notes.cleaned(id));
         let is_changed = change.is_some();
         let mut w = row_writer(bytes);
         write_change(&mut w, change);
@@ -286,8 +285,8 @@ impl Hub {
     }
 }
 
-/// What most rows of keys and elements take with their key's name.
-const ROW_BYTES_EXPECTED: usize = 128;
+/// What most rows of keys and elements take.
+const ROW_BYTES_EXPECTED: usize = 96;
 
 /// Writes a row of the present format after `bytes`.
 fn row_writer(mut bytes: Vec<u8>) -> Writer {

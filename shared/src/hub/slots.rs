@@ -97,6 +97,11 @@ impl SlotState {
         self.uttered = self.uttered.max(no);
     }
 
+    /// Whether the slot is to be put on the list of those with something to send; from then on it counts as there.
+    fn is_to_be_listed(&mut self) -> bool {
+        self.has_pending() && !std::mem::replace(&mut self.is_listed, true)
+    }
+
     /// Whether there is something to send that is not on its way.
     pub(super) fn has_pending(&self) -> bool {
         self.sent <= self.committed && self.latest.max(self.stable) > self.committed
@@ -175,12 +180,19 @@ impl Slots {
         Slot::all().zip(&mut self.states).filter_map(|(slot, state)| Some((slot, state.as_deref_mut()?)))
     }
 
+    /// Notes the hub's last number in a slot, and a key that became unstable with it.
+    pub(super) fn note_latest(&mut self, slot: Slot, latest: No, unstable: Option<KeyNo>) {
+        let state = self.of(slot);
+        state.latest = latest;
+        state.unstable.extend(unstable);
+        if state.is_to_be_listed() {
+            self.pending.push(slot);
+        }
+    }
+
     /// Puts a slot on the list of those with something to send, if it has and is not there.
     pub(super) fn list(&mut self, slot: Slot) {
-        if let Some(state) = self.at_mut(slot)
-            && state.has_pending()
-            && !std::mem::replace(&mut state.is_listed, true)
-        {
+        if self.at_mut(slot).is_some_and(SlotState::is_to_be_listed) {
             self.pending.push(slot);
         }
     }

@@ -35,14 +35,14 @@ impl Hub {
             state.sent = state.latest.max(state.stable);
             state.utter(state.sent);
             let sent = state.sent;
-            frames.begin(slot, history, from);
-            let keys: Vec<KeyNo> = if is_lost {
-                self.keys.iter().filter(|(_, entry)| entry.slot() == slot).map(|(no, _)| no).collect()
+            let name = |no: KeyNo| (self.keys.key(no), no);
+            let mut named: Vec<(Key, KeyNo)> = if is_lost {
+                self.keys.iter().filter(|(_, entry)| entry.slot() == slot).map(|(no, _)| name(no)).collect()
             } else {
-                state.unstable.clone()
+                state.unstable.iter().copied().map(name).collect()
             };
-            let mut named: Vec<(Key, KeyNo)> = keys.into_iter().map(|no| (self.keys.key(no), no)).collect();
             named.sort_unstable();
+            frames.begin(slot, history, from, named.len());
             for (key, no) in &named {
                 let is_changed = self.keys.notes(*no).is_some_and(|notes| notes.latest() > from);
                 let is_unheard = is_lost && !self.keys.entry(*no).is_held;
@@ -76,10 +76,13 @@ impl Hub {
 fn deltas_since(view: KeyView<'_>, notes: &Notes, own: ReplicaId, from: No, to: No) -> Vec<KeyDelta> {
     let (mut header, mut string) = view.header_and_string();
     header.ctx = Ctx::new();
-    let mut parts = Vec::new();
+    // Mostly one part of one element: exact sizes, for these are made for every key that is sent.
+    let mut parts = Vec::with_capacity(1);
     let mut part = KeyDelta { header: header.clone(), ..KeyDelta::default() };
     let mut bytes = 0_usize;
-    for (id, change) in notes.changed_after(from) {
+    let changed = notes.changed_after(from);
+    part.elements.reserve_exact(changed.len());
+    for (id, change) in changed {
         let element = if *id == ElementId::String { string.take() } else { view.element(id) };
         let element = element.unwrap_or_else(|| Element::empty(id.kind()));
         if bytes > FRAME_BYTES_TARGET {
@@ -116,8 +119,9 @@ impl Frames {
         self.total > FRAME_BYTES_TARGET.saturating_mul(Self::FRAMES_MAX)
     }
 
-    fn begin(&mut self, slot: Slot, history: Option<ReplicaId>, from: No) {
-        self.open = Some(SlotDelta { slot, history, from, to: from, keys: Vec::new() });
+    /// Begins with a slot of so many keys, most of which are mostly sent.
+    fn begin(&mut self, slot: Slot, history: Option<ReplicaId>, from: No, keys: usize) {
+        self.open = Some(SlotDelta { slot, history, from, to: from, keys: Vec::with_capacity(keys) });
     }
 
     fn push(&mut self, key: &Key, delta: KeyDelta) {

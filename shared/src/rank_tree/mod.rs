@@ -200,8 +200,16 @@ impl RankTree {
         if rank >= self.len {
             return None;
         }
-        let spot = self.spot(rank);
-        spot.items.get(spot.at).map(|item| (item.score(), item.id()))
+        let (mut node, mut rank) = (&self.root, rank);
+        loop {
+            match node {
+                Node::Leaf(leaf) => return leaf.items().get(rank as usize).map(|item| (item.score(), item.id())),
+                Node::Branch(branch) => {
+                    let (at, rest) = branch.find(rank)?;
+                    (node, rank) = (&branch.children[at].node, rest);
+                }
+            }
+        }
     }
 
     /// All items, lowest first; from either end. O(log n), then O(1) per item.

@@ -6,6 +6,10 @@ use crate::{
     rank_tree::{RankTree, Score},
 };
 use bytes::Bytes;
+use std::ops::Range;
+
+/// What most members' names take.
+const NAME_BYTES_EXPECTED: usize = 24;
 
 /// The order of a board's members, for a reader.
 #[derive(Clone, Copy)]
@@ -43,6 +47,29 @@ impl<'a> Board<'a> {
     /// How many members have this score or one below. Logarithmic.
     pub fn up_to(&self, score: f64) -> u32 {
         self.ranks.map_or(0, |ranks| ranks.upper_bound(Score::new(score)))
+    }
+
+    /// The members at these ranks, the highest first if `reverse`. Their names are parts of one buffer. Logarithmic, and linear
+    /// in what is taken.
+    pub fn listed(&self, ranks: Range<u32>, reverse: bool) -> Vec<(Bytes, f64)> {
+        let Some(tree) = self.ranks else { return Vec::new() };
+        let items = tree.range(ranks);
+        let count = items.size_hint().0;
+        let (mut names, mut ends) = (Vec::with_capacity(count.saturating_mul(NAME_BYTES_EXPECTED)), Vec::new());
+        ends.reserve_exact(count);
+        let take = |(score, id): (Score, u32)| {
+            names.extend_from_slice(pack::name(self.arena, Block::from_bits(id)));
+            ends.push((names.len(), score.value()));
+        };
+        if reverse {
+            items.rev().for_each(take);
+        } else {
+            items.for_each(take);
+        }
+        let names = Bytes::from(names);
+        let mut start = 0;
+        let part = |(end, score)| (names.slice(std::mem::replace(&mut start, end)..end), score);
+        ends.into_iter().map(part).collect()
     }
 
     /// The members from the rank `from` up to, not including, `until`, the lowest score first. Logarithmic, and linear in

@@ -49,21 +49,22 @@ impl PackedKey {
         (block.is_some(), pack::append_element_row(&mut space.arena, block, id.kind(), row))
     }
 
-    /// Adds to the string of a key that is nothing but a counter in which `own` counted before: its new value. `None` for
-    /// any other key, or where the sum would leave the range of integers; then nothing is minted.
+    /// Adds to the string of a key that is nothing but a counter of the common form: its new value. `None` for any other
+    /// key, or where a sum would leave the range of integers; then nothing is minted.
     pub(crate) fn add_to_counter(
         &mut self,
         space: &mut Space,
         own: ReplicaId,
         by: i64,
         mint: impl FnOnce() -> Mint,
-    ) -> Option<(i64, Mint)> {
+    ) -> Option<(i64, No)> {
         let block = self.block.filter(|_| self.collections.is_none())?;
         let counter = Counter::read(&space.arena, block, own)?;
         let total = i64::try_from(counter.total).ok()?.checked_add(by)?;
+        let sum = counter.own_sum().checked_add(by)?;
         let mint = mint();
-        self.block = Some(counter.add(&mut space.arena, block, by.into(), mint));
-        Some((total, mint))
+        self.block = Some(counter.put(&mut space.arena, block, sum, mint));
+        Some((total, mint.dot.no))
     }
 
     /// Unpacks the key for a change.

@@ -34,7 +34,7 @@ impl<'a> KeyView<'a> {
 
     /// When the key ends.
     pub fn deadline(&self) -> Deadline {
-        self.reader().map(|mut reader| reader.front().0).unwrap_or_default()
+        self.reader().map(|mut reader| reader.deadline().1).unwrap_or_default()
     }
 
     /// What is known of the key.

@@ -126,7 +126,9 @@ pub(super) fn named(arena: &mut Arena, name: &[u8]) -> Block {
 
 /// The name before a packed header or element.
 pub(super) fn name(arena: &Arena, block: Block) -> &[u8] {
-    Reader::new(arena, arena.heap.read(block)).name()
+    let named = varint::read(arena.heap.read(block));
+    let name = named.and_then(|(length, rest)| rest.get(..usize::try_from(length).ok()?));
+    name.unwrap_or_default()
 }
 
 /// Unpacks an element of a collection.

@@ -54,20 +54,26 @@ impl<'a> Reader<'a> {
         self.bytes.is_empty() && !self.is_damaged
     }
 
-    /// The deadline and the claims.
-    pub(in crate::state) fn front(&mut self) -> (Deadline, Claims) {
+    /// The deadline at the front, before the claims; the flags say which these are.
+    pub(in crate::state) fn deadline(&mut self) -> (u8, Deadline) {
         let flags = self.byte();
         self.is_damaged |= flags & !FRONT_FLAGS != 0;
         self.has_large |= flags & 4 != 0;
         let epoch = (flags & 1 != 0).then(|| self.stamp());
         let at = (flags & 2 != 0).then(|| self.timestamp());
+        (flags, Deadline::of(epoch, at))
+    }
+
+    /// The deadline and the claims.
+    pub(in crate::state) fn front(&mut self) -> (Deadline, Claims) {
+        let (flags, deadline) = self.deadline();
         let mut claims = Claims::default();
         for kind in Kind::ALL {
             if flags & 8 << kind as u8 != 0 {
                 claims.push(kind, self.stamp());
             }
         }
-        (Deadline::of(epoch, at), claims)
+        (deadline, claims)
     }
 
     /// The context and, unless the bytes end before it, the wipe.
@@ -232,7 +238,7 @@ impl<'a> Reader<'a> {
         id.unwrap_or(ReplicaId::LEAF)
     }
 
-    fn time(&mut self) -> Hlc {
+    pub(super) fn time(&mut self) -> Hlc {
         let word = self.number();
         let ms = unzigzag(word >> 1).saturating_add(EPOCH_MS);
         let counter = if word & 1 == 0 { 0 } else { self.number() };

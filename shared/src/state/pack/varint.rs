@@ -14,16 +14,50 @@ const MORE: u64 = 0x8080_8080_8080_8080;
 pub(super) fn write(bytes: &mut Vec<u8>, number: u64) {
     if number < 0x80 {
         bytes.push(number.to_le_bytes()[0]);
-    } else if number < 1 << 56 {
-        let spread = spread(number);
-        let last = (u64::BITS.wrapping_sub(1).wrapping_sub(spread.leading_zeros()) >> 3) as usize;
-        let more = MORE & (1_u64 << (last << 3)).wrapping_sub(1);
-        let end = bytes.len().wrapping_add(last).wrapping_add(1);
-        bytes.extend_from_slice(&(spread | more).to_le_bytes());
+    } else if number < LONG {
+        let Short { word, length } = spelt(number);
+        let end = bytes.len().wrapping_add(length);
+        bytes.extend_from_slice(&word.to_le_bytes());
         bytes.truncate(end);
     } else {
         write_long(bytes, number);
     }
+}
+
+/// Writes a number into `bytes` from `at` on, eight bytes at a time; returns where it ends. Nothing is written beyond the end.
+#[inline]
+pub(super) fn put(bytes: &mut [u8], at: usize, number: u64) -> usize {
+    if number < 0x80 {
+        if let Some(byte) = bytes.get_mut(at) {
+            *byte = number.to_le_bytes()[0];
+        }
+        return at.wrapping_add(1);
+    }
+    if number < LONG {
+        let Short { word, length } = spelt(number);
+        if let Some(chunk) = bytes.get_mut(at..).and_then(|rest| rest.first_chunk_mut::<8>()) {
+            *chunk = word.to_le_bytes();
+        }
+        return at.wrapping_add(length);
+    }
+    put_long(bytes, at, number)
+}
+
+/// The bytes behind a number. `None` as for [`read`].
+#[inline]
+pub(super) fn skip(bytes: &[u8]) -> Option<&[u8]> {
+    if let [byte, rest @ ..] = bytes
+        && *byte < 0x80
+    {
+        return Some(rest);
+    }
+    if let Some(chunk) = bytes.first_chunk::<8>() {
+        let ends = !u64::from_le_bytes(*chunk) & MORE;
+        if ends != 0 {
+            return bytes.get((ends.trailing_zeros() >> 3) as usize..)?.get(1..);
+        }
+    }
+    read_long(bytes).map(|(_, rest)| rest)
 }
 
 /// Reads a number: it, and the bytes behind it. `None` if the bytes end within, or it takes too many of them.
@@ -48,6 +82,51 @@ pub(super) fn read(bytes: &[u8]) -> Option<(u64, &[u8])> {
     read_long(bytes)
 }
 
+/// A number below 2^56 as the bytes of a word, of which it takes the first.
+#[derive(Clone, Copy)]
+pub(super) struct Short {
+    word: u64,
+    pub(super) length: usize,
+}
+
+/// Numbers from here on are not short.
+const LONG: u64 = 1 << 56;
+
+impl Short {
+    /// No number at all.
+    pub(super) const NOTHING: Self = Self { word: 0, length: 0 };
+
+    /// Writes the number over others from `at` on, which take as many bytes.
+    #[inline]
+    pub(super) fn overwrite(self, bytes: &mut [u8], at: usize) {
+        let Some(rest) = bytes.get_mut(at..) else { return };
+        let kept = u64::MAX.checked_shl(u32::try_from(self.length << 3).unwrap_or(u32::MAX)).unwrap_or(0);
+        match rest.first_chunk_mut::<8>() {
+            Some(chunk) => *chunk = (u64::from_le_bytes(*chunk) & kept | self.word).to_le_bytes(),
+            None => rest.iter_mut().zip(self.word.to_le_bytes()).take(self.length).for_each(|(old, new)| *old = new),
+        }
+    }
+}
+
+/// A number, unless it is too long.
+#[inline]
+pub(super) fn short(number: u64) -> Option<Short> {
+    match number {
+        0..0x80 => Some(Short { word: number, length: 1 }),
+        0x80..LONG => Some(spelt(number)),
+        LONG.. => None,
+    }
+}
+
+/// A number from 2^7 to 2^56.
+#[inline]
+fn spelt(number: u64) -> Short {
+    let spread = spread(number);
+    let last = (u64::BITS.wrapping_sub(1).wrapping_sub(spread.leading_zeros()) >> 3) as usize;
+    let more = MORE & (1_u64 << (last << 3)).wrapping_sub(1);
+    Short { word: spread | more, length: last.wrapping_add(1) }
+}
+
 /// Groups of seven bits to one byte each.
 fn spread(number: u64) -> u64 {
     let halves = (number & 0x00ff_ffff_f000_0000) << 4 | number & 0x0fff_ffff;
@@ -69,6 +148,17 @@ fn write_long(bytes: &mut Vec<u8>, mut number: u64) {
         number >>= 7;
     }
     bytes.push(number.to_le_bytes()[0]);
+}
+
+#[cold]
+fn put_long(bytes: &mut [u8], at: usize, number: u64) -> usize {
+    let mut all = Vec::with_capacity(BYTES_MAX);
+    write_long(&mut all, number);
+    let end = at.wrapping_add(all.len());
+    if let Some(place) = bytes.get_mut(at..end) {
+        place.copy_from_slice(&all);
+    }
+    end
 }
 
 fn read_long(bytes: &[u8]) -> Option<(u64, &[u8])> {
@@ -103,11 +193,24 @@ mod tests {
             prop_assert_eq!(&bytes, &groups);
             bytes.extend_from_slice(&behind);
             prop_assert_eq!(read(&bytes), Some((number, &behind[..])));
+            prop_assert_eq!(skip(&bytes), Some(&behind[..]));
+            let mut placed = [0; 32];
+            let end = put(&mut placed, 3, number);
+            prop_assert_eq!(&placed[3..end], &groups[..]);
+            if let Some(short) = short(number) {
+                for room in [0, 12] {
+                    let mut over = vec![0xff; 3 + groups.len() + room];
+                    short.overwrite(&mut over, 3);
+                    prop_assert_eq!(&over[3..end], &groups[..]);
+                    prop_assert!(over[..3].iter().chain(&over[end..]).all(|byte| *byte == 0xff));
+                }
+            }
         }
 
         #[test]
         fn any_bytes_are_read_as_one_after_the_other(bytes in proptest::collection::vec(prop_oneof![any::<u8>(), 0x80_u8..], 0..16)) {
             prop_assert_eq!(read(&bytes), read_long(&bytes));
+            prop_assert_eq!(skip(&bytes), read_long(&bytes).map(|(_, rest)| rest));
         }
     }
 }

@@ -27,11 +27,6 @@ impl<'a> Writer<'a> {
         self
     }
 
-    /// How many bytes the buffer has.
-    pub(super) fn len(&self) -> usize {
-        self.bytes.len()
-    }
-
     pub(super) fn finish(self) -> Vec<u8> {
         self.bytes
     }
@@ -166,7 +161,7 @@ impl<'a> Writer<'a> {
     }
 
     /// A replica's running sum.
-    pub(super) fn entry<A>(&mut self, entry: Entry<A>, amount: impl Fn(&mut Self, A)) {
+    fn entry<A>(&mut self, entry: Entry<A>, amount: impl Fn(&mut Self, A)) {
         self.number(entry.n.0);
         self.number(entry.o.0);
         amount(self, entry.acc);
@@ -189,7 +184,7 @@ impl<'a> Writer<'a> {
         }
     }
 
-    pub(super) fn stamp(&mut self, stamp: Stamp) {
+    fn stamp(&mut self, stamp: Stamp) {
         self.time(stamp.hlc);
         self.dot(stamp.dot, 0);
     }
@@ -207,10 +202,9 @@ impl<'a> Writer<'a> {
 
     /// A time as its distance in milliseconds from [`EPOCH_MS`], and its counter where there is one.
     fn time(&mut self, hlc: Hlc) {
-        let ms = zigzag(hlc.time().0.saturating_sub(EPOCH_MS));
-        let counter = hlc.to_bits() & 0xffff;
-        self.number(ms << 1 | u64::from(counter != 0));
-        if counter != 0 {
+        let (ms, counter) = time_words(hlc);
+        self.number(ms);
+        if let Some(counter) = counter {
             self.number(counter);
         }
     }
@@ -219,7 +213,7 @@ impl<'a> Writer<'a> {
         self.number(zigzag(at.0.wrapping_sub(EPOCH_MS)));
     }
 
-    pub(super) fn integer(&mut self, amount: i128) {
+    fn integer(&mut self, amount: i128) {
         let mut rest = (amount << 1 ^ amount >> 127).cast_unsigned();
         while rest >= 0x80 {
             self.bytes.push(0x80 | rest.to_le_bytes()[0]);
@@ -233,12 +227,20 @@ impl<'a> Writer<'a> {
     }
 
     #[inline]
-    pub(super) fn number(&mut self, number: u64) {
+    fn number(&mut self, number: u64) {
         varint::write(&mut self.bytes, number);
     }
 }
 
-fn zigzag(number: i64) -> u64 {
+/// A time as numbers: its milliseconds with a mark, and its counter where there is one.
+#[inline]
+pub(super) fn time_words(hlc: Hlc) -> (u64, Option<u64>) {
+    let ms = zigzag(hlc.time().0.saturating_sub(EPOCH_MS));
+    let counter = hlc.to_bits() & 0xffff;
+    (ms << 1 | u64::from(counter != 0), (counter != 0).then_some(counter))
+}
+
+pub(super) fn zigzag(number: i64) -> u64 {
     (number << 1 ^ number >> 63).cast_unsigned()
 }
 

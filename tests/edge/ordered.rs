@@ -47,7 +47,9 @@ impl Setup {
     async fn plain<T: redis::FromRedisValue>(&self, line: &str) -> T {
         let mut words = line.split(' ');
         let mut command = redis::cmd(words.next().unwrap());
-        words.for_each(|word| drop(command.arg(word)));
+        for word in words {
+            command.arg(word);
+        }
         command.query_async(&mut self.plain.clone()).await.unwrap()
     }
 }

@@ -99,9 +99,10 @@ impl Workload {
         names.map(key).to_vec()
     }
 
-    /// Keys that end by themselves, or may.
+    /// Keys that end by themselves, or may, or lose what nobody books.
     pub(crate) fn may_end(key: &Key) -> bool {
-        [&b"ttl"[..], b"late", b"brief", b"kept", b"timed", b"brisk", b"quota", b"latch"].contains(&key.as_bytes())
+        [&b"ttl"[..], b"late", b"brief", b"kept", b"timed", b"brisk", b"quota", b"latch", b"pool", b"turn"]
+            .contains(&key.as_bytes())
     }
 
     /// Writes at this hub to each key, but `kept` which is the first hub's; among those of all hubs one that shows.
@@ -133,7 +134,7 @@ impl Workload {
             20 => {
                 // What this hub acknowledged comes first; nobody else knows the key.
                 self.values += 1;
-                let name = format!("own{}", self.values);
+                let name = format!("own{}:{{a}}", self.values);
                 (hub, Work::unbooked(vec![words(&format!("SET {name} own")), words(&format!("GETDEL {name}"))]))
             }
             21 => {

@@ -455,10 +455,6 @@ async fn a_master_is_killed_whose_replica_has_what_is_stable() {
         watched.servers[0].kill();
         eventually("the replica is promoted", async || (watched.master().await == 1).then_some(())).await;
     };
-    // The daemon that opens the new master finds no replica of it, and waits for one as it is told to.
-    setup.arguments.extend(["--stable-replicas", "1"].map(str::to_owned));
-    setup.daemon.terminate().await;
-    setup.restart_daemon();
     let ledger = setup.under_load(kill).await;
     let plain = Plain::connect(&watched.servers[1]).await;
     holds("a master is killed, stable by WAIT", &plain, &ledger).await;

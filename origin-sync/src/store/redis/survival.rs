@@ -101,6 +101,8 @@ pub(super) struct Witness {
     asks_replicas: bool,
     /// How many, where the operator says so.
     replicas: Option<u32>,
+    /// How many at least, where nobody says so.
+    at_least: u32,
     /// How many were connected at once.
     seen: AtomicU32,
 }
@@ -138,17 +140,17 @@ impl Witness {
             (StableMeans::Wait, Some(0)) => {
                 return Err(RedisStoreError::NotStable("stable = wait needs stable-replicas of at least 1"));
             }
+            // After a failover there may be none for a while.
             (StableMeans::Wait, None) if seen == 0 => {
-                return Err(RedisStoreError::NotStable(
-                    "stable = wait needs a replica, and none is connected; set stable-replicas to wait for one",
-                ));
+                tracing::warn!("no replica is connected; nothing is called stable before there is one");
             }
             (StableMeans::WaitAof, _) if !asks_replicas && replicas.unwrap_or(seen) > 0 => {
                 return Err(RedisStoreError::NotStable("stable = waitaof needs a user who may use WAIT"));
             }
             _ => {}
         }
-        Ok(Some(Self { connection, mode, asks_log, asks_replicas, replicas, seen: AtomicU32::new(seen) }))
+        let at_least = u32::from(means == StableMeans::Wait);
+        Ok(Some(Self { connection, mode, asks_log, asks_replicas, replicas, at_least, seen: AtomicU32::new(seen) }))
     }
 
     /// In which of the slots all survives that was committed before; in none where the server cannot say.
@@ -198,7 +200,8 @@ impl Witness {
 
     /// How many replicas are asked for now.
     fn replicas(&self) -> u32 {
-        if self.asks_replicas { self.replicas.unwrap_or_else(|| self.seen.load(Ordering::Relaxed)) } else { 0 }
+        let seen = self.seen.load(Ordering::Relaxed);
+        if self.asks_replicas { self.replicas.unwrap_or_else(|| seen.max(self.at_least)) } else { 0 }
     }
 
     fn ask(&self, pipe: &mut Pipeline, slot: Slot, replicas: u32) -> Asked {
@@ -220,6 +223,10 @@ impl fmt::Display for Witness {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.asks_log, self.replicas()) {
             (true, 0) => f.write_str("WAITAOF"),
+            (_, replicas) if self.seen.load(Ordering::Relaxed) < replicas => {
+                let log = if self.asks_log { "WAITAOF and " } else { "" };
+                write!(f, "{log}WAIT ({replicas} replicas, of which not all are connected)")
+            }
             (true, replicas) => write!(f, "WAITAOF and WAIT ({replicas} replicas)"),
             (false, 0) => f.write_str("the window, for want of log and replicas"),
             (false, replicas) => write!(f, "WAIT ({replicas} replicas)"),

@@ -117,6 +117,27 @@ for (const [how, sockets] of [["sockets", "pass"], ["requests", "refuse"]]) {
   });
 }
 
+test("by requests, what a token does not grant is refused and rolled back", async (t) => {
+  const proxy = await proxied(t, { sockets: "refuse" });
+  const key = named();
+  const page = await opened(t, proxy.url, key, () => signedToken(600, ["connection:*"]));
+  const other = key.replace("connection", "elsewhere");
+  const refused = await page.evaluate(
+    (other) =>
+      new Promise((resolve) => {
+        store.addEventListener("refused", ({ key, error }) => resolve({ key, error }), { once: true });
+        store.counter(other).increment();
+      }),
+    other,
+  );
+  assert.equal(refused.key, other);
+  assert.match(refused.error, /^NOPERM /);
+  await increment(page, key, 1);
+  await settled(page);
+  await eventually("Redis has what is granted", () => redis("GET", key), "1");
+  assert.equal(await redis("GET", other), null);
+});
+
 test("a token that nobody gives is told as such, and asked for again", async (t) => {
   const proxy = await proxied(t);
   const key = named();

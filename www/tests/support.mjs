@@ -204,7 +204,8 @@ export async function redis(...words) {
       const [line, text] = reply.split("\r\n");
       assert.notEqual(line[0], "-", line);
       if (reply.endsWith("\r\n") && (line[0] !== "$" || line === "$-1" || text?.length >= Number(line.slice(1)))) {
-        return line[0] === "$" ? (text ?? null) : line.slice(1);
+        if (line === "$-1") return null;
+        return line[0] === "$" ? text : line.slice(1);
       }
     }
     assert.fail("Redis hung up");

@@ -167,20 +167,23 @@ impl Links {
         }
     }
 
-    /// Ends a link; what waited for it is gone, unless it ends with a refusal.
+    /// Ends a link; what waited for it is gone but a refusal.
     pub(super) fn close(&mut self, connection: Connection) -> bool {
         let Some(name) = self.named.remove(&connection.0) else { return false };
-        if self.open.get(&name).is_some_and(|link| !link.is_refused)
-            && let Some(link) = self.open.remove(&name)
-        {
-            self.waiting_bytes -= bytes(&link.waiting);
+        let Some(link) = self.open.get_mut(&name) else { return true };
+        self.waiting_bytes -= bytes(&link.waiting);
+        if let Some(refusal) = link.waiting.pop().filter(|_| link.is_refused) {
+            self.waiting_bytes += refusal.len();
+            link.waiting = vec![refusal];
+        } else {
+            self.open.remove(&name);
         }
         true
     }
 
     /// Forgets the links that were refused and whose leaves did not come to hear it.
     fn forget_refused(&mut self) {
-        self.open.retain(|_, link| !link.is_refused);
+        self.open.retain(|_, link| !link.is_refused || self.named.contains_key(&link.connection.0));
         self.waiting_bytes = self.open.values().map(|link| bytes(&link.waiting)).sum();
     }
 

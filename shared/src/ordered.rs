@@ -463,7 +463,7 @@ mod tests {
         fn a_sort_is_the_standard_librarys(items in proptest::collection::vec((0..20u8, any::<u16>()), 0..200)) {
             let (mut ours, mut theirs) = (items.clone(), items);
             sort_by(&mut ours, |(a, _), (b, _)| a.cmp(b));
-            theirs.sort_by(|(a, _), (b, _)| a.cmp(b));
+            theirs.sort_by_key(|(key, _)| *key);
             prop_assert_eq!(&ours, &theirs);
             sort(&mut ours);
             theirs.sort();

@@ -71,14 +71,12 @@ pub enum Fault {
     EvictionTakenForRemoval,
     RightsUsedUncommitted,
     GrantsWithoutSilence,
-    LeaseOutlived,
-    SpendNotPersisted,
 }
 
 #[cfg(feature = "mutants")]
 impl Fault {
     /// All faults.
-    pub const ALL: [Self; 65] = [
+    pub const ALL: [Self; 63] = [
         Self::CausalKeepsRemoved,
         Self::CausalDropsUnseen,
         Self::CutTakesWholeSum,
@@ -142,8 +140,6 @@ impl Fault {
         Self::EvictionTakenForRemoval,
         Self::RightsUsedUncommitted,
         Self::GrantsWithoutSilence,
-        Self::LeaseOutlived,
-        Self::SpendNotPersisted,
     ];
 }
 

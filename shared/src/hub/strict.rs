@@ -50,7 +50,7 @@ struct Chunk {
 
 impl Chunk {
     fn left(&self, now: TimestampMs) -> u64 {
-        if self.lease.left_ms(local(now)).is_err() && !fault!(LeaseOutlived) {
+        if self.lease.left_ms(local(now)).is_err() {
             return 0;
         }
         self.amount.saturating_sub(self.used)
@@ -253,9 +253,6 @@ impl Held {
         let mut used: Vec<(u64, u64)> =
             self.used.iter().map(|(request, used)| (*request, *used)).chain(chunks).collect();
         used.truncate(RIGHTS_REPORTED_MAX);
-        if fault!(SpendNotPersisted) {
-            used.iter_mut().for_each(|(_, used)| *used = 0);
-        }
         let body = to_stored(|w| {
             write_limit(w, &self.limit);
             write_used(w, &used);
@@ -359,7 +356,9 @@ impl Hub {
         } else {
             left >= cost
         };
-        if !is_allowed && !is_never && !(is_known && held.is_short(now)) && !peek && cost > 0 {
+        // What only looks was answered for above.
+        let is_certain = is_allowed || is_never || peek || cost == 0 || (is_known && held.is_short(now));
+        if !is_certain {
             self.strict.undecided = self.strict.undecided.saturating_add(1);
             return Err(CommandError::NoRights);
         }
@@ -392,8 +391,7 @@ impl Hub {
         if granted > 0 && is_leased {
             let back_ms = ahead_ms(&held.limit).saturating_mul(4);
             let ends_at = asked.sent_at.plus_ms(signed(lease_ms));
-            let back_at =
-                if fault!(LeaseOutlived) { ends_at.plus_ms(3_600_000) } else { ends_at.min(now.plus_ms(back_ms)) };
+            let back_at = ends_at.min(now.plus_ms(back_ms));
             held.chunks.push(Chunk { request, amount: granted, used: 0, lease: asked.lease, back_at });
         }
         let is_short = granted < asked.needed || granted == 0 && asked.ahead > 0 || is_silent;

@@ -71,12 +71,14 @@ pub enum Fault {
     EvictionTakenForRemoval,
     RightsUsedUncommitted,
     GrantsWithoutSilence,
+    GivenUpRightsTaken,
+    SpendNotPersisted,
 }
 
 #[cfg(feature = "mutants")]
 impl Fault {
     /// All faults.
-    pub const ALL: [Self; 63] = [
+    pub const ALL: [Self; 65] = [
         Self::CausalKeepsRemoved,
         Self::CausalDropsUnseen,
         Self::CutTakesWholeSum,
@@ -140,6 +142,8 @@ impl Fault {
         Self::EvictionTakenForRemoval,
         Self::RightsUsedUncommitted,
         Self::GrantsWithoutSilence,
+        Self::GivenUpRightsTaken,
+        Self::SpendNotPersisted,
     ];
 }
 

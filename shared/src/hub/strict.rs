@@ -253,6 +253,9 @@ impl Held {
         let mut used: Vec<(u64, u64)> =
             self.used.iter().map(|(request, used)| (*request, *used)).chain(chunks).collect();
         used.truncate(RIGHTS_REPORTED_MAX);
+        if fault!(SpendNotPersisted) {
+            used.iter_mut().for_each(|(_, used)| *used = 0);
+        }
         let body = to_stored(|w| {
             write_limit(w, &self.limit);
             write_used(w, &used);
@@ -383,6 +386,15 @@ impl Hub {
     pub(super) fn rights_granted(&mut self, answer: RightsAnswer, now: TimestampMs) {
         let RightsAnswer { key, request, granted, lease_ms, room, retry_ms, is_silent } = answer;
         let Some(held) = self.strict.keys.get_mut(&key) else { return };
+        if fault!(GivenUpRightsTaken) && granted > 0 && held.used.remove(&request).is_some() {
+            let mut lease = Holder::default();
+            lease.requested(RequestId(request), local(now));
+            if lease.granted(RequestId(request), lease_ms).is_ok() {
+                let back_at = now.plus_ms(signed(lease_ms));
+                held.chunks.push(Chunk { request, amount: granted, used: 0, lease, back_at });
+            }
+            return;
+        }
         let Some(mut asked) = held.asked.take_if(|asked| asked.request == request) else { return };
         for reported in &asked.reported {
             held.used.remove(reported);

@@ -75,7 +75,7 @@ pub enum Fault {
     OrderedBeforeOwnWrites,
     RightsUsedUncommitted,
     GrantsWithoutSilence,
-    LeaseOutlived,
+    GivenUpRightsTaken,
     SpendNotPersisted,
 }
 
@@ -150,7 +150,7 @@ impl Fault {
         Self::OrderedBeforeOwnWrites,
         Self::RightsUsedUncommitted,
         Self::GrantsWithoutSilence,
-        Self::LeaseOutlived,
+        Self::GivenUpRightsTaken,
         Self::SpendNotPersisted,
     ];
 }

@@ -117,8 +117,10 @@ pub(crate) struct StrictLimit {
 }
 
 impl StrictLimit {
-    pub(crate) const ALL: [Self; 2] = [
+    pub(crate) const ALL: [Self; 3] = [
         Self { key: "strict:{a}", limit: 12, window_ms: 3_000, burst: None },
+        // Rights come and go in bursts, so that hubs have some ahead.
+        Self { key: "strict:{w}", limit: 30, window_ms: 10_000, burst: None },
         Self { key: "strict:{z}", limit: 5, window_ms: 1_500, burst: Some(10) },
     ];
 

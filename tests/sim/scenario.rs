@@ -71,7 +71,7 @@ const QUIET: Scenario = Scenario {
     leaf_ms: 600,
     http_ms: 150,
     plain_ms: 300,
-    strict_ms: 120,
+    strict_ms: 60,
     troubles: &[],
     loss_ms: 1_000,
     has_deadlines: true,

@@ -36,6 +36,9 @@ pub(crate) enum BadLevel {
     /// No such consistency.
     #[error("ERR Headwater: {CONSISTENCY} is {0:?}; it must be local or session")]
     Consistency(String),
+    /// Checks of limits in a session: they carry no token.
+    #[error("ERR Headwater: {CONSISTENCY} session is not served for /v1/limit")]
+    LimitInSession,
     /// A level that the design names and nothing serves.
     #[error("ERR Headwater: {header} {level} is not served yet")]
     NotServed {

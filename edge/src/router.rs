@@ -246,7 +246,11 @@ async fn limit(mut request: Request, scene: Scene<'_>) -> Result<Response, Refus
     for check in &call.checks {
         of_shards.entry(Shard::of(check.key.slot(), shards)).or_default().push(check);
     }
-    let asking = Asking { levels: levels(&request)?, idempotency };
+    let levels = levels(&request)?;
+    if levels.in_session {
+        return Err(BadLevel::LimitInSession.into());
+    }
+    let asking = Asking { levels, idempotency };
     let asked = of_shards.iter().map(|(shard, checks)| decide(scene, shard.hub_name(&region), checks, &asking));
     let decided = join_all(asked).await;
     // The one that heard from its hub longest ago, if an isolate decided any.

@@ -181,8 +181,8 @@ async fn levels_that_are_none_or_not_served_are_refused_and_nothing_is_done() {
         (DURABILITY, "", r#"headwater-durability is ""; it must be leaf or hub"#),
         (DURABILITY, "Leaf", r#"headwater-durability is "Leaf"; it must be leaf or hub"#),
         (DURABILITY, "origin", "headwater-durability origin is not served yet"),
-        (CONSISTENCY, "strong", r#"headwater-consistency is "strong"; it must be local"#),
-        (CONSISTENCY, "session", "headwater-consistency session is not served yet"),
+        (CONSISTENCY, "strong", r#"headwater-consistency is "strong"; it must be local or session"#),
+        (CONSISTENCY, "origin", "headwater-consistency origin is not served yet"),
     ] {
         let http = http.with(name, value);
         let check = json!({"key": "l", "algorithm": "fixed", "limit": 3, "window_ms": 86_400_000}).to_string();
@@ -196,6 +196,9 @@ async fn levels_that_are_none_or_not_served_are_refused_and_nothing_is_done() {
             assert_eq!(answer.refusal(400), format!("ERR Headwater: {problem}"), "{path}");
         }
     }
+    let check = json!({"key": "l", "algorithm": "fixed", "limit": 3, "window_ms": 86_400_000}).to_string();
+    let answer = http.with(CONSISTENCY, "session").send(Method::POST, "/v1/limit", check.into()).await.unwrap();
+    assert_eq!(answer.refusal(400), "ERR Headwater: headwater-consistency session is not served for /v1/limit");
     assert_eq!(region.status().await["keys"], json!(0));
 }
 

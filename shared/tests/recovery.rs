@@ -82,6 +82,32 @@ mod expiry {
     }
 
     #[test]
+    fn a_first_key_that_changes_have_overtaken_is_asked_for_again() {
+        let (mut hub, _) = Hub::create("hub".to_owned(), 9 << 32, START);
+        let daemon = Connection(1);
+        let tell = |hub: &mut Hub, message| hub.handle(HubInput::Origin(daemon, message), START);
+        let (slot, at) = (key("k").slot(), |seq| Cursor { incarnation: Some(ReplicaId::from_bits(7 << 16)), seq });
+        tell(&mut hub, OriginToHub::Welcome { now: START, capabilities: Default::default() });
+        let commands = vec![["EXISTS", "k"].map(|word| Bytes::from_static(word.as_bytes())).to_vec()];
+        hub.handle(HubInput::Commands { request: Request(1), commands, idempotency: None }, START);
+        // The change is for a key that is not held yet, and moves the cursor all the same.
+        let from = Cursor::default();
+        tell(&mut hub, OriginToHub::Down { slot, from, to: at(5), keys: vec![(key("k"), KeyDelta::default())] });
+        let whole = |seq| OriginToHub::Whole {
+            slot,
+            at: at(seq),
+            more: false,
+            keys: vec![(key("k"), KeyDelta { complete: true, ..KeyDelta::default() })],
+        };
+        let asks = |effects: &[HubEffect]| {
+            let again = HubEffect::ToOrigin(daemon, HubToOrigin::Subscribe(vec![key("k")]));
+            effects.contains(&again)
+        };
+        assert!(asks(&tell(&mut hub, whole(4))), "it lacks what the change told");
+        assert!(!asks(&tell(&mut hub, whole(5))));
+    }
+
+    #[test]
     fn a_write_in_a_lengthened_life_wipes_nothing() {
         let mut world = world("k", &["HSET k user u", "PEXPIRE k 60000"]);
         world.part(A);

@@ -232,10 +232,12 @@ impl Hub {
             return;
         }
         let state = self.slots.of(slot);
-        if state.cursor.incarnation.is_none() || !state.holds_any() {
+        let is_same = state.cursor.incarnation == at.incarnation;
+        let is_older = is_same && at.seq < state.cursor.seq;
+        if !is_older && (state.cursor.incarnation.is_none() || !state.holds_any()) {
             state.cursor = at;
             self.slots.dirty(slot);
-        } else if state.cursor.incarnation != at.incarnation || at.seq < state.cursor.seq {
+        } else if !is_same || is_older {
             // Read before what this hub has already seen of the slot: deltas in between were not for these keys.
             let keys: Vec<Key> = keys.iter().map(|(key, _)| key.clone()).collect();
             self.ask_for(connection, &keys);

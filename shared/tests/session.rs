@@ -148,3 +148,22 @@ fn what_another_daemon_has_still_to_hear_of_is_awaited() {
     world.advance(SECOND);
     assert_eq!(text(&mut world, again), Ok(Reply::Bulk("new".into())));
 }
+
+#[test]
+fn a_key_that_is_fetched_brings_the_slot_as_of_then() {
+    let mut world = World::new(3);
+    world.run(A, "EXISTS {s}held");
+    world.run(B, "EXISTS {s}k");
+    world.run(2, "SET {s}k first");
+    world.advance(10 * SECOND);
+    world.deafen(B);
+    world.run(2, "SET {s}k second");
+    world.advance(SECOND);
+    // What this hub holds has not changed, so it was told nothing of the slot.
+    assert_eq!(world.run(A, "GET {s}k"), "$second");
+    let seen = marks(&world, A, "{s}k");
+    let read = world.begin_after(B, &seen, "GET {s}k");
+    assert!(!world.is_answered(read));
+    world.advance(MINUTE);
+    assert_eq!(text(&mut world, read), Err(CommandError::Behind));
+}

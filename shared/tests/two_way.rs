@@ -132,6 +132,22 @@ mod counters {
     }
 
     #[test]
+    fn what_plain_clients_began_after_all_was_lost_is_not_written_over_from_the_hubs() {
+        let mut world = World::new(2);
+        let empty = world.store.clone();
+        world.hold(&["k"]);
+        world.plain("INCRBY k 7");
+        world.advance(SECOND);
+        assert_eq!(world.agreed("GET k"), "$7");
+        world.store = empty;
+        world.restart_origin(2);
+        world.plain_unheard("INCRBY k 8");
+        world.advance(15 * MINUTE);
+        let text = world.agreed("GET k");
+        assert!(text == "$8" || text == "$15", "{text}: what the server acknowledged since is kept");
+    }
+
+    #[test]
     fn increments_that_a_failover_lost_are_taken_back_from_the_hubs_at_once() {
         let mut world = world("k", &["INCRBY k 5"]);
         let before = world.store.clone();

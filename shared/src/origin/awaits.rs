@@ -4,7 +4,7 @@
 //! and nothing of the slot is still to be sent to that hub: what is sent precedes the answer on its connection. Another
 //! daemon may move the marker without a hint, so it is read again until then.
 
-use super::{Link, Origin, OriginEffect};
+use super::{Link, Origin, OriginEffect, slot::Busy};
 use crate::{
     id::TimestampMs,
     message::{Mark, OriginToHub},
@@ -78,7 +78,7 @@ impl Origin {
 
     fn has_arrived(&self, link: Link, mark: &Mark) -> bool {
         let Some(work) = self.slots.get(&mark.slot) else { return false };
-        let is_read = work.is_known && !work.is_doubted && !work.is_attaching(link);
+        let is_read = work.is_known && !work.is_doubted && work.busy != Busy::Loading && !work.is_attaching(link);
         is_read
             && work.number_of(mark.hub) >= mark.no
             && work.marker.as_ref().is_some_and(|marker| reaches(marker, mark))

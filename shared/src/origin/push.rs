@@ -89,12 +89,19 @@ impl Origin {
         let wants: Vec<(Link, Key)> = wants;
         work.wants = waiting;
         let at = work.cursor();
-        let Some(work) = self.slots.get(&slot) else { return };
         let mut by_link: std::collections::BTreeMap<Link, Vec<Key>> = std::collections::BTreeMap::new();
         for (link, key) in wants {
             by_link.entry(link).or_default().push(key);
         }
         for (link, keys) in by_link {
+            let is_attaching = self.slots.get(&slot).is_some_and(|work| work.is_attaching(link));
+            let held = self.links.get(&link).and_then(|state| state.held.get(&slot));
+            let is_behind = held.is_some_and(|held| !held.keys.is_empty() && held.cursor != at);
+            if is_behind && !is_attaching {
+                // Nothing that it holds changed since; with the key the hub has seen the slot as of now, and says so to others.
+                self.push_down(link, slot, true);
+            }
+            let Some(work) = self.slots.get(&slot) else { return };
             let Some(state) = self.links.get_mut(&link) else { continue };
             let held = state.held.entry(slot).or_insert_with(|| HeldSlot { cursor: at, ..HeldSlot::default() });
             // Where a hub has nothing of a slot yet, it takes its cursor from the first whole key; so must this side.

@@ -335,6 +335,12 @@ impl Origin {
                 plain.extend(order.unread(work));
             }
         }
+        if !self.is_plainless {
+            // Where the companion is lost the value is written anew: what plain clients began there since is read before.
+            let is_lost = |key: &&Key| work.cache.get(*key).is_some_and(|cached| cached.version.is_none());
+            let mended = work.mends.iter().flat_map(|(_, part)| &part.keys).map(|(key, _)| key).filter(is_lost);
+            plain.extend(mended.filter(|key| !work.plain.fresh.contains(*key)).cloned());
+        }
         keys.extend(plain.iter().chain(work.plain.reads.keys()).cloned());
         let mut changed_after = None;
         if work.is_known && !work.attaches.is_empty() {

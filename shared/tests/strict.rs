@@ -176,6 +176,19 @@ fn an_account_of_a_former_run_is_not_enough() {
 }
 
 #[test]
+fn a_doubt_about_one_of_the_windows_silences_all_who_ask_together() {
+    let mut world = World::new(2);
+    world.settle();
+    world.advance(silence_ms(SECOND));
+    let short = world.begin(0, &["HW.LIMIT k SLIDING 5 1000 STRICT"]);
+    let long = world.begin(1, &["HW.LIMIT k SLIDING 5 600000 STRICT"]);
+    world.settle();
+    assert!(!world.store.ledgers.contains_key(&key("k")));
+    assert_eq!(world.take(short), [Err(CommandError::NoRights)], "nothing was committed");
+    assert_eq!(world.take(long), [Err(CommandError::NoRights)]);
+}
+
+#[test]
 fn what_a_daemon_before_saw_of_the_servers_life_counts() {
     let mut world = world(1, 10 * SECOND);
     assert!(ask(&mut world, 0, "HW.LIMIT k SLIDING 5 10000 STRICT"));

@@ -140,6 +140,17 @@ fn a_clock_that_goes_back_ends_all_leases() {
 }
 
 #[test]
+fn a_clock_that_goes_back_ends_what_was_to_last_until_then() {
+    let mut world = world(1, 10 * SECOND);
+    assert!(ask(&mut world, 0, "HW.LIMIT k SLIDING 5 10000 STRICT COST 5"));
+    world.advance(SECOND);
+    assert!(!ask(&mut world, 0, "HW.LIMIT k SLIDING 5 10000 STRICT"));
+    world.advance(12 * SECOND);
+    world.now = world.now.plus_ms(-3_600 * SECOND);
+    assert!(ask(&mut world, 0, "HW.LIMIT k SLIDING 5 10000 STRICT"), "the origin is asked again");
+}
+
+#[test]
 fn an_origin_that_may_have_lost_its_accounts_is_silent_until_all_has_ended() {
     let mut world = world(1, 10 * SECOND);
     assert!(ask(&mut world, 0, "HW.LIMIT k SLIDING 5 10000 STRICT COST 5"));

@@ -200,6 +200,14 @@ impl Held {
         }
     }
 
+    /// Takes it that the clock went back: it tells nothing of how long anything has lasted, nor when what was told is over.
+    fn start_over(&mut self, now: TimestampMs) {
+        self.give_up();
+        self.end_chunks(now, true);
+        self.told = None;
+        (self.demand, self.demand_since) = (0, now);
+    }
+
     fn note_demand(&mut self, cost: u64, now: TimestampMs) {
         self.demand = self.demand.saturating_add(cost);
         self.touched_at = Some(now);
@@ -292,8 +300,7 @@ impl Hub {
         if is_back {
             let Strict { keys, ready, .. } = &mut self.strict;
             for (key, held) in keys {
-                held.give_up();
-                held.end_chunks(now, true);
+                held.start_over(now);
                 self.dirty.insert(RowId::Rights(key.clone()));
                 ready.insert(key.clone());
             }

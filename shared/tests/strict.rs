@@ -151,6 +151,17 @@ fn a_clock_that_goes_back_ends_what_was_to_last_until_then() {
 }
 
 #[test]
+fn a_change_of_the_amount_takes_one_round_trip() {
+    let mut world = world(1, 60 * SECOND);
+    assert!(ask(&mut world, 0, "HW.LIMIT k SLIDING 100 60000 STRICT COST 90"));
+    assert!(ask(&mut world, 0, "HW.LIMIT k SLIDING 200 60000 STRICT COST 20"), "more may be had at once");
+    assert!(!ask(&mut world, 0, "HW.LIMIT k SLIDING 100 60000 STRICT"), "what was used under the other counts");
+    world.advance(SECOND);
+    assert!(ask(&mut world, 0, "HW.LIMIT k SLIDING 200 60000 STRICT COST 90"));
+    assert!(!ask(&mut world, 0, "HW.LIMIT k SLIDING 200 60000 STRICT"));
+}
+
+#[test]
 fn an_origin_that_may_have_lost_its_accounts_is_silent_until_all_has_ended() {
     let mut world = world(1, 10 * SECOND);
     assert!(ask(&mut world, 0, "HW.LIMIT k SLIDING 5 10000 STRICT COST 5"));

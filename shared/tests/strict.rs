@@ -140,6 +140,28 @@ fn a_clock_that_goes_back_ends_all_leases() {
 }
 
 #[test]
+fn a_clock_that_goes_back_ends_what_was_to_last_until_then() {
+    let mut world = world(1, 10 * SECOND);
+    assert!(ask(&mut world, 0, "HW.LIMIT k SLIDING 5 10000 STRICT COST 5"));
+    world.advance(SECOND);
+    assert!(!ask(&mut world, 0, "HW.LIMIT k SLIDING 5 10000 STRICT"));
+    world.advance(12 * SECOND);
+    world.now = world.now.plus_ms(-3_600 * SECOND);
+    assert!(ask(&mut world, 0, "HW.LIMIT k SLIDING 5 10000 STRICT"), "the origin is asked again");
+}
+
+#[test]
+fn a_change_of_the_amount_takes_one_round_trip() {
+    let mut world = world(1, 60 * SECOND);
+    assert!(ask(&mut world, 0, "HW.LIMIT k SLIDING 100 60000 STRICT COST 90"));
+    assert!(ask(&mut world, 0, "HW.LIMIT k SLIDING 200 60000 STRICT COST 20"), "more may be had at once");
+    assert!(!ask(&mut world, 0, "HW.LIMIT k SLIDING 100 60000 STRICT"), "what was used under the other counts");
+    world.advance(SECOND);
+    assert!(ask(&mut world, 0, "HW.LIMIT k SLIDING 200 60000 STRICT COST 90"));
+    assert!(!ask(&mut world, 0, "HW.LIMIT k SLIDING 200 60000 STRICT"));
+}
+
+#[test]
 fn an_origin_that_may_have_lost_its_accounts_is_silent_until_all_has_ended() {
     let mut world = world(1, 10 * SECOND);
     assert!(ask(&mut world, 0, "HW.LIMIT k SLIDING 5 10000 STRICT COST 5"));
@@ -173,6 +195,19 @@ fn an_account_of_a_former_run_is_not_enough() {
     world.settle();
     assert_eq!(world.run(0, "HW.LIMIT k SLIDING 5 10000 STRICT"), AWAY);
     assert!(!world.store.ledgers[&key("k")].is_current, "it must not seem to be of this run");
+}
+
+#[test]
+fn a_doubt_about_one_of_the_windows_silences_all_who_ask_together() {
+    let mut world = World::new(2);
+    world.settle();
+    world.advance(silence_ms(SECOND));
+    let short = world.begin(0, &["HW.LIMIT k SLIDING 5 1000 STRICT"]);
+    let long = world.begin(1, &["HW.LIMIT k SLIDING 5 600000 STRICT"]);
+    world.settle();
+    assert!(!world.store.ledgers.contains_key(&key("k")));
+    assert_eq!(world.take(short), [Err(CommandError::NoRights)], "nothing was committed");
+    assert_eq!(world.take(long), [Err(CommandError::NoRights)]);
 }
 
 #[test]

@@ -37,6 +37,8 @@ impl Hub {
     pub(super) fn begin_anew(&mut self, now: TimestampMs) {
         let config = HubConfig { name: self.name.clone(), seed: self.keys.seed(), memory: self.memory.limit() };
         let mut next = Self::empty(config, self.id.next_incarnation());
+        // The draws go on: numbers of the former life's calls are not given out again while their answers are under way.
+        std::mem::swap(&mut next.keys.uses, &mut self.keys.uses);
         next.keys.uses.set_now(now);
         // Stamps go on above those that were given out, and sessions of both incarnations differ by their hub.
         next.clock = self.clock;
@@ -110,6 +112,15 @@ mod tests {
         let effects = hub.handle(HubInput::Leaf(leaf, LeafToHub::Subscribe(vec![key])), now);
         let is_refused = |effect: &HubEffect| matches!(effect, HubEffect::ToLeaf(_, HubToLeaf::Refused(_)));
         assert!(effects.iter().any(is_refused), "{effects:?}");
+    }
+
+    #[test]
+    fn the_next_incarnation_draws_no_number_twice() {
+        let now = TimestampMs(1_700_000_000_000);
+        let (mut hub, _) = Hub::create("eu/0".to_owned(), 1 << 32, now);
+        let before = hub.keys.entropy();
+        hub.begin_anew(now);
+        assert_ne!(hub.keys.entropy(), before);
     }
 
     #[test]

@@ -16,8 +16,8 @@ use bytes::Bytes;
 pub struct HubConfig {
     /// Its name in the directory.
     pub name: String,
-    /// The secret under which clients' names are hashed, and the beginning of the random draws of eviction; drawn anew at
-    /// each start.
+    /// The secret under which clients' names are hashed, and the beginning of the random draws: of eviction, of what calls and
+    /// requests for rights are numbered by. Drawn anew at each start, or these would take numbers that others remember.
     pub seed: HashSeed,
     /// What it may hold; without a bound nothing is evicted and nothing refused.
     pub memory: Option<MemoryLimit>,
@@ -34,7 +34,7 @@ pub struct MemoryLimit {
 }
 
 impl From<String> for HubConfig {
-    /// For tests: names are hashed under a seed that everybody knows, and memory has no bound.
+    /// For tests: names are hashed under a seed that everybody knows, each life draws the same, and memory has no bound.
     fn from(name: String) -> Self {
         Self { name, seed: HashSeed::default(), memory: None }
     }

@@ -200,6 +200,22 @@ impl Held {
         }
     }
 
+    /// From now on it is decided by other amounts. What was granted under the former ones goes back.
+    fn change_to(&mut self, limit: Limit, now: TimestampMs) {
+        self.give_up();
+        self.end_chunks(now, true);
+        self.limit = limit;
+        self.told = None;
+    }
+
+    /// Takes it that the clock went back: it tells nothing of how long anything has lasted, nor when what was told is over.
+    fn start_over(&mut self, now: TimestampMs) {
+        self.give_up();
+        self.end_chunks(now, true);
+        self.told = None;
+        (self.demand, self.demand_since) = (0, now);
+    }
+
     fn note_demand(&mut self, cost: u64, now: TimestampMs) {
         self.demand = self.demand.saturating_add(cost);
         self.touched_at = Some(now);
@@ -292,8 +308,7 @@ impl Hub {
         if is_back {
             let Strict { keys, ready, .. } = &mut self.strict;
             for (key, held) in keys {
-                held.give_up();
-                held.end_chunks(now, true);
+                held.start_over(now);
                 self.dirty.insert(RowId::Rights(key.clone()));
                 ready.insert(key.clone());
             }
@@ -334,11 +349,7 @@ impl Hub {
         }
         let held = self.strict.keys.entry(key.clone()).or_insert_with(|| Held::new(*limit, now));
         if held.limit != *limit {
-            // What was granted under another limit goes back.
-            held.give_up();
-            held.end_chunks(now, true);
-            held.limit = *limit;
-            held.told = None;
+            held.change_to(*limit, now);
             self.dirty.insert(RowId::Rights(key.clone()));
         }
         self.strict.ready.insert(key.clone());
@@ -425,13 +436,20 @@ impl Hub {
         for (key, limit, cost) in
             self.waiting.iter().flat_map(|waiting| waiting.commands().iter().flatten().filter_map(checked))
         {
-            let (_, least, sum) = waiting.entry(key.clone()).or_insert((*limit, cost, 0));
-            *least = cost.min(*least);
-            *sum = sum.saturating_add(cost);
+            // Where amounts change, those are asked for under which the first one waits; the others wait on.
+            let (first, least, sum) = waiting.entry(key.clone()).or_insert((*limit, cost, 0));
+            if first == limit {
+                *least = cost.min(*least);
+                *sum = sum.saturating_add(cost);
+            }
         }
         for (key, (limit, ..)) in &waiting {
             if self.strict.keys.len() < RIGHTS_KEYS_MAX {
                 self.strict.keys.entry(key.clone()).or_insert_with(|| Held::new(*limit, now));
+            }
+            if let Some(held) = self.strict.keys.get_mut(key).filter(|held| held.limit != *limit) {
+                held.change_to(*limit, now);
+                self.dirty.insert(RowId::Rights(key.clone()));
             }
             self.strict.ready.insert(key.clone());
         }

@@ -210,19 +210,19 @@ impl Origin {
         }
         let mut ledger = book.ledger.clone();
         let mut answers = Vec::with_capacity(asks.len());
-        let mut silent_ms = 0;
+        let is_doubtful = (book.version.is_none() || book.is_former || is_former) && !fault!(GrantsWithoutSilence);
+        // All of a pass are committed or none is, so the longest window decides for all.
+        let silent_ms = match (book.is_damaged, is_doubtful) {
+            (true, _) => DAMAGED_MS,
+            (false, true) => silence_ms_of(&asks).saturating_add(loss_window_ms).saturating_sub(age_ms),
+            (false, false) => 0,
+        };
+        let is_silent = silent_ms > 0;
         for Ask { link, hub, request } in &asks {
             let RightsRequest { key, request, limit, wanted, used } = request;
             book.window_ms = limit.window_ms();
-            let doubtful_ms = silence_ms(limit).saturating_add(loss_window_ms);
-            let is_doubtful = (book.version.is_none() || book.is_former || is_former) && !fault!(GrantsWithoutSilence);
-            silent_ms = match (book.is_damaged, is_doubtful) {
-                (true, _) => DAMAGED_MS,
-                (false, true) => doubtful_ms.saturating_sub(age_ms).max(silent_ms),
-                (false, false) => silent_ms,
-            };
             let mut granted = 0;
-            if silent_ms == 0 {
+            if !is_silent {
                 ledger.settle(limit, local);
                 for (request, used) in used {
                     ledger.close(limit, *hub, *request, *used, local);
@@ -231,7 +231,6 @@ impl Origin {
                     granted = ledger.grant(limit, *hub, *request, *wanted, local);
                 }
             }
-            let is_silent = silent_ms > 0;
             let retry_ms = if is_silent { silent_ms } else { ledger.fits_in_ms(limit, wanted.least.max(1), local) };
             let room = if is_silent { 0 } else { ledger.room(limit) };
             let (key, request) = (key.clone(), *request);
@@ -239,9 +238,9 @@ impl Origin {
             answers.push((*link, *hub, answer));
         }
         // Nothing may be written while nothing may be granted, or the account would seem to be of this run.
-        if silent_ms > 0 || ledger.is_stored_as(&book.ledger) {
+        if is_silent || ledger.is_stored_as(&book.ledger) {
             // A daemon that has lived for longer may grant before this one does.
-            book.is_known &= silent_ms == 0;
+            book.is_known &= !is_silent;
             self.tell_rights(answers);
             return;
         }

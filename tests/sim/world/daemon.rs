@@ -137,7 +137,7 @@ impl World {
         let config = OriginConfig {
             run_id: Bytes::from(self.store.run_id.to_string()),
             entropy: self.lane(Lane::Node(End::Daemon(index))).u64(..),
-            seed: headwater::id::HashSeed(self.seed, index as u64),
+            seed: HashSeed(self.seed, index as u64),
             // Some daemons go by the window, some by the store's word, some by either.
             stable_by: [StableBy::Window, StableBy::Store, StableBy::Either][(self.seed % 3) as usize],
             loss_window_ms: LOSS_WINDOW_MS,

@@ -6,10 +6,12 @@ impl World {
     pub(super) fn add_hub(&mut self, index: usize) {
         let lane = self.lane(Lane::Node(End::Hub(index)));
         let (skew_ms, entropy) = (lane.i64(-400..400), lane.u64(..));
-        let (hub, effects) = Hub::create(format!("hub/{index}"), entropy, TimestampMs(self.now + skew_ms));
+        let seed = HashSeed(lane.u64(..), lane.u64(..));
+        let (hub, effects) = Hub::create(config(index, seed), entropy, TimestampMs(self.now + skew_ms));
         self.hubs.push(HubNode {
             id: hub.id(),
             machine: Some(hub),
+            seed,
             rows: BTreeMap::new(),
             former: Vec::new(),
             skew_ms,
@@ -118,17 +120,25 @@ impl World {
     pub(super) fn restored(&self, hub: usize) -> Result<Hub, headwater::hub::RestoreError> {
         let node = &self.hubs[hub];
         let rows = node.rows.iter().map(|(id, body)| (RowId::from_bytes(id).expect("row ids parse"), body.clone()));
-        Hub::restore(format!("hub/{hub}"), rows.collect::<Vec<_>>())
+        Hub::restore(config(hub, node.seed), rows.collect::<Vec<_>>())
+    }
+
+    /// What a hub draws at random follows from a seed, and no two lives of one have the same.
+    fn reseed(&mut self, hub: usize) {
+        let lane = self.lane(Lane::Node(End::Hub(hub)));
+        let seed = HashSeed(lane.u64(..), lane.u64(..));
+        self.hubs[hub].seed = seed;
     }
 
     pub(super) fn hub_up(&mut self, hub: usize) {
         if self.hubs[hub].machine.is_some() {
             return;
         }
+        self.reseed(hub);
         if self.hubs[hub].rows.is_empty() {
             let now = self.clock(End::Hub(hub));
             let entropy = self.lane(Lane::Node(End::Hub(hub))).u64(..);
-            let (machine, effects) = Hub::create(format!("hub/{hub}"), entropy, now);
+            let (machine, effects) = Hub::create(config(hub, self.hubs[hub].seed), entropy, now);
             self.hubs[hub].id = machine.id();
             self.hubs[hub].machine = Some(machine);
             self.perform_hub(hub, effects);
@@ -142,6 +152,7 @@ impl World {
         if self.hubs[hub].machine.is_none() {
             return;
         }
+        self.reseed(hub);
         self.hubs[hub].machine = Some(self.restored(hub).expect("a hub's own rows restore it"));
         let (mut leaves, mut origins) = (Vec::new(), Vec::new());
         for wire in self.wires_of(hub) {
@@ -152,4 +163,8 @@ impl World {
         }
         self.hub_input(hub, HubInput::Woken { leaves, origins });
     }
+}
+
+fn config(hub: usize, seed: HashSeed) -> HubConfig {
+    HubConfig { seed, ..HubConfig::from(format!("hub/{hub}")) }
 }

@@ -28,8 +28,8 @@ use bytes::Bytes;
 use headwater::{
     command::{CommandError, Reply},
     fault::{self, Fault},
-    hub::{Connection, Hub, HubEffect, HubInput, Request, RowId},
-    id::{ClientId, Key, No, ReplicaId, SessionId, TimestampMs},
+    hub::{Connection, Hub, HubConfig, HubEffect, HubInput, Request, RowId},
+    id::{ClientId, HashSeed, Key, No, ReplicaId, SessionId, TimestampMs},
     leaf::{Leaf, LeafEffect, LeafInput, LeafRowId, LeafRowWrite},
     message::{HubToLeaf, HubToOrigin, LeafToHub, Lifetime, OriginToHub},
     origin::{JobsDone, Link, Origin, OriginConfig, OriginEffect, OriginInput, StableBy},
@@ -157,6 +157,8 @@ struct Wire {
 
 struct HubNode {
     machine: Option<Hub>,
+    /// Of its present life.
+    seed: HashSeed,
     rows: BTreeMap<Vec<u8>, Vec<u8>>,
     id: ReplicaId,
     /// Who it was before it lost its storage.

@@ -148,3 +148,26 @@ fn what_another_daemon_has_still_to_hear_of_is_awaited() {
     world.advance(SECOND);
     assert_eq!(text(&mut world, again), Ok(Reply::Bulk("new".into())));
 }
+
+#[test]
+fn a_retry_gets_the_answer_of_what_was_executed_though_nobody_can_tell_what_was_seen() {
+    let mut world = world();
+    world.run(A, "INCRBY {s}n 5");
+    let seen = marks(&world, A, "{s}n");
+    let first = world.begin_after_as(B, &seen, "INCR {s}n", Some("once"));
+    world.advance(SECOND);
+    assert_eq!(text(&mut world, first), Ok(Reply::Int(6)));
+    world.part(B);
+    let again = world.begin_after_as(B, &seen, "INCR {s}n", Some("once"));
+    assert_eq!(text(&mut world, again), Ok(Reply::Int(6)));
+    // Also where it was executed while the retry waited.
+    world.join(B);
+    world.settle();
+    world.run(A, "INCRBY {s}n 5");
+    let more = marks(&world, A, "{s}n");
+    let waits = world.begin_after_as(B, &more, "INCR {s}n", Some("twice"));
+    let meanwhile = world.begin_as(B, &["INCR {s}n"], Some("twice"));
+    assert_eq!(text(&mut world, meanwhile), Ok(Reply::Int(7)));
+    world.part(B);
+    assert_eq!(text(&mut world, waits), Ok(Reply::Int(7)));
+}

@@ -76,11 +76,6 @@ impl Waiting {
         exec::needs_key(command) || !self.roamed.is_empty() && has_roamed()
     }
 
-    /// Whom to answer, and how many commands.
-    pub(super) fn into_request(self) -> (Request, usize) {
-        (self.request, self.commands.len())
-    }
-
     /// Its commands in order.
     pub(super) fn commands(&self) -> &[Result<Command, CommandError>] {
         &self.commands
@@ -101,6 +96,9 @@ impl Hub {
         marks: Vec<Mark>,
         now: TimestampMs,
     ) {
+        if self.answer_again(request, idempotency.as_ref()) {
+            return;
+        }
         let parsed: Vec<_> = commands.iter().map(|argv| command::parse(argv)).collect();
         let places = parsed.iter().zip(commands).enumerate();
         let is_ordered = |command: &Result<Command, CommandError>| command.as_ref().is_ok_and(Command::needs_origin);
@@ -187,12 +185,28 @@ impl Hub {
         self.keys.find(key).is_some_and(|no| self.keys.entry(no).is_held)
     }
 
+    /// Executes nothing of a request, and answers each of its commands with the error; with what its idempotency key was answered,
+    /// if a like request was executed meanwhile.
+    pub(super) fn refuse_all(&mut self, waiting: Waiting, error: &CommandError) {
+        let Waiting { request, commands, idempotency, .. } = waiting;
+        if !self.answer_again(request, idempotency.as_ref()) {
+            let replies = vec![Err(error.clone()); commands.len()];
+            self.effects.push(HubEffect::Reply { request, replies, provisional: false });
+        }
+    }
+
+    /// Gives a request the answer that its idempotency key was given before; says whether there is one.
+    fn answer_again(&mut self, request: Request, idempotency: Option<&Bytes>) -> bool {
+        let Some(answer) = idempotency.and_then(|key| self.answers.get(key)) else { return false };
+        let Answer { replies, provisional, .. } = answer.clone();
+        self.effects.push(HubEffect::Reply { request, replies, provisional });
+        true
+    }
+
     /// Answers a request. `firsts` has the number of each command's first key, where it was looked up already.
     fn answer(&mut self, waiting: Waiting, firsts: &[Option<KeyNo>], now: TimestampMs) {
         let Waiting { request, commands, ordered, idempotency, .. } = waiting;
-        if let Some(answer) = idempotency.as_ref().and_then(|key| self.answers.get(key)) {
-            let Answer { replies, provisional, .. } = answer.clone();
-            self.effects.push(HubEffect::Reply { request, replies, provisional });
+        if self.answer_again(request, idempotency.as_ref()) {
             return;
         }
         let progress = Progress {

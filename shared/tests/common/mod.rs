@@ -293,9 +293,15 @@ impl World {
 
     /// Gives a hub a command of a client that has seen so much, and waits for nothing.
     pub fn begin_after(&mut self, hub: usize, marks: &[Mark], line: &str) -> Request {
+        self.begin_after_as(hub, marks, line, None)
+    }
+
+    /// Likewise under an idempotency key.
+    pub fn begin_after_as(&mut self, hub: usize, marks: &[Mark], line: &str, idempotency: Option<&str>) -> Request {
         let request = Request(self.fresh());
         let (marks, commands) = (marks.to_vec(), vec![argv(line)]);
-        self.give_hub(hub, HubInput::SessionCommands { marks, request, commands, idempotency: None });
+        let idempotency = idempotency.map(|key| key.to_owned().into());
+        self.give_hub(hub, HubInput::SessionCommands { marks, request, commands, idempotency });
         request
     }
 

@@ -72,8 +72,14 @@ impl Answer {
 impl Waiting {
     /// Whether a command is executed on keys that are held alone, while the origin is there.
     fn needs_key(&self, command: &Command) -> bool {
-        let has_roamed = || !is_keyless(command) && command.keys().any(|key| self.roamed.contains(&key.slot()));
-        exec::needs_key(command) || !self.roamed.is_empty() && has_roamed()
+        exec::needs_key(command) || self.roamed_keys(command).next().is_some()
+    }
+
+    /// The keys of a command in slots in which the client was at another hub.
+    fn roamed_keys<'a>(&'a self, command: &'a Command) -> impl Iterator<Item = &'a Key> + 'a {
+        let has_roamed = !self.roamed.is_empty() && !is_keyless(command);
+        let keys = has_roamed.then(|| command.keys()).into_iter().flatten();
+        keys.filter(|key| self.roamed.contains(&key.slot()))
     }
 
     /// Its commands in order.
@@ -185,6 +191,13 @@ impl Hub {
         self.keys.find(key).is_some_and(|no| self.keys.entry(no).is_held)
     }
 
+    /// Whether a command is to rest on what its client saw at another hub, of a key that has not come from there.
+    fn lacks_seen(&self, waiting: &Waiting) -> bool {
+        let is_refused = |command: &Command| self.memory.is_full && command.may_grow();
+        let mut executed = waiting.commands.iter().flatten().filter(|command| !is_refused(command));
+        executed.any(|command| waiting.roamed_keys(command).any(|key| !self.is_held(key)))
+    }
+
     /// Executes nothing of a request, and answers each of its commands with the error; with what its idempotency key was answered,
     /// if a like request was executed meanwhile.
     pub(super) fn refuse_all(&mut self, waiting: Waiting, error: &CommandError) {
@@ -205,10 +218,14 @@ impl Hub {
 
     /// Answers a request. `firsts` has the number of each command's first key, where it was looked up already.
     fn answer(&mut self, waiting: Waiting, firsts: &[Option<KeyNo>], now: TimestampMs) {
-        let Waiting { request, commands, ordered, idempotency, .. } = waiting;
-        if self.answer_again(request, idempotency.as_ref()) {
+        if self.answer_again(waiting.request, waiting.idempotency.as_ref()) {
             return;
         }
+        if self.lacks_seen(&waiting) {
+            self.refuse_all(waiting, &CommandError::Behind);
+            return;
+        }
+        let Waiting { request, commands, ordered, idempotency, .. } = waiting;
         let progress = Progress {
             request,
             idempotency,

@@ -107,6 +107,25 @@ fn keys_of_several_slots_have_no_one_order() {
 }
 
 #[test]
+fn a_flush_deletes_every_key_but_one_that_is_not_ours_and_says_so() {
+    let mut world = World::new(2);
+    for name in ["{t}a", "{t}b", "{t}c", "elsewhere"] {
+        world.run(0, &format!("SET {name} v"));
+    }
+    world.hold(&["{t}a", "{t}b", "{t}c", "elsewhere"]);
+    world.plain_unheard("UNLINK {t}b");
+    world.plain_unheard("SADD {t}b x");
+    let refused = world.run(0, "FLUSHDB");
+    assert!(refused.contains("keys were left"), "{refused}");
+    assert_eq!(world.agreed("EXISTS {t}a"), ":0");
+    assert_eq!(world.agreed("EXISTS {t}c"), ":0");
+    assert_eq!(world.agreed("EXISTS elsewhere"), ":0");
+    assert_eq!(world.store.names().map(ToString::to_string).collect::<Vec<_>>(), ["{t}b"]);
+    world.plain_unheard("UNLINK {t}b");
+    assert_eq!(world.run(0, "FLUSHDB"), "+OK");
+}
+
+#[test]
 fn with_the_origin_away_nothing_is_done() {
     let mut world = World::new(1);
     world.part(0);

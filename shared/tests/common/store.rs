@@ -177,6 +177,11 @@ impl Store {
         value.elements.get(read.get(2).unwrap_or(&Bytes::new())).cloned()
     }
 
+    /// The keys that a plain client's SCAN finds.
+    pub fn names(&self) -> impl Iterator<Item = &Key> {
+        self.plain.keys()
+    }
+
     /// A plain client's GET.
     pub fn get(&self, key: &Key) -> Option<&Bytes> {
         self.plain.get(key).and_then(|value| value.elements.get(&Bytes::new()))

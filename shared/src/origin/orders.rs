@@ -28,7 +28,8 @@ const ORDER_MS_MAX: i64 = 10_000;
 const DAMAGED: &str = "ERR Headwater: what the origin keeps of the key's slot does not decode; nothing was done";
 
 /// What FLUSHDB answers where it could not delete all.
-const LEFT: &str = "ERR Headwater: keys were left where another type stands or the origin's state does not decode; the others are deleted";
+const LEFT: &str =
+    "ERR Headwater: keys were left at which another type stands or whose state does not decode; the others are deleted";
 
 /// Keys of one step of FLUSHDB.
 const FLUSH_COUNT: &str = "1000";
@@ -359,7 +360,7 @@ impl Drafts<'_> {
         for operation in prepared.operations {
             let cached = self.work.cache.entry(operation.key.clone()).or_default();
             let draft = self.keys.entry(operation.key).or_insert_with(|| Draft::of(cached, self.now));
-            draft.before.guard_members();
+            draft.guard_order();
             let state = &mut cached.key.state;
             for effect in &operation.effects {
                 match effect {

@@ -51,6 +51,14 @@ pub(super) struct Progress {
     pub(super) ordered: BTreeMap<usize, Vec<Bytes>>,
 }
 
+impl Progress {
+    /// The keys that what is not executed yet names here.
+    pub(super) fn keys(&self) -> impl Iterator<Item = &Key> + '_ {
+        let commands = self.rest.iter().filter_map(|(_, command)| command.as_ref().ok());
+        commands.filter(|command| !is_keyless(command)).flat_map(Command::keys)
+    }
+}
+
 /// What an idempotency key was answered.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub(super) struct Answer {
@@ -72,14 +80,7 @@ impl Answer {
 impl Waiting {
     /// Whether a command is executed on keys that are held alone, while the origin is there.
     fn needs_key(&self, command: &Command) -> bool {
-        exec::needs_key(command) || self.roamed_keys(command).next().is_some()
-    }
-
-    /// The keys of a command in slots in which the client was at another hub.
-    fn roamed_keys<'a>(&'a self, command: &'a Command) -> impl Iterator<Item = &'a Key> + 'a {
-        let has_roamed = !self.roamed.is_empty() && !is_keyless(command);
-        let keys = has_roamed.then(|| command.keys()).into_iter().flatten();
-        keys.filter(|key| self.roamed.contains(&key.slot()))
+        needs_key(command, &self.roamed)
     }
 
     /// Its commands in order.
@@ -195,7 +196,7 @@ impl Hub {
     fn lacks_seen(&self, waiting: &Waiting) -> bool {
         let is_refused = |command: &Command| self.memory.is_full && command.may_grow();
         let mut executed = waiting.commands.iter().flatten().filter(|command| !is_refused(command));
-        executed.any(|command| waiting.roamed_keys(command).any(|key| !self.is_held(key)))
+        executed.any(|command| roamed_keys(command, &waiting.roamed).any(|key| !self.is_held(key)))
     }
 
     /// Executes nothing of a request, and answers each of its commands with the error; with what its idempotency key was answered,
@@ -250,6 +251,9 @@ impl Hub {
             }
             let reply = command.and_then(|command| {
                 if is_ordered {
+                    if command.may_grow() && self.refuses_growth() {
+                        return Err(CommandError::OutOfMemory);
+                    }
                     let argv = progress.ordered.remove(&at).unwrap_or_default();
                     let error = self.order(&command, argv, at, &mut passing);
                     progress.is_written |= command.is_write() && error == CommandError::OutcomeUnknown;
@@ -410,6 +414,18 @@ fn mint(clock: &mut Clock, last_no: &mut No, id: ReplicaId, now: TimestampMs) ->
         *last_no = last_no.next();
         Mint { dot: Dot { replica: id, no: *last_no }, hlc: clock.tick(now) }
     }
+}
+
+/// Whether a command is executed on keys that are held alone, while the origin is there.
+fn needs_key(command: &Command, roamed: &BTreeSet<Slot>) -> bool {
+    exec::needs_key(command) || roamed_keys(command, roamed).next().is_some()
+}
+
+/// The keys of a command in slots in which its client was at another hub.
+fn roamed_keys<'a>(command: &'a Command, roamed: &'a BTreeSet<Slot>) -> impl Iterator<Item = &'a Key> + 'a {
+    let has_roamed = !roamed.is_empty() && !is_keyless(command);
+    let keys = has_roamed.then(|| command.keys()).into_iter().flatten();
+    keys.filter(|key| roamed.contains(&key.slot()))
 }
 
 /// Whether a hub decides it by no key: it is passed on, or by rights.

@@ -90,6 +90,11 @@ impl Remote {
         !self.places.is_empty() || self.jobs > 0
     }
 
+    /// The request, with what is not executed yet.
+    pub(super) fn progress(&self) -> &Progress {
+        &self.progress
+    }
+
     /// As far as it came, if no more is waited for.
     fn into_progress(mut self) -> Progress {
         self.progress.provisional |= self.jobs > 0;
@@ -111,7 +116,7 @@ impl Hub {
 
     /// Likewise a command that needs one agreed order.
     pub(super) fn order(
-        &self,
+        &mut self,
         command: &Command,
         argv: Vec<Bytes>,
         place: usize,
@@ -121,6 +126,8 @@ impl Hub {
         if admitted == CommandError::OutcomeUnknown {
             passing.is_of_keyspace |= command.of_keyspace().is_some();
             passing.slots.extend(command.keys().map(Key::slot));
+            // The origin tells what it did to a key before it answers, if it was asked for the key.
+            self.want(command.keys().as_slice());
             passing.ordered.commands.push(argv);
             passing.ordered.places.push(place);
         }

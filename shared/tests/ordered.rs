@@ -109,6 +109,19 @@ fn what_is_given_away_is_given_once_though_plain_clients_are_faster_for_long() {
 }
 
 #[test]
+fn what_follows_waits_for_the_key_of_which_the_origin_began_a_new_life() {
+    let mut world = World::new(2);
+    world.run(0, "SET c v EX 10");
+    world.hold(&["c"]);
+    // It has ended, and is not forgotten yet.
+    world.advance(90_000);
+    let replies = world.pipeline(0, &["SETNX c w", "GET c"], None).replies;
+    assert_eq!(lines(&replies), [":1", "$w"]);
+    world.settle();
+    world.assert_agreement("c");
+}
+
+#[test]
 fn keys_of_several_slots_have_no_one_order() {
     let mut world = World::new(1);
     assert!(world.run(0, "MSETNX a 1 b 2").contains("CROSSSLOT"));

@@ -49,6 +49,8 @@ pub(super) struct Progress {
     /// What is not executed yet, with its places.
     pub(super) rest: VecDeque<(usize, Result<Command, CommandError>)>,
     pub(super) ordered: BTreeMap<usize, Vec<Bytes>>,
+    /// As of what waits: what is answered there is to rest on what the client saw.
+    roamed: BTreeSet<Slot>,
 }
 
 impl Progress {
@@ -174,6 +176,7 @@ impl Hub {
                 self.answer(waiting, &[], now);
             }
         }
+        self.resume_remotes(now);
     }
 
     /// Answers every request with what there is: the origin is away.
@@ -190,6 +193,14 @@ impl Hub {
 
     fn is_held(&self, key: &Key) -> bool {
         self.keys.find(key).is_some_and(|no| self.keys.entry(no).is_held)
+    }
+
+    /// Whether what is left of a request needs keys that are not held.
+    pub(super) fn is_missing_rest(&self, progress: &Progress) -> bool {
+        let commands = progress.rest.iter().filter_map(|(_, command)| command.as_ref().ok());
+        let is_refused = |command: &Command| self.memory.is_full && command.may_grow();
+        let mut needed = commands.filter(|command| !is_refused(command) && needs_key(command, &progress.roamed));
+        needed.any(|command| command.keys().any(|key| !self.is_held(key)))
     }
 
     /// Whether a command is to rest on what its client saw at another hub, of a key that has not come from there.
@@ -226,7 +237,7 @@ impl Hub {
             self.refuse_all(waiting, &CommandError::Behind);
             return;
         }
-        let Waiting { request, commands, ordered, idempotency, .. } = waiting;
+        let Waiting { request, commands, ordered, idempotency, roamed, .. } = waiting;
         let progress = Progress {
             request,
             idempotency,
@@ -235,6 +246,7 @@ impl Hub {
             is_written: false,
             rest: commands.into_iter().enumerate().collect(),
             ordered,
+            roamed,
         };
         self.go_on(progress, firsts, now);
     }
@@ -307,6 +319,10 @@ impl Hub {
         progress.provisional |= others.any(|key| !self.is_held(key));
         if command.may_grow() && self.refuses_growth() {
             return Err(CommandError::OutOfMemory);
+        }
+        if roamed_keys(&command, &progress.roamed).any(|key| !self.is_held(key)) {
+            // Only behind what the origin was asked for: else nothing is executed.
+            return Err(CommandError::Behind);
         }
         let reply = self.execute(&command, first, now);
         progress.is_written |= command.is_write() && reply.is_ok();

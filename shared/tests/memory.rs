@@ -3,7 +3,11 @@
 mod common;
 
 use common::{DAY, MINUTE, SECOND, START, World, key};
-use headwater::{eviction::Policy, hub::MemoryLimit};
+use headwater::{
+    command::{CommandError, Reply},
+    eviction::Policy,
+    hub::MemoryLimit,
+};
 
 const A: usize = 0;
 const B: usize = 1;
@@ -84,6 +88,20 @@ mod eviction {
         for n in 0..accepted {
             assert_eq!(world.agreed(&format!("GET k{n}")), format!("${}", value(n)));
         }
+    }
+
+    #[test]
+    fn what_stands_behind_a_command_at_the_origin_keeps_its_keys() {
+        let mut world = bounded(1, 40_000, Policy::AllKeysLru);
+        world.run(A, "SET kept v");
+        world.advance(10 * SECOND);
+        let request = world.begin(A, &["SET lock me NX", "GET kept"]);
+        assert!(!world.is_answered(request));
+        for n in 0..150 {
+            world.run(A, &format!("SET k{n} {}", value(n)));
+        }
+        world.settle();
+        assert_eq!(world.take(request), [Ok(Reply::Ok), Ok(Reply::Bulk("v".into()))]);
     }
 
     #[test]
@@ -220,6 +238,20 @@ mod refusal {
             assert_eq!(world.run(A, line), OOM, "{line}");
         }
         assert_eq!(world.hub(A).status().refused, refused + 7);
+    }
+
+    #[test]
+    fn what_the_origin_would_execute_is_refused_too_where_it_may_grow() {
+        let mut world = bounded(1, 20_000, Policy::NoEviction);
+        while world.run(A, &format!("SET k{} {}", world.now.0, value(0))) == "+OK" {
+            world.advance(2 * SECOND);
+        }
+        for line in ["SET n v NX", "HW.LOCK l me 1000"] {
+            let request = world.begin(A, &[line]);
+            assert!(world.is_answered(request), "{line} is not sent");
+            assert_eq!(world.take(request), [Err(CommandError::OutOfMemory)], "{line}");
+        }
+        assert_eq!(world.run(A, "GETDEL other"), "nil");
     }
 
     #[test]

@@ -95,6 +95,33 @@ fn what_plain_clients_wrote_counts_though_nobody_told() {
 }
 
 #[test]
+fn what_is_given_away_is_given_once_though_plain_clients_are_faster_for_long() {
+    let mut world = World::new(1);
+    world.run(0, "SET k v");
+    world.settle();
+    let faster = ["SET k 1", "SET k 2", "SET k 3", "SET k 4", "SET k 5", "SET k 6", "SET k 7", "SET k 8", "SET k 9"];
+    // At last one of them has it by a GETDEL of its own.
+    world.store.meddling = faster.into_iter().chain(["UNLINK k"]).collect();
+    assert_eq!(world.run(0, "GETDEL k"), "nil");
+    assert!(world.store.meddling.is_empty());
+    world.settle();
+    world.assert_agreement("k");
+}
+
+#[test]
+fn what_follows_waits_for_the_key_of_which_the_origin_began_a_new_life() {
+    let mut world = World::new(2);
+    world.run(0, "SET c v EX 10");
+    world.hold(&["c"]);
+    // It has ended, and is not forgotten yet.
+    world.advance(90_000);
+    let replies = world.pipeline(0, &["SETNX c w", "GET c"], None).replies;
+    assert_eq!(lines(&replies), [":1", "$w"]);
+    world.settle();
+    world.assert_agreement("c");
+}
+
+#[test]
 fn keys_of_several_slots_have_no_one_order() {
     let mut world = World::new(1);
     assert!(world.run(0, "MSETNX a 1 b 2").contains("CROSSSLOT"));
@@ -104,6 +131,25 @@ fn keys_of_several_slots_have_no_one_order() {
     assert_eq!(world.run(0, "RENAMENX {t}a {t}b"), ":0");
     assert_eq!(world.run(0, "RENAMENX {t}a {t}c"), ":1");
     assert_eq!(world.run(0, "GET {t}c"), "$1");
+}
+
+#[test]
+fn a_flush_deletes_every_key_but_one_that_is_not_ours_and_says_so() {
+    let mut world = World::new(2);
+    for name in ["{t}a", "{t}b", "{t}c", "elsewhere"] {
+        world.run(0, &format!("SET {name} v"));
+    }
+    world.hold(&["{t}a", "{t}b", "{t}c", "elsewhere"]);
+    world.plain_unheard("UNLINK {t}b");
+    world.plain_unheard("SADD {t}b x");
+    let refused = world.run(0, "FLUSHDB");
+    assert!(refused.contains("keys were left"), "{refused}");
+    assert_eq!(world.agreed("EXISTS {t}a"), ":0");
+    assert_eq!(world.agreed("EXISTS {t}c"), ":0");
+    assert_eq!(world.agreed("EXISTS elsewhere"), ":0");
+    assert_eq!(world.store.names().map(ToString::to_string).collect::<Vec<_>>(), ["{t}b"]);
+    world.plain_unheard("UNLINK {t}b");
+    assert_eq!(world.run(0, "FLUSHDB"), "+OK");
 }
 
 #[test]

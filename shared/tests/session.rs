@@ -2,15 +2,17 @@
 
 mod common;
 
-use common::{MINUTE, SECOND, World, key};
+use common::{MINUTE, SECOND, START, World, key, text::argv};
 use headwater::{
     command::{CommandError, Reply},
-    hub::Request,
-    message::Mark,
+    hub::{Connection, Hub, HubEffect, HubInput, Request},
+    id::{No, ReplicaId},
+    message::{Cursor, HubToOrigin, Mark, OriginToHub},
 };
 
 const A: usize = 0;
 const B: usize = 1;
+const DAEMON: Connection = Connection(1);
 
 fn world() -> World {
     let mut world = World::new(2);
@@ -166,4 +168,71 @@ fn a_key_that_is_fetched_brings_the_slot_as_of_then() {
     assert!(!world.is_answered(read));
     world.advance(MINUTE);
     assert_eq!(text(&mut world, read), Err(CommandError::Behind));
+}
+
+#[test]
+fn a_retry_gets_the_answer_of_what_was_executed_though_nobody_can_tell_what_was_seen() {
+    let mut world = world();
+    world.run(A, "INCRBY {s}n 5");
+    let seen = marks(&world, A, "{s}n");
+    let first = world.begin_after_as(B, &seen, "INCR {s}n", Some("once"));
+    world.advance(SECOND);
+    assert_eq!(text(&mut world, first), Ok(Reply::Int(6)));
+    world.part(B);
+    let again = world.begin_after_as(B, &seen, "INCR {s}n", Some("once"));
+    assert_eq!(text(&mut world, again), Ok(Reply::Int(6)));
+    // Also where it was executed while the retry waited.
+    world.join(B);
+    world.settle();
+    world.run(A, "INCRBY {s}n 5");
+    let more = marks(&world, A, "{s}n");
+    let waits = world.begin_after_as(B, &more, "INCR {s}n", Some("twice"));
+    let meanwhile = world.begin_as(B, &["INCR {s}n"], Some("twice"));
+    assert_eq!(text(&mut world, meanwhile), Ok(Reply::Int(7)));
+    world.part(B);
+    assert_eq!(text(&mut world, waits), Ok(Reply::Int(7)));
+}
+
+/// A hub at which a client that was at another one asks for a set of which only this hub's own write is known. The other's
+/// has arrived in the store, and the key has not come.
+fn arrived_without_its_key() -> (Hub, Vec<HubEffect>) {
+    let (mut hub, _) = Hub::create("eu/0".to_owned(), 1 << 32, START);
+    hub.handle(HubInput::Origin(DAEMON, OriginToHub::Welcome { now: START, capabilities: Default::default() }), START);
+    let commands = |line: &str| vec![argv(line)];
+    let (request, idempotency) = (Request(1), None);
+    hub.handle(HubInput::Commands { request, commands: commands("SADD {s}set own"), idempotency }, START);
+    let mark = Mark {
+        slot: key("{s}set").slot(),
+        hub: ReplicaId::from_entropy(7 << 32),
+        no: No(1),
+        cursor: Cursor::default(),
+    };
+    let (marks, request, idempotency) = (vec![mark], Request(2), None);
+    let input = HubInput::SessionCommands { marks, request, commands: commands("SMEMBERS {s}set"), idempotency };
+    let effects = hub.handle(input, START);
+    let awaited = effects.iter().find_map(|effect| match effect {
+        HubEffect::ToOrigin(_, HubToOrigin::Await { call, .. }) => Some(*call),
+        _ => None,
+    });
+    let call = awaited.expect("the hub asks for what the client saw");
+    let effects = hub.handle(HubInput::Origin(DAEMON, OriginToHub::Arrived(call)), START);
+    (hub, effects)
+}
+
+fn reply(effects: Vec<HubEffect>) -> Option<Vec<Result<Reply, CommandError>>> {
+    effects.into_iter().find_map(|effect| match effect {
+        HubEffect::Reply { request: Request(2), replies, .. } => Some(replies),
+        _ => None,
+    })
+}
+
+#[test]
+fn what_arrived_is_not_answered_from_a_key_that_did_not_come() {
+    let (mut hub, effects) = arrived_without_its_key();
+    assert_eq!(reply(effects), None, "the key is fetched");
+    let effects = hub.handle(HubInput::OriginClosed(DAEMON), START);
+    assert_eq!(reply(effects), Some(vec![Err(CommandError::Behind)]));
+    let (mut hub, _) = arrived_without_its_key();
+    let effects = hub.handle(HubInput::Tick, START.plus_ms(MINUTE));
+    assert_eq!(reply(effects), Some(vec![Err(CommandError::Behind)]));
 }

@@ -49,6 +49,16 @@ pub(super) struct Progress {
     /// What is not executed yet, with its places.
     pub(super) rest: VecDeque<(usize, Result<Command, CommandError>)>,
     pub(super) ordered: BTreeMap<usize, Vec<Bytes>>,
+    /// As of what waits: what is answered there is to rest on what the client saw.
+    roamed: BTreeSet<Slot>,
+}
+
+impl Progress {
+    /// The keys that what is not executed yet names here.
+    pub(super) fn keys(&self) -> impl Iterator<Item = &Key> + '_ {
+        let commands = self.rest.iter().filter_map(|(_, command)| command.as_ref().ok());
+        commands.filter(|command| !is_keyless(command)).flat_map(Command::keys)
+    }
 }
 
 /// What an idempotency key was answered.
@@ -72,13 +82,7 @@ impl Answer {
 impl Waiting {
     /// Whether a command is executed on keys that are held alone, while the origin is there.
     fn needs_key(&self, command: &Command) -> bool {
-        let has_roamed = || !is_keyless(command) && command.keys().any(|key| self.roamed.contains(&key.slot()));
-        exec::needs_key(command) || !self.roamed.is_empty() && has_roamed()
-    }
-
-    /// Whom to answer, and how many commands.
-    pub(super) fn into_request(self) -> (Request, usize) {
-        (self.request, self.commands.len())
+        needs_key(command, &self.roamed)
     }
 
     /// Its commands in order.
@@ -101,6 +105,9 @@ impl Hub {
         marks: Vec<Mark>,
         now: TimestampMs,
     ) {
+        if self.answer_again(request, idempotency.as_ref()) {
+            return;
+        }
         let parsed: Vec<_> = commands.iter().map(|argv| command::parse(argv)).collect();
         let places = parsed.iter().zip(commands).enumerate();
         let is_ordered = |command: &Result<Command, CommandError>| command.as_ref().is_ok_and(Command::needs_origin);
@@ -169,6 +176,7 @@ impl Hub {
                 self.answer(waiting, &[], now);
             }
         }
+        self.resume_remotes(now);
     }
 
     /// Answers every request with what there is: the origin is away.
@@ -187,14 +195,49 @@ impl Hub {
         self.keys.find(key).is_some_and(|no| self.keys.entry(no).is_held)
     }
 
+    /// Whether what is left of a request needs keys that are not held.
+    pub(super) fn is_missing_rest(&self, progress: &Progress) -> bool {
+        let commands = progress.rest.iter().filter_map(|(_, command)| command.as_ref().ok());
+        let is_refused = |command: &Command| self.memory.is_full && command.may_grow();
+        let mut needed = commands.filter(|command| !is_refused(command) && needs_key(command, &progress.roamed));
+        needed.any(|command| command.keys().any(|key| !self.is_held(key)))
+    }
+
+    /// Whether a command is to rest on what its client saw at another hub, of a key that has not come from there.
+    fn lacks_seen(&self, waiting: &Waiting) -> bool {
+        let is_refused = |command: &Command| self.memory.is_full && command.may_grow();
+        let mut executed = waiting.commands.iter().flatten().filter(|command| !is_refused(command));
+        executed.any(|command| roamed_keys(command, &waiting.roamed).any(|key| !self.is_held(key)))
+    }
+
+    /// Executes nothing of a request, and answers each of its commands with the error; with what its idempotency key was answered,
+    /// if a like request was executed meanwhile.
+    pub(super) fn refuse_all(&mut self, waiting: Waiting, error: &CommandError) {
+        let Waiting { request, commands, idempotency, .. } = waiting;
+        if !self.answer_again(request, idempotency.as_ref()) {
+            let replies = vec![Err(error.clone()); commands.len()];
+            self.effects.push(HubEffect::Reply { request, replies, provisional: false });
+        }
+    }
+
+    /// Gives a request the answer that its idempotency key was given before; says whether there is one.
+    fn answer_again(&mut self, request: Request, idempotency: Option<&Bytes>) -> bool {
+        let Some(answer) = idempotency.and_then(|key| self.answers.get(key)) else { return false };
+        let Answer { replies, provisional, .. } = answer.clone();
+        self.effects.push(HubEffect::Reply { request, replies, provisional });
+        true
+    }
+
     /// Answers a request. `firsts` has the number of each command's first key, where it was looked up already.
     fn answer(&mut self, waiting: Waiting, firsts: &[Option<KeyNo>], now: TimestampMs) {
-        let Waiting { request, commands, ordered, idempotency, .. } = waiting;
-        if let Some(answer) = idempotency.as_ref().and_then(|key| self.answers.get(key)) {
-            let Answer { replies, provisional, .. } = answer.clone();
-            self.effects.push(HubEffect::Reply { request, replies, provisional });
+        if self.answer_again(waiting.request, waiting.idempotency.as_ref()) {
             return;
         }
+        if self.lacks_seen(&waiting) {
+            self.refuse_all(waiting, &CommandError::Behind);
+            return;
+        }
+        let Waiting { request, commands, ordered, idempotency, roamed, .. } = waiting;
         let progress = Progress {
             request,
             idempotency,
@@ -203,6 +246,7 @@ impl Hub {
             is_written: false,
             rest: commands.into_iter().enumerate().collect(),
             ordered,
+            roamed,
         };
         self.go_on(progress, firsts, now);
     }
@@ -219,6 +263,9 @@ impl Hub {
             }
             let reply = command.and_then(|command| {
                 if is_ordered {
+                    if command.may_grow() && self.refuses_growth() {
+                        return Err(CommandError::OutOfMemory);
+                    }
                     let argv = progress.ordered.remove(&at).unwrap_or_default();
                     let error = self.order(&command, argv, at, &mut passing);
                     progress.is_written |= command.is_write() && error == CommandError::OutcomeUnknown;
@@ -272,6 +319,10 @@ impl Hub {
         progress.provisional |= others.any(|key| !self.is_held(key));
         if command.may_grow() && self.refuses_growth() {
             return Err(CommandError::OutOfMemory);
+        }
+        if roamed_keys(&command, &progress.roamed).any(|key| !self.is_held(key)) {
+            // Only behind what the origin was asked for: else nothing is executed.
+            return Err(CommandError::Behind);
         }
         let reply = self.execute(&command, first, now);
         progress.is_written |= command.is_write() && reply.is_ok();
@@ -379,6 +430,18 @@ fn mint(clock: &mut Clock, last_no: &mut No, id: ReplicaId, now: TimestampMs) ->
         *last_no = last_no.next();
         Mint { dot: Dot { replica: id, no: *last_no }, hlc: clock.tick(now) }
     }
+}
+
+/// Whether a command is executed on keys that are held alone, while the origin is there.
+fn needs_key(command: &Command, roamed: &BTreeSet<Slot>) -> bool {
+    exec::needs_key(command) || roamed_keys(command, roamed).next().is_some()
+}
+
+/// The keys of a command in slots in which its client was at another hub.
+fn roamed_keys<'a>(command: &'a Command, roamed: &'a BTreeSet<Slot>) -> impl Iterator<Item = &'a Key> + 'a {
+    let has_roamed = !roamed.is_empty() && !is_keyless(command);
+    let keys = has_roamed.then(|| command.keys()).into_iter().flatten();
+    keys.filter(|key| roamed.contains(&key.slot()))
 }
 
 /// Whether a hub decides it by no key: it is passed on, or by rights.

@@ -160,11 +160,13 @@ impl Hub {
         self.leaves.values().any(|socket| socket.follows(key))
     }
 
-    /// Whether nothing but what its entry tells keeps a key here. Linear in the leaves and in the requests that wait.
+    /// Whether nothing but what its entry tells keeps a key here. Linear in the leaves and in the requests that wait, also for
+    /// the origin's answer.
     pub(super) fn is_unneeded(&self, no: KeyNo, key: &Key) -> bool {
         let is_lost = self.slots.at(self.keys.slot(no)).is_some_and(SlotState::is_lost);
         let is_awaited = || self.waiting.iter().any(|waiting| waiting.keys().any(|wanted| wanted == key));
-        !is_lost && !self.is_followed(key) && !is_awaited()
+        let is_met_later = || self.remotes.values().any(|remote| remote.progress().keys().any(|wanted| wanted == key));
+        !is_lost && !self.is_followed(key) && !is_awaited() && !is_met_later()
     }
 
     /// Draws a few keys, and names the best of these and earlier ones if it may go.

@@ -4,7 +4,8 @@
 //! is answered without it, and provisionally.
 //!
 //! What needs one agreed order bears the hub's last numbers: the origin executes it once it has what the hub acknowledged
-//! before. By the time of its answer the hub has been told what it did, so what follows in the request meets that.
+//! before. By the time of its answer the hub has been told what it did, so what follows in the request meets that; where its keys
+//! are not held by then, it waits for them as a request that begins.
 //!
 //! What was asked for is never asked for again, since it may have run. Where no answer comes, because the connection broke or
 //! time is up, the client is told that the outcome is unknown. The same is stored under an `Idempotency-Key` before the
@@ -20,6 +21,9 @@ use crate::{
 };
 use bytes::Bytes;
 use std::collections::BTreeSet;
+
+/// How long the rest of a request waits for keys, in milliseconds: as long as a request that begins.
+const REST_MS_MAX: i64 = 5_000;
 
 /// How long a request waits for what Redis answers to its jobs, in milliseconds.
 const JOB_MS_MAX: i64 = 5_000;
@@ -82,12 +86,19 @@ pub(super) struct Remote {
     slots: Option<BTreeSet<Slot>>,
     /// How many jobs have no reply.
     jobs: usize,
+    /// Whether all is answered, and what is left waits for keys.
+    is_parked: bool,
     pub(super) until: TimestampMs,
 }
 
 impl Remote {
     fn is_open(&self) -> bool {
         !self.places.is_empty() || self.jobs > 0
+    }
+
+    /// The request, with what is not executed yet.
+    pub(super) fn progress(&self) -> &Progress {
+        &self.progress
     }
 
     /// As far as it came, if no more is waited for.
@@ -111,7 +122,7 @@ impl Hub {
 
     /// Likewise a command that needs one agreed order.
     pub(super) fn order(
-        &self,
+        &mut self,
         command: &Command,
         argv: Vec<Bytes>,
         place: usize,
@@ -121,6 +132,8 @@ impl Hub {
         if admitted == CommandError::OutcomeUnknown {
             passing.is_of_keyspace |= command.of_keyspace().is_some();
             passing.slots.extend(command.keys().map(Key::slot));
+            // The origin tells what it did to a key before it answers, if it was asked for the key.
+            self.want(command.keys().as_slice());
             passing.ordered.commands.push(argv);
             passing.ordered.places.push(place);
         }
@@ -156,7 +169,8 @@ impl Hub {
         let call = self.keys.entropy();
         let until = now.plus_ms(if passed.places.is_empty() { JOB_MS_MAX } else { RUN_MS_MAX });
         let slots = Some(slots).filter(|_| !is_of_keyspace);
-        let mut remote = Remote { progress, places: passed.places, ordered, slots, jobs: jobs.len(), until };
+        let mut remote =
+            Remote { progress, places: passed.places, ordered, slots, jobs: jobs.len(), is_parked: false, until };
         for (no, place) in jobs {
             self.outbox.wait(no, call, place);
         }
@@ -206,7 +220,7 @@ impl Hub {
 
     /// Goes on with the request if all that was asked for is answered.
     fn finish_remote(&mut self, call: u64, now: TimestampMs) {
-        if self.remotes.get(&call).is_none_or(Remote::is_open) {
+        if self.remotes.get(&call).is_none_or(|remote| remote.is_open() || remote.is_parked) {
             return;
         }
         let Some(mut remote) = self.remotes.remove(&call) else { return };
@@ -215,7 +229,33 @@ impl Hub {
                 self.ask_in_order(connection, call, &mut remote, now);
                 self.remotes.insert(call, remote);
             }
+            Some(_) if self.awaits_rest(&remote) => {
+                remote.is_parked = true;
+                remote.until = now.plus_ms(REST_MS_MAX);
+                self.remotes.insert(call, remote);
+            }
             _ => self.go_on(remote.into_progress(), &[], now),
+        }
+    }
+
+    /// Whether what is left of a request is to wait for keys, which may have been forgotten since it began; they are asked for.
+    fn awaits_rest(&mut self, remote: &Remote) -> bool {
+        let is_missing = self.is_missing_rest(&remote.progress);
+        if is_missing {
+            let keys: Vec<Key> = remote.progress.keys().cloned().collect();
+            self.want(&keys);
+        }
+        is_missing
+    }
+
+    /// Goes on with the requests whose last keys have come.
+    pub(super) fn resume_remotes(&mut self, now: TimestampMs) {
+        let parked = self.remotes.iter().filter(|(_, remote)| remote.is_parked);
+        let ready = parked.filter(|(_, remote)| !self.is_missing_rest(&remote.progress)).map(|(call, _)| *call);
+        for call in ready.collect::<Vec<u64>>() {
+            if let Some(remote) = self.remotes.remove(&call) {
+                self.go_on(remote.into_progress(), &[], now);
+            }
         }
     }
 

@@ -99,12 +99,6 @@ impl Hub {
         behind.into_values().for_each(|behind| self.refuse_all(behind.waiting, &CommandError::Behind));
     }
 
-    fn refuse_all(&mut self, waiting: Waiting, error: &CommandError) {
-        let (request, count) = waiting.into_request();
-        let replies = vec![Err(error.clone()); count];
-        self.effects.push(HubEffect::Reply { request, replies, provisional: false });
-    }
-
     fn has_seen(&self, mark: &Mark) -> bool {
         let known = self.seen.marks.get(&(mark.slot, mark.hub));
         let cursor = self.slots.at(mark.slot).map(|state| state.cursor);

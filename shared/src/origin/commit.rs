@@ -17,7 +17,7 @@ use crate::{
 use std::collections::{BTreeMap, BTreeSet};
 
 /// How often in a row plain clients may be faster than a commit that overwrites what they write, or miss what it expects,
-/// before it does not ask any more.
+/// before it does not ask any more, but for keys that a command in one agreed order changed.
 const MOVED_MAX: u32 = 8;
 
 /// What to do when the commit under way has happened.
@@ -179,7 +179,9 @@ impl Origin {
         let mut keys: Vec<KeyCommit> = Vec::new();
         for (key, draft) in drafts.iter().filter(|(_, draft)| draft.is_changed) {
             let mut part = key_commit(work, key, draft, seq, now);
-            if work.plain.moved >= MOVED_MAX || fault!(PlainGuardsDropped) {
+            // What a command was answered holds only if nobody else was given the same.
+            let may_overwrite = work.plain.moved >= MOVED_MAX && !draft.is_ordered;
+            if may_overwrite || fault!(PlainGuardsDropped) {
                 part.plain.guards.iter_mut().for_each(|guard| guard.otherwise = Otherwise::Tell);
             }
             if !part.plain.commands.is_empty() {

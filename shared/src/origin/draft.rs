@@ -21,6 +21,8 @@ pub(super) struct Draft {
     pub(super) is_changed: bool,
     /// Whether a delta was complete: what it does not list is removed, and has no field to tell so.
     pub(super) is_whole: bool,
+    /// Whether a command in one agreed order changed it, which was answered what stood there.
+    pub(super) is_ordered: bool,
     /// Whose changes are in it.
     pub(super) by: BTreeSet<ReplicaId>,
 }
@@ -33,7 +35,8 @@ impl Draft {
         if !fault!(EndedFieldsKept) {
             state.view().ended_fields(now).iter().for_each(|id| before.note(state, id));
         }
-        Self { before, touched: BTreeSet::new(), is_changed: false, is_whole: false, by: BTreeSet::new() }
+        let (touched, by) = (BTreeSet::new(), BTreeSet::new());
+        Self { before, touched, is_changed: false, is_whole: false, is_ordered: false, by }
     }
 
     /// Notes what a replica changed.
@@ -41,6 +44,12 @@ impl Draft {
         self.touched.extend(touched.elements.into_iter().map(|(id, _)| id));
         self.is_changed = true;
         self.by.insert(by);
+    }
+
+    /// Has the commit refused, however often, where what a command was answered does not stand there any more.
+    pub(super) fn guard_order(&mut self) {
+        self.before.guard_members();
+        self.is_ordered = true;
     }
 
     /// Notes how every element stands before all of them may change.

@@ -27,6 +27,10 @@ const ORDER_MS_MAX: i64 = 10_000;
 /// What is answered of a slot that is left as it is.
 const DAMAGED: &str = "ERR Headwater: what the origin keeps of the key's slot does not decode; nothing was done";
 
+/// What FLUSHDB answers where it could not delete all.
+const LEFT: &str =
+    "ERR Headwater: keys were left at which another type stands or whose state does not decode; the others are deleted";
+
 /// Keys of one step of FLUSHDB.
 const FLUSH_COUNT: &str = "1000";
 
@@ -40,6 +44,8 @@ pub(super) struct Call {
     room: usize,
     until: TimestampMs,
     doing: Doing,
+    /// Whether a key could not be deleted.
+    is_left: bool,
 }
 
 /// What a call waits for.
@@ -57,7 +63,7 @@ enum Doing {
     Clearing,
     /// For the names of some keys, which are deleted then.
     Listing,
-    /// For so many commits, after which the listing goes on at the cursor.
+    /// For so many keys to go, after which the listing goes on at the cursor.
     Deleting(usize, Bytes),
 }
 
@@ -127,6 +133,7 @@ impl Origin {
             room: RUN_REPLY_BYTES_MAX,
             until: now.plus_ms(ORDER_MS_MAX),
             doing: Doing::Nothing,
+            is_left: false,
         };
         self.calls.insert((link, call), taken);
         self.advance(link, call, now);
@@ -199,7 +206,8 @@ impl Origin {
         None
     }
 
-    /// Deletes the keys on one page of a listing, as a DEL of each slot's in one order with all other writes.
+    /// Deletes the keys on one page of a listing, as a DEL of each in one order with all other writes: one that cannot be
+    /// deleted holds no other back.
     fn delete_listed(&mut self, link: Link, call: u64, page: Reply, now: TimestampMs) {
         let Some(of) = self.calls.get_mut(&(link, call)) else { return };
         let (cursor, keys) = match page {
@@ -209,19 +217,15 @@ impl Origin {
             },
             _ => Default::default(),
         };
-        let mut by_slot: BTreeMap<Slot, Vec<Key>> = BTreeMap::new();
+        // What is longer than any key is not Headwater's.
+        let key = |name: Reply| if let Reply::Bulk(name) = name { Key::new(name).ok() } else { None };
+        let keys: Vec<Key> = keys.into_iter().filter_map(key).collect();
+        of.doing = Doing::Deleting(keys.len(), cursor);
         for key in keys {
-            // What is longer than any key is not Headwater's.
-            if let Reply::Bulk(name) = key
-                && let Ok(key) = Key::new(name)
-            {
-                by_slot.entry(key.slot()).or_default().push(key);
-            }
-        }
-        of.doing = Doing::Deleting(by_slot.len(), cursor);
-        for (slot, keys) in by_slot {
+            let slot = key.slot();
             let after = of.after.get(&slot).copied().unwrap_or_default();
-            let order = Order { link, call, after, command: Command::Del { keys }, room: RUN_REPLY_BYTES_MAX };
+            let command = Command::Del { keys: vec![key] };
+            let order = Order { link, call, after, command, room: RUN_REPLY_BYTES_MAX };
             self.slots.entry(slot).or_default().orders.push_back(order);
             self.ready.insert(slot);
         }
@@ -234,7 +238,8 @@ impl Origin {
         let Doing::Deleting(0, cursor) = &of.doing else { return };
         if cursor.is_empty() || &cursor[..] == b"0" {
             of.doing = Doing::Nothing;
-            of.reply(Ok(Reply::Ok));
+            let is_left = std::mem::take(&mut of.is_left);
+            of.reply(if is_left { Err(LEFT.into()) } else { Ok(Reply::Ok) });
             self.advance(link, call, now);
         } else {
             let cursor = cursor.clone();
@@ -255,6 +260,7 @@ impl Origin {
         let Some(of) = self.calls.get_mut(&(order.link, order.call)) else { return };
         if let Doing::Deleting(open, _) = &mut of.doing {
             *open = open.saturating_sub(1);
+            of.is_left |= reply.is_err();
             self.list_on(order.link, order.call, now);
             return;
         }
@@ -354,7 +360,7 @@ impl Drafts<'_> {
         for operation in prepared.operations {
             let cached = self.work.cache.entry(operation.key.clone()).or_default();
             let draft = self.keys.entry(operation.key).or_insert_with(|| Draft::of(cached, self.now));
-            draft.before.guard_members();
+            draft.guard_order();
             let state = &mut cached.key.state;
             for effect in &operation.effects {
                 match effect {

@@ -10,6 +10,7 @@ mod store;
 pub mod targets;
 pub mod text;
 
+use bytes::Bytes;
 use headwater::{
     command::{CommandError, Reply},
     hub::{Connection, Hub, HubConfig, HubEffect, HubInput, MemoryLimit, Request, RowId},
@@ -293,9 +294,15 @@ impl World {
 
     /// Gives a hub a command of a client that has seen so much, and waits for nothing.
     pub fn begin_after(&mut self, hub: usize, marks: &[Mark], line: &str) -> Request {
+        self.begin_after_as(hub, marks, line, None)
+    }
+
+    /// Likewise under an idempotency key.
+    pub fn begin_after_as(&mut self, hub: usize, marks: &[Mark], line: &str, idempotency: Option<&str>) -> Request {
         let request = Request(self.fresh());
         let (marks, commands) = (marks.to_vec(), vec![argv(line)]);
-        self.give_hub(hub, HubInput::SessionCommands { marks, request, commands, idempotency: None });
+        let idempotency = idempotency.map(|key| key.to_owned().into());
+        self.give_hub(hub, HubInput::SessionCommands { marks, request, commands, idempotency });
         request
     }
 
@@ -535,7 +542,7 @@ impl World {
                     self.give_origin(OriginInput::Touched(written));
                 }
                 OriginEffect::Run { link, call, commands } => {
-                    let replies = vec![Err("ERR there is no server".into()); commands.len()];
+                    let replies = commands.iter().map(|argv| self.run_at_server(argv)).collect();
                     self.queue.push_back(Event::Origin(OriginInput::Ran(link, call, replies)));
                 }
                 OriginEffect::Jobs { link, hub, slot, jobs } => {
@@ -553,6 +560,18 @@ impl World {
                 OriginEffect::Confirm(_) => panic!("what is stable goes by time here"),
                 OriginEffect::WakeAt(at) => self.origin_wake_at = Some(at),
             }
+        }
+    }
+
+    /// What the daemon answers to a command that is run beside the machine: only what FLUSHDB asks of it.
+    fn run_at_server(&self, argv: &[Bytes]) -> Result<Reply, Box<str>> {
+        match argv.first().map(Bytes::as_ref) {
+            Some(b"FLUSHDB") => Ok(Reply::Ok),
+            Some(b"SCAN") => {
+                let names = self.store.names().map(|key| Reply::Bulk(Bytes::copy_from_slice(key.as_bytes())));
+                Ok(Reply::Array(vec![Reply::Bulk("0".into()), names.collect()]))
+            }
+            _ => Err("ERR there is no server".into()),
         }
     }
 

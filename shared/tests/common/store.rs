@@ -1,6 +1,6 @@
 //! The origin's store in memory, with the plain values that a Redis client would read.
 
-use super::text::{PlainKind, PlainView};
+use super::text::{PlainKind, PlainView, argv};
 use bytes::Bytes;
 use headwater::{
     command::{format_score, parse_score},
@@ -12,7 +12,7 @@ use headwater::{
         PlainRead, StoredLedger,
     },
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 #[derive(Clone, Default)]
 pub struct Store {
@@ -24,6 +24,8 @@ pub struct Store {
     evictions: u64,
     /// How many commits happened.
     pub commits: usize,
+    /// What plain clients write after the reads that a commit rests on and before it, one line a commit.
+    pub meddling: VecDeque<&'static str>,
 }
 
 #[derive(Clone, Default)]
@@ -69,6 +71,9 @@ impl Store {
     }
 
     pub fn commit(&mut self, commit: &Commit, now: TimestampMs) -> Outcome {
+        if let Some(line) = self.meddling.pop_front() {
+            self.run(&argv(line));
+        }
         let slot = self.slots.entry(commit.slot).or_default();
         let seq = slot.marker.as_ref().map_or(0, |marker| marker.seq);
         if slot.marker.as_ref().map(|marker| marker.incarnation) != commit.fence || seq != commit.expected_seq {
@@ -175,6 +180,11 @@ impl Store {
             return Some(if value.elements.contains_key(&read[2]) { "1" } else { "0" }.into());
         }
         value.elements.get(read.get(2).unwrap_or(&Bytes::new())).cloned()
+    }
+
+    /// The keys that a plain client's SCAN finds.
+    pub fn names(&self) -> impl Iterator<Item = &Key> {
+        self.plain.keys()
     }
 
     /// A plain client's GET.

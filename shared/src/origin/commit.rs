@@ -48,6 +48,11 @@ pub(super) struct Committing {
 }
 
 impl Committing {
+    /// Whether what that hub shipped in a comparison is in it.
+    pub(super) fn mends_of(&self, link: Link) -> bool {
+        self.mended.iter().any(|(other, _)| *other == link)
+    }
+
     /// Whether it changes that key.
     pub(super) fn changes(&self, key: &Key) -> bool {
         self.keys.contains_key(key) || self.forgotten.contains(key)

@@ -456,9 +456,11 @@ impl Origin {
         let Some(block) = state.comparison.block.take() else { return };
         let history = |slot: Slot| self.slots.get(&slot)?.marker.as_ref().map(|marker| marker.incarnation);
         let lost: Vec<Slot> = block.slots.intersection(&state.comparison.lost).copied().collect();
-        // What was passed over, or compared before the store lost it again, is compared anew before the hub is told.
+        // What was passed over, is yet to be committed, or was compared before the store lost it again, is compared anew before
+        // the hub is told: from then on it says no more than what changed.
+        let is_committed = |slot: &Slot| self.slots.get(slot).is_none_or(|work| !work.has_mends_of(link));
         let is_present = |slot: &Slot| block.histories.get(slot).is_some_and(|compared| *compared == history(*slot));
-        let is_done = |slot: &Slot| is_present(slot) && !block.passed_over.contains(slot);
+        let is_done = |slot: &Slot| is_present(slot) && is_committed(slot) && !block.passed_over.contains(slot);
         let (told, again): (Vec<Slot>, Vec<Slot>) = lost.into_iter().partition(is_done);
         state.comparison.lost.retain(|slot| !told.contains(slot));
         state.comparison.queue.extend(again);

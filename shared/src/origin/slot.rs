@@ -220,6 +220,12 @@ impl SlotWork {
         self.committing.as_ref().is_some_and(|committing| committing.changes(key))
     }
 
+    /// Whether something that the hub shipped in a comparison is not in the store yet.
+    pub(super) fn has_mends_of(&self, link: Link) -> bool {
+        let is_under_way = self.committing.as_ref().is_some_and(|committing| committing.mends_of(link));
+        is_under_way || self.mends.iter().any(|(other, _)| *other == link)
+    }
+
     pub(super) fn number_of(&self, hub: ReplicaId) -> No {
         self.marker.as_ref().and_then(|marker| marker.hubs.get(&hub)).copied().unwrap_or_default()
     }

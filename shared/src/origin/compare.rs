@@ -49,6 +49,8 @@ pub(super) struct Comparison {
     queue: BTreeSet<Slot>,
     /// Slots of which the hub waits to hear that they were compared.
     lost: BTreeSet<Slot>,
+    /// Those of these that were compared in this history, and wait for what the hub shipped to be committed.
+    mending: BTreeMap<Slot, Option<ReplicaId>>,
     block: Option<Block>,
     /// The number of the last message that asked for something.
     round: u64,
@@ -451,22 +453,36 @@ impl Origin {
         self.effects.push(OriginEffect::ToHub(link, message));
     }
 
+    /// Tells hubs that slots were compared, once what they shipped of these is in the store: from then on they leave out of
+    /// what they send whatever is stable.
+    pub(super) fn tell_compared(&mut self) {
+        for (link, state) in &mut self.links {
+            let comparison = &mut state.comparison;
+            let is_mended = |slot: &Slot| self.slots.get(slot).is_none_or(|work| !work.has_mends_of(*link));
+            let mended: Vec<(Slot, Option<ReplicaId>)> =
+                comparison.mending.extract_if(.., |slot, _| is_mended(slot)).collect();
+            let present = |slot: &Slot| self.slots.get(slot)?.marker.as_ref().map(|marker| marker.incarnation);
+            let (told, again): (Vec<_>, Vec<_>) = mended.into_iter().partition(|(slot, of)| present(slot) == *of);
+            comparison.queue.extend(again.into_iter().map(|(slot, _)| slot));
+            let told: Vec<Slot> = told.into_iter().map(|(slot, _)| slot).collect();
+            comparison.lost.retain(|slot| !told.contains(slot));
+            if !told.is_empty() {
+                self.effects.push(OriginEffect::ToHub(*link, OriginToHub::Compared(told)));
+            }
+        }
+    }
+
     fn end_block(&mut self, link: Link) {
         let Some(state) = self.links.get_mut(&link) else { return };
         let Some(block) = state.comparison.block.take() else { return };
         let history = |slot: Slot| self.slots.get(&slot)?.marker.as_ref().map(|marker| marker.incarnation);
         let lost: Vec<Slot> = block.slots.intersection(&state.comparison.lost).copied().collect();
-        // What was passed over, is yet to be committed, or was compared before the store lost it again, is compared anew before
-        // the hub is told: from then on it says no more than what changed.
-        let is_committed = |slot: &Slot| self.slots.get(slot).is_none_or(|work| !work.has_mends_of(link));
+        // What was passed over, or compared before the store lost it again, is compared anew before the hub is told.
         let is_present = |slot: &Slot| block.histories.get(slot).is_some_and(|compared| *compared == history(*slot));
-        let is_done = |slot: &Slot| is_present(slot) && is_committed(slot) && !block.passed_over.contains(slot);
+        let is_done = |slot: &Slot| is_present(slot) && !block.passed_over.contains(slot);
         let (told, again): (Vec<Slot>, Vec<Slot>) = lost.into_iter().partition(is_done);
-        state.comparison.lost.retain(|slot| !told.contains(slot));
+        state.comparison.mending.extend(told.into_iter().map(|slot| (slot, history(slot))));
         state.comparison.queue.extend(again);
-        if !told.is_empty() {
-            self.effects.push(OriginEffect::ToHub(link, OriginToHub::Compared(told)));
-        }
         for slot in &block.slots {
             if let Some(work) = self.slots.get_mut(slot).filter(|work| work.busy == Busy::Idle && !work.has_work()) {
                 // What nobody but the comparison asked for need not stay in memory.

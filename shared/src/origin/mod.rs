@@ -212,6 +212,7 @@ impl Origin {
                 self.step(slot, now);
             }
         }
+        self.tell_compared();
         self.answer_awaits();
         self.begin_listings();
         self.give_credit(now);

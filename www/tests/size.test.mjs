@@ -1,5 +1,5 @@
 /**
- * How much a browser loads. The bounds are what was reached, and only ever go down; what is sought is 60 kB of wasm and
+ * How much a browser loads. The bounds are what was reached last, features that came since included; what is sought is 60 kB of wasm and
  * 10 kB of JavaScript, with gzip. `page.test.mjs` has the contract with whoever starts it.
  */
 

@@ -210,8 +210,12 @@ impl SlotWork {
 
     /// Whether a hub changed the key and waits for the commit.
     pub(super) fn has_delta(&self, key: &Key) -> bool {
-        let mut keys = self.inbox.iter().chain(&self.mends).flat_map(|(_, part)| &part.keys);
-        keys.any(|(other, _)| other == key)
+        is_listed(&self.inbox, key) || self.is_mended(key)
+    }
+
+    /// Whether a hub shipped the key in a comparison and waits for the commit.
+    pub(super) fn is_mended(&self, key: &Key) -> bool {
+        is_listed(&self.mends, key)
     }
 
     /// Whether the commit under way changes the key: what is known of it here is ahead of the store, and if the store refuses
@@ -518,4 +522,8 @@ impl Origin {
             self.note_committed(slot, hub, no);
         }
     }
+}
+
+fn is_listed(parts: &[(Link, SlotDelta)], key: &Key) -> bool {
+    parts.iter().flat_map(|(_, part)| &part.keys).any(|(other, _)| other == key)
 }

@@ -204,7 +204,8 @@ impl Drafts<'_> {
                 }
                 Finding::Foreign => {
                     found.unfit.insert(key.clone());
-                    if work.has_delta(key) && work.foreign.insert(key.clone()) {
+                    // A mend writes the value anew where its companion was lost, and hears from the store if it is foreign.
+                    if work.has_delta(key) && work.foreign.insert(key.clone()) && !work.is_mended(key) {
                         found.foreign.push(key.clone());
                     }
                     continue;

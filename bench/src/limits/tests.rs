@@ -17,11 +17,11 @@ fn troubles(cell: &Cell, seed: u64) -> Vec<Trouble> {
     let end_ms = cell.window_ms * i64::from(cell.windows);
     let partitions: Vec<_> = (0..6)
         .map(|_| {
-            let from_ms = random.i64(..end_ms);
+            let from_ms = random.i64(0..end_ms);
             Trouble::Partition { region: random.usize(..REGIONS), from_ms, until_ms: from_ms + cell.window_ms / 2 }
         })
         .collect();
-    let kills = (0..6).map(|_| Trouble::Kill { region: random.usize(..REGIONS), at_ms: random.i64(..end_ms) });
+    let kills = (0..6).map(|_| Trouble::Kill { region: random.usize(..REGIONS), at_ms: random.i64(0..end_ms) });
     partitions.into_iter().chain(kills.collect::<Vec<_>>()).collect()
 }
 
@@ -45,7 +45,7 @@ fn nearly_every_request_is_decided() {
 
 #[test]
 fn no_answer_breaks_its_error_bar() {
-    for seed in [1] {
+    for seed in 1..=4 {
         for rule in Rule::ALL {
             let cell = cell(rule);
             let asked = trace::zipf(&cell, seed);
@@ -61,12 +61,11 @@ fn no_answer_breaks_its_error_bar() {
 
 #[test]
 fn strict_limits_are_never_exceeded() {
-    // One rule: each run takes a minute without optimising, and the simulation tries the others under worse.
-    for seed in [1] {
-        for rule in [Rule::Sliding] {
+    for seed in 1..=4 {
+        for rule in Rule::ALL {
             let cell = cell(rule);
             let asked = trace::zipf(&cell, seed);
-            for troubles in [troubles(&cell, seed)] {
+            for troubles in [Vec::new(), troubles(&cell, seed)] {
                 let score = cell.strictly(&asked, &troubles);
                 assert_eq!((score.over_max, score.broken), (0, 0), "seed {seed}, {rule:?}: {score:?}");
                 assert!(score.decisions * 10 > asked.len() as u64 * 8, "{} of {}", score.decisions, asked.len());

@@ -380,6 +380,24 @@ mod daemons {
     }
 
     #[test]
+    fn what_follows_numbers_that_the_store_lacks_is_asked_for_again_from_there() {
+        let slot = key("k").slot();
+        let mut origin = origin();
+        greet(&mut origin, vec![slot]);
+        origin.handle(loaded(slot, 1, No(6)), START);
+        let is_commit = |effect: &OriginEffect| matches!(effect, OriginEffect::Commit(_));
+        let resume = OriginEffect::ToHub(LINK, OriginToHub::Resume(vec![(slot, No(6))]));
+        let mut deliver = |from: u64, to: u64| {
+            let part = SlotDelta { slot, history: None, from: No(from), to: No(to), keys: Vec::new() };
+            say(&mut origin, HubToOrigin::Delta(vec![part]))
+        };
+        let beyond = deliver(8, 9);
+        assert!(beyond.contains(&resume) && !beyond.iter().any(is_commit), "{beyond:?}");
+        let following = deliver(6, 9);
+        assert!(following.iter().any(is_commit) && !following.contains(&resume), "{following:?}");
+    }
+
+    #[test]
     fn a_clock_set_forward_makes_nothing_stable() {
         let slot = key("k").slot();
         let mut origin = origin();

@@ -13,6 +13,7 @@
 //! - [`digest`]: where two replicas differ.
 //! - [`lease`]: until when a node may use rights that it was handed.
 //! - [`limit`]: rate limits as functions of window counters and time.
+//! - [`standings`]: a board's head and single places, for who does not hold the board.
 //! - [`leaf`], [`hub`], [`origin`]: the machines, `handle(input, now) -> effects`.
 #![deny(clippy::unwrap_used, clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::panic)]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::panic))]
@@ -40,6 +41,7 @@ pub mod origin;
 mod random;
 pub mod rank_tree;
 pub mod slot;
+pub mod standings;
 pub mod state;
 pub mod store;
 pub mod wheel;

@@ -75,6 +75,18 @@ pub const CHANGES_BYTES_MAX: usize = 4 * FRAME_BYTES_TARGET;
 /// The elements of one key's delta in one frame.
 pub const DELTA_ELEMENTS_MAX: usize = 1 << 20;
 
+/// How many of a board's highest a leaf may be shown without holding the board: twenty screens. They are sent whole each time.
+pub const STANDINGS_TOP_MAX: u32 = 1000;
+
+/// Of how many members a leaf may be shown the places beside the highest: a few friends.
+pub const STANDINGS_MEMBERS_MAX: usize = 100;
+
+/// Boards that one connection of a leaf may be shown so: each costs its hub a look whenever the board changes.
+pub const STANDINGS_BOARDS_MAX: usize = 64;
+
+/// How long at least between two standings of a board for others' changes, in milliseconds: as often as eyes follow.
+pub const STANDINGS_MS: i64 = 100;
+
 /// Keys that one message lists. An empty one takes a byte in a frame and some 48 decoded, so that a frame of the largest
 /// size full of them would take over a gigabyte; these take 12 MiB.
 pub const KEYS_LISTED_MAX: usize = 256 * 1024;

@@ -9,6 +9,7 @@ use crate::{
     limit::{Limit, Wanted},
     limits::REFUSAL_BYTES_MAX,
     slot::Slot,
+    standings::{Standings, StandingsQuery},
     state::{Ctx, KeyDelta, Operation},
     wire::{Capabilities, WireError},
 };
@@ -54,6 +55,10 @@ pub enum LeafToHub {
     Subscribe(Vec<Key>),
     /// Asks for no more changes of these.
     Unsubscribe(Vec<Key>),
+    /// Asks to be shown so much of a board, and its changes, in the place of what was asked before of that key.
+    Watch(Key, StandingsQuery),
+    /// Asks to be shown no more of these.
+    Unwatch(Vec<Key>),
 }
 
 /// From a hub to a leaf.
@@ -101,6 +106,19 @@ pub enum HubToLeaf {
         /// Whether this is a piece of a large key and the next push brings the next: the key is shown once all are there.
         more: bool,
         /// The connection's session, and up to where its operations are in this state or refused.
+        session: SessionId,
+        /// See `session`.
+        watermark: Seq,
+    },
+    /// What is to be seen of a watched board: all of it anew, so one that is lost is made good by the next.
+    Standings {
+        /// The board.
+        key: Key,
+        /// What the hub sees.
+        standings: Standings,
+        /// Whether the hub holds the key as the origin has it, or knows only its own writes.
+        held: bool,
+        /// The connection's session, and up to where its operations are in this or refused.
         session: SessionId,
         /// See `session`.
         watermark: Seq,

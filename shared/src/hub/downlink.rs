@@ -259,6 +259,7 @@ impl Hub {
             }
             self.dirty_key(no);
             self.push_whole_to_all(key, no);
+            self.board_changed(no, now);
         }
     }
 

@@ -144,7 +144,9 @@ impl Hub {
         let ends = self.wheel.next().into_iter().chain(self.ends.next()).min().map(whole_minute);
         let rights = self.strict.next_due();
         let behind = self.memory.is_behind.then_some(now);
-        let Some(earliest) = waiting.chain(ends).chain(behind).chain(self.ask_again_at).chain(rights).min() else {
+        let Some(earliest) =
+            waiting.chain(ends).chain(behind).chain(self.ask_again_at).chain(rights).chain(self.boards_at).min()
+        else {
             return;
         };
         let at = earliest.max(now.plus_ms(1));

@@ -3,7 +3,7 @@
 //! A session's watermark is stored in the same transaction as the state that it changed. A repeated batch changes nothing
 //! and gets the same verdicts; only the hub that opened a session settles it.
 
-use super::{Connection, Hub, HubEffect, Request, RowId, keyspace::KeyNo, memory, mint::MintedAdd};
+use super::{Connection, Hub, HubEffect, Request, RowId, boards::Watch, keyspace::KeyNo, memory, mint::MintedAdd};
 use crate::{
     command::CommandError,
     grant::Verb,
@@ -22,18 +22,30 @@ use std::collections::{BTreeMap, BTreeSet};
 pub(super) struct LeafSocket {
     session: SessionId,
     subscriptions: BTreeSet<Key>,
+    /// Boards of which it is shown a part.
+    pub(super) boards: BTreeMap<Key, Watch>,
     pushes: u64,
 }
 
 impl LeafSocket {
-    /// The keys that the leaf follows.
-    pub(super) fn subscriptions(&self) -> impl Iterator<Item = &Key> + '_ {
-        self.subscriptions.iter()
+    /// The keys that the leaf follows or watches.
+    pub(super) fn wanted(&self) -> impl Iterator<Item = &Key> + '_ {
+        self.subscriptions.iter().chain(self.boards.keys())
     }
 
     /// Whether the leaf follows a key.
     pub(super) fn follows(&self, key: &Key) -> bool {
         self.subscriptions.contains(key)
+    }
+
+    /// Whether the leaf follows or watches a key.
+    pub(super) fn wants(&self, key: &Key) -> bool {
+        self.follows(key) || self.boards.contains_key(key)
+    }
+
+    /// Its session, and up to where that is settled.
+    pub(super) fn progress(&self, sessions: &BTreeMap<SessionId, Session>) -> (SessionId, Seq) {
+        (self.session, sessions.get(&self.session).map(|session| session.watermark).unwrap_or_default())
     }
 
     /// The next push to this leaf.
@@ -45,8 +57,8 @@ impl LeafSocket {
         sessions: &BTreeMap<SessionId, Session>,
     ) -> HubToLeaf {
         self.pushes = self.pushes.saturating_add(1);
-        let watermark = sessions.get(&self.session).map(|session| session.watermark).unwrap_or_default();
-        HubToLeaf::State { push: self.pushes, key: key.clone(), delta, held, more, session: self.session, watermark }
+        let (session, watermark) = self.progress(sessions);
+        HubToLeaf::State { push: self.pushes, key: key.clone(), delta, held, more, session, watermark }
     }
 }
 
@@ -160,7 +172,10 @@ impl Hub {
                 // What became of the operations comes before the pushes that show them.
                 let answer = self.settle(Some(connection), session, settled, first, &operations, now);
                 self.effects.push(HubEffect::ToLeaf(connection, answer));
+                self.owe_boards(connection, operations.iter().map(|operation| &operation.key), now);
             }
+            LeafToHub::Watch(key, query) => self.watch(connection, key, query, now),
+            LeafToHub::Unwatch(keys) => self.unwatch(connection, &keys, now),
             LeafToHub::Subscribe(keys) => self.subscribe(connection, keys),
             LeafToHub::Unsubscribe(keys) => {
                 if let Some(socket) = self.leaves.get_mut(&connection) {
@@ -179,11 +194,15 @@ impl Hub {
         let grants = self.grants.get(&connection)?;
         match message {
             LeafToHub::Subscribe(keys) => keys.iter().find(|key| !grants.permits(Verb::Read, key)).cloned(),
+            LeafToHub::Watch(key, _) => Some(key).filter(|key| !grants.permits(Verb::Read, key)).cloned(),
             LeafToHub::Operations { session, operations, .. } if session.hub != self.id => {
                 let mut keys = operations.iter().map(|operation| &operation.key);
                 keys.find(|key| !grants.permits(Verb::Write, key)).cloned()
             }
-            LeafToHub::Hello { .. } | LeafToHub::Operations { .. } | LeafToHub::Unsubscribe(_) => None,
+            LeafToHub::Hello { .. }
+            | LeafToHub::Operations { .. }
+            | LeafToHub::Unsubscribe(_)
+            | LeafToHub::Unwatch(_) => None,
         }
     }
 
@@ -215,9 +234,9 @@ impl Hub {
             self.effects.push(HubEffect::ToLeaf(connection, HubToLeaf::Expired(ended)));
         }
         let id = resumed.unwrap_or_else(|| self.open_session(client, lifetime, now));
-        let socket = LeafSocket { session: id, subscriptions: BTreeSet::new(), pushes: 0 };
+        let socket = LeafSocket { session: id, subscriptions: BTreeSet::new(), boards: BTreeMap::new(), pushes: 0 };
         let before = self.leaves.insert(connection, socket);
-        self.unfollowed(before.iter().flat_map(LeafSocket::subscriptions), now);
+        self.unfollowed(before.iter().flat_map(LeafSocket::wanted), now);
         let Some(session) = self.sessions.get(&id) else { return };
         let welcome = HubToLeaf::Welcome {
             hub: self.id,
@@ -379,8 +398,9 @@ impl Hub {
 
     /// Sends what changed to the leaves that follow it. The delta speaks of the hub's whole context: on one socket pushes
     /// follow each other without a gap, which the leaf checks. Where it is too large for a frame, the whole key goes in pieces.
-    pub(super) fn show_changes(&mut self) {
+    pub(super) fn show_changes(&mut self, now: TimestampMs) {
         for (no, touched) in std::mem::take(&mut self.shown) {
+            self.board_changed(no, now);
             let (key, view, is_held) = (self.keys.key(no), self.keys.view(no), self.keys.entry(no).is_held);
             if !self.leaves.values().any(|socket| socket.follows(&key)) {
                 continue;

@@ -155,9 +155,9 @@ impl Hub {
         }
     }
 
-    /// Whether a leaf follows a key. Linear in the leaves.
+    /// Whether a leaf follows or watches a key. Linear in the leaves.
     pub(super) fn is_followed(&self, key: &Key) -> bool {
-        self.leaves.values().any(|socket| socket.follows(key))
+        self.leaves.values().any(|socket| socket.wants(key))
     }
 
     /// Whether nothing but what its entry tells keeps a key here. Linear in the leaves and in the requests that wait, also for

@@ -16,6 +16,7 @@
 mod acknowledge;
 mod anew;
 mod api;
+mod boards;
 mod commands;
 mod compare;
 mod downlink;
@@ -74,6 +75,8 @@ pub struct Hub {
     ends: Ends,
     memory: Memory,
     leaves: BTreeMap<Connection, LeafSocket>,
+    /// When to look next at a board that a leaf watches.
+    boards_at: Option<TimestampMs>,
     /// What leaves may do that may not do everything.
     grants: BTreeMap<Connection, Grants>,
     origin: Option<OriginSocket>,
@@ -142,7 +145,7 @@ impl Hub {
             HubInput::LeafClosed(connection) => {
                 self.grants.remove(&connection);
                 let gone = self.leaves.remove(&connection);
-                self.unfollowed(gone.iter().flat_map(LeafSocket::subscriptions), now);
+                self.unfollowed(gone.iter().flat_map(LeafSocket::wanted), now);
             }
             HubInput::Origin(connection, message) => {
                 self.heard_at = Some(now);
@@ -234,6 +237,7 @@ impl Hub {
             ends: Ends::default(),
             memory: Memory::new(config.memory),
             leaves: BTreeMap::new(),
+            boards_at: None,
             grants: BTreeMap::new(),
             origin: None,
             heard_at: None,
@@ -262,7 +266,8 @@ impl Hub {
     fn conclude(&mut self, now: TimestampMs) -> Vec<HubEffect> {
         self.answer_ready(now);
         self.ask_for_rights(now);
-        self.show_changes();
+        self.show_changes(now);
+        self.show_boards(now);
         self.send_pending(now);
         self.send_jobs();
         self.note_offered();

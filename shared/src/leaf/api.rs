@@ -5,6 +5,7 @@ use crate::{
     command::CommandError,
     id::{Key, TimestampMs},
     message::{HubToLeaf, LeafToHub},
+    standings::StandingsQuery,
 };
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -37,6 +38,10 @@ pub enum LeafInput {
     Subscribe(Vec<Key>),
     /// The application no longer wants these.
     Unsubscribe(Vec<Key>),
+    /// The application wants to be shown so much of a board, see [`Leaf::ranking`](super::Leaf::ranking).
+    Watch(Key, StandingsQuery),
+    /// The application no longer wants to be shown these.
+    Unwatch(Vec<Key>),
     /// The time asked for by [`LeafEffect::WakeAt`] has come.
     Tick,
     /// The leader asks for all that it has not adopted of this mirror's operations, see [`LeafEffect::Again`].

@@ -13,6 +13,7 @@ mod gather;
 mod pending;
 mod rows;
 mod share;
+mod standings;
 
 pub use api::{LeafEffect, LeafInput, LeafStatus, TabId};
 pub use rows::{LeafRestoreError, LeafRowId, LeafRowWrite};
@@ -34,6 +35,7 @@ use bytes::Bytes;
 use pending::Pending;
 use rows::Dirty;
 use share::Mirror;
+use standings::{Boards, Shown};
 
 /// How long the leaf waits for a verdict before it sends an operation again, in milliseconds: a hub that could not reach
 /// another one says nothing.
@@ -69,6 +71,8 @@ pub struct Leaf {
     /// Pushes that may show an operation of which this leaf has no verdict yet, in order.
     deferred: OrderedMap<Key, Vec<Push>>,
     subscriptions: OrderedSet<Key>,
+    /// What it is shown parts of.
+    boards: Boards,
     pushes: u64,
     last_local: No,
     /// When to ask next after settled operations that no base shows.
@@ -111,6 +115,7 @@ impl Leaf {
             pending: Vec::new(),
             deferred: OrderedMap::new(),
             subscriptions: OrderedSet::new(),
+            boards: Boards::new(),
             pushes: 0,
             last_local: No::ZERO,
             ask_at: None,
@@ -165,6 +170,8 @@ impl Leaf {
                     keys.chunks(KEYS_CHUNK).for_each(|keys| self.send(LeafToHub::Unsubscribe(keys.to_vec())));
                 }
             }
+            LeafInput::Watch(key, query) => self.watch(key, query),
+            LeafInput::Unwatch(keys) => self.unwatch(&keys),
             LeafInput::Again => self.hand_over_again(),
             LeafInput::Gone(tab) => {
                 self.adopted.remove(&tab);
@@ -390,6 +397,7 @@ impl Leaf {
                     let keys: Vec<Key> = self.subscriptions.iter().cloned().collect();
                     keys.chunks(KEYS_CHUNK).for_each(|keys| self.send(LeafToHub::Subscribe(keys.to_vec())));
                 }
+                self.watch_again();
             }
             HubToLeaf::Verdicts { session, through, accepted, refused } => {
                 self.verdicts(session, through, &accepted, &refused, now);
@@ -418,6 +426,9 @@ impl Leaf {
             }
             HubToLeaf::State { push, key, delta, held, more, session, watermark } => {
                 self.state(push, key, Push { delta, is_held: held, more, session, watermark }, now);
+            }
+            HubToLeaf::Standings { key, standings, held, session, watermark } => {
+                self.standings(key, Shown { standings, is_held: held, settled: (session, watermark) });
             }
             HubToLeaf::Again => self.hello(),
             HubToLeaf::Refused(refusal) => {
@@ -614,7 +625,8 @@ impl Leaf {
             let last = Dot { replica, no: through };
             let shows = |base: &Base| base.state.ctx().contains(last) || pending.is_counted_in(&base.state, last);
             let is_shown = after == through || base.is_some_and(shows);
-            if is_subscribed && !is_shown && !fault!(DroppedBeforeShown) {
+            let is_awaited = (is_subscribed && !is_shown) || self.is_awaited_in_standings(pending);
+            if is_awaited && !fault!(DroppedBeforeShown) {
                 at = at.saturating_add(1);
                 continue;
             }

@@ -10,9 +10,14 @@ use super::{
 use crate::{
     command::CommandError,
     id::{ClientId, Key, SessionId},
-    limits::{BATCH_OPERATIONS_MAX, KEYS_LISTED_MAX, PENDING_OPERATIONS_MAX, REFUSAL_BYTES_MAX},
+    limits::{
+        BATCH_OPERATIONS_MAX, KEYS_LISTED_MAX, PENDING_OPERATIONS_MAX, REFUSAL_BYTES_MAX, STANDINGS_MEMBERS_MAX,
+        STANDINGS_TOP_MAX, VALUE_BYTES_MAX,
+    },
     message::{HubToLeaf, LeafToHub, Lifetime, Refusal, RefusalCause},
+    standings::{Place, Standings, StandingsQuery},
 };
+use bytes::Bytes;
 
 /// Three numbers.
 const ACCEPTED_BYTES_MIN: usize = 3;
@@ -27,7 +32,11 @@ impl Message for LeafToHub {
     fn capabilities(&self) -> Option<&Capabilities> {
         match self {
             Self::Hello { capabilities, .. } => Some(capabilities),
-            Self::Operations { .. } | Self::Subscribe(_) | Self::Unsubscribe(_) => None,
+            Self::Operations { .. }
+            | Self::Subscribe(_)
+            | Self::Unsubscribe(_)
+            | Self::Watch(..)
+            | Self::Unwatch(_) => None,
         }
     }
 
@@ -66,6 +75,15 @@ impl Message for LeafToHub {
                 w.u8(3);
                 write_keys(w, keys);
             }
+            Self::Watch(key, query) => {
+                w.u8(4);
+                write_key(w, key);
+                write_query(w, query);
+            }
+            Self::Unwatch(keys) => {
+                w.u8(5);
+                write_keys(w, keys);
+            }
         }
     }
 
@@ -89,6 +107,8 @@ impl Message for LeafToHub {
             },
             2 => Self::Subscribe(read_keys(r)?),
             3 => Self::Unsubscribe(read_keys(r)?),
+            4 => Self::Watch(read_key(r)?, read_query(r)?),
+            5 => Self::Unwatch(read_keys(r)?),
             _ => return Err(Invalid::Tag("message")),
         })
     }
@@ -104,7 +124,12 @@ impl Message for HubToLeaf {
     fn capabilities(&self) -> Option<&Capabilities> {
         match self {
             Self::Welcome { capabilities, .. } => Some(capabilities),
-            Self::Verdicts { .. } | Self::Expired(_) | Self::State { .. } | Self::Again | Self::Refused(_) => None,
+            Self::Verdicts { .. }
+            | Self::Expired(_)
+            | Self::State { .. }
+            | Self::Standings { .. }
+            | Self::Again
+            | Self::Refused(_) => None,
         }
     }
 
@@ -157,6 +182,14 @@ impl Message for HubToLeaf {
                 w.u8(5);
                 write_refusal(w, refusal);
             }
+            Self::Standings { key, standings, held, session, watermark } => {
+                w.u8(6);
+                write_key(w, key);
+                w.u8((*held).into());
+                write_session(w, *session);
+                w.seq(*watermark);
+                write_standings(w, standings);
+            }
         }
     }
 
@@ -190,6 +223,11 @@ impl Message for HubToLeaf {
             }
             4 => Self::Again,
             5 => Self::Refused(read_refusal(r)?),
+            6 => {
+                let (key, held) = (read_key(r)?, r.bool()?);
+                let (session, watermark) = (read_session(r)?, r.seq()?);
+                Self::Standings { key, standings: read_standings(r)?, held, session, watermark }
+            }
             _ => return Err(Invalid::Tag("message")),
         })
     }
@@ -202,6 +240,55 @@ pub(super) fn write_refusal(w: &mut Writer, refusal: &Refusal) {
 
 pub(super) fn read_refusal(r: &mut Reader<'_>) -> Result<Refusal, Invalid> {
     Ok(Refusal { cause: RefusalCause::from_tag(r.u8()?), detail: r.string("refusal", REFUSAL_BYTES_MAX)? })
+}
+
+fn write_query(w: &mut Writer, query: &StandingsQuery) {
+    if query.top > STANDINGS_TOP_MAX || query.members.len() > STANDINGS_MEMBERS_MAX {
+        w.refuse(Invalid::TooMany("standings"));
+    }
+    w.varint(query.top.into());
+    w.count(query.members.len());
+    query.members.iter().for_each(|member| w.bytes(member));
+}
+
+fn read_query(r: &mut Reader<'_>) -> Result<StandingsQuery, Invalid> {
+    let top = u32::try_from(r.varint()?).ok().filter(|top| *top <= STANDINGS_TOP_MAX);
+    let top = top.ok_or(Invalid::TooMany("standings"))?;
+    Ok(StandingsQuery { top, members: r.list("standings", STANDINGS_MEMBERS_MAX, 1, read_member)? })
+}
+
+fn write_standings(w: &mut Writer, standings: &Standings) {
+    w.varint(standings.size);
+    w.count(standings.top.len());
+    for (member, score) in &standings.top {
+        w.bytes(member);
+        w.float(*score);
+    }
+    w.count(standings.members.len());
+    for (member, place) in &standings.members {
+        w.bytes(member);
+        write_option(w, place.as_ref(), |w, place| {
+            w.varint(place.rank);
+            w.float(place.score);
+        });
+    }
+}
+
+fn read_standings(r: &mut Reader<'_>) -> Result<Standings, Invalid> {
+    let place = |r: &mut Reader<'_>| Ok(Place { rank: r.varint()?, score: read_score(r)? });
+    Ok(Standings {
+        size: r.varint()?,
+        top: r.list("standings", STANDINGS_TOP_MAX as usize, 2, |r| Ok((read_member(r)?, read_score(r)?)))?,
+        members: r.list("standings", STANDINGS_MEMBERS_MAX, 2, |r| Ok((read_member(r)?, read_option(r, place)?)))?,
+    })
+}
+
+fn read_member(r: &mut Reader<'_>) -> Result<Bytes, Invalid> {
+    r.bytes("member", VALUE_BYTES_MAX)
+}
+
+fn read_score(r: &mut Reader<'_>) -> Result<f64, Invalid> {
+    r.float().and_then(|score| if score.is_nan() { Err(Invalid::Score) } else { Ok(score) })
 }
 
 pub(super) fn write_keys(w: &mut Writer, keys: &[Key]) {

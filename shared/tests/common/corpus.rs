@@ -14,6 +14,7 @@ use headwater::{
         RefusalCause, RightsAnswer, RightsRequest, RunReply, SlotDelta,
     },
     slot::Slot,
+    standings::{Place, Standings, StandingsQuery},
     state::{
         Ctx, Cut, DeadlineChange, Effect, ElementId, Increment, KeyDelta, KeyState, Mint, NewBase, Operation, SeenCut,
         SeenCuts,
@@ -71,6 +72,8 @@ pub fn leaf_to_hub() -> Vec<(&'static str, LeafToHub)> {
         ("operations", operations),
         ("subscribe", LeafToHub::Subscribe(keys())),
         ("unsubscribe", LeafToHub::Unsubscribe(keys())),
+        ("watch", LeafToHub::Watch(key("k"), StandingsQuery { top: 50, members: vec!["me".into(), Bytes::new()] })),
+        ("unwatch", LeafToHub::Unwatch(keys())),
     ]
 }
 
@@ -95,9 +98,18 @@ pub fn hub_to_leaf() -> Vec<(&'static str, HubToLeaf)> {
         ("state_change", state(u64::MAX, change(), false, false)),
         ("state_empty", state(2, KeyState::default().to_complete_delta(), true, false)),
         ("state_piece", state(3, full_key().to_complete_delta(), true, true)),
+        ("standings", HubToLeaf::Standings { key: key("k"), standings: standings(), held: true, session, watermark }),
         ("again", HubToLeaf::Again),
         ("refused", HubToLeaf::Refused(Refusal::new(RefusalCause::Malformed, "why \u{e9}"))),
     ]
+}
+
+fn standings() -> Standings {
+    Standings {
+        size: 1_000_000,
+        top: vec![("ada".into(), 12.5), ("bob".into(), f64::NEG_INFINITY)],
+        members: vec![("me".into(), Some(Place { rank: 300, score: -1.0 })), (Bytes::new(), None)],
+    }
 }
 
 pub fn hub_to_origin() -> Vec<(&'static str, HubToOrigin)> {
@@ -513,6 +525,8 @@ pub fn variant_of_leaf_to_hub(message: &LeafToHub) -> &'static str {
         LeafToHub::Operations { .. } => "operations",
         LeafToHub::Subscribe(_) => "subscribe",
         LeafToHub::Unsubscribe(_) => "unsubscribe",
+        LeafToHub::Watch(..) => "watch",
+        LeafToHub::Unwatch(_) => "unwatch",
     }
 }
 
@@ -523,6 +537,7 @@ pub fn variant_of_hub_to_leaf(message: &HubToLeaf) -> &'static str {
         HubToLeaf::Verdicts { .. } => "verdicts",
         HubToLeaf::Expired(_) => "expired",
         HubToLeaf::State { .. } => "state",
+        HubToLeaf::Standings { .. } => "standings",
         HubToLeaf::Again => "again",
         HubToLeaf::Refused(_) => "refused",
     }

@@ -18,6 +18,7 @@ use headwater::{
     leaf::{Leaf, LeafEffect, LeafInput},
     message::{HubToOrigin, Lifetime, Mark, OriginToHub},
     origin::{JobsDone, Link, Origin, OriginConfig, OriginEffect, OriginInput, StableBy, key_state},
+    standings::{RankedMember, StandingsQuery},
     state::KeyState,
     store::KeyCommit,
     wire,
@@ -171,6 +172,27 @@ impl World {
         self.connect(leaf, hub);
         self.settle();
         leaf
+    }
+
+    /// Shows a leaf so much of a board from now on.
+    pub fn watch(&mut self, leaf: usize, name: &str, top: u32, members: &[&str]) {
+        let members = members.iter().map(|member| Bytes::copy_from_slice(member.as_bytes())).collect();
+        let input = LeafInput::Watch(key(name), StandingsQuery { top, members });
+        let effects = self.leaves[leaf].leaf.handle(input, self.now);
+        self.perform_leaf(leaf, effects);
+        self.settle();
+    }
+
+    /// What a leaf shows of a board that it watches: the head, then the members asked for, as `rank member score`, with a `~`
+    /// before a rank that is not exact.
+    pub fn ranking(&self, leaf: usize, name: &str) -> Option<(String, String)> {
+        let ranking = self.leaves[leaf].leaf.ranking(&key(name))?;
+        let row = |row: &RankedMember| {
+            let mark = if row.is_exact { "" } else { "~" };
+            format!("{mark}{} {} {}", row.rank, String::from_utf8_lossy(&row.member), row.score)
+        };
+        let rows = |rows: &[RankedMember]| rows.iter().map(row).collect::<Vec<_>>().join(", ");
+        Some((rows(&ranking.top), rows(&ranking.members)))
     }
 
     /// Opens a socket from a leaf to a hub.

@@ -16,6 +16,7 @@ use headwater::{
     id::{ClientId, TimestampMs},
     leaf::{Leaf, LeafEffect, LeafInput, LeafRowId, LeafRowWrite, TabId},
     message::{HubToLeaf, LeafToHub, Lifetime},
+    standings::{Ranking, StandingsQuery},
     state::KeyState,
 };
 use proptest::prelude::*;
@@ -30,6 +31,7 @@ enum Down {
     Rows(u64, Vec<LeafRowWrite>),
     Whole(u64, u64, Vec<(LeafRowId, Bytes)>),
     Again,
+    Share(HubToLeaf),
 }
 
 struct Tab {
@@ -146,6 +148,10 @@ impl Browser {
                     }
                 }
                 LeafEffect::Send(message) => self.to_hub.push_back(message),
+                LeafEffect::Share(message) => {
+                    let share = |mirror: &mut Tab| mirror.down.push_back(Down::Share(message.clone()));
+                    self.mirrors.iter_mut().for_each(share);
+                }
                 LeafEffect::Again(tab) => {
                     let mirror = self.mirrors.iter_mut().find(|mirror| mirror.id == tab).expect("a tab that is there");
                     mirror.down.push_back(Down::Again);
@@ -227,6 +233,7 @@ impl Browser {
                 leaf.take_whole(version, rows, NOW).expect("the leader's own rows")
             }
             Down::Again => leaf.handle(LeafInput::Again, NOW),
+            Down::Share(message) => leaf.handle(LeafInput::Hub(message), NOW),
         };
         self.forward(at, effects);
         true
@@ -311,6 +318,52 @@ fn a_mirror_reads_its_own_write_at_once_and_the_others_read_it_when_it_is_adopte
     assert!(browser.up_step(0) && browser.down_step(1));
     assert_eq!(browser.run(2, "GET counter"), "$5");
     assert_eq!(browser.run(0, "INCR counter"), ":6");
+    browser.assert_agreed();
+}
+
+#[test]
+fn every_tab_shows_a_board_that_one_watches_with_what_each_did_on_top() {
+    let mut browser = Browser::open();
+    let commands = ["ZADD board 10 ada 5 bob 1 cy"].map(argv).to_vec();
+    browser.give_hub(HubInput::Commands { request: Request(2), commands, idempotency: None });
+    let watch = |members: &[&'static str]| {
+        let members = members.iter().map(|member| Bytes::from_static(member.as_bytes())).collect();
+        LeafInput::Watch(key("board"), StandingsQuery { top: 2, members })
+    };
+    let effects = browser.leader.leaf.handle(watch(&["cy"]), NOW);
+    browser.perform(effects);
+    browser.settle();
+    // A tab that comes later is shown what the leader was shown before.
+    for mirror in &mut browser.mirrors {
+        assert!(mirror.leaf.handle(watch(&["cy"]), NOW).is_empty());
+    }
+    let effects = browser.leader.leaf.handle(LeafInput::Share, NOW);
+    browser.perform(effects);
+    browser.settle();
+    let shown = |browser: &Browser| -> Vec<String> {
+        let text = |ranking: Ranking| {
+            let rows = ranking.top.iter().chain(&ranking.members);
+            let rows = rows.map(|row| format!("{} {}", String::from_utf8_lossy(&row.member), row.score));
+            rows.collect::<Vec<_>>().join(", ")
+        };
+        browser.leaves().map(|leaf| leaf.ranking(&key("board")).map(text).unwrap_or_default()).collect()
+    };
+    assert_eq!(shown(&browser), ["ada 10, bob 5, cy 1"; 3]);
+    browser.run(1, "ZINCRBY board 7 cy");
+    assert_eq!(shown(&browser)[1], "ada 10, cy 8, bob 5, cy 8");
+    // Step by step no tab goes back.
+    let mut steps = 0;
+    loop {
+        let is_busy = browser.up_step(0) || browser.hub_step() || browser.leader_step() || browser.down_step(0);
+        assert!(shown(&browser)[1].contains("cy 8"), "{:?}", shown(&browser));
+        if !is_busy {
+            break;
+        }
+        steps += 1;
+    }
+    assert!(steps > 4);
+    browser.settle();
+    assert_eq!(shown(&browser), ["ada 10, cy 8, cy 8"; 3]);
     browser.assert_agreed();
 }
 

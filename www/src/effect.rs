@@ -2,7 +2,7 @@
 
 use headwater::{
     leaf::{LeafEffect, LeafRowId, LeafRowWrite, TabId},
-    wire::{Terms, WireError},
+    wire::{self, Terms, WireError},
 };
 use wasm_bindgen::prelude::*;
 
@@ -35,6 +35,8 @@ export type Effect =
   | { kind: "wake-at"; at: number }
   /** Hand this operation to the tab that leads. */
   | { kind: "forward"; no: number; version: number; operation: Uint8Array<ArrayBuffer> }
+  /** Give this frame to the tabs that mirror this one, for their leaves to receive. */
+  | { kind: "share"; frame: Uint8Array<ArrayBuffer> }
   /** Ask this tab to hand over again, after it was told of all before. */
   | { kind: "again"; tab: bigint };
 "#;
@@ -124,6 +126,10 @@ pub(crate) fn to_js(effect: LeafEffect, terms: &Terms) -> Result<JsEffect, WireE
             object.set_no(no as f64);
             object.set_version(version as f64);
             object.set_operation(operation.to_vec());
+        }
+        LeafEffect::Share(message) => {
+            object.set_kind("share");
+            object.set_frame(wire::encode(&message)?);
         }
         LeafEffect::Again(TabId(tab)) => {
             object.set_kind("again");

@@ -21,7 +21,19 @@ export { StorageError, forget } from "./client/rows.ts";
 export { CommandError, RefusedEvent, UnknownKeyError } from "./client/status.ts";
 export type { Abortable, Argument, Phase, Status, Storage } from "./client/status.ts";
 export { Store } from "./client/store.ts";
-export type { Counter, Decision, Fields, Leaderboard, Limit, LimitOptions, Members, Ranked } from "./client/views.ts";
+export type {
+  Counter,
+  Decision,
+  Fields,
+  Leaderboard,
+  Limit,
+  LimitOptions,
+  Members,
+  Ranked,
+  Standing,
+  Standings,
+  StandingsQuery,
+} from "./client/views.ts";
 export type { Transport } from "./client/connection.ts";
 export type { Problem, Token } from "./client/link.ts";
 export type { Reply } from "./headwater.js";

@@ -10,10 +10,11 @@ mod reply;
 use bytes::Bytes;
 use effect::{JsEffect, JsRowWrite};
 use headwater::{
-    command::CommandError,
+    command::{CommandError, Reply},
     id::{ClientId, Key, TimestampMs},
     leaf::{Leaf, LeafEffect, LeafInput, LeafRowId, TabId},
     message::Lifetime,
+    standings::{RankedMember, Ranking, StandingsQuery},
     wire::{self, Terms},
 };
 use wasm_bindgen::prelude::*;
@@ -226,6 +227,38 @@ impl WasmLeaf {
     /// The application no longer wants these; throws when one is too long.
     pub fn unsubscribe(&mut self, keys: Vec<String>, now: f64) -> Result<Vec<JsEffect>, JsError> {
         self.handle(LeafInput::Unsubscribe(parsed(keys)?), now)
+    }
+
+    /// The application wants to be shown the `top` highest of a board and the places of some members; throws when the key is too
+    /// long.
+    pub fn watch(&mut self, key: String, top: u32, members: Vec<String>, now: f64) -> Result<Vec<JsEffect>, JsError> {
+        let key = Key::new(key).map_err(CommandError::from)?;
+        let members = members.into_iter().map(Bytes::from).collect();
+        self.handle(LeafInput::Watch(key, StandingsQuery { top, members }), now)
+    }
+
+    /// The application no longer wants to be shown these boards; throws when a key is too long.
+    pub fn unwatch(&mut self, keys: Vec<String>, now: f64) -> Result<Vec<JsEffect>, JsError> {
+        self.handle(LeafInput::Unwatch(parsed(keys)?), now)
+    }
+
+    /// What is shown of a watched board: whether the hub holds it, how many are on it, and for the head and the members asked
+    /// for the name, score, rank and whether that is exact of each, one after the other; `undefined` before it is shown.
+    pub fn ranking(&self, key: String) -> JsValue {
+        let ranking = Key::new(key).ok().and_then(|key| self.leaf.ranking(&key));
+        let count = |count: u64| Reply::Int(count.cast_signed());
+        let row = |row: RankedMember| {
+            [Reply::Bulk(row.member), Reply::score(row.score), count(row.rank), Reply::Int(row.is_exact.into())]
+        };
+        let rows = |rows: Vec<RankedMember>| Reply::Array(rows.into_iter().flat_map(row).collect());
+        ranking.map_or(JsValue::UNDEFINED, |Ranking { is_held, size, top, members }| {
+            reply::to_js(Reply::Array(vec![Reply::Int(is_held.into()), count(size), rows(top), rows(members)]))
+        })
+    }
+
+    /// A tab that mirrors this leaf is to be shown the boards that this one watches.
+    pub fn share(&mut self, now: f64) -> Result<Vec<JsEffect>, JsError> {
+        self.handle(LeafInput::Share, now)
     }
 
     /// The time that the last `wake-at` asked for has come.

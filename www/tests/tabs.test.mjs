@@ -135,6 +135,61 @@ test("a removal in one tab takes away what another tab added, before and after t
   for (const page of tabs) await eventually("all tabs have it", () => members(page), "kept");
 });
 
+test("three tabs watch a board of a thousand without holding it, and show what each of them does at once", async (t) => {
+  const board = `tabs:${randomUUID()}`;
+  const counter = `tabs:${randomUUID()}`;
+  const entries = Array.from({ length: 1000 }, (_, at) => [String(10 * at), `m${at}`]).flat();
+  await post(here, "/", ["ZADD", board, ...entries]);
+  const { tabs, sockets } = await threeTabs(t, here, counter);
+  for (const [at, page] of tabs.entries()) {
+    await page.evaluate(
+      ([board, top]) => {
+        window.calls = 0;
+        const query = { top, members: ["m5"] };
+        window.end = store.watch(board, query, () => {
+          window.calls += 1;
+        });
+        window.shown = () => {
+          const row = ({ member, score, rank, isExact }) => `${isExact ? "" : "~"}${rank} ${member} ${score}`;
+          const { top, members } = store.standings(board, query) ?? { top: [], members: [] };
+          return [...top, ...members].map(row).join(", ");
+        };
+      },
+      [board, 2 + at],
+    );
+  }
+  const shown = (page) => page.evaluate(() => shown());
+  const heads = ["0 m999 9990, 1 m998 9980", "2 m997 9970", "3 m996 9960"];
+  for (const [at, page] of tabs.entries()) {
+    const head = heads.slice(0, 1 + at).join(", ");
+    await eventually("each is shown what it asked for", () => shown(page), `${head}, 994 m5 50`);
+  }
+  assert.equal(await tabs[0].evaluate((board) => store.board(board).size, board), undefined, "nothing is held");
+  assert.equal(sockets(), 1);
+
+  await tabs[1].evaluate((board) => {
+    store.cut();
+    store.board(board).add("m5", 9935);
+  }, board);
+  assert.equal(await shown(tabs[1]), "0 m999 9990, 1 m5 9985, 2 m998 9980, 1 m5 9985");
+  for (const page of tabs) await eventually("all show it offline", async () => (await shown(page)).endsWith(", 1 m5 9985"), true);
+  await tabs[2].evaluate(() => store.restore());
+  for (const page of tabs) await eventually("all is settled", () => page.evaluate(() => store.status.phase), "synced");
+  for (const page of tabs) await eventually("nothing counts twice", async () => (await shown(page)).endsWith(", 1 m5 9985"), true);
+  await post(elsewhere, "/", ["ZINCRBY", board, "10000", "m7"]);
+  for (const page of tabs) await eventually("what another edge did arrives", async () => (await shown(page)).startsWith("0 m7 10070"), true);
+
+  // The tab that leads ends; the others go on, and one that ends its watch hears no more.
+  await tabs[0].evaluate(() => store.close());
+  const before = await tabs[1].evaluate(() => {
+    window.end();
+    return window.calls;
+  });
+  await post(here, "/", ["ZINCRBY", board, "10000", "m8"]);
+  await eventually("the last goes on", async () => (await shown(tabs[2])).startsWith("0 m8 10080"), true);
+  assert.equal(await tabs[1].evaluate(() => window.calls), before);
+});
+
 /** Three tabs of one name at an edge that know a key; `sockets` says how many are open. */
 async function threeTabs(t, edge, key) {
   const first = await tab(t, blankUrl(edge));

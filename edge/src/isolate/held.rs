@@ -348,6 +348,7 @@ impl Held {
                 | LeafEffect::Changed(_)
                 | LeafEffect::WakeAt(_)
                 | LeafEffect::Forward { .. }
+                | LeafEffect::Share(_)
                 | LeafEffect::Again(_) => {}
             }
         }

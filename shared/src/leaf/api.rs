@@ -44,6 +44,8 @@ pub enum LeafInput {
     Unwatch(Vec<Key>),
     /// The time asked for by [`LeafEffect::WakeAt`] has come.
     Tick,
+    /// Tabs that mirror this leaf are to be told of all boards that it watches: one has come.
+    Share,
     /// The leader asks for all that it has not adopted of this mirror's operations, see [`LeafEffect::Again`].
     Again,
     /// A tab that shared this leaf is gone and will hand over nothing more.
@@ -74,6 +76,8 @@ pub enum LeafEffect {
         /// The operation.
         operation: Bytes,
     },
+    /// Tell the tabs that mirror this leaf, whose leaves take it up as if their hub had said it.
+    Share(HubToLeaf),
     /// Tell this tab, once it has been told of all changes before, to hand over again what it has not seen adopted.
     Again(TabId),
 }

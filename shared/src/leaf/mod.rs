@@ -172,6 +172,7 @@ impl Leaf {
             }
             LeafInput::Watch(key, query) => self.watch(key, query),
             LeafInput::Unwatch(keys) => self.unwatch(&keys),
+            LeafInput::Share => self.share_boards(),
             LeafInput::Again => self.hand_over_again(),
             LeafInput::Gone(tab) => {
                 self.adopted.remove(&tab);
@@ -262,7 +263,9 @@ impl Leaf {
         let rows = self.take_rows();
         let mut effects = std::mem::take(&mut self.effects);
         if !rows.is_empty() {
-            effects.insert(0, LeafEffect::Persist(rows));
+            // What is shown of a board rests on nothing that is stored, and shows what these rows may be done with.
+            let at = effects.iter().take_while(|effect| matches!(effect, LeafEffect::Share(_))).count();
+            effects.insert(at, LeafEffect::Persist(rows));
         }
         effects
     }

@@ -8,7 +8,7 @@ use super::{Leaf, LeafEffect, pending::Pending};
 use crate::{
     id::{Key, Seq, SessionId},
     limits::KEYS_CHUNK,
-    message::LeafToHub,
+    message::{HubToLeaf, LeafToHub},
     ordered::OrderedMap,
     standings::{Ranking, Standings, StandingsQuery},
     state::Effect,
@@ -31,6 +31,12 @@ pub(super) struct Shown {
 }
 
 impl Shown {
+    /// As the hub says it.
+    fn message(&self, key: Key) -> HubToLeaf {
+        let (session, watermark) = self.settled;
+        HubToLeaf::Standings { key, standings: self.standings.clone(), held: self.is_held, session, watermark }
+    }
+
     /// Whether an operation may be in it already.
     fn has(&self, pending: &Pending) -> bool {
         let (session, watermark) = self.settled;
@@ -86,15 +92,24 @@ impl Leaf {
     }
 
     pub(super) fn standings(&mut self, key: Key, shown: Shown) {
-        if !self.is_connected {
+        if !self.is_connected && self.mirror.is_none() {
             // From before the hello.
             return;
         }
         let Some(watched) = self.boards.get_mut(&key) else { return };
+        let shared = self.dirty.is_some().then(|| shown.message(key.clone()));
         watched.shown = Some(shown);
+        // Before the rows of what it settled, so that no tab misses that for a moment.
+        self.effects.extend(shared.map(LeafEffect::Share));
         self.drop_shown();
         self.rebuild(&key);
         self.effects.push(LeafEffect::Changed(vec![key]));
+    }
+
+    /// Tells mirrors all that was shown.
+    pub(super) fn share_boards(&mut self) {
+        let shown = self.boards.iter().filter_map(|(key, watched)| Some(watched.shown.as_ref()?.message(key.clone())));
+        self.effects.extend(shown.map(LeafEffect::Share));
     }
 
     /// Whether a settled operation is still to be seen in what a hub shows of a board.

@@ -672,7 +672,9 @@ impl World {
                 }
                 LeafEffect::WakeAt(at) => self.leaves[leaf].wake_at = Some(at),
                 LeafEffect::Changed(_) | LeafEffect::Persist(_) => {}
-                LeafEffect::Forward { .. } | LeafEffect::Again(_) => panic!("these leaves have no other tabs"),
+                LeafEffect::Forward { .. } | LeafEffect::Share(_) | LeafEffect::Again(_) => {
+                    panic!("these leaves have no other tabs")
+                }
             }
         }
     }

@@ -61,7 +61,9 @@ impl World {
                     self.leaves[leaf].wake_at = self.now + delay;
                     self.at(delay, Event::LeafTick(leaf, self.now + delay));
                 }
-                LeafEffect::Forward { .. } | LeafEffect::Again(_) => unreachable!("no leaf here shares its tab's rows"),
+                LeafEffect::Forward { .. } | LeafEffect::Share(_) | LeafEffect::Again(_) => {
+                    unreachable!("no leaf here shares its tab's rows")
+                }
             }
         }
     }

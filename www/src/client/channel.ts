@@ -20,6 +20,30 @@ export interface Lead {
   readonly heardAt: number | undefined;
 }
 
+/** What a tab is to be shown of a board. */
+export interface BoardQuery {
+  readonly top: number;
+  readonly members: readonly string[];
+}
+
+/** What tabs want to see. */
+export interface Wants {
+  /** Keys that are followed. */
+  readonly keys: readonly string[];
+  /** Boards that are watched. */
+  readonly boards: ReadonlyMap<string, BoardQuery>;
+}
+
+/** All that several want. */
+export function union(wants: readonly Wants[]): Wants {
+  const boards = new Map<string, BoardQuery>();
+  for (const [key, { top, members }] of wants.flatMap((want) => [...want.boards])) {
+    const other = boards.get(key) ?? { top: 0, members: [] };
+    boards.set(key, { top: Math.max(top, other.top), members: [...new Set([...other.members, ...members])] });
+  }
+  return { keys: [...new Set(wants.flatMap(({ keys }) => keys))], boards };
+}
+
 /** From the tab that leads; `to` names the one tab that is meant. */
 export type FromLeader =
   /** A tab leads from now on; the others join. */
@@ -30,14 +54,16 @@ export type FromLeader =
   | { kind: "rows"; term: string; version: number; writes: readonly RowWrite[] }
   /** Hand over again. */
   | { kind: "again"; term: string; to: bigint }
+  /** What the hub showed of a board. */
+  | { kind: "share"; term: string; frame: Uint8Array<ArrayBuffer> }
   | { kind: "lead"; term: string; lead: Lead }
   | { kind: "refused"; term: string; key: string; error: string };
 
 /** To the tab that leads. */
 export type ToLeader =
   | { kind: "join"; tab: bigint }
-  /** The keys that this tab follows, all of them. */
-  | { kind: "want"; tab: bigint; keys: string[] }
+  /** What this tab follows and watches, all of it. */
+  | { kind: "want"; tab: bigint; wants: Wants }
   | { kind: "forward"; term: string; tab: bigint; no: number; version: number; operation: Uint8Array }
   | { kind: "cut" | "restore" }
   | { kind: "roam"; url: string };

@@ -6,7 +6,7 @@
  */
 
 import type { Effect, RowWrite } from "../headwater.js";
-import type { Lead, TabMessage, ToLeader } from "./channel.ts";
+import { union, type Lead, type TabMessage, type ToLeader, type Wants } from "./channel.ts";
 import { Link, type Token } from "./link.ts";
 import { inherited, tabLock } from "./locks.ts";
 import type { Host, Role, RoleEffect } from "./role.ts";
@@ -39,8 +39,8 @@ export class Leader implements Role {
   /** What is to be stored and, behind it, sent: done one after the other. */
   #queue = Promise.resolve();
   #queued = 0;
-  /** The keys that other tabs follow. */
-  readonly #wants = new Map<bigint, readonly string[]>();
+  /** What other tabs want. */
+  readonly #wants = new Map<bigint, Wants>();
   /** The tabs whose end this one waits for. */
   readonly #watched = new Set<bigint>();
   #wasConnected = false;
@@ -86,9 +86,9 @@ export class Leader implements Role {
         this.#welcome(message.tab);
         return [];
       case "want":
-        this.#wants.set(message.tab, message.keys);
+        this.#wants.set(message.tab, message.wants);
         this.#host.wanted();
-        return [];
+        return message.wants.boards.size > 0 ? this.#host.leaf.share(Date.now()) : [];
       case "forward":
         if (message.term !== this.#term) return [];
         return this.#host.leaf.adopt(message.tab, message.no, message.version, message.operation, Date.now());
@@ -104,8 +104,8 @@ export class Leader implements Role {
     }
   }
 
-  wants(keys: readonly string[]): ReadonlySet<string> {
-    return new Set([...keys, ...[...this.#wants.values()].flat()]);
+  wants(own: Wants): Wants {
+    return union([own, ...this.#wants.values()]);
   }
 
   perform(effect: RoleEffect): void {
@@ -120,6 +120,9 @@ export class Leader implements Role {
         this.#host.refused(effect.key, effect.error);
         // Behind the rows that roll it back.
         this.#enqueue(() => this.#tell((term) => ({ kind: "refused", term, key: effect.key, error: effect.error })));
+        return;
+      case "share":
+        this.#tell((term) => ({ kind: "share", term, frame: effect.frame }));
         return;
       case "redial":
         this.#link.redial();

@@ -6,7 +6,7 @@
  */
 
 import type { Effect } from "../headwater.js";
-import type { FromLeader, Lead, TabMessage } from "./channel.ts";
+import type { FromLeader, Lead, TabMessage, Wants } from "./channel.ts";
 import { inherited, tabLock } from "./locks.ts";
 import type { Host, Role, RoleEffect } from "./role.ts";
 import { databaseName } from "./rows.ts";
@@ -31,7 +31,7 @@ export class Mirror implements Role {
   /** Whose version counts; none before it has heard from its leader. */
   #term: string | undefined;
   #rowsVersion = 0;
-  #wants: readonly string[] = [];
+  #wants: Wants = { keys: [], boards: new Map() };
 
   /** `inherits` is called with what gives the lead up, once this tab has it. */
   constructor(host: Host, shared: Shared, url: string, inherits: (release: () => void) => Promise<void>) {
@@ -72,7 +72,7 @@ export class Mirror implements Role {
     if (message.kind === "whole") {
       this.#term = message.term;
       this.#rowsVersion = message.version;
-      channel?.post({ kind: "want", tab, keys: [...this.#wants] });
+      channel?.post({ kind: "want", tab, wants: this.#wants });
       return leaf.takeWhole(message.version, message.rows, now);
     }
     if (message.kind === "leads") channel?.post({ kind: "join", tab });
@@ -86,6 +86,8 @@ export class Mirror implements Role {
         }
         this.#rowsVersion = message.version;
         return leaf.takeUp(message.version, [...message.writes], now);
+      case "share":
+        return leaf.receive(message.frame, now);
       case "again":
         return leaf.again(now);
       case "lead":
@@ -100,10 +102,11 @@ export class Mirror implements Role {
     }
   }
 
-  /** The leader says what is followed. */
-  wants(keys: readonly string[]): undefined {
-    this.#wants = keys;
-    this.#host.channel?.post({ kind: "want", tab: this.#shared.tab, keys: [...keys] });
+  /** The leader follows; what this tab's leaf is shown of boards it must know to want. */
+  wants(own: Wants): Wants {
+    this.#wants = own;
+    this.#host.channel?.post({ kind: "want", tab: this.#shared.tab, wants: own });
+    return { keys: [], boards: own.boards };
   }
 
   /** A leaf that mirrors another stores, sends and refuses nothing itself. */

@@ -4,7 +4,7 @@
  */
 
 import type { Effect, WasmLeaf } from "../headwater.js";
-import type { Channel, Lead, TabMessage } from "./channel.ts";
+import type { Channel, Lead, TabMessage, Wants } from "./channel.ts";
 
 /** What a role asks of its store. */
 export interface Host {
@@ -37,8 +37,8 @@ export interface Role {
   start(): void;
   /** Another tab said this. */
   heard(message: TabMessage): Effect[];
-  /** The application follows these keys; gives all that the leaf is to follow, if that is for this tab to say. */
-  wants(keys: readonly string[]): ReadonlySet<string> | undefined;
+  /** The application wants this; gives all that the leaf is to follow and watch. */
+  wants(own: Wants): Wants;
   perform(effect: RoleEffect): void;
   /** All effects of an input are performed. */
   performed(): void;

@@ -9,7 +9,7 @@
  */
 
 import type { Effect, Reply, WasmLeaf } from "../headwater.js";
-import { Channel, type TabMessage } from "./channel.ts";
+import { Channel, union, type BoardQuery, type TabMessage, type Wants } from "./channel.ts";
 import { Leader } from "./leader.ts";
 import type { Token } from "./link.ts";
 import { Mirror } from "./mirror.ts";
@@ -27,7 +27,18 @@ import {
   type Status,
   type Storage,
 } from "./status.ts";
-import { Counter, Fields, Leaderboard, Limit, Members, type Commands, type LimitOptions } from "./views.ts";
+import {
+  Counter,
+  Fields,
+  Leaderboard,
+  Limit,
+  Members,
+  standings,
+  type Commands,
+  type LimitOptions,
+  type Standings,
+  type StandingsQuery,
+} from "./views.ts";
 
 /** More than a timer can wait for at once; a tick that comes early does no harm. */
 const TIMER_MS_MAX = 2 ** 31 - 1;
@@ -45,6 +56,7 @@ export class Store extends EventTarget {
   readonly #ended = new AbortController();
   #role: Role;
   readonly #followed = new Set<string>();
+  readonly #watched = new Map<string, string>();
   readonly #subscriptions = new Set<Subscription>();
   readonly #changed = new Set<string>();
   #wake: ReturnType<typeof setTimeout> | undefined;
@@ -137,17 +149,41 @@ export class Store extends EventTarget {
    */
   subscribe(keys: readonly string[], callback: (keys: readonly string[]) => void, { signal }: Abortable = {}): () => void {
     if (signal?.aborted) return () => undefined;
-    const subscription = { keys: new Set(keys), callback };
-    this.#follow([...subscription.keys]);
-    this.#subscriptions.add(subscription);
-    this.#wanted();
-    const end = () => {
-      signal?.removeEventListener("abort", end);
-      if (!this.#subscriptions.delete(subscription)) return;
-      this.#wanted();
+    const wants = { keys: [...keys], boards: new Map<string, BoardQuery>() };
+    this.#follow(wants.keys);
+    return this.#begin({ keys: new Set(keys), callback, wants }, signal);
+  }
+
+  /**
+   * Shows the head of a board and the places of some members without holding the board, and calls back with what is shown
+   * whenever it changes: at once what this tab does, and up to ten times a second what others do.
+   *
+   * @returns what ends it, as aborting the signal does.
+   * @throws when the key is too long.
+   */
+  watch(
+    key: string,
+    query: StandingsQuery,
+    callback: (standings: Standings) => void,
+    { signal }: Abortable = {},
+  ): () => void {
+    if (signal?.aborted) return () => undefined;
+    const boards = new Map([[key, { top: query.top, members: query.members ?? [] }]]);
+    const told = () => {
+      const shown = this.standings(key, query);
+      if (shown) callback(shown);
     };
-    signal?.addEventListener("abort", end, { once: true });
+    const end = this.#begin({ keys: new Set([key]), callback: told, wants: { keys: [], boards } }, signal);
+    // Another watch may have brought it already.
+    this.#changed.add(key);
+    this.#notifySoon();
     return end;
+  }
+
+  /** What is shown of a board to which there is a {@link watch}; `undefined` before the edge has shown it. */
+  standings(key: string, query: StandingsQuery): Standings | undefined {
+    const shown = this.#leaf.ranking(key) as Reply | undefined;
+    return shown === undefined ? undefined : standings(shown, query);
   }
 
   /**
@@ -265,19 +301,46 @@ export class Store extends EventTarget {
     return this.#isClosed ? [] : this.#role.heard(message);
   }
 
-  #ownWants(): string[] {
-    return [...new Set([...this.#subscriptions].flatMap(({ keys }) => [...keys]))];
+  #begin(subscription: Subscription, signal: AbortSignal | undefined): () => void {
+    this.#subscriptions.add(subscription);
+    try {
+      this.#wanted();
+    } catch (error) {
+      this.#subscriptions.delete(subscription);
+      throw error;
+    }
+    const end = () => {
+      signal?.removeEventListener("abort", end);
+      if (!this.#subscriptions.delete(subscription)) return;
+      this.#wanted();
+    };
+    signal?.addEventListener("abort", end, { once: true });
+    return end;
+  }
+
+  #ownWants(): Wants {
+    return union([...this.#subscriptions].map(({ wants }) => wants));
   }
 
   /** Which keys are followed may have changed. */
   #wanted(): void {
     if (this.#isClosed) return;
-    const wanted = this.#role.wants(this.#ownWants());
-    if (!wanted) return;
-    this.#follow([...wanted]);
-    const unwanted = [...this.#followed].filter((key) => !wanted.has(key));
+    const { keys, boards } = this.#role.wants(this.#ownWants());
+    this.#follow(keys);
+    const followed = new Set(keys);
+    const unwanted = [...this.#followed].filter((key) => !followed.has(key));
     for (const key of unwanted) this.#followed.delete(key);
     if (unwanted.length > 0) this.#perform(this.#leaf.unsubscribe(unwanted, Date.now()));
+    for (const [key, { top, members }] of boards) {
+      const query = JSON.stringify([top, members]);
+      if (this.#watched.get(key) === query) continue;
+      const effects = this.#leaf.watch(key, top, [...members], Date.now());
+      this.#watched.set(key, query);
+      this.#perform(effects);
+    }
+    const unwatched = [...this.#watched.keys()].filter((key) => !boards.has(key));
+    for (const key of unwatched) this.#watched.delete(key);
+    if (unwatched.length > 0) this.#perform(this.#leaf.unwatch(unwatched, Date.now()));
   }
 
   #follow(keys: readonly string[]): void {
@@ -324,7 +387,7 @@ export class Store extends EventTarget {
   }
 
   #isWanted(key: string): boolean {
-    return [...this.#subscriptions].some(({ keys }) => keys.has(key));
+    return [...this.#subscriptions].some(({ wants }) => wants.keys.includes(key));
   }
 
   #wakeAtRest(): void {
@@ -364,5 +427,6 @@ export class Store extends EventTarget {
 
 interface Subscription {
   readonly keys: ReadonlySet<string>;
+  readonly wants: Wants;
   readonly callback: (keys: readonly string[]) => void;
 }

@@ -165,6 +165,53 @@ export class Leaderboard extends View {
   }
 }
 
+/** A member of a board that is watched. */
+export interface Standing extends Ranked {
+  /** How many are above it. */
+  readonly rank: number;
+  /** Whether all who may stand above are known; an estimate otherwise. */
+  readonly isExact: boolean;
+}
+
+/** What to be shown of a board. */
+export interface StandingsQuery {
+  /** How many of the highest, at most 1,000. */
+  readonly top: number;
+  /** Of which members the places too, at most 100. */
+  readonly members?: readonly string[];
+}
+
+/** A board's head and some places, with what this tab did on top. */
+export interface Standings {
+  /** Whether the edge holds the board as the origin has it; otherwise no rank is exact. */
+  readonly isHeld: boolean;
+  /** How many members the board has, as far as is known. */
+  readonly size: number;
+  /** The highest. */
+  readonly top: readonly Standing[];
+  /** Those of the members asked for that are on the board. */
+  readonly members: readonly Standing[];
+}
+
+/** The part that was asked for of what the leaf shows. */
+export function standings(shown: Reply, { top, members = [] }: StandingsQuery): Standings {
+  const [isHeld = 0, size = 0, head = [], places = []] = list(shown);
+  const rows = (reply: Reply): Standing[] => {
+    const words = list(reply);
+    return Array.from({ length: words.length / 4 }, (_, at) => {
+      const [member = "", score = "", rank = 0, isExact = 0] = words.slice(4 * at, 4 * at + 4);
+      return { member: text(member), score: number(text(score)), rank: Number(rank), isExact: isOne(isExact) };
+    });
+  };
+  const wanted = new Set(members);
+  return {
+    isHeld: isOne(isHeld),
+    size: Number(size),
+    top: rows(head).slice(0, top),
+    members: rows(places).filter(({ member }) => wanted.has(member)),
+  };
+}
+
 /** How a rate limit counts; docs/limits.md says what each means. */
 export interface LimitOptions {
   /** `sliding` where none is named. */

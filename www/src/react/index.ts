@@ -7,7 +7,7 @@
  */
 
 import { useCallback, useSyncExternalStore } from "react";
-import type { Status, Store } from "../index.ts";
+import type { Standings, StandingsQuery, Status, Store } from "../index.ts";
 
 /**
  * What `read` gives, read again whenever one of the keys changes. The component subscribes to the keys while it is
@@ -24,6 +24,18 @@ export function useHeadwater<T>(store: Store, keys: readonly string[], read: (st
   const version = () => store.version;
   useSyncExternalStore(subscribe, version, version);
   return read(store);
+}
+
+/** The head of a board and the places of some members, as `store.watch` shows them; `undefined` before the edge has. */
+export function useStandings(store: Store, key: string, query: StandingsQuery): Standings | undefined {
+  const asked = JSON.stringify(query);
+  const subscribe = useCallback(
+    (changed: () => void) => store.watch(key, JSON.parse(asked) as StandingsQuery, changed),
+    [store, key, asked],
+  );
+  const version = () => store.version;
+  useSyncExternalStore(subscribe, version, version);
+  return store.standings(key, query);
 }
 
 /** Whether the store is connected, what is pending, and where it is kept. */

@@ -39,7 +39,7 @@ pub enum Fault {
     StaleCacheKept,
     IncarnationKept,
     FormerHistoryCounted,
-    WantMovesCursor,
+    WantKeepsCursor,
     AttachingHubPushed,
     ContextNotBridged,
     GraceIgnored,
@@ -51,6 +51,8 @@ pub enum Fault {
     ExpiryGuessed,
     ShownTwice,
     DroppedBeforeShown,
+    StandingsCountTwice,
+    StandingsNotRefreshed,
     PushGapIgnored,
     DependentSentAhead,
     SettledNeverTold,
@@ -82,7 +84,7 @@ pub enum Fault {
 #[cfg(feature = "mutants")]
 impl Fault {
     /// All faults.
-    pub const ALL: [Self; 69] = [
+    pub const ALL: [Self; 71] = [
         Self::CausalKeepsRemoved,
         Self::CausalDropsUnseen,
         Self::CutTakesWholeSum,
@@ -114,7 +116,7 @@ impl Fault {
         Self::StaleCacheKept,
         Self::IncarnationKept,
         Self::FormerHistoryCounted,
-        Self::WantMovesCursor,
+        Self::WantKeepsCursor,
         Self::AttachingHubPushed,
         Self::ContextNotBridged,
         Self::GraceIgnored,
@@ -126,6 +128,8 @@ impl Fault {
         Self::ExpiryGuessed,
         Self::ShownTwice,
         Self::DroppedBeforeShown,
+        Self::StandingsCountTwice,
+        Self::StandingsNotRefreshed,
         Self::PushGapIgnored,
         Self::DependentSentAhead,
         Self::SettledNeverTold,

@@ -85,7 +85,7 @@ impl Hub {
 
     /// Notes for all leaves that watch it that a board has changed.
     pub(super) fn board_changed(&mut self, no: KeyNo, now: TimestampMs) {
-        if self.leaves.values().all(|socket| socket.boards.is_empty()) {
+        if self.leaves.values().all(|socket| socket.boards.is_empty()) || fault!(StandingsNotRefreshed) {
             return;
         }
         let key = self.keys.key(no);

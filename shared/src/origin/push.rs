@@ -97,7 +97,7 @@ impl Origin {
             let is_attaching = self.slots.get(&slot).is_some_and(|work| work.is_attaching(link));
             let held = self.links.get(&link).and_then(|state| state.held.get(&slot));
             let is_behind = held.is_some_and(|held| !held.keys.is_empty() && held.cursor != at);
-            if is_behind && !is_attaching {
+            if is_behind && !is_attaching && !fault!(WantKeepsCursor) {
                 // Nothing that it holds changed since; with the key the hub has seen the slot as of now, and says so to others.
                 self.push_down(link, slot, true);
             }
@@ -105,7 +105,7 @@ impl Origin {
             let Some(state) = self.links.get_mut(&link) else { continue };
             let held = state.held.entry(slot).or_insert_with(|| HeldSlot { cursor: at, ..HeldSlot::default() });
             // Where a hub has nothing of a slot yet, it takes its cursor from the first whole key; so must this side.
-            if held.keys.is_empty() || held.cursor.incarnation.is_none() || fault!(WantMovesCursor) {
+            if held.keys.is_empty() || held.cursor.incarnation.is_none() {
                 held.cursor = at;
             }
             let send = |more, keys| OriginEffect::ToHub(link, OriginToHub::Whole { slot, at, more, keys });

@@ -1,7 +1,7 @@
 //! The end: every node against the accounts, against each other, and against its own rows.
 
 use super::*;
-use headwater::{limits::STAMP_AHEAD_MS_MAX, state::KeyState};
+use headwater::{limits::STAMP_AHEAD_MS_MAX, standings::Standings, state::KeyState};
 
 impl World {
     pub(super) fn check(&mut self) {
@@ -69,7 +69,25 @@ impl World {
         for (key, state) in origin {
             crate::compare::plain(key, state.view(), self.store.plain(key, now), now, &mut texts);
         }
+        self.check_standings(&mut texts);
         wrong.extend(texts.into_iter().map(|text| (Checker::Convergence, text)));
+    }
+
+    /// What a leaf shows of the board that it watches is what its hub has, and nothing of its own is left on top.
+    fn check_standings(&self, texts: &mut Vec<String>) {
+        for (index, leaf) in self.leaves.iter().enumerate() {
+            let hub = leaf.hub % self.hubs.len();
+            let Some(machine) = self.hubs[hub].machine.as_ref().filter(|_| leaf.wire.is_some()) else { continue };
+            let (board, query) = super::leaves::watched(index);
+            let shown = leaf.machine.ranking(&board);
+            let is_held = shown.as_ref().is_some_and(|shown| shown.is_held);
+            let empty = KeyState::default();
+            let view = machine.key(&board).unwrap_or(empty.view());
+            let there = Standings::of(&view, &query, self.clock(End::Hub(hub))).with(is_held, []);
+            if shown.as_ref() != Some(&there) {
+                texts.push(format!("leaf {index} shows {shown:?} of {board}, where hub {hub} has {there:?}"));
+            }
+        }
     }
 
     /// What is persisted is what is in memory.

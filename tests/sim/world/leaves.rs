@@ -1,6 +1,18 @@
 //! Leaves: dialling, roaming, work, what became of it, and reads that must never go back.
 
 use super::*;
+use headwater::standings::StandingsQuery;
+
+/// What a leaf watches of the board.
+pub(super) fn watched(leaf: usize) -> (Key, StandingsQuery) {
+    let members = ["x", "z", "other0"].map(Bytes::from).to_vec();
+    (Key::new("board:{b}").expect("a short name"), StandingsQuery { top: leaf as u32 % 4, members })
+}
+
+fn watch(leaf: usize) -> LeafInput {
+    let (key, query) = watched(leaf);
+    LeafInput::Watch(key, query)
+}
 
 impl World {
     pub(super) fn add_leaf(&mut self, index: usize, hubs: usize) {
@@ -9,7 +21,8 @@ impl World {
         let lifetime = if index.is_multiple_of(2) { Lifetime::Tab } else { Lifetime::Isolate };
         let is_stored = lifetime == Lifetime::Tab;
         let mut machine = if is_stored { Leaf::stored(client, lifetime) } else { Leaf::new(client, lifetime) };
-        let effects = machine.handle(LeafInput::Subscribe(Workload::keys()), TimestampMs(self.now));
+        let mut effects = machine.handle(LeafInput::Subscribe(Workload::keys()), TimestampMs(self.now));
+        effects.extend(machine.handle(watch(index), TimestampMs(self.now)));
         self.leaves.push(LeafNode {
             machine,
             rows: is_stored.then(BTreeMap::new),
@@ -61,7 +74,9 @@ impl World {
                     self.leaves[leaf].wake_at = self.now + delay;
                     self.at(delay, Event::LeafTick(leaf, self.now + delay));
                 }
-                LeafEffect::Forward { .. } | LeafEffect::Share(_) | LeafEffect::Again(_) => {
+                // There are no other tabs.
+                LeafEffect::Share(_) => {}
+                LeafEffect::Forward { .. } | LeafEffect::Again(_) => {
                     unreachable!("no leaf here shares its tab's rows")
                 }
             }
@@ -99,7 +114,8 @@ impl World {
                 self.violate(Checker::Rows, format!("leaf {leaf}: {key} is another once the tab is opened again"));
             }
         }
-        let effects = restored.handle(LeafInput::Subscribe(Workload::keys()), self.clock(End::Leaf(leaf)));
+        let mut effects = restored.handle(LeafInput::Subscribe(Workload::keys()), self.clock(End::Leaf(leaf)));
+        effects.extend(restored.handle(watch(leaf), self.clock(End::Leaf(leaf))));
         self.leaves[leaf].machine = restored;
         self.perform_leaf(leaf, effects);
     }

@@ -16,18 +16,21 @@ pub(super) fn build(workspace: &Workspace, profile: Profile) -> Result<()> {
     worker(workspace, "edge", "headwater-edge", profile)
 }
 
+/// What is not the core is to be small: it does little for each request, and what is uploaded has a limit.
+const SMALL: (&str, &str) = ("CARGO_PROFILE_RELEASE_OPT_LEVEL", "s");
+
 /// Builds the Worker of one crate into its folder's `build`.
 pub(crate) fn worker(workspace: &Workspace, folder: &str, package: &str, profile: Profile) -> Result<()> {
     // As worker-build will build it, so that it finds everything fresh.
     let mut cargo = wasm_library(workspace, package, profile);
-    run(cargo.env("WASM_BINDGEN_USE_JS_SYS", "1"))?;
+    run(cargo.env("WASM_BINDGEN_USE_JS_SYS", "1").envs([SMALL]))?;
 
     let module = built_module(workspace, package, profile)?;
     let folder = workspace.root.join(folder);
     let inputs = Fingerprint::default()
         .text(profile.directory())
         .file(&module)?
-        .text("without names")
+        .text("small beside the core, without names")
         .file(&workspace.root.join("package-lock.json"))?
         .file(&workspace.tools().join(".crates.toml"))?;
     let stamp = workspace.scratch(format!("{}.stamp", package.trim_start_matches("headwater-")));
@@ -43,7 +46,7 @@ pub(crate) fn worker(workspace: &Workspace, folder: &str, package: &str, profile
     inputs.record(&stamp)
 }
 
-/// worker-build keeps the names of all functions, which are a sixteenth of what is uploaded.
+/// Optimised, and without the names of all functions, which are a sixteenth of what is uploaded.
 fn without_names(workspace: &Workspace, module: &Path) -> Command {
     let mut optimise = Command::new(workspace.npm_tool("wasm-opt"));
     optimise.args(["-O", "--strip-debug", "--enable-exception-handling", "--output"]).arg(module).arg(module);
@@ -56,8 +59,10 @@ fn worker_build(workspace: &Workspace, folder: &Path, profile: Profile) -> Comma
     build.current_dir(folder);
     match profile {
         Profile::Dev => build.args(["--dev", "--no-opt"]),
-        Profile::Release | Profile::Small => build.arg("--release"),
+        // Optimised once, when its names go, and not twice.
+        Profile::Release | Profile::Small => build.args(["--release", "--no-opt"]),
     };
+    build.envs([SMALL]);
     // What it is not given it would download.
     build
         .env("WASM_BINDGEN_BIN", workspace.tool("wasm-bindgen"))

@@ -11,16 +11,13 @@ use crate::{
 use bytes::Bytes;
 use headwater::{
     command::{KeyspaceAction, Reply},
-    id::Key,
+    id::{Key, RESERVED},
 };
 use std::{
     collections::{BTreeSet, HashSet},
     hash::{BuildHasher, RandomState},
     time::Instant,
 };
-
-/// What Headwater keeps beside the plain values is named so.
-const OWN: &[u8] = b"hw:";
 
 /// Keys that one page looks at, and at most, whatever COUNT asks for: the server does nothing else meanwhile.
 const PAGE: u64 = 1_000;
@@ -138,5 +135,5 @@ async fn each(
 }
 
 fn is_others(name: &Bytes) -> bool {
-    !name.starts_with(OWN)
+    !name.starts_with(RESERVED)
 }

@@ -4,7 +4,7 @@
 //! wording is pinned against redis-server 7.0.15. Conditions that Redis does not know begin with `ERR Headwater:`.
 
 use super::CommandName;
-use crate::{id::KeyTooLong, limit::LimitError, limits};
+use crate::{id::BadKey, limit::LimitError, limits};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -230,8 +230,14 @@ pub enum CommandError {
     #[error("ERR Headwater: too many commands are under way at the origin; nothing was done")]
     TooManyAtOrigin,
     /// A key, channel or function of Headwater's own at the origin.
-    #[error("ERR Headwater: what begins with hw: or headwater is Headwater's own at the origin")]
-    Reserved,
+    #[error(
+        "ERR Headwater: {name} is reserved: keys and channels that begin with hw: are Headwater's own, as are functions that \
+         begin with headwater"
+    )]
+    Reserved {
+        /// What was named, shortened.
+        name: Box<str>,
+    },
     /// A command that would wait for others.
     #[error("ERR Headwater: BLOCK is not served; ask again instead")]
     Blocking,
@@ -341,6 +347,11 @@ impl CommandError {
         Self::Unknown { name: one_line(beginning(name, ECHOED_BYTES_MAX)), arguments: one_line(&quoted) }
     }
 
+    /// `name` is Headwater's own.
+    pub(super) fn reserved(name: &[u8]) -> Self {
+        Self::Reserved { name: one_line(beginning(name, ECHOED_BYTES_MAX)) }
+    }
+
     /// EXPIRE has no such option.
     pub(super) fn unsupported_option(option: &[u8]) -> Self {
         let text = beginning(option, ECHOED_BYTES_MAX);
@@ -349,9 +360,12 @@ impl CommandError {
     }
 }
 
-impl From<KeyTooLong> for CommandError {
-    fn from(_: KeyTooLong) -> Self {
-        Self::too_long(Part::Key)
+impl From<BadKey> for CommandError {
+    fn from(bad: BadKey) -> Self {
+        match bad {
+            BadKey::TooLong { .. } => Self::too_long(Part::Key),
+            BadKey::Reserved { name } => Self::reserved(&name),
+        }
     }
 }
 

@@ -10,9 +10,6 @@ use crate::id::Key;
 use bytes::Bytes;
 use std::{fmt, str::FromStr};
 
-/// Keys and channels of Headwater's own at the origin begin so.
-const RESERVED: &[u8] = b"hw:";
-
 /// Functions of Headwater's own at the origin begin so.
 const RESERVED_FUNCTIONS: &[u8] = b"headwater";
 
@@ -104,9 +101,6 @@ impl Passed {
     pub(super) fn read(name: CommandName, argv: &[Bytes]) -> Result<Self, CommandError> {
         let keys = keys(name, argv)?.iter().map(|key| Ok(Key::new(key.clone())?));
         let keys = keys.collect::<Result<Vec<_>, CommandError>>()?;
-        if keys.iter().any(|key| key.as_bytes().starts_with(RESERVED)) {
-            return Err(CommandError::Reserved);
-        }
         let argv = argv.iter().map(|argument| bounded(argument, Part::Value)).collect::<Result<_, _>>()?;
         Ok(Self { name, keys, argv })
     }
@@ -126,7 +120,7 @@ fn keys(name: CommandName, argv: &[Bytes]) -> Result<&[Bytes], CommandError> {
             let is_own = function.get(..RESERVED_FUNCTIONS.len());
             let is_own = is_own.is_some_and(|beginning| beginning.eq_ignore_ascii_case(RESERVED_FUNCTIONS));
             if is_own && matches!(name, CommandName::FCall | CommandName::FCallRo) {
-                return Err(CommandError::Reserved);
+                return Err(CommandError::reserved(function));
             }
             counted(argv, 2)
         }
@@ -206,16 +200,16 @@ mod tests {
 
     #[test]
     fn what_is_reserved_is_not_passed_on() {
-        for line in [
-            "rpush hw:m:{0} a",
-            "publish hw:changed x",
-            "xread streams a hw:b 0 0",
-            "bitop not d hw:c",
-            "eval text 1 hw:m",
-            "fcall headwater_commits 0",
-            "fcall HEADWATER_commits 0",
+        for (line, name) in [
+            ("rpush hw:m:{0} a", "hw:m:{0}"),
+            ("publish hw:changed x", "hw:changed"),
+            ("xread streams a hw:b 0 0", "hw:b"),
+            ("bitop not d hw:c", "hw:c"),
+            ("eval text 1 hw:m", "hw:m"),
+            ("fcall headwater_commits 0", "headwater_commits"),
+            ("fcall HEADWATER_commits 0", "HEADWATER_commits"),
         ] {
-            assert_eq!(read(line), Err(CommandError::Reserved), "{line}");
+            assert_eq!(read(line), Err(CommandError::Reserved { name: name.into() }), "{line}");
         }
     }
 

@@ -467,7 +467,7 @@ pub fn errors() -> Vec<CommandError> {
         CommandError::OriginAway,
         CommandError::OutcomeUnknown,
         CommandError::TooManyAtOrigin,
-        CommandError::Reserved,
+        CommandError::Reserved { name: "hw:m:{0}".into() },
         CommandError::Blocking,
         CommandError::NotInTransaction,
         CommandError::OutboxFull,

@@ -4,7 +4,11 @@
 //! wording is pinned against redis-server 7.0.15. Conditions that Redis does not know begin with `ERR Headwater:`.
 
 use super::CommandName;
-use crate::{id::BadKey, limit::LimitError, limits};
+use crate::{
+    id::{BadKey, Key},
+    limit::LimitError,
+    limits,
+};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -272,6 +276,17 @@ pub enum CommandError {
         "ERR Headwater: this edge has no rights left under the strict limit, and the origin is away or grants none yet"
     )]
     NoRights,
+    /// A key of another namespace.
+    #[error("NOPERM Headwater: the key {name} is another namespace's")]
+    OtherNamespace {
+        /// The key, shortened.
+        name: Box<str>,
+    },
+    /// A script that may touch any key, where not all keys are the client's namespace's.
+    #[error(
+        "NOPERM Headwater: a script that runs at the origin may touch any key, so none runs where there are namespaces"
+    )]
+    ScriptInNamespace,
 }
 
 /// A kind of argument that has a limit.
@@ -312,6 +327,21 @@ impl CommandError {
     /// `what` has too many bytes.
     pub(crate) fn too_long(what: Part) -> Self {
         Self::TooLong { what, limit: u32::try_from(what.bytes_max()).unwrap_or(u32::MAX) }
+    }
+
+    /// A key has more bytes than there is room for.
+    pub(crate) fn key_too_long(bytes_max: usize) -> Self {
+        Self::TooLong { what: Part::Key, limit: u32::try_from(bytes_max).unwrap_or(u32::MAX) }
+    }
+
+    /// A key is another namespace's.
+    pub(crate) fn other_namespace(key: &Key) -> Self {
+        Self::other_namespace_name(key.as_bytes())
+    }
+
+    /// What names keys names another namespace's.
+    pub(super) fn other_namespace_name(name: &[u8]) -> Self {
+        Self::OtherNamespace { name: one_line(beginning(name, ECHOED_BYTES_MAX)) }
     }
 
     /// There are too many arguments.
@@ -447,6 +477,7 @@ mod tests {
             (CommandError::OriginBehind, 70),
             (CommandError::StrictElsewhere, 72),
             (CommandError::NoRights, 73),
+            (CommandError::ScriptInNamespace, 75),
         ];
         for (error, number) in table {
             assert_eq!(postcard::to_allocvec(&error).unwrap(), [number], "{error}");

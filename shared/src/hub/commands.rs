@@ -4,7 +4,7 @@
 
 use super::{Hub, HubEffect, Request, RowId, keyspace::KeyNo, remote::Passing};
 use crate::{
-    command::{self, Command, CommandError, Reply},
+    command::{Command, CommandError, Placed, Reply},
     exec::{self, Vantage, View},
     hlc::Clock,
     id::{Dot, Key, No, ReplicaId, TimestampMs},
@@ -108,11 +108,16 @@ impl Hub {
         if self.answer_again(request, idempotency.as_ref()) {
             return;
         }
-        let parsed: Vec<_> = commands.iter().map(|argv| command::parse(argv)).collect();
-        let places = parsed.iter().zip(commands).enumerate();
-        let is_ordered = |command: &Result<Command, CommandError>| command.as_ref().is_ok_and(Command::needs_origin);
-        let ordered = places.filter(|(_, (command, _))| is_ordered(command)).map(|(at, (_, argv))| (at, argv.clone()));
-        let ordered = ordered.collect();
+        let mut ordered = BTreeMap::new();
+        let mut parsed = Vec::with_capacity(commands.len());
+        for (at, argv) in commands.iter().enumerate() {
+            parsed.push(self.namespace.read(argv).map(|Placed { command, argv: placed }| {
+                if command.needs_origin() {
+                    ordered.insert(at, placed.unwrap_or_else(|| argv.clone()));
+                }
+                command
+            }));
+        }
         let (roamed, until) = (BTreeSet::new(), now.plus_ms(FETCH_MS_MAX));
         let waiting = Waiting { request, commands: parsed, ordered, idempotency, roamed, until };
         let ready = if marks.is_empty() { Some(waiting) } else { self.await_seen(waiting, marks, now) };

@@ -13,7 +13,7 @@
 
 use super::{Connection, Hub, HubEffect, commands::Progress};
 use crate::{
-    command::{Command, CommandError, Passed},
+    command::{Command, CommandError, CommandName, Passed},
     id::{Key, No, TimestampMs},
     limits::{RUN_BYTES_MAX, RUNS_MAX},
     message::{HubToOrigin, RunReply},
@@ -32,11 +32,11 @@ const JOB_MS_MAX: i64 = 5_000;
 /// is the origin that tells what became of them.
 const RUN_MS_MAX: i64 = 15_000;
 
-/// Commands of one request for the origin, and their places in it.
+/// Commands of one request for the origin, with their places in it and their names.
 #[derive(Debug, Default)]
 struct Batch {
     commands: Vec<Vec<Bytes>>,
-    places: Vec<usize>,
+    places: Vec<(usize, CommandName)>,
 }
 
 /// The commands of one request that are to be run, and the jobs that were taken in, with their places in it.
@@ -80,7 +80,7 @@ impl Passing {
 pub(super) struct Remote {
     progress: Progress,
     /// Which of the replies the origin's to the call are; none once it has answered.
-    places: Vec<usize>,
+    places: Vec<(usize, CommandName)>,
     /// What is asked for once the call is answered, and which slots' writes precede it.
     ordered: Batch,
     slots: Option<BTreeSet<Slot>>,
@@ -115,7 +115,7 @@ impl Hub {
         let admitted = self.admit_remotely(&passed.argv, passing);
         if admitted == CommandError::OutcomeUnknown {
             passing.passed.commands.push(passed.argv);
-            passing.passed.places.push(place);
+            passing.passed.places.push((place, passed.name));
         }
         admitted
     }
@@ -135,7 +135,7 @@ impl Hub {
             // The origin tells what it did to a key before it answers, if it was asked for the key.
             self.want(command.keys().as_slice());
             passing.ordered.commands.push(argv);
-            passing.ordered.places.push(place);
+            passing.ordered.places.push((place, command.name()));
         }
         admitted
     }
@@ -192,16 +192,17 @@ impl Hub {
         let slots = self.slots.iter().filter(|(slot, _)| is_before(slot) && !fault!(OrderedBeforeOwnWrites));
         // Also what was committed: until it is stable the store may have lost it, and this hub may not have heard.
         let after = slots.filter(|(_, state)| state.latest > state.stable).map(|(slot, state)| (slot, state.latest));
-        let order = HubToOrigin::Order { call, after: after.collect(), commands };
+        let within = self.namespace.clone();
+        let order = HubToOrigin::Order { call, after: after.collect(), within, commands };
         self.effects.push(HubEffect::ToOrigin(connection, order));
     }
 
     /// The origin has run them.
     pub(super) fn ran(&mut self, call: u64, replies: Vec<RunReply>, now: TimestampMs) {
         let Some(remote) = self.remotes.get_mut(&call) else { return };
-        for (place, reply) in std::mem::take(&mut remote.places).into_iter().zip(replies) {
+        for ((place, name), reply) in std::mem::take(&mut remote.places).into_iter().zip(replies) {
             if let Some(answered) = remote.progress.replies.get_mut(place) {
-                *answered = reply.map_err(CommandError::AtOrigin);
+                *answered = self.namespace.unplaced(name, reply.map_err(CommandError::AtOrigin));
             }
         }
         self.finish_remote(call, now);
@@ -212,7 +213,10 @@ impl Hub {
         let Some(remote) = self.remotes.get_mut(&call) else { return };
         remote.jobs = remote.jobs.saturating_sub(1);
         match (reply, remote.progress.replies.get_mut(place)) {
-            (Some(reply), Some(answered)) => *answered = reply.map_err(CommandError::AtOrigin),
+            (Some(reply), Some(answered)) => {
+                // What a job is answered names no key, but an error may.
+                *answered = self.namespace.unplaced(CommandName::XAdd, reply.map_err(CommandError::AtOrigin));
+            }
             _ => remote.progress.provisional = true,
         }
         self.finish_remote(call, now);

@@ -29,7 +29,7 @@ use futures_util::{
     StreamExt,
     future::{join_all, try_join_all},
 };
-use headwater::{command::CommandError, limits::IDEMPOTENCY_KEY_BYTES_MAX};
+use headwater::{command::CommandError, limits::IDEMPOTENCY_KEY_BYTES_MAX, namespace::Namespace};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, VecDeque};
 use worker::{Env, Method, Request, Response, Result, Stub};
@@ -122,7 +122,7 @@ pub(crate) async fn route(request: Request, scene: Scene<'_>) -> Result<Response
         (Method::Post, "/pipeline") => commands(request, scene, Shape::Pipeline).await,
         (Method::Post, "/multi-exec") => commands(request, scene, Shape::Transaction).await,
         (Method::Post, "/v1/limit") => limit(request, scene).await,
-        (Method::Get, "/v1/status") => status(env).await,
+        (Method::Get, "/v1/status") => status(&request, env).await,
         (Method::Get, "/v1/hubs") => hubs(&request, env).await,
         (Method::Get, "/v1/origin") => origin(&request, env).await,
         (Method::Get, "/v1/leaf") => leaf(&request, env).await,
@@ -187,10 +187,12 @@ async fn execute(
     if sync_token.as_ref().is_some_and(|token| token.len() > SYNC_TOKEN_BYTES_MAX) {
         return Err(BadSession.into());
     }
-    let hub = Shard::of_commands(&commands, config::shards(scene.env)?)?.hub_name(&config::region(scene.env)?);
+    let namespace = &client.namespace;
+    let shard = Shard::of_commands(&commands, namespace, config::shards(scene.env)?)?;
+    let hub = shard.hub_name(&config::region(scene.env)?, namespace);
     // Only a hub remembers what it answered to a key.
     if idempotency.is_none()
-        && let Some(answered) = at_leaf(scene, &hub, &commands, levels)?
+        && let Some(answered) = at_leaf(scene, &hub, namespace, &commands, levels)?
     {
         let (status, body) = shape.answer(&answered.replies, encoding);
         let response = respond::replies(status, body, answered.is_provisional, sync_token.as_deref())?;
@@ -210,13 +212,14 @@ fn levels(request: &Request) -> Result<Levels, Refusal> {
 fn at_leaf(
     scene: Scene<'_>,
     hub: &str,
+    namespace: &Namespace,
     commands: &[Vec<Bytes>],
     levels: Levels,
 ) -> Result<Option<isolate::Answered>, Refusal> {
     if !levels.allow_leaf() {
         return Ok(None);
     }
-    Ok(isolate::answer(scene, hub, commands, levels, config::unacknowledged(scene.env)?)?)
+    Ok(isolate::answer(scene, hub, namespace, commands, levels, config::unacknowledged(scene.env)?)?)
 }
 
 fn idempotency(request: &Request) -> Result<Option<Bytes>, Refusal> {
@@ -242,16 +245,21 @@ async fn limit(mut request: Request, scene: Scene<'_>) -> Result<Response, Refus
     client.check(asked.iter().map(Vec::as_slice)).map_err(Refusal::NotPermitted)?;
     let idempotency = idempotency(&request)?;
     let (shards, region) = (config::shards(scene.env)?, config::region(scene.env)?);
+    let namespace = client.namespace;
     let mut of_shards: BTreeMap<Shard, Vec<&Check>> = BTreeMap::new();
+    let mut places = Vec::with_capacity(call.checks.len());
     for check in &call.checks {
-        of_shards.entry(Shard::of(check.key.slot(), shards)).or_default().push(check);
+        let shard = Shard::of(namespace.key(&check.key)?.slot(), shards);
+        of_shards.entry(shard).or_default().push(check);
+        places.push(shard);
     }
     let levels = levels(&request)?;
     if levels.in_session {
         return Err(BadLevel::LimitInSession.into());
     }
-    let asking = Asking { levels, idempotency };
-    let asked = of_shards.iter().map(|(shard, checks)| decide(scene, shard.hub_name(&region), checks, &asking));
+    let asking = Asking { levels, idempotency, namespace };
+    let hub_name = |shard: &Shard| shard.hub_name(&region, &asking.namespace);
+    let asked = of_shards.iter().map(|(shard, checks)| decide(scene, hub_name(shard), checks, &asking));
     let decided = join_all(asked).await;
     // The one that heard from its hub longest ago, if an isolate decided any.
     let staleness_ms = decided.iter().filter_map(|(_, staleness_ms)| *staleness_ms).max();
@@ -260,8 +268,9 @@ async fn limit(mut request: Request, scene: Scene<'_>) -> Result<Response, Refus
     let verdicts: Vec<Verdict> = call
         .checks
         .iter()
-        .filter_map(|check| {
-            let of_shard = outcomes.get_mut(&Shard::of(check.key.slot(), shards))?;
+        .zip(places)
+        .filter_map(|(check, shard)| {
+            let of_shard = outcomes.get_mut(&shard)?;
             Some(Verdict::of(check, of_shard.pop_front()?))
         })
         .collect();
@@ -280,6 +289,7 @@ async fn limit(mut request: Request, scene: Scene<'_>) -> Result<Response, Refus
 struct Asking {
     levels: Levels,
     idempotency: Option<Bytes>,
+    namespace: Namespace,
 }
 
 /// What is answered to these checks, one outcome each: where nobody can be asked, why not. With the staleness where this
@@ -288,7 +298,7 @@ async fn decide(scene: Scene<'_>, hub: String, checks: &[&Check], asking: &Askin
     let commands: Vec<Vec<Bytes>> = checks.iter().map(|check| check.command()).collect();
     let all = |error: String| (vec![Outcome::Error(error); checks.len()].into(), None);
     if asking.idempotency.is_none() {
-        match at_leaf(scene, &hub, &commands, asking.levels) {
+        match at_leaf(scene, &hub, &asking.namespace, &commands, asking.levels) {
             Ok(Some(answered)) => {
                 return (answered.replies.into_iter().map(Outcome::of).collect(), Some(answered.staleness_ms));
             }
@@ -321,9 +331,16 @@ struct RegionStatus {
     hubs: Status,
 }
 
-async fn status(env: &Env) -> Result<Response, Refusal> {
+/// Of the hubs of the bearer's namespace; of whoever bears no token that holds, the default one.
+async fn status(request: &Request, env: &Env) -> Result<Response, Refusal> {
     let region = config::region(env)?;
-    let statuses = each_hub(env, call::STATUS, async |mut response| Ok(response.json::<Status>().await?)).await?;
+    let namespace = match client(&auth::sent(request.headers(), None), env) {
+        Ok(client) => client.namespace,
+        Err(Refusal::Unauthorized(_)) => config::namespaces(env)?.default_one(),
+        Err(refusal) => return Err(refusal),
+    };
+    let read = async |mut response: Response| Ok(response.json::<Status>().await?);
+    let statuses = each_hub(env, &hub_names(env, &namespace)?, call::STATUS, read).await?;
     let mut statuses = statuses.into_iter();
     let first = statuses.next().ok_or(Refusal::NotFound)?;
     let hubs = statuses.fold(first, |sum, hub| Status {
@@ -346,7 +363,7 @@ async fn hubs(request: &Request, env: &Env) -> Result<Response, Refusal> {
     authorize_origin(request, env)?;
     let HubsQuery { replica } = request.query()?;
     if replica.is_none() {
-        each_hub(env, call::WAKE, async |_| Ok(())).await?;
+        each_hub(env, &all_hub_names(env)?, call::WAKE, async |_| Ok(())).await?;
     }
     let listed = peers::listed(env, replica.as_deref()).await?;
     Ok(respond::json(200, rest::json(&listed))?)
@@ -426,8 +443,8 @@ fn access(request: &Request, env: &Env) -> Result<Access, Refusal> {
         Some(shard) => Shard::named(&shard, shards).ok_or(Refusal::Query("a shard that exists"))?,
         None => Shard::default(),
     };
-    let hub = peers::hub(env, &shard.hub_name(&config::region(env)?))?;
-    let Client::Granted(Claims { grants, exp, .. }) = client else {
+    let hub = peers::hub(env, &shard.hub_name(&config::region(env)?, &client.namespace))?;
+    let Some(Claims { grants, exp, .. }) = client.claims else {
         return Ok(Access { hub, bounds: None, until_s: None });
     };
     let bounds = String::from_utf8_lossy(&rest::json(&Bounds { grants, until_s: exp })).into_owned();
@@ -442,30 +459,44 @@ async fn assets(request: Request, env: &Env) -> Result<Response, Refusal> {
     Ok(assets.fetch_request(request).await?)
 }
 
-/// Asks every hub of the region at once.
+/// Asks each of these hubs at once.
 async fn each_hub<R>(
     env: &Env,
+    names: &[String],
     path: &'static str,
     read: impl AsyncFn(Response) -> Result<R, Refusal>,
 ) -> Result<Vec<R>, Refusal> {
-    let region = config::region(env)?;
     let read = &read;
-    let ask = |shard: Shard| {
-        let name = shard.hub_name(&region);
+    let ask = |name: &String| {
+        let hub = peers::hub(env, name);
         async move {
-            let response = peers::hub(env, &name)?.fetch_with_request(call::get(path)?).await?;
+            let response = hub?.fetch_with_request(call::get(path)?).await?;
             match response.status_code() {
                 200 => read(response).await,
                 status => Err(PeerError::Status(status).into()),
             }
         }
     };
-    try_join_all(Shard::all(config::shards(env)?).map(ask)).await
+    try_join_all(names.iter().map(ask)).await
+}
+
+/// The names of the region's hubs of one namespace.
+fn hub_names(env: &Env, namespace: &Namespace) -> Result<Vec<String>, Refusal> {
+    let region = config::region(env)?;
+    Ok(Shard::all(config::shards(env)?).map(|shard| shard.hub_name(&region, namespace)).collect())
+}
+
+/// The names of the region's hubs. Those in which rates are counted come into being when they are needed.
+fn all_hub_names(env: &Env) -> Result<Vec<String>, Refusal> {
+    let namespaces = config::namespaces(env)?;
+    let spaces = [namespaces.default_one()].into_iter().chain(namespaces.iter());
+    let names = spaces.map(|namespace| hub_names(env, &namespace)).collect::<Result<Vec<_>, _>>()?;
+    Ok(names.into_iter().flatten().collect())
 }
 
 fn client(sent: &[String], env: &Env) -> Result<Client, Refusal> {
     let now_s = clock::now().0 / 1000;
-    Ok(Client::of(sent, &config::token(env)?, &config::token_keys(env)?, now_s)?)
+    Ok(Client::of(sent, &config::token(env)?, &config::token_keys(env)?, &config::namespaces(env)?, now_s)?)
 }
 
 fn authorize_origin(request: &Request, env: &Env) -> Result<(), Refusal> {
@@ -482,9 +513,7 @@ fn upgrading(request: &Request) -> Result<(), Refusal> {
 async fn known_hub(request: &Request, env: &Env) -> Result<String, Refusal> {
     let HubQuery { hub } = request.query()?;
     let name = hub.ok_or(Refusal::Query("hub=NAME"))?;
-    let region = config::region(env)?;
-    let is_own = Shard::all(config::shards(env)?).any(|shard| shard.hub_name(&region) == name);
-    if is_own || peers::listed(env, None).await?.iter().any(|listed| listed.name == name) {
+    if all_hub_names(env)?.contains(&name) || peers::listed(env, None).await?.iter().any(|listed| listed.name == name) {
         return Ok(name);
     }
     Err(Refusal::NoSuchHub(name))

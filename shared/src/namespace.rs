@@ -129,6 +129,11 @@ impl Namespace {
         Self { name: Some(name), others: Arc::default() }
     }
 
+    /// The one of this name, as a hub's name has it, which may be Headwater's own.
+    pub fn of_name(name: &str) -> Option<Self> {
+        NamespaceName::sent(name).map(Self::named)
+    }
+
     /// The one in which the rates of tokens are counted.
     pub fn rates() -> Self {
         Self::named(NamespaceName(RATES.into()))

@@ -19,21 +19,30 @@ pub struct Placed {
 }
 
 impl Namespace {
+    /// Whether its clients may have this command executed, which has their own names.
+    ///
+    /// # Errors
+    /// Where it could reach what is not the namespace's own, or a key has no room for the namespace's name.
+    pub fn admits(&self, command: &Command) -> Result<(), CommandError> {
+        if self.is_confined() && matches!(command, Command::Passed(passed) if passed.is_script()) {
+            return Err(CommandError::ScriptInNamespace);
+        }
+        if self.is_default() {
+            let other = command.keys().find(|key| !self.holds(key.as_bytes()));
+            return other.map_or(Ok(()), |key| Err(CommandError::other_namespace(key)));
+        }
+        command.keys().try_for_each(|key| self.key(key).map(drop))
+    }
+
     /// Reads a command that one of its clients sent.
     ///
     /// # Errors
     /// As of [`parse`], and where the command could reach what is not the namespace's own.
     pub fn read(&self, argv: &[Bytes]) -> Result<Placed, CommandError> {
         let mut command = parse(argv)?;
-        if self.is_confined() && matches!(&command, Command::Passed(passed) if passed.is_script()) {
-            return Err(CommandError::ScriptInNamespace);
-        }
+        self.admits(&command)?;
         if self.is_default() {
-            let other = command.keys().find(|key| !self.holds(key.as_bytes()));
-            return match other {
-                Some(key) => Err(CommandError::other_namespace(key)),
-                None => Ok(Placed { command, argv: None }),
-            };
+            return Ok(Placed { command, argv: None });
         }
         if command.needs_origin() {
             let argv = self.placed_arguments(&command, argv)?;

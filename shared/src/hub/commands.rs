@@ -54,10 +54,14 @@ pub(super) struct Progress {
 }
 
 impl Progress {
+    /// What is not executed yet.
+    pub(super) fn commands(&self) -> impl Iterator<Item = &Command> + '_ {
+        self.rest.iter().filter_map(|(_, command)| command.as_ref().ok())
+    }
+
     /// The keys that what is not executed yet names here.
     pub(super) fn keys(&self) -> impl Iterator<Item = &Key> + '_ {
-        let commands = self.rest.iter().filter_map(|(_, command)| command.as_ref().ok());
-        commands.filter(|command| !is_keyless(command)).flat_map(Command::keys)
+        self.commands().filter(|command| !is_keyless(command)).flat_map(Command::keys)
     }
 }
 
@@ -150,7 +154,7 @@ impl Hub {
             firsts.push(first);
         }
         self.ask_origin(&wanted);
-        is_missing = is_missing || self.awaits_rights(&waiting.commands, now);
+        is_missing = is_missing || self.awaits_rights(waiting.commands.iter().flatten(), now);
         if self.origin.is_some() && is_missing {
             self.waiting.push(waiting);
         } else {
@@ -175,7 +179,8 @@ impl Hub {
     pub(super) fn answer_ready(&mut self, now: TimestampMs) {
         let waiting = std::mem::take(&mut self.waiting);
         for waiting in waiting {
-            if now < waiting.until && (self.is_missing_keys(&waiting) || self.awaits_rights(&waiting.commands, now)) {
+            let awaits_rights = || self.awaits_rights(waiting.commands.iter().flatten(), now);
+            if now < waiting.until && (self.is_missing_keys(&waiting) || awaits_rights()) {
                 self.waiting.push(waiting);
             } else {
                 self.answer(waiting, &[], now);
@@ -200,9 +205,12 @@ impl Hub {
         self.keys.find(key).is_some_and(|no| self.keys.entry(no).is_held)
     }
 
-    /// Whether what is left of a request needs keys that are not held.
-    pub(super) fn is_missing_rest(&self, progress: &Progress) -> bool {
-        let commands = progress.rest.iter().filter_map(|(_, command)| command.as_ref().ok());
+    /// Whether what is left of a request needs keys that are not held, or rights.
+    pub(super) fn is_missing_rest(&self, progress: &Progress, now: TimestampMs) -> bool {
+        let commands = progress.commands();
+        if self.awaits_rights(progress.commands(), now) {
+            return true;
+        }
         let is_refused = |command: &Command| self.memory.is_full && command.may_grow();
         let mut needed = commands.filter(|command| !is_refused(command) && needs_key(command, &progress.roamed));
         needed.any(|command| command.keys().any(|key| !self.is_held(key)))

@@ -86,7 +86,7 @@ pub(super) struct Remote {
     slots: Option<BTreeSet<Slot>>,
     /// How many jobs have no reply.
     jobs: usize,
-    /// Whether all is answered, and what is left waits for keys.
+    /// Whether all is answered, and what is left waits for keys or rights.
     is_parked: bool,
     pub(super) until: TimestampMs,
 }
@@ -99,6 +99,12 @@ impl Remote {
     /// The request, with what is not executed yet.
     pub(super) fn progress(&self) -> &Progress {
         &self.progress
+    }
+
+    /// What is left of it, if that waits for keys or rights.
+    pub(super) fn parked(&self) -> impl Iterator<Item = &Command> + '_ {
+        let progress = Some(&self.progress).filter(|_| self.is_parked);
+        progress.into_iter().flat_map(Progress::commands)
     }
 
     /// As far as it came, if no more is waited for.
@@ -233,7 +239,7 @@ impl Hub {
                 self.ask_in_order(connection, call, &mut remote, now);
                 self.remotes.insert(call, remote);
             }
-            Some(_) if self.awaits_rest(&remote) => {
+            Some(_) if self.awaits_rest(&remote, now) => {
                 remote.is_parked = true;
                 remote.until = now.plus_ms(REST_MS_MAX);
                 self.remotes.insert(call, remote);
@@ -242,9 +248,10 @@ impl Hub {
         }
     }
 
-    /// Whether what is left of a request is to wait for keys, which may have been forgotten since it began; they are asked for.
-    fn awaits_rest(&mut self, remote: &Remote) -> bool {
-        let is_missing = self.is_missing_rest(&remote.progress);
+    /// Whether what is left of a request is to wait for keys, which may have been forgotten since it began, and are asked for; or
+    /// for rights, which may be used up, and are asked for as long as it waits.
+    fn awaits_rest(&mut self, remote: &Remote, now: TimestampMs) -> bool {
+        let is_missing = self.is_missing_rest(&remote.progress, now);
         if is_missing {
             let keys: Vec<Key> = remote.progress.keys().cloned().collect();
             self.want(&keys);
@@ -252,12 +259,15 @@ impl Hub {
         is_missing
     }
 
-    /// Goes on with the requests whose last keys have come.
+    /// Goes on with the requests whose last keys or rights have come.
     pub(super) fn resume_remotes(&mut self, now: TimestampMs) {
-        let parked = self.remotes.iter().filter(|(_, remote)| remote.is_parked);
-        let ready = parked.filter(|(_, remote)| !self.is_missing_rest(&remote.progress)).map(|(call, _)| *call);
-        for call in ready.collect::<Vec<u64>>() {
-            if let Some(remote) = self.remotes.remove(&call) {
+        let parked = self.remotes.iter().filter(|(_, remote)| remote.is_parked).map(|(call, _)| *call);
+        // One after the other, since each may use the rights that the next one waits for.
+        for call in parked.collect::<Vec<u64>>() {
+            let is_missing = |remote: &Remote| self.is_missing_rest(&remote.progress, now);
+            if !self.remotes.get(&call).is_none_or(is_missing)
+                && let Some(remote) = self.remotes.remove(&call)
+            {
                 self.go_on(remote.into_progress(), &[], now);
             }
         }

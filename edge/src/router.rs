@@ -17,7 +17,7 @@ use crate::{
     },
     path::{self, Asked},
     peers::{self, PeerError},
-    respond, rest,
+    rate, respond, rest,
     rest::{Encoding, Shape},
     session::BadSession,
     shard::Shard,
@@ -41,6 +41,13 @@ enum Refusal {
     Unauthorized(#[from] Unauthorized),
     #[error("{0}")]
     NotPermitted(#[source] CommandError),
+    #[error(
+        "ERR Headwater: the rate of the token is used up, and nothing of the request was executed; \
+             the headers say when it passes again"
+    )]
+    Rate(Answer),
+    #[error("ERR Headwater: the rate of the token cannot be decided now, and nothing of the request was executed: {0}")]
+    RateUndecided(String),
     #[error("ERR Headwater: a socket's token has grants of at most {SOCKET_GRANTS_BYTES_MAX} bytes")]
     SocketGrants,
     #[error("ERR Headwater: the body has more than {0} bytes")]
@@ -104,9 +111,10 @@ impl Refusal {
             Self::NotFound | Self::NoSuchHub(_) => 404,
             Self::Method(_) => 405,
             Self::TooLarge(_) => 413,
+            Self::Rate(_) => 429,
             Self::NoUpgrade => 426,
             Self::Config(_) => 500,
-            Self::Unreachable(_) | Self::Runtime(_) => 503,
+            Self::RateUndecided(_) | Self::Unreachable(_) | Self::Runtime(_) => 503,
             Self::TimedOut => 504,
         }
     }
@@ -135,8 +143,18 @@ pub(crate) async fn route(request: Request, scene: Scene<'_>) -> Result<Response
     };
     match answered {
         Ok(response) => Ok(response),
-        Err(refusal) => respond::error(refusal.status(), &refusal),
+        Err(refusal) => {
+            let response = respond::error(refusal.status(), &refusal)?;
+            if let Refusal::Rate(Answer { headers, .. }) = &refusal {
+                set_all(&response, headers)?;
+            }
+            Ok(response)
+        }
     }
+}
+
+fn set_all(response: &Response, headers: &[(&'static str, String)]) -> Result<()> {
+    headers.iter().try_for_each(|(name, value)| response.headers().set(name, value))
 }
 
 /// Commands in a JSON body.
@@ -190,6 +208,7 @@ async fn execute(
     let namespace = &client.namespace;
     let shard = Shard::of_commands(&commands, namespace, config::shards(scene.env)?)?;
     let hub = shard.hub_name(&config::region(scene.env)?, namespace);
+    keep_rate(scene, rate::call(client, commands.iter().map(Vec::as_slice))).await?;
     // Only a hub remembers what it answered to a key.
     if idempotency.is_none()
         && let Some(answered) = at_leaf(scene, &hub, namespace, &commands, levels)?
@@ -244,8 +263,44 @@ async fn limit(mut request: Request, scene: Scene<'_>) -> Result<Response, Refus
     let asked: Vec<Vec<Bytes>> = call.checks.iter().map(Check::command).collect();
     client.check(asked.iter().map(Vec::as_slice)).map_err(Refusal::NotPermitted)?;
     let idempotency = idempotency(&request)?;
+    let levels = levels(&request)?;
+    if levels.in_session {
+        return Err(BadLevel::LimitInSession.into());
+    }
+    keep_rate(scene, rate::call(&client, asked.iter().map(Vec::as_slice))).await?;
+    let (verdicts, staleness_ms) =
+        verdicts(scene, &call, Asking { levels, idempotency, namespace: client.namespace }).await?;
+    let Answer { status, headers, body } = Answer::of(&call, &verdicts, clock::now().0);
+    let response = respond::json(status, body)?;
+    set_all(&response, &headers)?;
+    Ok(match staleness_ms {
+        Some(staleness_ms) => respond::from_leaf(response, staleness_ms)?,
+        None => response,
+    })
+}
+
+/// Refuses a request that is beyond the rates of its token, or of which that cannot be told.
+async fn keep_rate(scene: Scene<'_>, call: Option<Call>) -> Result<(), Refusal> {
+    let Some(call) = call else { return Ok(()) };
+    let levels = Levels { writes_at_leaf: true, ..Levels::default() };
+    let asking = Asking { levels, idempotency: None, namespace: Namespace::rates() };
+    let (verdicts, _) = verdicts(scene, &call, asking).await?;
+    let answer = Answer::of(&call, &verdicts, clock::now().0);
+    match answer.status {
+        200 => Ok(()),
+        429 => Err(Refusal::Rate(answer)),
+        _ => {
+            let cause = verdicts.iter().find_map(Verdict::error).unwrap_or_default();
+            Err(Refusal::RateUndecided(cause.to_owned()))
+        }
+    }
+}
+
+/// What is decided on the checks of a call, in their order, each at the hub of its key; and how old the oldest is of what an
+/// isolate decided on, in milliseconds, if any did.
+async fn verdicts(scene: Scene<'_>, call: &Call, asking: Asking) -> Result<(Vec<Verdict>, Option<i64>), Refusal> {
     let (shards, region) = (config::shards(scene.env)?, config::region(scene.env)?);
-    let namespace = client.namespace;
+    let namespace = &asking.namespace;
     let mut of_shards: BTreeMap<Shard, Vec<&Check>> = BTreeMap::new();
     let mut places = Vec::with_capacity(call.checks.len());
     for check in &call.checks {
@@ -253,36 +308,17 @@ async fn limit(mut request: Request, scene: Scene<'_>) -> Result<Response, Refus
         of_shards.entry(shard).or_default().push(check);
         places.push(shard);
     }
-    let levels = levels(&request)?;
-    if levels.in_session {
-        return Err(BadLevel::LimitInSession.into());
-    }
-    let asking = Asking { levels, idempotency, namespace };
-    let hub_name = |shard: &Shard| shard.hub_name(&region, &asking.namespace);
+    let hub_name = |shard: &Shard| shard.hub_name(&region, namespace);
     let asked = of_shards.iter().map(|(shard, checks)| decide(scene, hub_name(shard), checks, &asking));
     let decided = join_all(asked).await;
-    // The one that heard from its hub longest ago, if an isolate decided any.
     let staleness_ms = decided.iter().filter_map(|(_, staleness_ms)| *staleness_ms).max();
     let mut outcomes: BTreeMap<Shard, _> =
         of_shards.keys().copied().zip(decided.into_iter().map(|(outcomes, _)| outcomes)).collect();
-    let verdicts: Vec<Verdict> = call
-        .checks
-        .iter()
-        .zip(places)
-        .filter_map(|(check, shard)| {
-            let of_shard = outcomes.get_mut(&shard)?;
-            Some(Verdict::of(check, of_shard.pop_front()?))
-        })
-        .collect();
-    let Answer { status, headers, body } = Answer::of(&call, &verdicts, clock::now().0);
-    let response = respond::json(status, body)?;
-    for (name, value) in headers {
-        response.headers().set(name, &value)?;
-    }
-    Ok(match staleness_ms {
-        Some(staleness_ms) => respond::from_leaf(response, staleness_ms)?,
-        None => response,
-    })
+    let verdicts = call.checks.iter().zip(places).filter_map(|(check, shard)| {
+        let of_shard = outcomes.get_mut(&shard)?;
+        Some(Verdict::of(check, of_shard.pop_front()?))
+    });
+    Ok((verdicts.collect(), staleness_ms))
 }
 
 /// How limits are asked for.
@@ -444,10 +480,13 @@ fn access(request: &Request, env: &Env) -> Result<Access, Refusal> {
         None => Shard::default(),
     };
     let hub = peers::hub(env, &shard.hub_name(&config::region(env)?, &client.namespace))?;
-    let Some(Claims { grants, exp, .. }) = client.claims else {
+    let Some(claims) = client.claims else {
         return Ok(Access { hub, bounds: None, until_s: None });
     };
-    let bounds = String::from_utf8_lossy(&rest::json(&Bounds { grants, until_s: exp })).into_owned();
+    // What is granted only so often is for requests: nobody counts what a socket brings.
+    let Claims { grants, exp, .. } = claims;
+    let bounds = Bounds { grants: grants.without_rates(), until_s: exp };
+    let bounds = String::from_utf8_lossy(&rest::json(&bounds)).into_owned();
     if bounds.len() > SOCKET_GRANTS_BYTES_MAX {
         return Err(Refusal::SocketGrants);
     }

@@ -139,6 +139,11 @@ impl Namespace {
         Self::named(NamespaceName(RATES.into()))
     }
 
+    /// Whether the rates of tokens are counted in it, and nothing else.
+    pub fn is_of_rates(&self) -> bool {
+        self.as_str() == RATES
+    }
+
     /// As it is sent: its name, and of the default namespace the others' names.
     pub(crate) fn parts(&self) -> (&str, &[NamespaceName]) {
         (self.as_str(), &self.others)

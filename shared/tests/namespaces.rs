@@ -153,7 +153,8 @@ fn a_leaf_speaks_and_hears_of_its_own_names() {
 #[test]
 fn grants_speak_of_the_clients_names() {
     let mut hub = shop();
-    let grants = Grants::from(vec![Grant { verbs: vec![Verb::Read, Verb::Write], keys: vec!["a*".into()] }]);
+    let grants =
+        Grants::from(vec![Grant { verbs: vec![Verb::Read, Verb::Write], keys: vec!["a*".into()], rate: None }]);
     hub.handle(HubInput::Granted(LEAF, grants), NOW);
     let session = greet(&mut hub);
     let effects = hub.handle(HubInput::Leaf(LEAF, operations(session, &["a1", "b1"])), NOW);
@@ -201,4 +202,16 @@ fn what_is_handed_on_to_another_hub_has_redis_keys_and_is_settled_only_within_it
     let other = |name: &str| CommandError::OtherNamespace { name: name.into() };
     assert_eq!(refused(&effects), [(Seq(2), other("blog:k")), (Seq(3), other("k"))]);
     assert_eq!(hub.keys(), [key("shop:k")]);
+}
+
+#[test]
+fn a_rate_is_kept_by_what_a_hub_counts_itself_where_the_origin_is_away() {
+    let limit = "hw.limit :0:sub:ada sliding 2 60000";
+    let mut rates = hub(Namespace::rates());
+    let allowed: Vec<bool> = replies(&run(&mut rates, &[limit, limit, limit]))
+        .into_iter()
+        .map(|reply| matches!(reply, Ok(Reply::Array(numbers)) if numbers[0] == Reply::Int(1)))
+        .collect();
+    assert_eq!(allowed, [true, true, false]);
+    assert_eq!(replies(&run(&mut shop(), &[limit])), [Err(CommandError::NotHeld)]);
 }

@@ -85,6 +85,11 @@ impl Call {
 }
 
 impl Check {
+    /// One that lets nothing pass on which nothing could be decided.
+    pub(crate) fn of_rate(key: Key, name: String, limit: Limit, cost: u64) -> Self {
+        Self { key, name, limit, cost, nodes: None, is_strict: false, peek: false, is_open_on_error: false }
+    }
+
     /// The command that decides it.
     pub(crate) fn command(&self) -> Vec<Bytes> {
         let (algorithm, is_bucket) = match self.limit.algorithm() {

@@ -3,7 +3,7 @@
 use crate::token::{Claims, Keys, TokenError};
 use headwater::{
     command::{CommandError, parse},
-    grant::Grants,
+    namespace::{Namespace, Namespaces},
 };
 use subtle::ConstantTimeEq;
 use worker::Headers;
@@ -15,11 +15,11 @@ const PROTOCOL_PREFIX: &str = "bearer.";
 pub(crate) const PROTOCOL: &str = "headwater";
 
 /// A client that may ask.
-pub(crate) enum Client {
-    /// The bearer of the shared token, who may do everything.
-    Whole,
-    /// The bearer of a signed one.
-    Granted(Claims),
+pub(crate) struct Client {
+    /// Whose keys it has to do with.
+    pub(crate) namespace: Namespace,
+    /// What its signed token says; none of the bearer of the shared token, who may do everything in the default namespace.
+    pub(crate) claims: Option<Claims>,
 }
 
 /// Why a request is not a client's.
@@ -31,30 +31,48 @@ pub(crate) enum Unauthorized {
     /// A signed token that does not hold.
     #[error("ERR Headwater: unauthorized: {0}")]
     Signed(#[from] TokenError),
+    /// A signed token of a namespace that there is not.
+    #[error("ERR Headwater: unauthorized: {0:?} is none of this deployment's namespaces (HEADWATER_NAMESPACES)")]
+    Namespace(String),
 }
 
 impl Client {
     /// Who bears these tokens: the shared one in any place, or else a signed one in the first place that has a token.
-    pub(crate) fn of(sent: &[String], token: &str, keys: &Keys, now_s: i64) -> Result<Self, Unauthorized> {
+    pub(crate) fn of(
+        sent: &[String],
+        token: &str,
+        keys: &Keys,
+        namespaces: &Namespaces,
+        now_s: i64,
+    ) -> Result<Self, Unauthorized> {
         if sent.iter().any(|sent| is_same(sent, token)) {
-            return Ok(Self::Whole);
+            return Ok(Self { namespace: namespaces.default_one(), claims: None });
         }
-        match sent.first().filter(|sent| is_signed(sent)) {
-            Some(signed) => Ok(Self::Granted(keys.verify(signed, now_s)?)),
-            None => Err(Unauthorized::Token),
-        }
+        let signed = sent.first().filter(|sent| is_signed(sent)).ok_or(Unauthorized::Token)?;
+        let claims = keys.verify(signed, now_s)?;
+        let namespace = match &claims.namespace {
+            Some(name) => namespaces.named(name).ok_or_else(|| Unauthorized::Namespace(name.clone()))?,
+            None => namespaces.default_one(),
+        };
+        Ok(Self { namespace, claims: Some(claims) })
     }
 
     /// Whether the commands may be executed, each with its arguments. What cannot be read is executed nowhere; what Headwater
     /// does not know might be, some day, elsewhere.
     pub(crate) fn check<'a>(&self, commands: impl IntoIterator<Item = &'a [bytes::Bytes]>) -> Result<(), CommandError> {
-        let Self::Granted(Claims { grants, .. }) = self else { return Ok(()) };
-        commands.into_iter().try_for_each(|argv| check(grants, argv))
+        if self.claims.is_none() && !self.namespace.is_confined() {
+            return Ok(());
+        }
+        let commands = commands.into_iter().filter_map(|argv| parse(argv).ok());
+        commands.into_iter().try_for_each(|command| {
+            self.claims.as_ref().map_or(Ok(()), |claims| claims.grants.check(&command))?;
+            match self.namespace.admits(&command) {
+                // What has no place in the namespace is the fault of the command, and its hub says so.
+                Err(CommandError::TooLong { .. }) => Ok(()),
+                admitted => admitted,
+            }
+        })
     }
-}
-
-fn check(grants: &Grants, argv: &[bytes::Bytes]) -> Result<(), CommandError> {
-    parse(argv).map_or(Ok(()), |command| grants.check(&command))
 }
 
 /// Whether the request bears `token` in its `Authorization` header.

@@ -7,6 +7,7 @@ use crate::{
 use headwater::{
     eviction::{Policy, UnknownPolicy},
     hub::MemoryLimit,
+    namespace::{BadNamespace, Namespaces},
     slot::Slot,
 };
 use std::{cell::RefCell, collections::BTreeMap};
@@ -36,6 +37,9 @@ pub(crate) enum ConfigError {
     /// Not one of the policies.
     #[error("HEADWATER_EVICTION_POLICY is wrong")]
     EvictionPolicy(#[source] UnknownPolicy),
+    /// Not names of namespaces.
+    #[error("HEADWATER_NAMESPACES is wrong: {0}")]
+    Namespaces(#[from] BadNamespace),
     /// Not public keys.
     #[error("HEADWATER_TOKEN_KEYS is wrong: {0}")]
     TokenKeys(#[from] BadKeys),
@@ -58,6 +62,12 @@ pub(crate) fn token(env: &Env) -> Result<String, ConfigError> {
 pub(crate) fn token_keys(env: &Env) -> Result<Keys, ConfigError> {
     let Some(text) = optional(env, "HEADWATER_TOKEN_KEYS") else { return Ok(Keys::default()) };
     Ok(Keys::parse(&text)?)
+}
+
+/// The namespaces beside the default one: names with commas between them. The same in every region, or what is one
+/// namespace's in one region would be the default one's in another.
+pub(crate) fn namespaces(env: &Env) -> Result<Namespaces, ConfigError> {
+    optional(env, "HEADWATER_NAMESPACES").map_or(Ok(Namespaces::default()), |text| Ok(Namespaces::parse(&text)?))
 }
 
 /// What the daemon and other regions present.

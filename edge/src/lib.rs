@@ -21,6 +21,7 @@ mod limit;
 mod limits;
 mod path;
 mod peers;
+mod rate;
 mod respond;
 mod rest;
 mod router;

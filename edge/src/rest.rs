@@ -8,8 +8,9 @@ use crate::limits::REQUEST_ARGUMENTS_MAX;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use headwater::{
-    command::{CommandError, Reply, parse},
+    command::{CommandError, Placed, Reply},
     limits::PIPELINE_MAX,
+    namespace::Namespace,
 };
 use serde::{
     Deserialize, Deserializer, Serialize, Serializer,
@@ -72,10 +73,12 @@ impl Shape {
     }
 
     /// Why none of these commands is executed, if that is so.
-    pub(crate) fn discarded(self, commands: &[Vec<Bytes>]) -> Option<Discarded> {
-        let mut causes = commands.iter().filter(|_| self == Self::Transaction).map(|argv| match parse(argv) {
-            Ok(command) if command.is_passed() || command.needs_origin() => Err(CommandError::NotInTransaction),
-            parsed => parsed,
+    pub(crate) fn discarded(self, commands: &[Vec<Bytes>], namespace: &Namespace) -> Option<Discarded> {
+        let mut causes = commands.iter().filter(|_| self == Self::Transaction).map(|argv| match namespace.read(argv) {
+            Ok(Placed { command, .. }) if command.is_passed() || command.needs_origin() => {
+                Err(CommandError::NotInTransaction)
+            }
+            read => read,
         });
         causes.find_map(Result::err).map(Discarded)
     }
@@ -300,14 +303,17 @@ mod tests {
     fn a_transaction_is_discarded_for_one_command_that_is_wrong() {
         let commands = |body: &str| Shape::Transaction.parse(body.as_bytes()).unwrap();
         let (right, wrong) = (commands(r#"[["get","k"],["ping"]]"#), commands(r#"[["set","k","v"],["get"]]"#));
-        assert!(Shape::Transaction.discarded(&right).is_none() && Shape::Pipeline.discarded(&wrong).is_none());
+        assert!(
+            Shape::Transaction.discarded(&right, &Namespace::default()).is_none()
+                && Shape::Pipeline.discarded(&wrong, &Namespace::default()).is_none()
+        );
         for elsewhere in [r#"[["get","k"],["rpush","k","v"]]"#, r#"[["set","k","v","nx"]]"#, r#"[["dbsize"]]"#] {
             let elsewhere = commands(elsewhere);
-            assert!(Shape::Transaction.discarded(&elsewhere).is_some());
-            assert!(Shape::Pipeline.discarded(&elsewhere).is_none());
+            assert!(Shape::Transaction.discarded(&elsewhere, &Namespace::default()).is_some());
+            assert!(Shape::Pipeline.discarded(&elsewhere, &Namespace::default()).is_none());
         }
         assert_eq!(
-            Shape::Transaction.discarded(&wrong).map(|discarded| discarded.to_string()),
+            Shape::Transaction.discarded(&wrong, &Namespace::default()).map(|discarded| discarded.to_string()),
             Some(
                 "EXECABORT Transaction discarded because of: ERR wrong number of arguments for 'get' command"
                     .to_owned()

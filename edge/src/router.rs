@@ -17,7 +17,7 @@ use crate::{
     },
     path::{self, Asked},
     peers::{self, PeerError},
-    respond, rest,
+    rate, respond, rest,
     rest::{Encoding, Shape},
     session::BadSession,
     shard::Shard,
@@ -29,7 +29,7 @@ use futures_util::{
     StreamExt,
     future::{join_all, try_join_all},
 };
-use headwater::{command::CommandError, limits::IDEMPOTENCY_KEY_BYTES_MAX};
+use headwater::{command::CommandError, limits::IDEMPOTENCY_KEY_BYTES_MAX, namespace::Namespace};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, VecDeque};
 use worker::{Env, Method, Request, Response, Result, Stub};
@@ -41,6 +41,13 @@ enum Refusal {
     Unauthorized(#[from] Unauthorized),
     #[error("{0}")]
     NotPermitted(#[source] CommandError),
+    #[error(
+        "ERR Headwater: the rate of the token is used up, and nothing of the request was executed; \
+             the headers say when it passes again"
+    )]
+    Rate(Answer),
+    #[error("ERR Headwater: the rate of the token cannot be decided now, and nothing of the request was executed: {0}")]
+    RateUndecided(String),
     #[error("ERR Headwater: a socket's token has grants of at most {SOCKET_GRANTS_BYTES_MAX} bytes")]
     SocketGrants,
     #[error("ERR Headwater: the body has more than {0} bytes")]
@@ -104,9 +111,10 @@ impl Refusal {
             Self::NotFound | Self::NoSuchHub(_) => 404,
             Self::Method(_) => 405,
             Self::TooLarge(_) => 413,
+            Self::Rate(_) => 429,
             Self::NoUpgrade => 426,
             Self::Config(_) => 500,
-            Self::Unreachable(_) | Self::Runtime(_) => 503,
+            Self::RateUndecided(_) | Self::Unreachable(_) | Self::Runtime(_) => 503,
             Self::TimedOut => 504,
         }
     }
@@ -122,7 +130,7 @@ pub(crate) async fn route(request: Request, scene: Scene<'_>) -> Result<Response
         (Method::Post, "/pipeline") => commands(request, scene, Shape::Pipeline).await,
         (Method::Post, "/multi-exec") => commands(request, scene, Shape::Transaction).await,
         (Method::Post, "/v1/limit") => limit(request, scene).await,
-        (Method::Get, "/v1/status") => status(env).await,
+        (Method::Get, "/v1/status") => status(&request, env).await,
         (Method::Get, "/v1/hubs") => hubs(&request, env).await,
         (Method::Get, "/v1/origin") => origin(&request, env).await,
         (Method::Get, "/v1/leaf") => leaf(&request, env).await,
@@ -135,8 +143,18 @@ pub(crate) async fn route(request: Request, scene: Scene<'_>) -> Result<Response
     };
     match answered {
         Ok(response) => Ok(response),
-        Err(refusal) => respond::error(refusal.status(), &refusal),
+        Err(refusal) => {
+            let response = respond::error(refusal.status(), &refusal)?;
+            if let Refusal::Rate(Answer { headers, .. }) = &refusal {
+                set_all(&response, headers)?;
+            }
+            Ok(response)
+        }
     }
+}
+
+fn set_all(response: &Response, headers: &[(&'static str, String)]) -> Result<()> {
+    headers.iter().try_for_each(|(name, value)| response.headers().set(name, value))
 }
 
 /// Commands in a JSON body.
@@ -187,10 +205,13 @@ async fn execute(
     if sync_token.as_ref().is_some_and(|token| token.len() > SYNC_TOKEN_BYTES_MAX) {
         return Err(BadSession.into());
     }
-    let hub = Shard::of_commands(&commands, config::shards(scene.env)?)?.hub_name(&config::region(scene.env)?);
+    let namespace = &client.namespace;
+    let shard = Shard::of_commands(&commands, namespace, config::shards(scene.env)?)?;
+    let hub = shard.hub_name(&config::region(scene.env)?, namespace);
+    keep_rate(scene, rate::call(client, commands.iter().map(Vec::as_slice))).await?;
     // Only a hub remembers what it answered to a key.
     if idempotency.is_none()
-        && let Some(answered) = at_leaf(scene, &hub, &commands, levels)?
+        && let Some(answered) = at_leaf(scene, &hub, namespace, &commands, levels)?
     {
         let (status, body) = shape.answer(&answered.replies, encoding);
         let response = respond::replies(status, body, answered.is_provisional, sync_token.as_deref())?;
@@ -210,13 +231,14 @@ fn levels(request: &Request) -> Result<Levels, Refusal> {
 fn at_leaf(
     scene: Scene<'_>,
     hub: &str,
+    namespace: &Namespace,
     commands: &[Vec<Bytes>],
     levels: Levels,
 ) -> Result<Option<isolate::Answered>, Refusal> {
     if !levels.allow_leaf() {
         return Ok(None);
     }
-    Ok(isolate::answer(scene, hub, commands, levels, config::unacknowledged(scene.env)?)?)
+    Ok(isolate::answer(scene, hub, namespace, commands, levels, config::unacknowledged(scene.env)?)?)
 }
 
 fn idempotency(request: &Request) -> Result<Option<Bytes>, Refusal> {
@@ -241,45 +263,69 @@ async fn limit(mut request: Request, scene: Scene<'_>) -> Result<Response, Refus
     let asked: Vec<Vec<Bytes>> = call.checks.iter().map(Check::command).collect();
     client.check(asked.iter().map(Vec::as_slice)).map_err(Refusal::NotPermitted)?;
     let idempotency = idempotency(&request)?;
-    let (shards, region) = (config::shards(scene.env)?, config::region(scene.env)?);
-    let mut of_shards: BTreeMap<Shard, Vec<&Check>> = BTreeMap::new();
-    for check in &call.checks {
-        of_shards.entry(Shard::of(check.key.slot(), shards)).or_default().push(check);
-    }
     let levels = levels(&request)?;
     if levels.in_session {
         return Err(BadLevel::LimitInSession.into());
     }
-    let asking = Asking { levels, idempotency };
-    let asked = of_shards.iter().map(|(shard, checks)| decide(scene, shard.hub_name(&region), checks, &asking));
-    let decided = join_all(asked).await;
-    // The one that heard from its hub longest ago, if an isolate decided any.
-    let staleness_ms = decided.iter().filter_map(|(_, staleness_ms)| *staleness_ms).max();
-    let mut outcomes: BTreeMap<Shard, _> =
-        of_shards.keys().copied().zip(decided.into_iter().map(|(outcomes, _)| outcomes)).collect();
-    let verdicts: Vec<Verdict> = call
-        .checks
-        .iter()
-        .filter_map(|check| {
-            let of_shard = outcomes.get_mut(&Shard::of(check.key.slot(), shards))?;
-            Some(Verdict::of(check, of_shard.pop_front()?))
-        })
-        .collect();
+    keep_rate(scene, rate::call(&client, asked.iter().map(Vec::as_slice))).await?;
+    let (verdicts, staleness_ms) =
+        verdicts(scene, &call, Asking { levels, idempotency, namespace: client.namespace }).await?;
     let Answer { status, headers, body } = Answer::of(&call, &verdicts, clock::now().0);
     let response = respond::json(status, body)?;
-    for (name, value) in headers {
-        response.headers().set(name, &value)?;
-    }
+    set_all(&response, &headers)?;
     Ok(match staleness_ms {
         Some(staleness_ms) => respond::from_leaf(response, staleness_ms)?,
         None => response,
     })
 }
 
+/// Refuses a request that is beyond the rates of its token, or of which that cannot be told.
+async fn keep_rate(scene: Scene<'_>, call: Option<Call>) -> Result<(), Refusal> {
+    let Some(call) = call else { return Ok(()) };
+    let levels = Levels { writes_at_leaf: true, ..Levels::default() };
+    let asking = Asking { levels, idempotency: None, namespace: Namespace::rates() };
+    let (verdicts, _) = verdicts(scene, &call, asking).await?;
+    let answer = Answer::of(&call, &verdicts, clock::now().0);
+    match answer.status {
+        200 => Ok(()),
+        429 => Err(Refusal::Rate(answer)),
+        _ => {
+            let cause = verdicts.iter().find_map(Verdict::error).unwrap_or_default();
+            Err(Refusal::RateUndecided(cause.to_owned()))
+        }
+    }
+}
+
+/// What is decided on the checks of a call, in their order, each at the hub of its key; and how old the oldest is of what an
+/// isolate decided on, in milliseconds, if any did.
+async fn verdicts(scene: Scene<'_>, call: &Call, asking: Asking) -> Result<(Vec<Verdict>, Option<i64>), Refusal> {
+    let (shards, region) = (config::shards(scene.env)?, config::region(scene.env)?);
+    let namespace = &asking.namespace;
+    let mut of_shards: BTreeMap<Shard, Vec<&Check>> = BTreeMap::new();
+    let mut places = Vec::with_capacity(call.checks.len());
+    for check in &call.checks {
+        let shard = Shard::of(namespace.key(&check.key)?.slot(), shards);
+        of_shards.entry(shard).or_default().push(check);
+        places.push(shard);
+    }
+    let hub_name = |shard: &Shard| shard.hub_name(&region, namespace);
+    let asked = of_shards.iter().map(|(shard, checks)| decide(scene, hub_name(shard), checks, &asking));
+    let decided = join_all(asked).await;
+    let staleness_ms = decided.iter().filter_map(|(_, staleness_ms)| *staleness_ms).max();
+    let mut outcomes: BTreeMap<Shard, _> =
+        of_shards.keys().copied().zip(decided.into_iter().map(|(outcomes, _)| outcomes)).collect();
+    let verdicts = call.checks.iter().zip(places).filter_map(|(check, shard)| {
+        let of_shard = outcomes.get_mut(&shard)?;
+        Some(Verdict::of(check, of_shard.pop_front()?))
+    });
+    Ok((verdicts.collect(), staleness_ms))
+}
+
 /// How limits are asked for.
 struct Asking {
     levels: Levels,
     idempotency: Option<Bytes>,
+    namespace: Namespace,
 }
 
 /// What is answered to these checks, one outcome each: where nobody can be asked, why not. With the staleness where this
@@ -288,7 +334,7 @@ async fn decide(scene: Scene<'_>, hub: String, checks: &[&Check], asking: &Askin
     let commands: Vec<Vec<Bytes>> = checks.iter().map(|check| check.command()).collect();
     let all = |error: String| (vec![Outcome::Error(error); checks.len()].into(), None);
     if asking.idempotency.is_none() {
-        match at_leaf(scene, &hub, &commands, asking.levels) {
+        match at_leaf(scene, &hub, &asking.namespace, &commands, asking.levels) {
             Ok(Some(answered)) => {
                 return (answered.replies.into_iter().map(Outcome::of).collect(), Some(answered.staleness_ms));
             }
@@ -321,9 +367,16 @@ struct RegionStatus {
     hubs: Status,
 }
 
-async fn status(env: &Env) -> Result<Response, Refusal> {
+/// Of the hubs of the bearer's namespace; of whoever bears no token that holds, the default one.
+async fn status(request: &Request, env: &Env) -> Result<Response, Refusal> {
     let region = config::region(env)?;
-    let statuses = each_hub(env, call::STATUS, async |mut response| Ok(response.json::<Status>().await?)).await?;
+    let namespace = match client(&auth::sent(request.headers(), None), env) {
+        Ok(client) => client.namespace,
+        Err(Refusal::Unauthorized(_)) => config::namespaces(env)?.default_one(),
+        Err(refusal) => return Err(refusal),
+    };
+    let read = async |mut response: Response| Ok(response.json::<Status>().await?);
+    let statuses = each_hub(env, &hub_names(env, &namespace)?, call::STATUS, read).await?;
     let mut statuses = statuses.into_iter();
     let first = statuses.next().ok_or(Refusal::NotFound)?;
     let hubs = statuses.fold(first, |sum, hub| Status {
@@ -346,7 +399,7 @@ async fn hubs(request: &Request, env: &Env) -> Result<Response, Refusal> {
     authorize_origin(request, env)?;
     let HubsQuery { replica } = request.query()?;
     if replica.is_none() {
-        each_hub(env, call::WAKE, async |_| Ok(())).await?;
+        each_hub(env, &all_hub_names(env)?, call::WAKE, async |_| Ok(())).await?;
     }
     let listed = peers::listed(env, replica.as_deref()).await?;
     Ok(respond::json(200, rest::json(&listed))?)
@@ -426,11 +479,14 @@ fn access(request: &Request, env: &Env) -> Result<Access, Refusal> {
         Some(shard) => Shard::named(&shard, shards).ok_or(Refusal::Query("a shard that exists"))?,
         None => Shard::default(),
     };
-    let hub = peers::hub(env, &shard.hub_name(&config::region(env)?))?;
-    let Client::Granted(Claims { grants, exp, .. }) = client else {
+    let hub = peers::hub(env, &shard.hub_name(&config::region(env)?, &client.namespace))?;
+    let Some(claims) = client.claims else {
         return Ok(Access { hub, bounds: None, until_s: None });
     };
-    let bounds = String::from_utf8_lossy(&rest::json(&Bounds { grants, until_s: exp })).into_owned();
+    // What is granted only so often is for requests: nobody counts what a socket brings.
+    let Claims { grants, exp, .. } = claims;
+    let bounds = Bounds { grants: grants.without_rates(), until_s: exp };
+    let bounds = String::from_utf8_lossy(&rest::json(&bounds)).into_owned();
     if bounds.len() > SOCKET_GRANTS_BYTES_MAX {
         return Err(Refusal::SocketGrants);
     }
@@ -442,30 +498,44 @@ async fn assets(request: Request, env: &Env) -> Result<Response, Refusal> {
     Ok(assets.fetch_request(request).await?)
 }
 
-/// Asks every hub of the region at once.
+/// Asks each of these hubs at once.
 async fn each_hub<R>(
     env: &Env,
+    names: &[String],
     path: &'static str,
     read: impl AsyncFn(Response) -> Result<R, Refusal>,
 ) -> Result<Vec<R>, Refusal> {
-    let region = config::region(env)?;
     let read = &read;
-    let ask = |shard: Shard| {
-        let name = shard.hub_name(&region);
+    let ask = |name: &String| {
+        let hub = peers::hub(env, name);
         async move {
-            let response = peers::hub(env, &name)?.fetch_with_request(call::get(path)?).await?;
+            let response = hub?.fetch_with_request(call::get(path)?).await?;
             match response.status_code() {
                 200 => read(response).await,
                 status => Err(PeerError::Status(status).into()),
             }
         }
     };
-    try_join_all(Shard::all(config::shards(env)?).map(ask)).await
+    try_join_all(names.iter().map(ask)).await
+}
+
+/// The names of the region's hubs of one namespace.
+fn hub_names(env: &Env, namespace: &Namespace) -> Result<Vec<String>, Refusal> {
+    let region = config::region(env)?;
+    Ok(Shard::all(config::shards(env)?).map(|shard| shard.hub_name(&region, namespace)).collect())
+}
+
+/// The names of the region's hubs. Those in which rates are counted come into being when they are needed.
+fn all_hub_names(env: &Env) -> Result<Vec<String>, Refusal> {
+    let namespaces = config::namespaces(env)?;
+    let spaces = [namespaces.default_one()].into_iter().chain(namespaces.iter());
+    let names = spaces.map(|namespace| hub_names(env, &namespace)).collect::<Result<Vec<_>, _>>()?;
+    Ok(names.into_iter().flatten().collect())
 }
 
 fn client(sent: &[String], env: &Env) -> Result<Client, Refusal> {
     let now_s = clock::now().0 / 1000;
-    Ok(Client::of(sent, &config::token(env)?, &config::token_keys(env)?, now_s)?)
+    Ok(Client::of(sent, &config::token(env)?, &config::token_keys(env)?, &config::namespaces(env)?, now_s)?)
 }
 
 fn authorize_origin(request: &Request, env: &Env) -> Result<(), Refusal> {
@@ -482,9 +552,7 @@ fn upgrading(request: &Request) -> Result<(), Refusal> {
 async fn known_hub(request: &Request, env: &Env) -> Result<String, Refusal> {
     let HubQuery { hub } = request.query()?;
     let name = hub.ok_or(Refusal::Query("hub=NAME"))?;
-    let region = config::region(env)?;
-    let is_own = Shard::all(config::shards(env)?).any(|shard| shard.hub_name(&region) == name);
-    if is_own || peers::listed(env, None).await?.iter().any(|listed| listed.name == name) {
+    if all_hub_names(env)?.contains(&name) || peers::listed(env, None).await?.iter().any(|listed| listed.name == name) {
         return Ok(name);
     }
     Err(Refusal::NoSuchHub(name))

@@ -40,11 +40,11 @@ impl Session {
     ///
     /// # Errors
     /// Where it is none.
-    pub(crate) fn read(token: &str, now: TimestampMs) -> Result<Self, BadSession> {
+    pub(crate) fn read(token: &str, namespace: &str, now: TimestampMs) -> Result<Self, BadSession> {
         if token.is_empty() {
             return Ok(Self::default());
         }
-        let encoded = token.strip_prefix(PREFIX).ok_or(BadSession)?;
+        let encoded = token.strip_prefix(&beginning(namespace)).ok_or(BadSession)?;
         let bytes = URL_SAFE_NO_PAD.decode(encoded).or(Err(BadSession))?;
         let mut marks: Vec<Dated> = postcard::from_bytes(&bytes).or(Err(BadSession))?;
         if marks.len() > MARKS_MAX {
@@ -72,11 +72,16 @@ impl Session {
     }
 
     /// The token.
-    pub(crate) fn write(&self) -> String {
+    pub(crate) fn write(&self, namespace: &str) -> String {
         // A list of numbers in memory has no way to fail.
         let bytes = postcard::to_allocvec(&self.0).unwrap_or_default();
-        format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(bytes))
+        format!("{}{}", beginning(namespace), URL_SAFE_NO_PAD.encode(bytes))
     }
+}
+
+/// What tokens of a namespace begin with, so that none is taken for one of another.
+fn beginning(namespace: &str) -> String {
+    if namespace.is_empty() { PREFIX.to_owned() } else { format!("{PREFIX}{namespace}.") }
 }
 
 /// Of two marks of one hub in one slot what both say. Of two histories the later mark names the present one.
@@ -103,10 +108,20 @@ mod tests {
 
     #[test]
     fn a_token_is_read_as_it_was_written() {
-        let mut session = Session::read("", NOW).unwrap();
+        let mut session = Session::read("", "", NOW).unwrap();
         session.note(vec![mark("a", 1, 7, 3), mark("b", 2, 9, 0)], NOW);
-        assert_eq!(Session::read(&session.write(), NOW), Ok(session.clone()));
+        assert_eq!(Session::read(&session.write(""), "", NOW), Ok(session.clone()));
         assert_eq!(session.marks(), [mark("a", 1, 7, 3), mark("b", 2, 9, 0)]);
+    }
+
+    #[test]
+    fn a_token_is_of_one_namespace() {
+        let mut session = Session::default();
+        session.note(vec![mark("a", 1, 7, 3)], NOW);
+        for (written, read) in [("", "shop"), ("shop", ""), ("shop", "shop2"), ("shop2", "shop")] {
+            assert_eq!(Session::read(&session.write(written), read, NOW), Err(BadSession), "{written} as {read}");
+        }
+        assert_eq!(Session::read(&session.write("shop"), "shop", NOW), Ok(session));
     }
 
     #[test]
@@ -124,20 +139,20 @@ mod tests {
             session.note(vec![mark(&format!("k{number}"), u64::MAX >> 16, u64::MAX, u64::MAX)], NOW);
         }
         assert_eq!(session.marks().len(), MARKS_MAX);
-        let token = session.write();
+        let token = session.write("");
         assert!(token.len() <= crate::limits::SYNC_TOKEN_BYTES_MAX, "{} bytes", token.len());
-        assert_eq!(Session::read(&token, TimestampMs(NOW.0 + MARK_MS_MAX)), Ok(Session::default()));
+        assert_eq!(Session::read(&token, "", TimestampMs(NOW.0 + MARK_MS_MAX)), Ok(Session::default()));
     }
 
     #[test]
     fn what_is_no_token_is_refused() {
         for token in ["seen:1", "hw0.", "hw0.!", "hw0.AAAB", "hw1.AA"] {
-            let read = Session::read(token, NOW);
+            let read = Session::read(token, "", NOW);
             assert!(read == Err(BadSession) || read == Ok(Session::default()), "{token}: {read:?}");
         }
-        assert_eq!(Session::read("seen:1", NOW), Err(BadSession));
+        assert_eq!(Session::read("seen:1", "", NOW), Err(BadSession));
         let many = vec![Dated { at_s: 0, mark: mark("a", 1, 1, 1) }; MARKS_MAX + 1];
         let token = format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(postcard::to_allocvec(&many).unwrap()));
-        assert_eq!(Session::read(&token, NOW), Err(BadSession));
+        assert_eq!(Session::read(&token, "", NOW), Err(BadSession));
     }
 }

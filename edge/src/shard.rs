@@ -2,7 +2,8 @@
 
 use bytes::Bytes;
 use headwater::{
-    command::{CommandError, parse},
+    command::{CommandError, Placed},
+    namespace::{Namespace, Namespaces},
     slot::Slot,
 };
 
@@ -32,12 +33,16 @@ impl Shard {
     ///
     /// # Errors
     /// [`CommandError::CrossSlot`] where the keys belong to several.
-    pub(crate) fn of_commands(commands: &[Vec<Bytes>], shards: u16) -> Result<Self, CommandError> {
+    pub(crate) fn of_commands(
+        commands: &[Vec<Bytes>],
+        namespace: &Namespace,
+        shards: u16,
+    ) -> Result<Self, CommandError> {
         if shards == 1 {
             return Ok(Self::default());
         }
         let mut found = None;
-        for command in commands.iter().filter_map(|argv| parse(argv).ok()) {
+        for Placed { command, .. } in commands.iter().filter_map(|argv| namespace.read(argv).ok()) {
             if command.has_pattern() {
                 // Which keys match, and so where, only each shard could say.
                 return Err(CommandError::CrossSlot);
@@ -52,10 +57,19 @@ impl Shard {
         Ok(found.unwrap_or_default())
     }
 
-    /// The hub's name in the directory.
-    pub(crate) fn hub_name(self, region: &str) -> String {
-        format!("{region}/{}", self.0)
+    /// The hub's name in the directory. Each namespace has hubs of its own.
+    pub(crate) fn hub_name(self, region: &str, namespace: &Namespace) -> String {
+        match namespace.is_default() {
+            true => format!("{region}/{}", self.0),
+            false => format!("{region}/{}@{}", self.0, namespace.as_str()),
+        }
     }
+}
+
+/// The namespace of the hub of this name. One that is not served any more still holds what is its own.
+pub(crate) fn namespace_of(hub_name: &str, namespaces: &Namespaces) -> Namespace {
+    let named = hub_name.rsplit_once('@').and_then(|(_, name)| Namespace::of_name(name));
+    named.unwrap_or_else(|| namespaces.default_one())
 }
 
 #[cfg(test)]
@@ -79,11 +93,36 @@ mod tests {
     fn keys_of_two_shards_do_not_go_together() {
         // foo is in slot 12182, bar in 5061.
         let (foo, bar) = (argv("get foo"), argv("get bar"));
-        assert_eq!(Shard::of_commands(&[foo.clone(), bar.clone()], 1), Ok(Shard(0)));
-        assert_eq!(Shard::of_commands(&[foo.clone(), argv("incr {foo}x")], 2), Ok(Shard(1)));
-        assert_eq!(Shard::of_commands(&[foo, bar], 2), Err(CommandError::CrossSlot));
-        assert_eq!(Shard::of_commands(&[argv("del foo bar")], 2), Err(CommandError::CrossSlot));
-        assert_eq!(Shard::of_commands(&[argv("ping"), argv("nonsense foo"), argv("get foo")], 2), Ok(Shard(1)));
+        let of = |commands: &[Vec<Bytes>], shards| Shard::of_commands(commands, &Namespace::default(), shards);
+        assert_eq!(of(&[foo.clone(), bar.clone()], 1), Ok(Shard(0)));
+        assert_eq!(of(&[foo.clone(), argv("incr {foo}x")], 2), Ok(Shard(1)));
+        assert_eq!(of(&[foo, bar], 2), Err(CommandError::CrossSlot));
+        assert_eq!(of(&[argv("del foo bar")], 2), Err(CommandError::CrossSlot));
+        assert_eq!(of(&[argv("ping"), argv("nonsense foo"), argv("get foo")], 2), Ok(Shard(1)));
+    }
+
+    #[test]
+    fn in_a_namespace_redis_key_decides_and_a_hash_tag_above_it() {
+        let shop = Namespace::of_name("shop").expect("a name");
+        let of = |line: &str| Shard::of_commands(&[argv(line)], &shop, 2).expect("one shard");
+        for (own, full) in [("get foo", "shop:foo"), ("setnx bar v", "shop:bar"), ("rpush a x", "shop:a")] {
+            assert_eq!(of(own), Shard::of(Slot::of(full.as_bytes()), 2), "{own}");
+        }
+        assert_eq!(of("get {foo}x"), Shard::of(Slot::of(b"foo"), 2));
+    }
+
+    #[test]
+    fn a_hubs_name_tells_its_namespace() {
+        let all = Namespaces::parse("shop").expect("names");
+        let shop = all.named("shop").expect("it is one");
+        for region in ["eu", "eu/west", "eu@home", "a/1@b"] {
+            for namespace in [&shop, &all.default_one(), &Namespace::rates()] {
+                let name = Shard(1).hub_name(region, namespace);
+                assert_eq!(&namespace_of(&name, &all), namespace, "{name}");
+            }
+        }
+        assert_eq!(Shard(1).hub_name("eu", &shop), "eu/1@shop");
+        assert_eq!(namespace_of("eu/0@gone", &all).as_str(), "gone");
     }
 
     #[test]
@@ -92,6 +131,6 @@ mod tests {
         for number in ["2", "-1", "x", ""] {
             assert_eq!(Shard::named(number, 2), None, "{number}");
         }
-        assert_eq!(Shard(1).hub_name("eu"), "eu/1");
+        assert_eq!(Shard(1).hub_name("eu", &Namespace::default()), "eu/1");
     }
 }

@@ -7,11 +7,14 @@
 use crate::limits::TOKEN_BYTES_MAX;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use ed25519_compact::{PublicKey, Signature};
-use headwater::grant::Grants;
+use headwater::{grant::Grants, id::Key};
 use serde::{Deserialize, de::IgnoredAny};
 use std::collections::BTreeMap;
 
 const ALGORITHM: &str = "EdDSA";
+
+/// A subject or a token's own name with what it is, under which rates are counted, in bytes: it has a place in a key.
+const RATED_BYTES_MAX: usize = 512;
 
 /// How far the clock that signed may be ahead, in seconds.
 const AHEAD_S_MAX: i64 = 60;
@@ -53,6 +56,10 @@ pub(crate) enum TokenError {
     Expired,
     #[error("the token is not valid yet")]
     NotYet,
+    #[error(
+        "the token's grants bear a rate, so it must have sub or jti, of at most {RATED_BYTES_MAX} bytes with its name"
+    )]
+    Unrated,
 }
 
 /// What a token says.
@@ -63,15 +70,34 @@ pub(crate) struct Claims {
     pub(crate) grants: Grants,
     /// Until when, in seconds since 1970.
     pub(crate) exp: i64,
+    /// In which namespace; the default one where it does not say.
+    #[serde(rename = "ns")]
+    pub(crate) namespace: Option<String>,
     nbf: Option<i64>,
     #[serde(rename = "iat")]
     _issued_at: Option<IgnoredAny>,
     #[serde(rename = "iss")]
     _issuer: Option<IgnoredAny>,
+    /// Whose rates it has, if it has any: those of its subject, whichever of the subject's tokens it is; else its own.
     #[serde(rename = "sub")]
-    _subject: Option<IgnoredAny>,
+    subject: Option<String>,
     #[serde(rename = "jti")]
-    _id: Option<IgnoredAny>,
+    id: Option<String>,
+}
+
+impl Claims {
+    /// Under what the token's rates are counted; nothing where it names neither a subject nor itself, or at too great length.
+    fn rated(&self) -> Option<String> {
+        let named = |kind: &str, name: &Option<String>| name.as_ref().map(|name| format!("{kind}:{name}"));
+        let rated = named("sub", &self.subject).or_else(|| named("jti", &self.id));
+        rated.filter(|rated| rated.len() <= RATED_BYTES_MAX)
+    }
+
+    /// The key under which the rate of the grant at this place is counted, of whoever bears the token.
+    pub(crate) fn rate_key(&self, place: usize) -> Option<Key> {
+        let namespace = self.namespace.as_deref().unwrap_or_default();
+        Key::new(format!("{namespace}:{place}:{}", self.rated()?)).ok()
+    }
 }
 
 #[derive(Deserialize)]
@@ -120,6 +146,9 @@ impl Keys {
         }
         if claims.nbf.is_some_and(|from| from > now_s.saturating_add(AHEAD_S_MAX)) {
             return Err(TokenError::NotYet);
+        }
+        if claims.grants.are_rated() && claims.rated().is_none() {
+            return Err(TokenError::Unrated);
         }
         Ok(claims)
     }
@@ -213,7 +242,7 @@ mod tests {
     #[test]
     fn claims_that_are_missing_or_not_known_are_refused() {
         for (claim, value) in
-            [("exp", Value::Null), ("grants", Value::Null), ("ns", json!("acme")), ("aud", json!("x"))]
+            [("exp", Value::Null), ("grants", Value::Null), ("ns", json!(["acme"])), ("aud", json!("x"))]
         {
             let mut claims = claims();
             match value {
@@ -221,13 +250,43 @@ mod tests {
                 value => claims[claim] = value,
             }
             let error = refused(&header("old"), &claims, 1);
-            assert!(error.starts_with("the token's claims cannot be read") && error.contains(claim), "{error}");
+            assert!(error.starts_with("the token's claims cannot be read"), "{error}");
+            assert!(error.contains(claim) || error.contains("expected a string"), "{error}");
         }
         let mut rated = claims();
-        rated["grants"][0]["rate"] = json!(5);
-        assert!(refused(&header("old"), &rated, 1).contains("unknown field `rate`"));
+        rated["grants"][0]["burst"] = json!(5);
+        assert!(refused(&header("old"), &rated, 1).contains("unknown field `burst`"));
         rated["grants"] = json!([{"verbs": ["blpop"], "keys": []}]);
         assert!(refused(&header("old"), &rated, 1).contains("is no verb"));
+    }
+
+    #[test]
+    fn rates_are_counted_under_the_subject_or_else_the_tokens_own_name() {
+        let mut rated = claims();
+        rated["grants"][0]["rate"] = json!({"limit": 100, "window_ms": 1000});
+        let key = |claims: &Value| {
+            let claims = keys().verify(&signed(&header("old"), claims, 1), NOW_S).expect("it holds");
+            claims.rate_key(0).expect("a key").to_string()
+        };
+        rated["jti"] = json!("7");
+        assert_eq!(key(&rated), ":0:sub:ada");
+        rated["ns"] = json!("shop");
+        assert_eq!(key(&rated), "shop:0:sub:ada");
+        rated["sub"] = Value::Null;
+        assert_eq!(key(&rated), "shop:0:jti:7");
+        for name in [Value::Null, json!("x".repeat(RATED_BYTES_MAX))] {
+            rated["jti"] = name;
+            assert!(refused(&header("old"), &rated, 1).contains("it must have sub or jti"));
+        }
+        for rate in [
+            json!(5),
+            json!({"limit": 0, "window_ms": 1}),
+            json!({"limit": 1}),
+            json!({"limit": 1, "window_ms": 1, "burst": 2}),
+        ] {
+            rated["grants"][0]["rate"] = rate;
+            assert!(refused(&header("old"), &rated, 1).contains("claims cannot be read"));
+        }
     }
 
     #[test]

@@ -17,6 +17,7 @@ use headwater::{
     command::Family,
     id::{HashSeed, Key},
     message::{HubToOrigin, OriginToHub},
+    namespace::Namespace,
     origin::{JobsDone, Link, LinkStatus, Origin, OriginConfig, OriginEffect, OriginInput},
     slot::Slot,
     store::{Commit, LedgerSwap, Load, Outcome},
@@ -296,7 +297,7 @@ impl Actor {
                 }
                 OriginEffect::Load(load) => self.load(load),
                 OriginEffect::Commit(commit) => self.commit(commit),
-                OriginEffect::Run { link, call, commands } => self.run_passed(link, call, commands),
+                OriginEffect::Run { link, call, commands, within } => self.run_passed(link, call, commands, within),
                 OriginEffect::Jobs { link, hub, slot, jobs } => self.run_jobs(link, Jobs { hub, slot, jobs }),
                 OriginEffect::Swap(swap) => self.swap(swap),
                 OriginEffect::Confirm(slots) => self.confirm(slots),
@@ -383,10 +384,10 @@ impl Actor {
     }
 
     /// The machine hears of it in any case, so that no hub waits for nothing.
-    fn run_passed(&mut self, link: Link, call: u64, commands: Vec<Vec<Bytes>>) {
+    fn run_passed(&mut self, link: Link, call: u64, commands: Vec<Vec<Bytes>>, within: Namespace) {
         let (store, allowed) = (Arc::clone(&self.store), Arc::clone(&self.pass_through));
         self.requests.spawn(async move {
-            let replies = run::run(&*store, &allowed, commands).await;
+            let replies = run::run(&*store, &allowed, commands, &within).await;
             Ok(Answer::Input(OriginInput::Ran(link, call, replies)))
         });
     }

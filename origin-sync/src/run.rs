@@ -4,7 +4,8 @@
 //! edge sends; Redis' own access control stands behind that.
 
 use crate::{
-    keyspace, measure,
+    keyspace::Scope,
+    measure,
     store::{Jobs, JobsRun, RunError, Store, StoreError},
 };
 use bytes::Bytes;
@@ -13,6 +14,7 @@ use headwater::{
     id::No,
     limits::{ERROR_BYTES_MAX, RUN_REPLY_BYTES_MAX},
     message::RunReply,
+    namespace::Namespace,
 };
 use std::{
     collections::BTreeSet,
@@ -46,8 +48,13 @@ pub(crate) enum Refused {
     Store(#[from] StoreError),
 }
 
-/// Runs the commands of one call in order, each once.
-pub(crate) async fn run(store: &impl Store, allowed: &BTreeSet<Family>, commands: Vec<Vec<Bytes>>) -> Vec<RunReply> {
+/// Runs the commands of one call in order, each once. Of what asks of all keys, those of the namespace count.
+pub(crate) async fn run(
+    store: &impl Store,
+    allowed: &BTreeSet<Family>,
+    commands: Vec<Vec<Bytes>>,
+    within: &Namespace,
+) -> Vec<RunReply> {
     let began = Instant::now();
     let mut room = RUN_REPLY_BYTES_MAX;
     let mut replies = Vec::with_capacity(commands.len());
@@ -55,7 +62,9 @@ pub(crate) async fn run(store: &impl Store, allowed: &BTreeSet<Family>, commands
         let answered = match permitted(&argv, allowed) {
             Ok(_) if began.elapsed() >= CALL_TIME => Err(Refused::Late),
             Ok(Permitted::Passed(passed)) => store.run(&passed).await.map_err(Refused::Run),
-            Ok(Permitted::Keyspace(action)) => keyspace::answer(store, &action, began + CALL_TIME, room).await,
+            Ok(Permitted::Keyspace(action)) => {
+                Scope { store, within, until: began + CALL_TIME }.answer(&action, room).await
+            }
             Err(refused) => Err(refused),
         };
         let answered = answered.and_then(|reply| bounded(reply, &mut room));

@@ -1,13 +1,15 @@
 //! What the bearer of a token may do: verbs on keys by pattern.
 //!
 //! A list of grants permits what any one of them permits. The verbs `read` and `write` stand for the commands that do no more,
-//! a command's own name for that command, and `admin` for every command. A command that carries what one key holds to
-//! another also needs to be permitted to read, so that who may write to a key cannot copy it to where it may be read.
-//! Nothing here knows how a token is signed.
+//! a command's own name for that command, and `admin` for every command but those that must be named: FLUSHDB and FLUSHALL,
+//! and scripts that the origin runs. A command that carries what one key holds to another also needs to be permitted to
+//! read, so that who may write to a key cannot copy it to where it may be read. A grant may bear a rate; whoever asks here
+//! counts what was done. Nothing here knows how a token is signed.
 
 use crate::{
     command::{Command, CommandError, CommandName, Family, Passed, matches},
     id::Key,
+    limit::{Limit, LimitError},
 };
 use serde::{Deserialize, Serialize};
 
@@ -24,6 +26,43 @@ pub struct Grant {
     pub verbs: Vec<Verb>,
     /// To which keys: patterns as Redis' KEYS has them.
     pub keys: Vec<String>,
+    /// How often, where not as often as the bearer likes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate: Option<Rate>,
+}
+
+/// How many commands a grant permits in any span of time.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(try_from = "UncheckedRate", into = "UncheckedRate")]
+pub struct Rate(Limit);
+
+/// A rate as a token has it.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct UncheckedRate {
+    limit: u64,
+    window_ms: u64,
+}
+
+impl Rate {
+    /// The limit that keeps to it.
+    pub fn limit(&self) -> Limit {
+        self.0
+    }
+}
+
+impl TryFrom<UncheckedRate> for Rate {
+    type Error = LimitError;
+
+    fn try_from(rate: UncheckedRate) -> Result<Self, LimitError> {
+        Limit::sliding_window(rate.limit, rate.window_ms).map(Self)
+    }
+}
+
+impl From<Rate> for UncheckedRate {
+    fn from(Rate(limit): Rate) -> Self {
+        Self { limit: limit.per_window(), window_ms: limit.window_ms() }
+    }
 }
 
 /// What may be done to a key.
@@ -34,7 +73,7 @@ pub enum Verb {
     Read,
     /// Commands that may change a key; what they answer is seen.
     Write,
-    /// Every command.
+    /// Every command but FLUSHDB, FLUSHALL and scripts that the origin runs, which must be named.
     Admin,
     /// This command.
     Command(CommandName),
@@ -104,6 +143,40 @@ impl Grants {
         }
         let is_covered = self.0.iter().any(|grant| may(grant) && grant.covers(pattern));
         if is_covered { Ok(()) } else { Err(CommandError::KeyNotPermitted) }
+    }
+
+    /// Whether some of them are permitted only so often.
+    pub fn are_rated(&self) -> bool {
+        self.0.iter().any(|grant| grant.rate.is_some())
+    }
+
+    /// Those that hold as often as the bearer likes.
+    #[must_use]
+    pub fn without_rates(&self) -> Self {
+        Self(self.0.iter().filter(|grant| grant.rate.is_none()).cloned().collect())
+    }
+
+    /// The rates against which a command that is permitted counts, by the places of their grants: none where grants without
+    /// a rate permit it, else that of the first grant with which they do. A command that needs several counts against all
+    /// rates. Linear in the grants, of which copies are made.
+    pub fn rates_of(&self, command: &Command) -> Vec<(usize, Rate)> {
+        let rated: Vec<(usize, Rate)> =
+            self.0.iter().enumerate().filter_map(|(at, grant)| Some((at, grant.rate?))).collect();
+        if rated.is_empty() {
+            return rated;
+        }
+        let free = self.without_rates();
+        if free.check(command).is_ok() {
+            return Vec::new();
+        }
+        let suffices = |(at, _): &&(usize, Rate)| {
+            let with = self.0.get(*at).into_iter().chain(&free.0).cloned().collect();
+            Self(with).check(command).is_ok()
+        };
+        match rated.iter().find(suffices) {
+            Some(one) => vec![*one],
+            None => rated,
+        }
     }
 
     /// Whether a key may be read, or written.
@@ -188,6 +261,7 @@ mod tests {
         let grant = |(verbs, keys): &(&[Verb], &[&str])| Grant {
             verbs: verbs.to_vec(),
             keys: keys.iter().map(|key| (*key).to_owned()).collect(),
+            rate: None,
         };
         list.iter().map(grant).collect::<Vec<_>>().into()
     }
@@ -323,6 +397,40 @@ mod tests {
             let granted_keys = grants(&[(&[Verb::Write], &[granted])]);
             assert_eq!(check(&granted_keys, &reset(asked)).is_ok(), is_granted, "{granted} for {asked}");
         }
+    }
+
+    #[test]
+    fn a_command_counts_against_the_rate_of_the_grant_that_it_needs() {
+        let rate = |limit, window_ms| Rate::try_from(UncheckedRate { limit, window_ms }).ok();
+        let mut grants = grants(&[
+            (&[Verb::Read], &["free:*"]),
+            (&[Verb::Read], &["*"]),
+            (&[Verb::Command(CommandName::Incr)], &["n"]),
+            (&[Verb::Write], &["n:*"]),
+        ]);
+        for (at, limit) in [(1, 5), (2, 1), (3, 2)] {
+            grants.0[at].rate = rate(limit, 60_000);
+        }
+        let places = |line: &str| {
+            let argv: Vec<Bytes> = line.split(' ').map(|word| Bytes::copy_from_slice(word.as_bytes())).collect();
+            let command = parse(&argv).unwrap();
+            assert_eq!(grants.check(&command), Ok(()), "{line}");
+            grants.rates_of(&command).into_iter().map(|(at, _)| at).collect::<Vec<_>>()
+        };
+        for (line, expected) in [
+            ("get free:a", &[][..]),
+            ("ping", &[]),
+            ("get a", &[1]),
+            ("mget free:a a", &[1]),
+            ("incr n", &[2]),
+            ("set n:a 1", &[3]),
+            // To carry one key's value to another takes a right to read besides.
+            ("copy n:a n:b", &[1, 2, 3]),
+        ] {
+            assert_eq!(places(line), expected, "{line}");
+        }
+        assert!(grants.are_rated() && !grants.without_rates().are_rated());
+        assert_eq!(grants.without_rates().0.len(), 1);
     }
 
     #[test]

@@ -124,7 +124,12 @@ impl TimestampMs {
     }
 }
 
-/// A key as clients name it: up to [`KEY_BYTES_MAX`] arbitrary bytes.
+/// What Headwater itself keeps at the origin, beside the plain values of clients' keys, is named so.
+pub const RESERVED: &[u8] = b"hw:";
+
+/// A key as clients name it: up to [`KEY_BYTES_MAX`] arbitrary bytes that do not begin with [`RESERVED`]. Every key that comes
+/// from outside, in a command, a message or a row, comes through [`Key::new`] or [`Key::copied`], so that nobody names what
+/// is Headwater's own.
 #[derive(Clone, Deserialize)]
 #[serde(try_from = "Bytes")]
 pub struct Key(Name);
@@ -141,27 +146,47 @@ enum Name {
 const SHORT_BYTES_MAX: usize = size_of::<Bytes>() + 6;
 const _: () = assert!(SHORT_BYTES_MAX <= KEY_BYTES_MAX && SHORT_BYTES_MAX <= u8::MAX as usize);
 
-/// A key was longer than [`KEY_BYTES_MAX`].
-#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("the key has {bytes} bytes; at most {KEY_BYTES_MAX} are allowed")]
-pub struct KeyTooLong {
-    /// Its length in bytes.
-    pub bytes: usize,
+/// Bytes that cannot be a key.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum BadKey {
+    /// There are more than [`KEY_BYTES_MAX`].
+    #[error("the key has {bytes} bytes; at most {KEY_BYTES_MAX} are allowed")]
+    TooLong {
+        /// How many there are.
+        bytes: usize,
+    },
+    /// They begin with [`RESERVED`].
+    #[error("the key {} is reserved: what begins with hw: is Headwater's own", String::from_utf8_lossy(name))]
+    Reserved {
+        /// All of them.
+        name: Box<[u8]>,
+    },
 }
 
 impl Key {
-    /// A key of these bytes, if they are not too many.
-    pub fn new(bytes: impl Into<Bytes>) -> Result<Self, KeyTooLong> {
+    /// A key of these bytes.
+    ///
+    /// # Errors
+    /// Where they are too many, or are reserved.
+    pub fn new(bytes: impl Into<Bytes>) -> Result<Self, BadKey> {
         let bytes = bytes.into();
         if bytes.len() > KEY_BYTES_MAX {
-            return Err(KeyTooLong { bytes: bytes.len() });
+            return Err(BadKey::TooLong { bytes: bytes.len() });
+        }
+        if bytes.starts_with(RESERVED) {
+            return Err(BadKey::Reserved { name: bytes.as_ref().into() });
         }
         Ok(Self::short(&bytes).unwrap_or(Self(Name::Long(bytes))))
     }
 
-    /// A key of a copy of these bytes, if they are not too many.
-    pub fn copied(bytes: &[u8]) -> Result<Self, KeyTooLong> {
-        Self::short(bytes).map_or_else(|| Self::new(Bytes::copy_from_slice(bytes)), Ok)
+    /// A key of a copy of these bytes.
+    ///
+    /// # Errors
+    /// As of [`Key::new`].
+    pub fn copied(bytes: &[u8]) -> Result<Self, BadKey> {
+        let is_free = !bytes.starts_with(RESERVED);
+        let short = is_free.then(|| Self::short(bytes)).flatten();
+        short.map_or_else(|| Self::new(Bytes::copy_from_slice(bytes)), Ok)
     }
 
     #[inline]
@@ -203,9 +228,9 @@ impl Key {
 }
 
 impl TryFrom<Bytes> for Key {
-    type Error = KeyTooLong;
+    type Error = BadKey;
 
-    fn try_from(bytes: Bytes) -> Result<Self, KeyTooLong> {
+    fn try_from(bytes: Bytes) -> Result<Self, BadKey> {
         Self::new(bytes)
     }
 }
@@ -316,7 +341,23 @@ mod tests {
     #[test]
     fn key_over_the_limit_is_refused() {
         assert!(Key::new(vec![0; KEY_BYTES_MAX]).is_ok());
-        assert_eq!(Key::new(vec![0; KEY_BYTES_MAX + 1]), Err(KeyTooLong { bytes: KEY_BYTES_MAX + 1 }));
+        assert_eq!(Key::new(vec![0; KEY_BYTES_MAX + 1]), Err(BadKey::TooLong { bytes: KEY_BYTES_MAX + 1 }));
+    }
+
+    #[test]
+    fn what_begins_with_headwaters_own_prefix_is_no_key() {
+        for name in ["hw:", "hw:m:{0}", "hw:c:{0}k"] {
+            let reserved = Err(BadKey::Reserved { name: name.as_bytes().into() });
+            assert_eq!(Key::new(name), reserved);
+            assert_eq!(Key::copied(name.as_bytes()), reserved);
+            assert!(postcard::from_bytes::<Key>(&postcard::to_allocvec(&Bytes::from(name)).unwrap()).is_err());
+        }
+        assert!(Key::new([b"hw:".to_vec(), vec![b'k'; 100]].concat()).is_err());
+        for name in ["hw", "hw;", "HW:k", "ahw:k", ""] {
+            assert!(Key::new(name).is_ok() && Key::copied(name.as_bytes()).is_ok(), "{name}");
+        }
+        let error = Key::new("hw:m:{0}").unwrap_err().to_string();
+        assert_eq!(error, "the key hw:m:{0} is reserved: what begins with hw: is Headwater's own");
     }
 
     #[test]

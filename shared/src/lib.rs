@@ -8,6 +8,7 @@
 //! - [`command`]: the Redis commands as values, and their replies.
 //! - [`exec`]: a command against a key's state becomes a reply and prepared effects; effects change the state.
 //! - [`grant`]: what the bearer of a token may do.
+//! - [`namespace`]: which keys are whose, where applications share a deployment.
 //! - [`eviction`]: which keys to evict when memory runs short.
 //! - [`wire`], [`message`]: the frame and what travels in it.
 //! - [`digest`]: where two replicas differ.
@@ -36,6 +37,7 @@ pub mod lease;
 pub mod limit;
 pub mod limits;
 pub mod message;
+pub mod namespace;
 mod ordered;
 pub mod origin;
 mod random;

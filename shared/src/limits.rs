@@ -168,6 +168,12 @@ pub const RIGHTS_KEYS_MAX: usize = 64 * 1024;
 /// A hub's name: a region and a shard.
 pub const HUB_NAME_BYTES_MAX: usize = 255;
 
+/// The name of a namespace, in bytes: it stands in front of every key, of which it takes the room.
+pub const NAMESPACE_BYTES_MAX: usize = 32;
+
+/// Namespaces of one deployment. Each has hubs of its own in every region, and the default one compares keys with all names.
+pub const NAMESPACES_MAX: usize = 256;
+
 /// The text of a refusal, in bytes: a sentence or two for a log.
 pub const REFUSAL_BYTES_MAX: usize = 1024;
 

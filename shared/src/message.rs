@@ -8,6 +8,7 @@ use crate::{
     id::{ClientId, HashSeed, Key, No, ReplicaId, Seq, SessionId, TimestampMs},
     limit::{Limit, Wanted},
     limits::REFUSAL_BYTES_MAX,
+    namespace::Namespace,
     slot::Slot,
     standings::{Standings, StandingsQuery},
     state::{Ctx, KeyDelta, Operation},
@@ -255,6 +256,8 @@ pub enum HubToOrigin {
         call: u64,
         /// The hub's last number in each slot whose writes are to come before: what the client saw acknowledged.
         after: Vec<(Slot, No)>,
+        /// Which keys are the clients': of what asks of all keys, those alone count. Keys and patterns have Redis' names.
+        within: Namespace,
         /// Each with its arguments.
         commands: Vec<Vec<Bytes>>,
     },

@@ -20,7 +20,7 @@ fn key(name: &str) -> Key {
 /// A hub with a leaf that may write to what begins with `a`, and one that may do everything.
 fn hub() -> Hub {
     let (mut hub, _) = Hub::create("eu/0".to_owned(), 1 << 32, NOW);
-    let grants = Grants::from(vec![Grant { verbs: vec![Verb::Write], keys: vec!["a*".into()] }]);
+    let grants = Grants::from(vec![Grant { verbs: vec![Verb::Write], keys: vec!["a*".into()], rate: None }]);
     hub.handle(HubInput::Granted(BOUND, grants), NOW);
     for connection in [BOUND, FREE] {
         let (client, lifetime) = (ClientId(connection.0.into()), Lifetime::Tab);

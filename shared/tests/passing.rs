@@ -83,7 +83,7 @@ impl Node {
                     }
                 }
                 HubEffect::ToOrigin(DAEMON, HubToOrigin::Run { call, commands }) => self.asked.push((call, commands)),
-                HubEffect::ToOrigin(DAEMON, HubToOrigin::Order { call, after, commands }) => {
+                HubEffect::ToOrigin(DAEMON, HubToOrigin::Order { call, after, commands, .. }) => {
                     self.after.push(after);
                     self.asked.push((call, commands));
                 }

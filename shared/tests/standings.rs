@@ -143,7 +143,7 @@ fn a_hub_that_was_restarted_shows_it_again() {
 #[test]
 fn only_so_many_are_watched_and_only_where_reading_is_granted() {
     let (mut hub, _) = Hub::create("eu/0".to_owned(), 1 << 32, START);
-    let grants = Grants::from(vec![Grant { verbs: vec![Verb::Read], keys: vec!["a*".into()] }]);
+    let grants = Grants::from(vec![Grant { verbs: vec![Verb::Read], keys: vec!["a*".into()], rate: None }]);
     let leaf = Connection(1);
     hub.handle(HubInput::Granted(leaf, grants), START);
     let (client, lifetime) = (ClientId(1), Lifetime::Tab);

@@ -4,7 +4,7 @@ mod common;
 
 use common::{SECOND, START, World, key, text::argv};
 use headwater::{
-    command::CommandError,
+    command::{CommandError, Reply},
     hub::{Connection, Hub, HubEffect, HubInput, Request},
     limit::GRANT_LEASE_MS,
     message::{HubToOrigin, OriginToHub, RightsAnswer, RightsRequest},
@@ -272,4 +272,64 @@ fn a_tab_has_no_rights() {
     let leaf = world.leaf_at(0, &["k"]);
     let answer = world.run_leaf(leaf, "HW.LIMIT k FIXED 10 1000 STRICT");
     assert_eq!(answer, "-ERR Headwater: a strict limit is decided at an edge: ask one over HTTP");
+}
+
+#[test]
+fn what_is_left_of_a_request_asks_for_rights_that_others_used_meanwhile() {
+    let (mut hub, _) = Hub::create("eu/0".to_owned(), 1 << 32, START);
+    let daemon = Connection(1);
+    let welcome = OriginToHub::Welcome { now: START, capabilities: Default::default() };
+    hub.handle(HubInput::Origin(daemon, welcome), START);
+    let strict = "HW.LIMIT k SLIDING 100 60000 STRICT COST 10";
+    let run = |hub: &mut Hub, request: u64, lines: &[&str]| {
+        let (request, commands) = (Request(request), lines.iter().map(|line| argv(line)).collect());
+        hub.handle(HubInput::Commands { request, commands, idempotency: None }, START)
+    };
+    let asked = |effects: &[HubEffect]| {
+        effects.iter().find_map(|effect| match effect {
+            HubEffect::ToOrigin(_, HubToOrigin::Rights(request)) if request.wanted.needed > 0 => Some(request.request),
+            _ => None,
+        })
+    };
+    let grant = |hub: &mut Hub, request: u64| {
+        let answer = RightsAnswer {
+            key: key("k"),
+            request,
+            granted: 10,
+            lease_ms: GRANT_LEASE_MS,
+            room: 80,
+            retry_ms: 0,
+            is_silent: false,
+        };
+        hub.handle(HubInput::Origin(daemon, OriginToHub::Rights(answer)), START)
+    };
+    let replies = |effects: &[HubEffect]| {
+        effects.iter().find_map(|effect| match effect {
+            HubEffect::Reply { replies, .. } => Some(format!("{replies:?}")),
+            _ => None,
+        })
+    };
+    let effects = run(&mut hub, 1, &["SET lock me NX", strict]);
+    let effects = grant(&mut hub, asked(&effects).expect("the request asks for its rights first"));
+    let call = effects.iter().find_map(|effect| match effect {
+        HubEffect::ToOrigin(_, HubToOrigin::Order { call, .. }) => Some(*call),
+        _ => None,
+    });
+    // While the origin executes the first command, another request uses the rights.
+    let other = run(&mut hub, 2, &[strict]);
+    assert!(replies(&other).is_some_and(|replies| replies.contains("Int(1)")), "{other:?}");
+    let mut effects = hub.handle(
+        HubInput::Origin(daemon, OriginToHub::Ran { call: call.expect("an order"), replies: vec![Ok(Reply::Ok)] }),
+        START,
+    );
+    // It may have asked for more already, for what is expected.
+    assert_eq!(replies(&effects), None, "it waits for rights of its own");
+    effects.extend(other);
+    let request = effects.iter().find_map(|effect| match effect {
+        HubEffect::ToOrigin(_, HubToOrigin::Rights(request)) => Some(request.request),
+        _ => None,
+    });
+    let effects = grant(&mut hub, request.expect("it asks for rights"));
+    let answered = replies(&effects).expect("an answer");
+    assert!(answered.starts_with("[Ok(Ok), Ok(Array([Int(1)"), "{answered}");
 }

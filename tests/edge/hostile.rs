@@ -5,6 +5,8 @@ use serde_json::{Value, json};
 
 use super::http::Http;
 use super::region::Region;
+use super::socket::now;
+use super::tokens::signed;
 
 /// One request and the status that it deserves.
 struct Hostile {
@@ -97,7 +99,7 @@ fn commands() -> Vec<Hostile> {
         "HW.LIMIT n FIXED 0 1",
         "HW.LIMIT n FIXED 1 0",
         "HW.LIMIT n FIXED 1 1 COST -1",
-        "EVAL return 0",
+        "EVAL return x",
         "FLUSHALL",
         "CONFIG SET save x",
         "SHUTDOWN",
@@ -157,6 +159,42 @@ fn others() -> Vec<Hostile> {
     ]
 }
 
+/// Requests for what is Headwater's own or another namespace's; of the default namespace, and of `shop`.
+fn elsewhere() -> Vec<Hostile> {
+    let forbidden = |hostile: Hostile| Hostile { status: 403, ..hostile };
+    let command = |line: &str| post("/", Value::from_iter(line.split(' ')).to_string());
+    let check = |key: &str| {
+        post("/v1/limit", json!({"key": key, "algorithm": "fixed", "limit": 1, "window_ms": 1000}).to_string())
+    };
+    let of = |namespace: &str, verb: &str, hostile: Hostile| {
+        let grants = json!([{"verbs": [verb], "keys": ["*"]}]);
+        let token = signed("old", "old", &json!({"exp": now().0 / 1000 + 600, "ns": namespace, "grants": grants}));
+        Hostile { header: Some(("authorization", format!("Bearer {token}"))), ..hostile }
+    };
+    let lines =
+        ["INCR shop:n", "DEL n shop:n", "SETNX shop:n 1", "HW.LOCK shop:n me 1000", "RPUSH shop:n a", "EVAL x 0"];
+    let own = ["INCR hw:m:{0}", "MSET n 1 hw:c:{0}n 2", "SETNX hw:n 1", "RPUSH hw:q:{0} a"];
+    let mut all: Vec<Hostile> = lines.iter().map(|line| forbidden(command(line))).collect();
+    all.extend(own.iter().map(|line| command(line)));
+    all.extend([
+        forbidden(check("shop:n")),
+        check("hw:l:{0}n"),
+        forbidden(command("HW.LIMIT hw-rates:n FIXED 1 1000")),
+        forbidden(get("/incr/shop:n", 403)),
+        forbidden(post("/pipeline", r#"[["INCR","n"],["INCR","shop:n"]]"#)),
+        forbidden(post("/multi-exec", r#"[["INCR","n"],["INCR","shop:n"]]"#)),
+        Hostile { status: 401, ..of("blog", "admin", command("INCR n")) },
+        Hostile { status: 401, ..of("shop:", "admin", command("INCR n")) },
+        Hostile { status: 401, ..of("hw-rates", "admin", command("INCR n")) },
+        forbidden(of("shop", "read", command("INCR n"))),
+        forbidden(of("shop", "eval", command("EVAL x 0"))),
+        of("shop", "admin", command("INCR hw:n")),
+        of("shop", "admin", check("hw:n")),
+        of("shop", "admin", command(&format!("INCR {}", "n".repeat(1_020)))),
+    ]);
+    all
+}
+
 /// How a request was answered otherwise than it should be.
 async fn wrong(http: &Http, hostile: Hostile) -> Option<String> {
     let Hostile { method, path, header, body, status } = hostile;
@@ -174,16 +212,20 @@ async fn wrong(http: &Http, hostile: Hostile) -> Option<String> {
 
 #[tokio::test]
 async fn a_hundred_hostile_requests_are_refused_and_change_nothing() {
-    let region = Region::start().await;
+    let region = Region::with("HEADWATER_NAMESPACES", "shop").await;
     let http = region.http();
-    let hostile: Vec<Hostile> = commands().into_iter().chain(others()).collect();
+    let hostile: Vec<Hostile> = commands().into_iter().chain(others()).chain(elsewhere()).collect();
     assert!(hostile.len() >= 100, "{}", hostile.len());
     let mut answered_wrong = Vec::new();
     for request in hostile {
         answered_wrong.extend(wrong(&http, request).await);
     }
     assert!(answered_wrong.is_empty(), "{}", answered_wrong.join("\n"));
-    let status = region.status().await;
-    assert_eq!((&status["keys"], &status["pending"]), (&json!(0), &json!(0)), "{status}");
+    let grants = json!([{"verbs": ["read"], "keys": ["*"]}]);
+    let token = signed("old", "old", &json!({"exp": now().0 / 1000 + 600, "ns": "shop", "grants": grants}));
+    let shop = region.stranger().with("authorization", &format!("Bearer {token}"));
+    for status in [region.status().await, shop.get("/v1/status").await.json()] {
+        assert_eq!((&status["keys"], &status["pending"]), (&json!(0), &json!(0)), "{status}");
+    }
     assert_eq!(http.run("INCR n").await, Ok(json!(1)));
 }

@@ -27,7 +27,7 @@ pub(crate) fn public_keys() -> BTreeMap<String, String> {
     ["old", "new"].map(|kid| (kid.to_owned(), URL_SAFE_NO_PAD.encode(*pair(kid).pk))).into()
 }
 
-fn signed(kid: &str, secret: &str, claims: &Value) -> String {
+pub(crate) fn signed(kid: &str, secret: &str, claims: &Value) -> String {
     let part = |json: &Value| URL_SAFE_NO_PAD.encode(json.to_string());
     let text = format!("{}.{}", part(&json!({"alg": "EdDSA", "typ": "JWT", "kid": kid})), part(claims));
     let signature = pair(secret).sk.sign(&text, None);
@@ -71,7 +71,7 @@ async fn a_token_that_does_not_hold_is_401_and_changes_nothing() {
         (signed("old", "old", &claims(0)), "the token has expired"),
         (signed("old", "new", &claims(600)), "the token's signature is wrong"),
         (signed("gone", "old", &claims(600)), "no key in force has the token's kid"),
-        (signed("old", "old", &foreign), "unknown field `ns`"),
+        (signed("old", "old", &foreign), "\"acme\" is none of this deployment's namespaces"),
     ] {
         for (path, body) in [
             ("/", json!(["SET", "user:1:name", "x"])),

@@ -20,12 +20,16 @@ mod isolate;
 mod leaves;
 #[path = "../edge/limit.rs"]
 mod limit;
+#[path = "../edge/namespaces.rs"]
+mod namespaces;
 #[path = "../edge/ordered.rs"]
 mod ordered;
 #[path = "../edge/origin.rs"]
 mod origin;
 #[path = "../edge/passing.rs"]
 mod passing;
+#[path = "../edge/rates.rs"]
+mod rates;
 #[path = "../edge/region.rs"]
 mod region;
 #[path = "../edge/requests.rs"]

@@ -41,6 +41,15 @@ enum Task {
         /// VERB[,VERB...]=PATTERN[,PATTERN...], such as read,write=user:42:*; may be given several times.
         #[arg(long = "grant", required = true)]
         grants: Vec<String>,
+        /// The namespace of its bearer; without it the default one.
+        #[arg(long)]
+        namespace: Option<String>,
+        /// Whose token it is, under which its rates are counted.
+        #[arg(long)]
+        subject: Option<String>,
+        /// LIMIT/WINDOW_MS, such as 100/1000: how often each of the grants permits something.
+        #[arg(long, requires = "subject")]
+        rate: Option<String>,
     },
 }
 
@@ -55,11 +64,18 @@ pub(crate) fn run(arguments: &Args) -> Result<()> {
             let public = URL_SAFE_NO_PAD.encode(*KeyPair::from_seed(seed).pk);
             println!("{}", json!({ kid: public }));
         }
-        Task::Mint { kid, file, ttl_s, grants } => {
+        Task::Mint { kid, file, ttl_s, grants, namespace, subject, rate } => {
             let pair = KeyPair::from_seed(secret(file)?);
             let now_s = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
-            let grants = grants.iter().map(|text| grant(text)).collect::<Result<Vec<Value>>>()?;
-            println!("{}", signed(&pair, kid, &json!({ "iat": now_s, "exp": now_s + ttl_s, "grants": grants })));
+            let rate = rate.as_deref().map(self::rate).transpose()?;
+            let grants = grants.iter().map(|text| grant(text, rate.as_ref())).collect::<Result<Vec<Value>>>()?;
+            let mut claims = json!({ "iat": now_s, "exp": now_s + ttl_s, "grants": grants });
+            for (claim, value) in [("ns", namespace), ("sub", subject)] {
+                if let Some(value) = value {
+                    claims[claim] = json!(value);
+                }
+            }
+            println!("{}", signed(&pair, kid, &claims));
         }
     }
     Ok(())
@@ -71,12 +87,24 @@ fn secret(file: &Path) -> Result<Seed> {
     seed.with_context(|| format!("{} holds no key that `cargo xtask token keygen` wrote", file.display()))
 }
 
-fn grant(text: &str) -> Result<Value> {
+fn rate(text: &str) -> Result<Value> {
+    let numbers =
+        text.split_once('/').and_then(|(limit, window_ms)| Some((limit.parse().ok()?, window_ms.parse().ok()?)));
+    let (limit, window_ms): (u64, u64) = numbers.with_context(|| format!("{text:?} is not LIMIT/WINDOW_MS"))?;
+    ensure!(limit > 0 && window_ms > 0, "{text:?} lets nothing pass");
+    Ok(json!({ "limit": limit, "window_ms": window_ms }))
+}
+
+fn grant(text: &str, rate: Option<&Value>) -> Result<Value> {
     let (verbs, keys) = text.split_once('=').with_context(|| format!("{text:?} is not VERBS=PATTERNS"))?;
     let list = |text: &str| text.split(',').map(str::to_owned).collect::<Vec<String>>();
     let (verbs, keys) = (list(verbs), list(keys));
     ensure!(verbs.iter().chain(&keys).all(|item| !item.is_empty()), "{text:?} has an empty verb or pattern");
-    Ok(json!({ "verbs": verbs, "keys": keys }))
+    let mut grant = json!({ "verbs": verbs, "keys": keys });
+    if let Some(rate) = rate {
+        grant["rate"] = rate.clone();
+    }
+    Ok(grant)
 }
 
 fn signed(pair: &KeyPair, kid: &str, claims: &Value) -> String {
@@ -93,9 +121,18 @@ mod tests {
     #[test]
     fn a_grant_is_verbs_and_patterns() {
         let expected = json!({"verbs": ["read", "incr"], "keys": ["a:*", "b=c"]});
-        assert_eq!(grant("read,incr=a:*,b=c").unwrap(), expected);
+        assert_eq!(grant("read,incr=a:*,b=c", None).unwrap(), expected);
         for text in ["read", "=a", "read=", "read,=a"] {
-            assert!(grant(text).is_err(), "{text}");
+            assert!(grant(text, None).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_rate_is_a_limit_in_a_window() {
+        let rate = rate("100/1000").unwrap();
+        assert_eq!(grant("read=a", Some(&rate)).unwrap()["rate"], json!({"limit": 100, "window_ms": 1000}));
+        for text in ["100", "100/", "/1000", "0/1", "1/0", "-1/1", "a/b"] {
+            assert!(super::rate(text).is_err(), "{text}");
         }
     }
 

@@ -14,10 +14,10 @@ use bytes::Bytes;
 use call::{Bounds, Commands, Exchange, Poll, Status};
 use futures_channel::oneshot;
 use headwater::{
-    command,
     hub::{Connection, HubInput},
     id::Key,
     message::{LeafToHub, OriginToHub, Refusal, RefusalCause},
+    namespace::Namespace,
     wire::{self, Terms, WireError},
 };
 use links::Taken;
@@ -125,16 +125,17 @@ impl Hub {
         if commands.is_empty() && shape != Shape::Single {
             return Ok(respond::json(200, shape.answer(&[], encoding).1)?);
         }
+        let namespace = self.shell.namespace()?;
         // One input of the machine is one step, which no other request comes between.
-        if let Some(discarded) = shape.discarded(&commands) {
+        if let Some(discarded) = shape.discarded(&commands, &namespace) {
             return Ok(respond::error(400, &discarded)?);
         }
-        let session = sync_token.map(|token| Session::read(&token, clock::now())).transpose();
+        let session = sync_token.map(|token| Session::read(&token, namespace.as_str(), clock::now())).transpose();
         let mut session = match session {
             Ok(session) => session,
             Err(error) => return Ok(respond::error(400, &error)?),
         };
-        let keys = session.as_ref().map(|_| keys_of(&commands)).unwrap_or_default();
+        let keys = session.as_ref().map(|_| keys_of(&commands, &namespace)).unwrap_or_default();
         let asked = self.shell.ask(|request| match session.as_ref().map(Session::marks) {
             None => HubInput::Commands { request, commands, idempotency },
             Some(marks) => HubInput::SessionCommands { marks, request, commands, idempotency },
@@ -145,7 +146,7 @@ impl Hub {
                 if let Some(session) = &mut session {
                     session.note(self.shell.marks(&keys), clock::now());
                 }
-                let token = session.map(|session| session.write());
+                let token = session.map(|session| session.write(namespace.as_str()));
                 Ok(respond::replies(status, body, provisional, token.as_deref())?)
             }
             // The machine answers commands with replies only.
@@ -256,10 +257,10 @@ fn said(frame: &[u8]) -> Result<(LeafToHub, Option<Terms>), WireError> {
     Ok((message, terms))
 }
 
-/// The keys of what can be read of these.
-fn keys_of(commands: &[Vec<Bytes>]) -> Vec<Key> {
-    let parsed = commands.iter().filter_map(|argv| command::parse(argv).ok());
-    parsed.flat_map(|command| command.keys().cloned().collect::<Vec<_>>()).collect()
+/// The keys of what can be read of these, as Redis has them.
+fn keys_of(commands: &[Vec<Bytes>], namespace: &Namespace) -> Vec<Key> {
+    let read = commands.iter().filter_map(|argv| namespace.read(argv).ok());
+    read.flat_map(|placed| placed.command.keys().cloned().collect::<Vec<_>>()).collect()
 }
 
 /// What the machine is to be told, and what to send to this peer from now on where it said so.

@@ -16,7 +16,7 @@ use crate::{
     clock::{entropy, now},
     config::{self, ConfigError},
     limits::CLOSE_REASON_BYTES_MAX,
-    peers,
+    peers, shard,
 };
 use futures_channel::oneshot;
 use headwater::{
@@ -24,6 +24,7 @@ use headwater::{
     hub::{Connection, Hub, HubConfig, HubEffect, HubInput, HubStatus, Request, RestoreError},
     id::{HashSeed, Key, ReplicaId, TimestampMs},
     message::{HubToLeaf, LeafToHub, Mark, Refusal},
+    namespace::Namespace,
     wire::{Terms, WireError},
 };
 use std::{
@@ -80,6 +81,7 @@ pub(crate) struct Shell {
 
 struct Live {
     hub: Hub,
+    namespace: Namespace,
     rows: Rows,
     sockets: Sockets,
     links: Links,
@@ -136,6 +138,11 @@ impl Shell {
     /// How far the hub has come in the slots of these keys.
     pub(crate) fn marks(&self, keys: &[Key]) -> Vec<Mark> {
         self.live.borrow().as_ref().map(|live| live.hub.marks(keys.iter())).unwrap_or_default()
+    }
+
+    /// Whose hub it is.
+    pub(crate) fn namespace(self: &Rc<Self>) -> Result<Namespace, ShellError> {
+        self.with(|live, _| (live.namespace.clone(), vec![]))
     }
 
     /// Nobody waits for this request any more.
@@ -357,7 +364,9 @@ impl Shell {
         self.last.set(self.last.get().max(sockets.last()));
         let name = rows.name()?.or_else(|| self.state.id().name()).ok_or(ShellError::Nameless)?;
         let seed = HashSeed(entropy()?, entropy()?);
-        let config = HubConfig { name: name.clone(), seed, memory: Some(config::memory(&self.env)?) };
+        let memory = Some(config::memory(&self.env)?);
+        let namespace = shard::namespace_of(&name, &config::namespaces(&self.env)?);
+        let config = HubConfig { name: name.clone(), seed, memory, namespace: namespace.clone() };
         let (hub, effects, registered) = if rows.is_empty()? {
             rows.set_name(&name)?;
             let (hub, effects) = Hub::create(config, entropy()?, now);
@@ -376,6 +385,7 @@ impl Shell {
         };
         let mut live = Live {
             hub,
+            namespace,
             rows,
             sockets,
             links: Links::default(),

@@ -18,6 +18,7 @@ use bytes::Bytes;
 use headwater::{
     command::{Command, CommandError, Reply, parse},
     id::ClientId,
+    namespace::Namespace,
 };
 use held::Held;
 use std::{cell::RefCell, collections::BTreeMap};
@@ -37,15 +38,18 @@ pub(crate) struct Scene<'a> {
     pub(crate) context: &'a Context,
 }
 
-/// Runs commands here, all or none; none where the hub is to be asked.
+/// Runs commands here, all or none; none where the hub is to be asked. As at the hub's other leaves, keys have the names of the
+/// namespace's clients.
 pub(crate) fn answer(
     scene: Scene<'_>,
     hub: &str,
+    namespace: &Namespace,
     commands: &[Vec<Bytes>],
     levels: Levels,
     unacknowledged_max: u32,
 ) -> Result<Option<Answered>, worker::Error> {
-    let commands: Result<Vec<Command>, CommandError> = commands.iter().map(|argv| parse(argv)).collect();
+    let read = |argv: &Vec<Bytes>| parse(argv).and_then(|command| namespace.admits(&command).map(|()| command));
+    let commands: Result<Vec<Command>, CommandError> = commands.iter().map(read).collect();
     // Its hub says what is wrong with it.
     let Ok(commands) = commands else { return Ok(None) };
     if !commands.iter().all(|command| held::is_answered(command, levels)) {

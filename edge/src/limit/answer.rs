@@ -66,7 +66,7 @@ impl Serialize for OverAdmission {
 }
 
 /// A whole answer.
-#[derive(Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Answer {
     /// The status.
     pub(crate) status: u16,
@@ -112,6 +112,14 @@ impl Verdict {
             Outcome::Error(error) => (check.is_open_on_error, Details::Undecided { error }),
         };
         Self { name: check.name.clone(), allowed, limit: check.limit.capacity(), details }
+    }
+
+    /// Why nothing was decided.
+    pub(crate) fn error(&self) -> Option<&str> {
+        match &self.details {
+            Details::Decided { .. } => None,
+            Details::Undecided { error } => Some(error),
+        }
     }
 
     fn is_decided(&self) -> bool {

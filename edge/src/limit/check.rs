@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use headwater::{
-    id::Key,
+    id::{BadKey, Key},
     limit::{AMOUNT_MAX, Algorithm, Limit, LimitError},
     limits::KEY_BYTES_MAX,
 };
@@ -85,6 +85,11 @@ impl Call {
 }
 
 impl Check {
+    /// One that lets nothing pass on which nothing could be decided.
+    pub(crate) fn of_rate(key: Key, name: String, limit: Limit, cost: u64) -> Self {
+        Self { key, name, limit, cost, nodes: None, is_strict: false, peek: false, is_open_on_error: false }
+    }
+
     /// The command that decides it.
     pub(crate) fn command(&self) -> Vec<Bytes> {
         let (algorithm, is_bucket) = match self.limit.algorithm() {
@@ -123,9 +128,15 @@ fn check(at: &str, position: &str, map: &Map<String, Value>) -> Result<Check, Ba
         return Err(fields.wrong(unknown, format!("is not known; a check has {}", FIELDS.join(", "))));
     }
     let key = fields.text("key")?.ok_or_else(|| fields.wrong("key", "is missing"))?;
-    let is_key = (1..=KEY_BYTES_MAX).contains(&key.len());
-    let key = Key::new(Bytes::copy_from_slice(key.as_bytes())).ok().filter(|_| is_key);
-    let key = key.ok_or_else(|| fields.wrong("key", format!("must have 1 to {KEY_BYTES_MAX} bytes")))?;
+    let key = match Key::new(Bytes::copy_from_slice(key.as_bytes())) {
+        Ok(named) if !key.is_empty() => named,
+        Err(BadKey::Reserved { .. }) => {
+            return Err(fields.wrong("key", format!("{key:?} is reserved: what begins with hw: is Headwater's own")));
+        }
+        Ok(_) | Err(BadKey::TooLong { .. }) => {
+            return Err(fields.wrong("key", format!("must have 1 to {KEY_BYTES_MAX} bytes")));
+        }
+    };
     let name = fields.text("name")?.unwrap_or(position);
     if !(1..=NAME_CHARACTERS_MAX).contains(&name.len()) || !name.bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
         return Err(fields.wrong("name", format!("must have 1 to {NAME_CHARACTERS_MAX} printable ASCII characters")));
@@ -256,6 +267,7 @@ mod tests {
             ("key", "", "is missing"),
             ("key", r#""""#, "must have 1 to 1024 bytes"),
             ("key", "5", "must be a string"),
+            ("key", r#""hw:m:a""#, r#""hw:m:a" is reserved: what begins with hw: is Headwater's own"#),
             ("algorithm", "", "is missing"),
             ("algorithm", r#""leaky""#, r#"must be "fixed", "sliding" or "bucket""#),
             ("limit", "", "is missing"),

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use headwater::{
     command::{self, CommandError, Reply},
     exec::{self, Vantage, View},
-    id::{Key, KeyTooLong},
+    id::{BadKey, Key},
     origin,
     state::KeyState,
     store::Load,
@@ -34,7 +34,7 @@ pub(crate) enum ReadError {
     #[error("ERR Headwater: the daemon only reads; send writes to an edge")]
     Write,
     #[error("ERR Headwater: no key is so long")]
-    Key(#[from] KeyTooLong),
+    Key(#[from] BadKey),
     #[error("ERR Headwater: nothing foreign stands at the key, or Headwater has nothing to put there")]
     NotForeign,
     #[error(transparent)]

@@ -4,7 +4,11 @@
 //! wording is pinned against redis-server 7.0.15. Conditions that Redis does not know begin with `ERR Headwater:`.
 
 use super::CommandName;
-use crate::{id::KeyTooLong, limit::LimitError, limits};
+use crate::{
+    id::{BadKey, Key},
+    limit::LimitError,
+    limits,
+};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -230,8 +234,14 @@ pub enum CommandError {
     #[error("ERR Headwater: too many commands are under way at the origin; nothing was done")]
     TooManyAtOrigin,
     /// A key, channel or function of Headwater's own at the origin.
-    #[error("ERR Headwater: what begins with hw: or headwater is Headwater's own at the origin")]
-    Reserved,
+    #[error(
+        "ERR Headwater: {name} is reserved: keys and channels that begin with hw: are Headwater's own, as are functions that \
+         begin with headwater"
+    )]
+    Reserved {
+        /// What was named, shortened.
+        name: Box<str>,
+    },
     /// A command that would wait for others.
     #[error("ERR Headwater: BLOCK is not served; ask again instead")]
     Blocking,
@@ -266,6 +276,17 @@ pub enum CommandError {
         "ERR Headwater: this edge has no rights left under the strict limit, and the origin is away or grants none yet"
     )]
     NoRights,
+    /// A key of another namespace.
+    #[error("NOPERM Headwater: the key {name} is another namespace's")]
+    OtherNamespace {
+        /// The key, shortened.
+        name: Box<str>,
+    },
+    /// A script that may touch any key, where not all keys are the client's namespace's.
+    #[error(
+        "NOPERM Headwater: a script that runs at the origin may touch any key, so none runs where there are namespaces"
+    )]
+    ScriptInNamespace,
 }
 
 /// A kind of argument that has a limit.
@@ -308,6 +329,21 @@ impl CommandError {
         Self::TooLong { what, limit: u32::try_from(what.bytes_max()).unwrap_or(u32::MAX) }
     }
 
+    /// A key has more bytes than there is room for.
+    pub(crate) fn key_too_long(bytes_max: usize) -> Self {
+        Self::TooLong { what: Part::Key, limit: u32::try_from(bytes_max).unwrap_or(u32::MAX) }
+    }
+
+    /// A key is another namespace's.
+    pub(crate) fn other_namespace(key: &Key) -> Self {
+        Self::other_namespace_name(key.as_bytes())
+    }
+
+    /// What names keys names another namespace's.
+    pub(super) fn other_namespace_name(name: &[u8]) -> Self {
+        Self::OtherNamespace { name: one_line(beginning(name, ECHOED_BYTES_MAX)) }
+    }
+
     /// There are too many arguments.
     pub(super) fn too_many_arguments() -> Self {
         Self::TooManyArguments { limit: u32::try_from(limits::ARGUMENTS_MAX).unwrap_or(u32::MAX) }
@@ -341,6 +377,11 @@ impl CommandError {
         Self::Unknown { name: one_line(beginning(name, ECHOED_BYTES_MAX)), arguments: one_line(&quoted) }
     }
 
+    /// `name` is Headwater's own.
+    pub(super) fn reserved(name: &[u8]) -> Self {
+        Self::Reserved { name: one_line(beginning(name, ECHOED_BYTES_MAX)) }
+    }
+
     /// EXPIRE has no such option.
     pub(super) fn unsupported_option(option: &[u8]) -> Self {
         let text = beginning(option, ECHOED_BYTES_MAX);
@@ -349,9 +390,12 @@ impl CommandError {
     }
 }
 
-impl From<KeyTooLong> for CommandError {
-    fn from(_: KeyTooLong) -> Self {
-        Self::too_long(Part::Key)
+impl From<BadKey> for CommandError {
+    fn from(bad: BadKey) -> Self {
+        match bad {
+            BadKey::TooLong { .. } => Self::too_long(Part::Key),
+            BadKey::Reserved { name } => Self::reserved(&name),
+        }
     }
 }
 
@@ -433,6 +477,7 @@ mod tests {
             (CommandError::OriginBehind, 70),
             (CommandError::StrictElsewhere, 72),
             (CommandError::NoRights, 73),
+            (CommandError::ScriptInNamespace, 75),
         ];
         for (error, number) in table {
             assert_eq!(postcard::to_allocvec(&error).unwrap(), [number], "{error}");

@@ -15,6 +15,7 @@ mod number;
 mod parse;
 mod passed;
 mod pattern;
+mod place;
 mod range;
 mod reply;
 mod script;
@@ -31,6 +32,7 @@ pub use number::{format_score, parse_integer, parse_score, parse_score_bound};
 pub use parse::parse;
 pub use passed::{Family, Passed, UnknownFamily};
 pub use pattern::matches;
+pub use place::Placed;
 pub use range::{LexBound, LexRange, Limit, RankRange, ScoreBound, ScoreRange, Selection};
 pub use reply::Reply;
 pub use script::{Place, Script};
@@ -495,6 +497,53 @@ impl Command {
             | Self::HTtl { key, .. }
             | Self::HPersist { key, .. }
             | Self::Limit { key, .. } => slice::from_ref(key).iter(),
+        }
+    }
+
+    /// Likewise, to put others in their places. What passes through has them among its arguments too.
+    fn keys_mut(&mut self) -> slice::IterMut<'_, Key> {
+        match self {
+            Self::Del { keys }
+            | Self::Exists { keys }
+            | Self::Passed(Passed { keys, .. })
+            | Self::Keyed(Keyed { keys, .. }) => keys.iter_mut(),
+            Self::Ping { .. } | Self::Echo { .. } => [].iter_mut(),
+            Self::Set { key, .. }
+            | Self::Get { key }
+            | Self::Expire { key, .. }
+            | Self::PExpire { key, .. }
+            | Self::Ttl { key }
+            | Self::PTtl { key }
+            | Self::Persist { key }
+            | Self::Type { key }
+            | Self::Incr { key, .. }
+            | Self::IncrBy { key, .. }
+            | Self::Decr { key, .. }
+            | Self::DecrBy { key, .. }
+            | Self::SAdd { key, .. }
+            | Self::SRem { key, .. }
+            | Self::SIsMember { key, .. }
+            | Self::SMembers { key }
+            | Self::SCard { key }
+            | Self::HSet { key, .. }
+            | Self::HGet { key, .. }
+            | Self::HGetAll { key }
+            | Self::HDel { key, .. }
+            | Self::HIncrBy { key, .. }
+            | Self::HLen { key }
+            | Self::ZAdd { key, .. }
+            | Self::ZAddIncr { key, .. }
+            | Self::ZIncrBy { key, .. }
+            | Self::ZScore { key, .. }
+            | Self::ZRank { key, .. }
+            | Self::ZRevRank { key, .. }
+            | Self::ZRange { key, .. }
+            | Self::ZCard { key }
+            | Self::ZRem { key, .. }
+            | Self::HExpire { key, .. }
+            | Self::HTtl { key, .. }
+            | Self::HPersist { key, .. }
+            | Self::Limit { key, .. } => slice::from_mut(key).iter_mut(),
         }
     }
 }

@@ -8,10 +8,7 @@
 use super::{CommandError, CommandName, Part, parse::bounded, parse_integer};
 use crate::id::Key;
 use bytes::Bytes;
-use std::{fmt, str::FromStr};
-
-/// Keys and channels of Headwater's own at the origin begin so.
-const RESERVED: &[u8] = b"hw:";
+use std::{fmt, ops::Range, str::FromStr};
 
 /// Functions of Headwater's own at the origin begin so.
 const RESERVED_FUNCTIONS: &[u8] = b"headwater";
@@ -102,19 +99,25 @@ impl Passed {
     /// # Errors
     /// Where its keys cannot be told, one of them is reserved or too long, an argument is too long, or it would wait.
     pub(super) fn read(name: CommandName, argv: &[Bytes]) -> Result<Self, CommandError> {
-        let keys = keys(name, argv)?.iter().map(|key| Ok(Key::new(key.clone())?));
+        let keys = argv.get(keys(name, argv)?).unwrap_or_default().iter().map(|key| Ok(Key::new(key.clone())?));
         let keys = keys.collect::<Result<Vec<_>, CommandError>>()?;
-        if keys.iter().any(|key| key.as_bytes().starts_with(RESERVED)) {
-            return Err(CommandError::Reserved);
-        }
         let argv = argv.iter().map(|argument| bounded(argument, Part::Value)).collect::<Result<_, _>>()?;
         Ok(Self { name, keys, argv })
     }
+
+    /// Puts another name in the place of each key among the arguments.
+    pub(super) fn place(&mut self, name: impl Fn(&Bytes) -> Result<Bytes, CommandError>) -> Result<(), CommandError> {
+        let places = keys(self.name, &self.argv)?;
+        for argument in self.argv.get_mut(places).unwrap_or_default() {
+            *argument = name(argument)?;
+        }
+        Ok(())
+    }
 }
 
-/// The arguments that are keys.
-fn keys(name: CommandName, argv: &[Bytes]) -> Result<&[Bytes], CommandError> {
-    let some = |from: usize, to: usize| argv.get(from..to).ok_or(CommandError::WrongArity(name));
+/// Which arguments are keys.
+fn keys(name: CommandName, argv: &[Bytes]) -> Result<Range<usize>, CommandError> {
+    let some = |from: usize, to: usize| argv.get(from..to).map(|_| from..to).ok_or(CommandError::WrongArity(name));
     match name {
         CommandName::LMove | CommandName::RPopLPush | CommandName::GeoSearchStore => some(1, 3),
         CommandName::PfCount | CommandName::PfMerge => some(1, argv.len()),
@@ -126,7 +129,7 @@ fn keys(name: CommandName, argv: &[Bytes]) -> Result<&[Bytes], CommandError> {
             let is_own = function.get(..RESERVED_FUNCTIONS.len());
             let is_own = is_own.is_some_and(|beginning| beginning.eq_ignore_ascii_case(RESERVED_FUNCTIONS));
             if is_own && matches!(name, CommandName::FCall | CommandName::FCallRo) {
-                return Err(CommandError::Reserved);
+                return Err(CommandError::reserved(function));
             }
             counted(argv, 2)
         }
@@ -137,24 +140,27 @@ fn keys(name: CommandName, argv: &[Bytes]) -> Result<&[Bytes], CommandError> {
 }
 
 /// Keys behind their number.
-fn counted(argv: &[Bytes], at: usize) -> Result<&[Bytes], CommandError> {
-    let (number, rest) = argv.get(at..).and_then(<[Bytes]>::split_first).ok_or(CommandError::Syntax)?;
+fn counted(argv: &[Bytes], at: usize) -> Result<Range<usize>, CommandError> {
+    let number = argv.get(at).ok_or(CommandError::Syntax)?;
     let count = parse_integer(number).ok_or(CommandError::NotAnInteger)?;
     let count = usize::try_from(count).or(Err(CommandError::NumKeysNegative))?;
-    rest.get(..count).ok_or(CommandError::NumKeysTooMany)
+    let first = at.saturating_add(1);
+    let keys = first..first.saturating_add(count);
+    if keys.end > argv.len() { Err(CommandError::NumKeysTooMany) } else { Ok(keys) }
 }
 
 /// The first half of what follows the word STREAMS, of XREAD and XREADGROUP with options from `at` on.
-fn streams(argv: &[Bytes], at: usize) -> Result<&[Bytes], CommandError> {
+fn streams(argv: &[Bytes], at: usize) -> Result<Range<usize>, CommandError> {
     let mut rest = argv.get(at..).unwrap_or_default();
     loop {
         let (option, after) = rest.split_first().ok_or(CommandError::Syntax)?;
         let is = |name: &str| option.eq_ignore_ascii_case(name.as_bytes());
         rest = match () {
             () if is("streams") => {
-                let (names, ids) = after.split_at(after.len().div_euclid(2));
-                let is_balanced = !names.is_empty() && names.len() == ids.len();
-                return if is_balanced { Ok(names) } else { Err(CommandError::Syntax) };
+                let first = argv.len().saturating_sub(after.len());
+                let count = after.len().div_euclid(2);
+                let is_balanced = count > 0 && after.len().is_multiple_of(2);
+                return if is_balanced { Ok(first..first.saturating_add(count)) } else { Err(CommandError::Syntax) };
             }
             () if is("block") => return Err(CommandError::Blocking),
             () if is("noack") => after,
@@ -206,16 +212,16 @@ mod tests {
 
     #[test]
     fn what_is_reserved_is_not_passed_on() {
-        for line in [
-            "rpush hw:m:{0} a",
-            "publish hw:changed x",
-            "xread streams a hw:b 0 0",
-            "bitop not d hw:c",
-            "eval text 1 hw:m",
-            "fcall headwater_commits 0",
-            "fcall HEADWATER_commits 0",
+        for (line, name) in [
+            ("rpush hw:m:{0} a", "hw:m:{0}"),
+            ("publish hw:changed x", "hw:changed"),
+            ("xread streams a hw:b 0 0", "hw:b"),
+            ("bitop not d hw:c", "hw:c"),
+            ("eval text 1 hw:m", "hw:m"),
+            ("fcall headwater_commits 0", "headwater_commits"),
+            ("fcall HEADWATER_commits 0", "HEADWATER_commits"),
         ] {
-            assert_eq!(read(line), Err(CommandError::Reserved), "{line}");
+            assert_eq!(read(line), Err(CommandError::Reserved { name: name.into() }), "{line}");
         }
     }
 

@@ -35,7 +35,12 @@ impl Hub {
     /// Drops all rows and all that is held, takes the next identity and greets everybody again. What the origin sends before
     /// it greets in turn was meant for the former identity, and is passed over.
     pub(super) fn begin_anew(&mut self, now: TimestampMs) {
-        let config = HubConfig { name: self.name.clone(), seed: self.keys.seed(), memory: self.memory.limit() };
+        let config = HubConfig {
+            name: self.name.clone(),
+            seed: self.keys.seed(),
+            memory: self.memory.limit(),
+            namespace: self.namespace.clone(),
+        };
         let mut next = Self::empty(config, self.id.next_incarnation());
         // The draws go on: numbers of the former life's calls are not given out again while their answers are under way.
         std::mem::swap(&mut next.keys.uses, &mut self.keys.uses);

@@ -6,6 +6,7 @@ use crate::{
     grant::Grants,
     id::{HashSeed, Key, No, ReplicaId, SessionId, TimestampMs},
     message::{HubToLeaf, HubToOrigin, LeafToHub, Mark, OriginToHub},
+    namespace::Namespace,
     slot::Slot,
     state::ElementId,
 };
@@ -21,6 +22,8 @@ pub struct HubConfig {
     pub seed: HashSeed,
     /// What it may hold; without a bound nothing is evicted and nothing refused.
     pub memory: Option<MemoryLimit>,
+    /// Whose hub it is: clients, leaves and grants have the names of this namespace, rows and the origin those of Redis.
+    pub namespace: Namespace,
 }
 
 /// What a hub may hold in memory.
@@ -34,9 +37,9 @@ pub struct MemoryLimit {
 }
 
 impl From<String> for HubConfig {
-    /// For tests: names are hashed under a seed that everybody knows, each life draws the same, and memory has no bound.
+    /// For tests: names are hashed under a seed that everybody knows, each life draws the same, memory has no bound, and there is one namespace.
     fn from(name: String) -> Self {
-        Self { name, seed: HashSeed::default(), memory: None }
+        Self { name, seed: HashSeed::default(), memory: None, namespace: Namespace::default() }
     }
 }
 

@@ -9,6 +9,7 @@ use crate::{
     limits::{STANDINGS_BOARDS_MAX, STANDINGS_MS},
     message::{HubToLeaf, Refusal, RefusalCause},
     standings::{Standings, StandingsQuery},
+    state::Operation,
 };
 
 /// A board that a leaf watches.
@@ -43,7 +44,7 @@ impl Hub {
             return;
         };
         if !socket.boards.contains_key(&key) && socket.boards.len() >= STANDINGS_BOARDS_MAX {
-            let detail = format!("a leaf watches at most {STANDINGS_BOARDS_MAX} boards: end another before {key}");
+            let detail = format!("a leaf watches at most {STANDINGS_BOARDS_MAX} boards: end another first");
             let refusal = HubToLeaf::Refused(Refusal::new(RefusalCause::Limit, detail));
             self.effects.push(HubEffect::ToLeaf(connection, refusal));
             return;
@@ -66,16 +67,12 @@ impl Hub {
         self.unfollowed(keys, now);
     }
 
-    /// A leaf's own operations on these keys have been settled: where it watches one, it is to see what became of them.
-    pub(super) fn owe_boards<'a>(
-        &mut self,
-        connection: Connection,
-        keys: impl IntoIterator<Item = &'a Key>,
-        now: TimestampMs,
-    ) {
+    /// A leaf's own operations have been settled: where it watches their board, it is to see what became of them.
+    pub(super) fn owe_boards(&mut self, connection: Connection, operations: &[Operation], now: TimestampMs) {
         let Some(socket) = self.leaves.get_mut(&connection).filter(|socket| !socket.boards.is_empty()) else { return };
-        for key in keys {
-            if let Some(watch) = socket.boards.get_mut(key) {
+        for operation in operations {
+            let key = self.namespace.key(&operation.key).ok();
+            if let Some(watch) = key.and_then(|key| socket.boards.get_mut(&key)) {
                 watch.is_owed = true;
                 watch.due = Some(now);
                 self.boards_at = Some(now);
@@ -121,7 +118,7 @@ impl Hub {
                 watch.is_owed = false;
                 watch.shown_at = now;
                 watch.shown = Some((standings.clone(), held));
-                let key = key.clone();
+                let key = self.namespace.own(key);
                 let shown = HubToLeaf::Standings { key, standings, held, session, watermark };
                 self.effects.push(HubEffect::ToLeaf(*connection, shown));
             }

@@ -4,7 +4,7 @@
 
 use super::{Hub, HubEffect, Request, RowId, keyspace::KeyNo, remote::Passing};
 use crate::{
-    command::{self, Command, CommandError, Reply},
+    command::{Command, CommandError, Placed, Reply},
     exec::{self, Vantage, View},
     hlc::Clock,
     id::{Dot, Key, No, ReplicaId, TimestampMs},
@@ -54,10 +54,14 @@ pub(super) struct Progress {
 }
 
 impl Progress {
+    /// What is not executed yet.
+    pub(super) fn commands(&self) -> impl Iterator<Item = &Command> + '_ {
+        self.rest.iter().filter_map(|(_, command)| command.as_ref().ok())
+    }
+
     /// The keys that what is not executed yet names here.
     pub(super) fn keys(&self) -> impl Iterator<Item = &Key> + '_ {
-        let commands = self.rest.iter().filter_map(|(_, command)| command.as_ref().ok());
-        commands.filter(|command| !is_keyless(command)).flat_map(Command::keys)
+        self.commands().filter(|command| !is_keyless(command)).flat_map(Command::keys)
     }
 }
 
@@ -108,11 +112,16 @@ impl Hub {
         if self.answer_again(request, idempotency.as_ref()) {
             return;
         }
-        let parsed: Vec<_> = commands.iter().map(|argv| command::parse(argv)).collect();
-        let places = parsed.iter().zip(commands).enumerate();
-        let is_ordered = |command: &Result<Command, CommandError>| command.as_ref().is_ok_and(Command::needs_origin);
-        let ordered = places.filter(|(_, (command, _))| is_ordered(command)).map(|(at, (_, argv))| (at, argv.clone()));
-        let ordered = ordered.collect();
+        let mut ordered = BTreeMap::new();
+        let mut parsed = Vec::with_capacity(commands.len());
+        for (at, argv) in commands.iter().enumerate() {
+            parsed.push(self.namespace.read(argv).map(|Placed { command, argv: placed }| {
+                if command.needs_origin() {
+                    ordered.insert(at, placed.unwrap_or_else(|| argv.clone()));
+                }
+                command
+            }));
+        }
         let (roamed, until) = (BTreeSet::new(), now.plus_ms(FETCH_MS_MAX));
         let waiting = Waiting { request, commands: parsed, ordered, idempotency, roamed, until };
         let ready = if marks.is_empty() { Some(waiting) } else { self.await_seen(waiting, marks, now) };
@@ -145,7 +154,7 @@ impl Hub {
             firsts.push(first);
         }
         self.ask_origin(&wanted);
-        is_missing = is_missing || self.awaits_rights(&waiting.commands, now);
+        is_missing = is_missing || self.awaits_rights(waiting.commands.iter().flatten(), now);
         if self.origin.is_some() && is_missing {
             self.waiting.push(waiting);
         } else {
@@ -170,7 +179,8 @@ impl Hub {
     pub(super) fn answer_ready(&mut self, now: TimestampMs) {
         let waiting = std::mem::take(&mut self.waiting);
         for waiting in waiting {
-            if now < waiting.until && (self.is_missing_keys(&waiting) || self.awaits_rights(&waiting.commands, now)) {
+            let awaits_rights = || self.awaits_rights(waiting.commands.iter().flatten(), now);
+            if now < waiting.until && (self.is_missing_keys(&waiting) || awaits_rights()) {
                 self.waiting.push(waiting);
             } else {
                 self.answer(waiting, &[], now);
@@ -195,9 +205,12 @@ impl Hub {
         self.keys.find(key).is_some_and(|no| self.keys.entry(no).is_held)
     }
 
-    /// Whether what is left of a request needs keys that are not held.
-    pub(super) fn is_missing_rest(&self, progress: &Progress) -> bool {
-        let commands = progress.rest.iter().filter_map(|(_, command)| command.as_ref().ok());
+    /// Whether what is left of a request needs keys that are not held, or rights.
+    pub(super) fn is_missing_rest(&self, progress: &Progress, now: TimestampMs) -> bool {
+        let commands = progress.commands();
+        if self.awaits_rights(progress.commands(), now) {
+            return true;
+        }
         let is_refused = |command: &Command| self.memory.is_full && command.may_grow();
         let mut needed = commands.filter(|command| !is_refused(command) && needs_key(command, &progress.roamed));
         needed.any(|command| command.keys().any(|key| !self.is_held(key)))
@@ -385,7 +398,9 @@ impl Hub {
         // Of a key that is not held this hub can only tell what it wrote itself; unknown is never empty.
         let is_known =
             |key: &Key| find(key).is_some_and(|no| self.keys.entry(no).is_held || !self.keys.view(no).is_empty());
-        if exec::needs_key(command) && !exec::takes_unheld(command) && !command.keys().all(is_known) {
+        // A token's rate is kept within the region where the origin is away; to refuse its bearer would be no better.
+        let takes_unheld = exec::takes_unheld(command) || self.namespace.is_of_rates();
+        if exec::needs_key(command) && !takes_unheld && !command.keys().all(is_known) {
             return Err(CommandError::NotHeld);
         }
         let view = |key: &Key| {

@@ -10,7 +10,7 @@ use crate::{
     id::{ClientId, Key, No, Seq, SessionId, TimestampMs},
     limits::{CHANGES_BYTES_MAX, FRAME_BYTES_TARGET, TICKET_ISOLATE_MS, TICKET_TAB_MS},
     message::{HubToLeaf, LeafToHub, Lifetime, Refusal, RefusalCause},
-    state::{ElementId, KeyDelta, Touched},
+    state::{ElementId, KeyDelta, Operation, Touched},
     wire::Capabilities,
 };
 use serde::{Deserialize, Serialize};
@@ -156,11 +156,16 @@ impl Session {
 
 impl Hub {
     pub(super) fn leaf_message(&mut self, connection: Connection, message: LeafToHub, now: TimestampMs) {
-        if let Some(key) = self.key_denied(connection, &message) {
-            let refusal = Refusal::new(RefusalCause::NotPermitted, format!("the token does not grant the key {key}"));
-            self.effects.push(HubEffect::ToLeaf(connection, HubToLeaf::Refused(refusal)));
-            return;
-        }
+        let denied = self.key_denied(connection, &message).map(|key| format!("the token does not grant the key {key}"));
+        let placed = denied.map_or(Ok(()), Err).and_then(|()| self.placed(message).map_err(|error| error.to_string()));
+        let message = match placed {
+            Ok(message) => message,
+            Err(reason) => {
+                let refusal = Refusal::new(RefusalCause::NotPermitted, reason);
+                self.effects.push(HubEffect::ToLeaf(connection, HubToLeaf::Refused(refusal)));
+                return;
+            }
+        };
         match message {
             LeafToHub::Hello { client, lifetime, resume, .. } => {
                 self.welcome(connection, client, lifetime, resume, now);
@@ -172,7 +177,7 @@ impl Hub {
                 // What became of the operations comes before the pushes that show them.
                 let answer = self.settle(Some(connection), session, settled, first, &operations, now);
                 self.effects.push(HubEffect::ToLeaf(connection, answer));
-                self.owe_boards(connection, operations.iter().map(|operation| &operation.key), now);
+                self.owe_boards(connection, &operations, now);
             }
             LeafToHub::Watch(key, query) => self.watch(connection, key, query, now),
             LeafToHub::Unwatch(keys) => self.unwatch(connection, &keys, now),
@@ -204,6 +209,30 @@ impl Hub {
             | LeafToHub::Unsubscribe(_)
             | LeafToHub::Unwatch(_) => None,
         }
+    }
+
+    /// A leaf's message with Redis' keys, but for operations that are this hub's own to settle: of these one that names what it
+    /// must not is refused by its verdict.
+    fn placed(&self, message: LeafToHub) -> Result<LeafToHub, CommandError> {
+        Ok(match message {
+            LeafToHub::Subscribe(keys) => {
+                LeafToHub::Subscribe(keys.iter().map(|key| self.namespace.key(key)).collect::<Result<_, _>>()?)
+            }
+            LeafToHub::Unsubscribe(keys) => {
+                LeafToHub::Unsubscribe(keys.iter().filter_map(|key| self.namespace.key(key).ok()).collect())
+            }
+            LeafToHub::Watch(key, query) => LeafToHub::Watch(self.namespace.key(&key)?, query),
+            LeafToHub::Unwatch(keys) => {
+                LeafToHub::Unwatch(keys.iter().filter_map(|key| self.namespace.key(key).ok()).collect())
+            }
+            LeafToHub::Operations { session, settled, first, mut operations } if session.hub != self.id => {
+                for operation in &mut operations {
+                    operation.key = self.namespace.key(&operation.key)?;
+                }
+                LeafToHub::Operations { session, settled, first, operations }
+            }
+            other => other,
+        })
     }
 
     /// Settles operations that a leaf sent to another hub after it roamed there.
@@ -272,14 +301,15 @@ impl Hub {
         self.sessions.insert(id, session);
     }
 
-    /// Settles operations, as far as the leaf on `connection` may make them; another hub has asked this of its own leaf.
+    /// Settles operations, as far as the leaf on `connection` may make them, whose names they have; another hub has asked this of
+    /// its own leaf and has put Redis' names there.
     fn settle(
         &mut self,
         connection: Option<Connection>,
         id: SessionId,
         settled: Seq,
         first: Seq,
-        operations: &[crate::state::Operation],
+        operations: &[Operation],
         now: TimestampMs,
     ) -> HubToLeaf {
         // A leaf that knows of more than was settled here has it from a time that this storage does not know.
@@ -295,16 +325,25 @@ impl Hub {
             if seq == session.watermark.next() {
                 let after = self.last_no;
                 let grants = connection.and_then(|connection| self.grants.get(&connection));
-                let outcome = if grants.is_some_and(|grants| !grants.permits(Verb::Write, &operation.key)) {
-                    Err(CommandError::KeyNotPermitted)
-                } else if memory::may_grow(operation) && self.refuses_growth() {
-                    Err(CommandError::OutOfMemory)
-                } else {
-                    if self.origin.is_some() {
-                        self.want(std::slice::from_ref(&operation.key));
+                let key = match connection {
+                    _ if grants.is_some_and(|grants| !grants.permits(Verb::Write, &operation.key)) => {
+                        Err(CommandError::KeyNotPermitted)
                     }
-                    self.apply_from_leaf(operation, &session, now)
+                    Some(_) => self.namespace.key(&operation.key),
+                    None if self.namespace.holds(operation.key.as_bytes()) => Ok(operation.key.clone()),
+                    None => Err(CommandError::other_namespace(&operation.key)),
                 };
+                let outcome = key.and_then(|key| {
+                    if memory::may_grow(operation) && self.refuses_growth() {
+                        return Err(CommandError::OutOfMemory);
+                    }
+                    if self.origin.is_some() {
+                        self.want(std::slice::from_ref(&key));
+                    }
+                    let placed = Some(&key).filter(|key| **key != operation.key);
+                    let placed = placed.map(|key| Operation { key: key.clone(), ..operation.clone() });
+                    self.apply_from_leaf(placed.as_ref().unwrap_or(operation), &session, now)
+                });
                 let outcome = outcome.map(|(through, adds)| Accepted { after, through, adds });
                 session.verdicts.push(Verdict { seq, outcome });
                 session.watermark = seq;
@@ -342,6 +381,7 @@ impl Hub {
     /// Shows a key whole to one leaf, a large one in pieces.
     fn push_whole(&mut self, connection: Connection, key: &Key, no: KeyNo) {
         let Some(socket) = self.leaves.get_mut(&connection) else { return };
+        let key = &self.namespace.own(key);
         let (view, is_held) = (self.keys.view(no), self.keys.entry(no).is_held);
         let mut pieces = view.to_complete_delta().split(FRAME_BYTES_TARGET).into_iter().peekable();
         while let Some(piece) = pieces.next() {
@@ -410,8 +450,9 @@ impl Hub {
                 self.push_whole_to_all(&key, no);
                 continue;
             }
+            let own = self.namespace.own(&key);
             for (connection, socket) in self.leaves.iter_mut().filter(|(_, socket)| socket.follows(&key)) {
-                let push = socket.push(&key, (delta.clone(), false), is_held, &self.sessions);
+                let push = socket.push(&own, (delta.clone(), false), is_held, &self.sessions);
                 self.effects.push(HubEffect::ToLeaf(*connection, push));
             }
         }

@@ -41,6 +41,7 @@ use crate::{
     grant::Grants,
     hlc::Clock,
     id::{Key, No, ReplicaId, SessionId, TimestampMs},
+    namespace::Namespace,
     slot::Slot,
     state::{ElementId, KeyView, Touched},
     wheel::Wheel,
@@ -63,6 +64,7 @@ use strict::Strict;
 pub struct Hub {
     id: ReplicaId,
     name: String,
+    namespace: Namespace,
     last_no: No,
     clock: Clock,
     next_session: u64,
@@ -226,6 +228,7 @@ impl Hub {
         Self {
             id,
             name: config.name,
+            namespace: config.namespace,
             last_no: No::ZERO,
             clock: Clock::default(),
             next_session: 1,

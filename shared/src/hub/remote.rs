@@ -13,7 +13,7 @@
 
 use super::{Connection, Hub, HubEffect, commands::Progress};
 use crate::{
-    command::{Command, CommandError, Passed},
+    command::{Command, CommandError, CommandName, Passed},
     id::{Key, No, TimestampMs},
     limits::{RUN_BYTES_MAX, RUNS_MAX},
     message::{HubToOrigin, RunReply},
@@ -32,11 +32,11 @@ const JOB_MS_MAX: i64 = 5_000;
 /// is the origin that tells what became of them.
 const RUN_MS_MAX: i64 = 15_000;
 
-/// Commands of one request for the origin, and their places in it.
+/// Commands of one request for the origin, with their places in it and their names.
 #[derive(Debug, Default)]
 struct Batch {
     commands: Vec<Vec<Bytes>>,
-    places: Vec<usize>,
+    places: Vec<(usize, CommandName)>,
 }
 
 /// The commands of one request that are to be run, and the jobs that were taken in, with their places in it.
@@ -80,13 +80,13 @@ impl Passing {
 pub(super) struct Remote {
     progress: Progress,
     /// Which of the replies the origin's to the call are; none once it has answered.
-    places: Vec<usize>,
+    places: Vec<(usize, CommandName)>,
     /// What is asked for once the call is answered, and which slots' writes precede it.
     ordered: Batch,
     slots: Option<BTreeSet<Slot>>,
     /// How many jobs have no reply.
     jobs: usize,
-    /// Whether all is answered, and what is left waits for keys.
+    /// Whether all is answered, and what is left waits for keys or rights.
     is_parked: bool,
     pub(super) until: TimestampMs,
 }
@@ -99,6 +99,12 @@ impl Remote {
     /// The request, with what is not executed yet.
     pub(super) fn progress(&self) -> &Progress {
         &self.progress
+    }
+
+    /// What is left of it, if that waits for keys or rights.
+    pub(super) fn parked(&self) -> impl Iterator<Item = &Command> + '_ {
+        let progress = Some(&self.progress).filter(|_| self.is_parked);
+        progress.into_iter().flat_map(Progress::commands)
     }
 
     /// As far as it came, if no more is waited for.
@@ -115,7 +121,7 @@ impl Hub {
         let admitted = self.admit_remotely(&passed.argv, passing);
         if admitted == CommandError::OutcomeUnknown {
             passing.passed.commands.push(passed.argv);
-            passing.passed.places.push(place);
+            passing.passed.places.push((place, passed.name));
         }
         admitted
     }
@@ -135,7 +141,7 @@ impl Hub {
             // The origin tells what it did to a key before it answers, if it was asked for the key.
             self.want(command.keys().as_slice());
             passing.ordered.commands.push(argv);
-            passing.ordered.places.push(place);
+            passing.ordered.places.push((place, command.name()));
         }
         admitted
     }
@@ -192,16 +198,17 @@ impl Hub {
         let slots = self.slots.iter().filter(|(slot, _)| is_before(slot) && !fault!(OrderedBeforeOwnWrites));
         // Also what was committed: until it is stable the store may have lost it, and this hub may not have heard.
         let after = slots.filter(|(_, state)| state.latest > state.stable).map(|(slot, state)| (slot, state.latest));
-        let order = HubToOrigin::Order { call, after: after.collect(), commands };
+        let within = self.namespace.clone();
+        let order = HubToOrigin::Order { call, after: after.collect(), within, commands };
         self.effects.push(HubEffect::ToOrigin(connection, order));
     }
 
     /// The origin has run them.
     pub(super) fn ran(&mut self, call: u64, replies: Vec<RunReply>, now: TimestampMs) {
         let Some(remote) = self.remotes.get_mut(&call) else { return };
-        for (place, reply) in std::mem::take(&mut remote.places).into_iter().zip(replies) {
+        for ((place, name), reply) in std::mem::take(&mut remote.places).into_iter().zip(replies) {
             if let Some(answered) = remote.progress.replies.get_mut(place) {
-                *answered = reply.map_err(CommandError::AtOrigin);
+                *answered = self.namespace.unplaced(name, reply.map_err(CommandError::AtOrigin));
             }
         }
         self.finish_remote(call, now);
@@ -212,7 +219,10 @@ impl Hub {
         let Some(remote) = self.remotes.get_mut(&call) else { return };
         remote.jobs = remote.jobs.saturating_sub(1);
         match (reply, remote.progress.replies.get_mut(place)) {
-            (Some(reply), Some(answered)) => *answered = reply.map_err(CommandError::AtOrigin),
+            (Some(reply), Some(answered)) => {
+                // What a job is answered names no key, but an error may.
+                *answered = self.namespace.unplaced(CommandName::XAdd, reply.map_err(CommandError::AtOrigin));
+            }
             _ => remote.progress.provisional = true,
         }
         self.finish_remote(call, now);
@@ -229,7 +239,7 @@ impl Hub {
                 self.ask_in_order(connection, call, &mut remote, now);
                 self.remotes.insert(call, remote);
             }
-            Some(_) if self.awaits_rest(&remote) => {
+            Some(_) if self.awaits_rest(&remote, now) => {
                 remote.is_parked = true;
                 remote.until = now.plus_ms(REST_MS_MAX);
                 self.remotes.insert(call, remote);
@@ -238,9 +248,10 @@ impl Hub {
         }
     }
 
-    /// Whether what is left of a request is to wait for keys, which may have been forgotten since it began; they are asked for.
-    fn awaits_rest(&mut self, remote: &Remote) -> bool {
-        let is_missing = self.is_missing_rest(&remote.progress);
+    /// Whether what is left of a request is to wait for keys, which may have been forgotten since it began, and are asked for; or
+    /// for rights, which may be used up, and are asked for as long as it waits.
+    fn awaits_rest(&mut self, remote: &Remote, now: TimestampMs) -> bool {
+        let is_missing = self.is_missing_rest(&remote.progress, now);
         if is_missing {
             let keys: Vec<Key> = remote.progress.keys().cloned().collect();
             self.want(&keys);
@@ -248,12 +259,15 @@ impl Hub {
         is_missing
     }
 
-    /// Goes on with the requests whose last keys have come.
+    /// Goes on with the requests whose last keys or rights have come.
     pub(super) fn resume_remotes(&mut self, now: TimestampMs) {
-        let parked = self.remotes.iter().filter(|(_, remote)| remote.is_parked);
-        let ready = parked.filter(|(_, remote)| !self.is_missing_rest(&remote.progress)).map(|(call, _)| *call);
-        for call in ready.collect::<Vec<u64>>() {
-            if let Some(remote) = self.remotes.remove(&call) {
+        let parked = self.remotes.iter().filter(|(_, remote)| remote.is_parked).map(|(call, _)| *call);
+        // One after the other, since each may use the rights that the next one waits for.
+        for call in parked.collect::<Vec<u64>>() {
+            let is_missing = |remote: &Remote| self.is_missing_rest(&remote.progress, now);
+            if !self.remotes.get(&call).is_none_or(is_missing)
+                && let Some(remote) = self.remotes.remove(&call)
+            {
                 self.go_on(remote.into_progress(), &[], now);
             }
         }

@@ -14,7 +14,7 @@
 //! grant is given back after four times as long, so that rights do not lie here while others need them, and so that what was
 //! spent counts from soon after it was.
 
-use super::{Connection, Hub, HubEffect, RowId};
+use super::{Connection, Hub, HubEffect, RowId, remote::Remote};
 use crate::{
     command::{Command, CommandError, Reply},
     id::{Key, TimestampMs},
@@ -323,9 +323,9 @@ impl Hub {
     }
 
     /// Whether some of these commands are strict checks that only the origin can decide.
-    pub(super) fn awaits_rights(&self, commands: &[Result<Command, CommandError>], now: TimestampMs) -> bool {
+    pub(super) fn awaits_rights<'a>(&self, commands: impl Iterator<Item = &'a Command>, now: TimestampMs) -> bool {
         let mut sums: BTreeMap<&Key, u64> = BTreeMap::new();
-        commands.iter().flatten().filter_map(checked).any(|(key, limit, cost)| {
+        commands.filter_map(checked).any(|(key, limit, cost)| {
             let sum = sums.entry(key).or_default();
             *sum = sum.saturating_add(cost);
             match self.strict.keys.get(key).filter(|held| held.limit == *limit) {
@@ -433,9 +433,9 @@ impl Hub {
     /// Asks for what waits and what is expected, and tells what is used up; to be called when what can be answered was.
     pub(super) fn ask_for_rights(&mut self, now: TimestampMs) {
         let mut waiting: BTreeMap<Key, (Limit, u64, u64)> = BTreeMap::new();
-        for (key, limit, cost) in
-            self.waiting.iter().flat_map(|waiting| waiting.commands().iter().flatten().filter_map(checked))
-        {
+        let waits = self.waiting.iter().flat_map(|waiting| waiting.commands().iter().flatten());
+        let parked = self.remotes.values().flat_map(Remote::parked);
+        for (key, limit, cost) in waits.chain(parked).filter_map(checked) {
             // Where amounts change, those are asked for under which the first one waits; the others wait on.
             let (first, least, sum) = waiting.entry(key.clone()).or_insert((*limit, cost, 0));
             if first == limit {

@@ -3,6 +3,7 @@
 use crate::{
     id::{HashSeed, Key, No, ReplicaId, TimestampMs},
     message::{HubToOrigin, Job, OriginToHub, RunReply},
+    namespace::Namespace,
     slot::Slot,
     store::{Commit, LedgerOutcome, LedgerSwap, Load, Loaded, Outcome},
 };
@@ -113,6 +114,8 @@ pub enum OriginEffect {
         call: u64,
         /// Each with its arguments.
         commands: Vec<Vec<Bytes>>,
+        /// Which keys count of what asks of all keys.
+        within: Namespace,
     },
     /// Run these jobs, and with them, all or nothing, note the number of the last as the hub's in the slot. Those at or below
     /// the number that stands there have run.

@@ -46,6 +46,7 @@ use crate::{
     id::{Key, No, ReplicaId, TimestampMs},
     limits::RUNS_MAX,
     message::{Cursor, HubToOrigin, OriginToHub, Refusal, RefusalCause, RunReply, SlotDelta},
+    namespace::Namespace,
     random::Random,
     slot::Slot,
     state::ElementId,
@@ -328,8 +329,8 @@ impl Origin {
                 self.exchanged(link, (round, last), &cursors, keys, now);
             }
             HubToOrigin::Run { call, commands } if state.hub.is_some() => self.run(link, call, commands),
-            HubToOrigin::Order { call, after, commands } if state.hub.is_some() => {
-                self.order(link, call, after, commands, now);
+            HubToOrigin::Order { call, after, within, commands } if state.hub.is_some() => {
+                self.order(link, call, after, within, commands, now);
             }
             HubToOrigin::Await { call, marks } if state.hub.is_some() => self.await_marks(link, call, marks, now),
             HubToOrigin::Jobs { slot, jobs } if state.hub.is_some() => {
@@ -387,7 +388,7 @@ impl Origin {
             let refused = Err(CommandError::TooManyAtOrigin.to_string().into());
             self.ran(link, call, vec![refused; commands.len()]);
         } else {
-            self.effects.push(OriginEffect::Run { link, call, commands });
+            self.effects.push(OriginEffect::Run { link, call, commands, within: Namespace::default() });
         }
     }
 

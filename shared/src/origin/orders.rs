@@ -15,6 +15,7 @@ use crate::{
     id::{Key, No, ReplicaId, TimestampMs},
     limits::{RUN_REPLY_BYTES_MAX, RUNS_MAX},
     message::RunReply,
+    namespace::Namespace,
     slot::Slot,
     state::Effect,
 };
@@ -37,6 +38,7 @@ const FLUSH_COUNT: &str = "1000";
 /// What a hub asked for in one message: one command after the other.
 #[derive(Debug)]
 pub(super) struct Call {
+    within: Namespace,
     after: BTreeMap<Slot, No>,
     commands: VecDeque<Vec<Bytes>>,
     replies: Vec<RunReply>,
@@ -115,6 +117,7 @@ impl Origin {
         link: Link,
         call: u64,
         after: Vec<(Slot, No)>,
+        within: Namespace,
         commands: Vec<Vec<Bytes>>,
         now: TimestampMs,
     ) {
@@ -127,6 +130,7 @@ impl Origin {
             return;
         }
         let taken = Call {
+            within,
             after: after.into_iter().collect(),
             commands: commands.into(),
             replies: Vec::new(),
@@ -149,7 +153,7 @@ impl Origin {
                 return;
             };
             of.until = now.plus_ms(ORDER_MS_MAX);
-            match command::parse(&argv).and_then(ordered) {
+            match command::parse(&argv).and_then(|command| ordered(command, &of.within)) {
                 Err(error) => of.reply(Err(error.to_string().into())),
                 Ok((command, None)) => {
                     let Some(action) = command.of_keyspace() else { continue };
@@ -179,7 +183,8 @@ impl Origin {
             }
             let Some(argv) = of.commands.pop_front() else { continue };
             of.doing = if *action == KeyspaceAction::Flush { Doing::Clearing } else { Doing::Daemon };
-            self.effects.push(OriginEffect::Run { link: *link, call: *call, commands: vec![argv] });
+            let (commands, within) = (vec![argv], of.within.clone());
+            self.effects.push(OriginEffect::Run { link: *link, call: *call, commands, within });
         }
     }
 
@@ -252,7 +257,8 @@ impl Origin {
         let Some(of) = self.calls.get_mut(&(link, call)) else { return };
         of.doing = Doing::Listing;
         let argv = ["SCAN".into(), cursor, "COUNT".into(), FLUSH_COUNT.into()].to_vec();
-        self.effects.push(OriginEffect::Run { link, call, commands: vec![argv] });
+        let (commands, within) = (vec![argv], of.within.clone());
+        self.effects.push(OriginEffect::Run { link, call, commands, within });
     }
 
     /// A command is executed, and what it did committed.
@@ -393,9 +399,13 @@ impl Committing {
 }
 
 /// A command with the slot of its keys, if it names any.
-fn ordered(command: Command) -> Result<(Command, Option<Slot>), CommandError> {
+fn ordered(command: Command, within: &Namespace) -> Result<(Command, Option<Slot>), CommandError> {
     if !command.needs_origin() {
         return Err(CommandError::NeedsOrigin);
+    }
+    // A hub asks for its own namespace's alone; this is what holds it there.
+    if let Some(other) = command.keys().find(|key| !within.holds(key.as_bytes())) {
+        return Err(CommandError::other_namespace(other));
     }
     let mut slots = command.keys().map(Key::slot);
     let slot = slots.next();

@@ -1,7 +1,7 @@
 //! Why bytes are no message, and which rule was broken.
 
 use super::{Formats, HEADER_BYTES};
-use crate::limits::FRAME_BYTES_MAX;
+use crate::{id::BadKey, limits::FRAME_BYTES_MAX};
 
 /// Why bytes are no message.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -62,7 +62,7 @@ pub enum WireError {
 }
 
 /// The rule that a body breaks.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum Invalid {
     /// It ends within a value.
     #[error("it ends within a value")]
@@ -88,6 +88,9 @@ pub enum Invalid {
     /// Longer than a limit allows.
     #[error("a {0} is longer than the limit allows")]
     TooLong(&'static str),
+    /// Bytes that cannot be a key.
+    #[error("{0}")]
+    Key(#[from] BadKey),
     /// It would take more memory than one frame may.
     #[error("it would take more memory than one frame may")]
     Memory,

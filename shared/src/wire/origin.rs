@@ -9,8 +9,8 @@ use super::{
     reader::Reader,
     rights::{read_rights_answer, read_rights_request, write_rights_answer, write_rights_request},
     run::{
-        read_commands, read_job_replies, read_jobs, read_replies, write_commands, write_job_replies, write_jobs,
-        write_replies,
+        read_commands, read_job_replies, read_jobs, read_namespace, read_replies, write_commands, write_job_replies,
+        write_jobs, write_namespace, write_replies,
     },
     state::{read_ctx, read_delta, read_key, write_ctx, write_delta, write_key},
     writer::Writer,
@@ -140,10 +140,11 @@ impl Message for HubToOrigin {
                 w.u8(10);
                 write_jobs(w, *slot, jobs);
             }
-            Self::Order { call, after, commands } => {
+            Self::Order { call, after, within, commands } => {
                 w.u8(11);
                 w.varint(*call);
                 write_numbers(w, after);
+                write_namespace(w, within);
                 write_commands(w, commands);
             }
             Self::Await { call, marks } => {
@@ -205,7 +206,12 @@ impl Message for HubToOrigin {
                 let (slot, jobs) = read_jobs(r)?;
                 Self::Jobs { slot, jobs }
             }
-            11 => Self::Order { call: r.varint()?, after: read_numbers(r)?, commands: read_commands(r)? },
+            11 => Self::Order {
+                call: r.varint()?,
+                after: read_numbers(r)?,
+                within: read_namespace(r)?,
+                commands: read_commands(r)?,
+            },
             12 => Self::Await { call: r.varint()?, marks: read_marks(r)? },
             13 => Self::Rights(read_rights_request(r)?),
             _ => return Err(Invalid::Tag("message")),

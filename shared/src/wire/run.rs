@@ -5,8 +5,12 @@ use crate::{
     command::Reply,
     id::{Key, No},
     limits::JOBS_MAX,
-    limits::{ARGUMENTS_MAX, ERROR_BYTES_MAX, PIPELINE_MAX, REPLY_DEPTH_MAX, RUN_REPLY_BYTES_MAX, VALUE_BYTES_MAX},
+    limits::{
+        ARGUMENTS_MAX, ERROR_BYTES_MAX, NAMESPACE_BYTES_MAX, NAMESPACES_MAX, PIPELINE_MAX, REPLY_DEPTH_MAX,
+        RUN_REPLY_BYTES_MAX, VALUE_BYTES_MAX,
+    },
     message::{Job, RunReply},
+    namespace::{Namespace, NamespaceName},
     slot::Slot,
 };
 use bytes::Bytes;
@@ -33,6 +37,21 @@ pub(super) fn write_commands(w: &mut Writer, commands: &[Vec<Bytes>]) {
 
 pub(super) fn read_commands(r: &mut Reader<'_>) -> Result<Vec<Vec<Bytes>>, Invalid> {
     r.list("commands", PIPELINE_MAX, 1, read_arguments)
+}
+
+pub(super) fn write_namespace(w: &mut Writer, namespace: &Namespace) {
+    let (name, others) = namespace.parts();
+    w.bytes(name.as_bytes());
+    w.count(others.len());
+    others.iter().for_each(|other| w.bytes(other.as_str().as_bytes()));
+}
+
+pub(super) fn read_namespace(r: &mut Reader<'_>) -> Result<Namespace, Invalid> {
+    let read = |text: &str| NamespaceName::sent(text).ok_or(Invalid::Tag("namespace"));
+    let name = r.string("namespace", NAMESPACE_BYTES_MAX)?;
+    let name = if name.is_empty() { None } else { Some(read(&name)?) };
+    let others = r.list("namespaces", NAMESPACES_MAX, 2, |r| read(&r.string("namespace", NAMESPACE_BYTES_MAX)?))?;
+    Ok(Namespace::from_parts(name, others))
 }
 
 pub(crate) fn write_arguments(w: &mut Writer, argv: &[Bytes]) {

@@ -29,7 +29,7 @@ pub(crate) fn write_key(w: &mut Writer, key: &Key) {
 }
 
 pub(crate) fn read_key(r: &mut Reader<'_>) -> Result<Key, Invalid> {
-    Key::new(r.bytes("key", KEY_BYTES_MAX)?).or(Err(Invalid::TooLong("key")))
+    Ok(Key::new(r.bytes("key", KEY_BYTES_MAX)?)?)
 }
 
 pub(crate) fn write_stamp(w: &mut Writer, stamp: Stamp) {

@@ -13,6 +13,7 @@ use headwater::{
         Ask, Cursor, Digest, HubToLeaf, HubToOrigin, Job, LeafToHub, Lifetime, Mark, OriginToHub, Refusal,
         RefusalCause, RightsAnswer, RightsRequest, RunReply, SlotDelta,
     },
+    namespace::Namespaces,
     slot::Slot,
     standings::{Place, Standings, StandingsQuery},
     state::{
@@ -158,7 +159,17 @@ pub fn hub_to_origin() -> Vec<(&'static str, HubToOrigin)> {
             HubToOrigin::Order {
                 call: 1 << 62,
                 after: vec![(key("k").slot(), No(300)), (key("lock").slot(), No(1))],
+                within: Namespaces::parse("shop,blog").expect("names").default_one(),
                 commands: vec![argv("SET k v NX"), argv("HW.LOCK lock me 1000")],
+            },
+        ),
+        (
+            "order_in_a_namespace",
+            HubToOrigin::Order {
+                call: 1 << 62,
+                after: vec![],
+                within: Namespaces::parse("shop").expect("names").named("shop").expect("it is one"),
+                commands: vec![argv("KEYS shop:*")],
             },
         ),
         (
@@ -479,7 +490,7 @@ pub fn errors() -> Vec<CommandError> {
         CommandError::OriginAway,
         CommandError::OutcomeUnknown,
         CommandError::TooManyAtOrigin,
-        CommandError::Reserved,
+        CommandError::Reserved { name: "hw:m:{0}".into() },
         CommandError::Blocking,
         CommandError::NotInTransaction,
         CommandError::OutboxFull,
@@ -489,6 +500,8 @@ pub fn errors() -> Vec<CommandError> {
         CommandError::ReplyTooLarge { limit_bytes: 1 },
         CommandError::StrictElsewhere,
         CommandError::NoRights,
+        CommandError::OtherNamespace { name: "shop:k".into() },
+        CommandError::ScriptInNamespace,
     ];
     errors.extend(CommandName::ALL.iter().map(|name| CommandError::WrongArity(*name)));
     errors

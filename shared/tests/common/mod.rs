@@ -563,7 +563,7 @@ impl World {
                     // The server tells of own commits too, perhaps before it answers.
                     self.give_origin(OriginInput::Touched(written));
                 }
-                OriginEffect::Run { link, call, commands } => {
+                OriginEffect::Run { link, call, commands, .. } => {
                     let replies = commands.iter().map(|argv| self.run_at_server(argv)).collect();
                     self.queue.push_back(Event::Origin(OriginInput::Ran(link, call, replies)));
                 }

@@ -217,7 +217,7 @@ pub fn origin(data: &[u8]) {
                         apply(store.entry(slot).or_default(), commit);
                         inputs.push(OriginInput::Committed(slot, Outcome::Committed));
                     }
-                    OriginEffect::Run { link, call, commands } => {
+                    OriginEffect::Run { link, call, commands, .. } => {
                         let replies = vec![Err("ERR there is no server".into()); commands.len()];
                         inputs.push(OriginInput::Ran(link, call, replies));
                     }

@@ -56,7 +56,7 @@ impl World {
                     let swap = Box::new(swap);
                     self.after(Lane::Store(index), 0, slow, Event::StoreSwap { daemon: index, life, run_id, swap });
                 }
-                OriginEffect::Run { link, call, commands } => {
+                OriginEffect::Run { link, call, commands, .. } => {
                     // The model has no such server; what a real one does is tried in the daemon's own tests.
                     let replies = vec![Err("ERR there is no server".into()); commands.len()];
                     self.origin_input(index, OriginInput::Ran(link, call, replies));

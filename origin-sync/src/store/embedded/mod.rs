@@ -13,7 +13,7 @@ use crate::clock;
 use bytes::Bytes;
 use headwater::{
     command::{Passed, Reply},
-    id::{Key, KeyTooLong, No},
+    id::{BadKey, Key, No},
     origin::StableBy,
     slot::Slot,
     store::{Commit, LedgerOutcome, LedgerSwap, Load, Loaded, Outcome},
@@ -52,7 +52,7 @@ pub enum EmbeddedError {
     Row(#[from] WireError),
     /// A row names a key that is none.
     #[error("a row of the embedded store names no key")]
-    Key(#[from] KeyTooLong),
+    Key(#[from] BadKey),
     /// A key of the request lies in another slot.
     #[error("the key {key} does not lie in the slot of its request")]
     Slot {

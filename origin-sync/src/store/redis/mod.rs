@@ -35,7 +35,7 @@ use bytes::Bytes;
 use cluster::Cluster;
 use headwater::{
     command::{Passed, Reply},
-    id::{Key, KeyTooLong},
+    id::{BadKey, Key},
     origin::StableBy,
     slot::Slot,
     store::{Commit, LedgerOutcome, LedgerSwap, Load, Loaded, Outcome},
@@ -81,7 +81,7 @@ pub enum RedisStoreError {
     Answer(&'static str),
     /// A name in the change feed is no key.
     #[error("redis holds a malformed change feed")]
-    FeedKey(#[source] KeyTooLong),
+    FeedKey(#[source] BadKey),
     /// A key of the request lies in another slot.
     #[error("the key {key} does not lie in the slot of its request")]
     Slot {

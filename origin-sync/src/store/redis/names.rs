@@ -30,9 +30,6 @@ pub(super) fn companion(slot: Slot, key: &Key) -> Vec<u8> {
     name
 }
 
-/// How all of Headwater's own names begin.
-pub(super) const RESERVED: &[u8] = b"hw:";
-
 /// The pattern of the companions of the keys under a pattern.
 pub(super) fn companions(pattern: &[u8]) -> Vec<u8> {
     [&b"hw:c:{*}"[..], pattern].concat()

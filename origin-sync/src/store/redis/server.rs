@@ -20,7 +20,7 @@ use super::{
 use crate::store::RunError;
 use bytes::Bytes;
 use headwater::{
-    id::Key,
+    id::{Key, RESERVED},
     slot::Slot,
     store::{Commit, LedgerOutcome, LedgerSwap, Load, Loaded, Outcome},
 };
@@ -199,7 +199,7 @@ impl Server {
                 let (next, names): (String, Vec<Vec<u8>>) = scan.query_async(&mut self.connection.clone()).await?;
                 let keys = names.iter().filter_map(|name| match is_companion {
                     true => names::of_companion(name),
-                    false => Some(&name[..]).filter(|name| !name.starts_with(names::RESERVED)),
+                    false => Some(&name[..]).filter(|name| !name.starts_with(RESERVED)),
                 });
                 found.extend(keys.filter_map(|key| Key::new(key.to_vec()).ok()));
                 cursor = next;

@@ -5,7 +5,7 @@
 
 use super::{RedisStoreError, access::Access};
 use bytes::Bytes;
-use headwater::id::Key;
+use headwater::id::{Key, RESERVED};
 use redis::{ConnectionAddr, PushInfo, PushKind, Value};
 use std::time::Duration;
 use tokio::{
@@ -18,9 +18,6 @@ const RETRY_AFTER: Duration = Duration::from_secs(5);
 
 /// How often the connection is asked for a sign of life.
 const PING_INTERVAL: Duration = Duration::from_secs(5);
-
-/// What Headwater's own keys begin with.
-const OWN: &[u8] = b"hw:";
 
 /// Messages that wait to be taken. What comes beyond is dropped, and this told.
 const WAITING_MAX: usize = 1024;
@@ -114,7 +111,7 @@ fn keys(data: Vec<Value>) -> Option<Vec<Key>> {
     for names in data {
         let Value::Array(names) = names else { return None };
         keys.extend(names.into_iter().filter_map(|name| match name {
-            Value::BulkString(name) if !name.starts_with(OWN) => Key::new(Bytes::from(name)).ok(),
+            Value::BulkString(name) if !name.starts_with(RESERVED) => Key::new(Bytes::from(name)).ok(),
             _ => None,
         }));
     }

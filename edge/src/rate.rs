@@ -1,0 +1,32 @@
+//! The rates of signed tokens: what a request costs under them, and the checks that decide whether it passes.
+//!
+//! Each command counts one against the rate of the grant that it needs. The counting is that of `/v1/limit`, in a namespace of
+//! Headwater's own, so that no client reaches it: an isolate decides where it can, and all regions' counts meet. Pure.
+
+use crate::{
+    auth::Client,
+    limit::{Call, Check},
+};
+use bytes::Bytes;
+use headwater::command::parse;
+use std::collections::BTreeMap;
+
+/// What is to be decided before these commands are executed; nothing where they cost nothing. What cannot be read is not
+/// executed and costs nothing.
+pub(crate) fn call<'a>(client: &Client, commands: impl IntoIterator<Item = &'a [Bytes]>) -> Option<Call> {
+    let claims = client.claims.as_ref().filter(|claims| claims.grants.are_rated())?;
+    let mut costs = BTreeMap::new();
+    for command in commands.into_iter().filter_map(|argv| parse(argv).ok()) {
+        for (place, rate) in claims.grants.rates_of(&command) {
+            let (_, cost) = costs.entry(place).or_insert((rate, 0_u64));
+            *cost += 1;
+        }
+    }
+    let checks: Vec<Check> = costs
+        .into_iter()
+        .filter_map(|(place, (rate, cost))| {
+            Some(Check::of_rate(claims.rate_key(place)?, format!("grant-{}", place + 1), rate.limit(), cost))
+        })
+        .collect();
+    (!checks.is_empty()).then_some(Call { checks, is_list: true })
+}

@@ -17,6 +17,9 @@ pub enum Fault {
     WipeForgetsDots,
     DeadlineTakesEarlier,
     DeadlineIgnoresEpoch,
+    RevocationYields,
+    RevocationShown,
+    RevokedAdopted,
     WatermarkNotStored,
     SessionFollowsRoamer,
     MarkerJumpsGap,
@@ -82,7 +85,7 @@ pub enum Fault {
 #[cfg(feature = "mutants")]
 impl Fault {
     /// All faults.
-    pub const ALL: [Self; 69] = [
+    pub const ALL: [Self; 72] = [
         Self::CausalKeepsRemoved,
         Self::CausalDropsUnseen,
         Self::CutTakesWholeSum,
@@ -92,6 +95,9 @@ impl Fault {
         Self::WipeForgetsDots,
         Self::DeadlineTakesEarlier,
         Self::DeadlineIgnoresEpoch,
+        Self::RevocationYields,
+        Self::RevocationShown,
+        Self::RevokedAdopted,
         Self::WatermarkNotStored,
         Self::SessionFollowsRoamer,
         Self::MarkerJumpsGap,

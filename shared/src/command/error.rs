@@ -266,6 +266,18 @@ pub enum CommandError {
         "ERR Headwater: this edge has no rights left under the strict limit, and the origin is away or grants none yet"
     )]
     NoRights,
+    /// A write to a key that is revoked. Nothing was done.
+    #[error("ERR Headwater: the key is revoked until {until_ms} (milliseconds since 1970); nothing was done")]
+    Revoked {
+        /// Until when.
+        until_ms: i64,
+    },
+    /// HW.REVOKE for longer than revocations are kept.
+    #[error("ERR Headwater: a key is revoked for at most {days} days")]
+    RevokedTooLong {
+        /// How long that is.
+        days: u32,
+    },
 }
 
 /// A kind of argument that has a limit.

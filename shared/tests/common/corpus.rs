@@ -354,6 +354,7 @@ pub fn effects() -> Vec<Effect> {
         Effect::Deadline { change: DeadlineChange::Raise(START), seen: None },
         Effect::Deadline { change: DeadlineChange::Open(Some(TimestampMs(0))), seen: None },
         Effect::Deadline { change: DeadlineChange::Open(None), seen: Some(epoch) },
+        Effect::Deadline { change: DeadlineChange::Revoke(START.plus_ms(3_600_000)), seen: None },
     ]
 }
 
@@ -477,6 +478,8 @@ pub fn errors() -> Vec<CommandError> {
         CommandError::ReplyTooLarge { limit_bytes: 1 },
         CommandError::StrictElsewhere,
         CommandError::NoRights,
+        CommandError::Revoked { until_ms: START.0 },
+        CommandError::RevokedTooLong { days: 400 },
     ];
     errors.extend(CommandName::ALL.iter().map(|name| CommandError::WrongArity(*name)));
     errors

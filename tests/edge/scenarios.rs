@@ -415,9 +415,15 @@ mod cache {
             found.into_iter().filter(|answer| state(answer) == "missing").count()
         };
         let fill = async {
-            // Whoever won stores it; here another call stands for it, since its token is not known before.
-            sleep(Duration::from_millis(300)).await;
-            let filler = one.run("HGET page:1 filler").await.unwrap();
+            // Here another call stands for whoever won, whose token is read where it is kept.
+            let deadline = Instant::now() + DEADLINE;
+            let filler = loop {
+                match one.run("HGET page:1 filler").await.unwrap() {
+                    Value::Null => assert!(Instant::now() < deadline, "somebody is to fill"),
+                    filler => break filler,
+                }
+                sleep(Duration::from_millis(5)).await;
+            };
             let body = json!({"key": "page:1", "value": "<html>", "fresh_ms": 60_000, "fill": filler});
             assert_eq!(ok(&one, "cache/put", body).await, json!({"stored": true}));
         };

@@ -13,6 +13,7 @@ mod config;
 mod cors;
 #[allow(missing_docs, reason = "the macro for Durable Objects documents nothing of what it generates")]
 mod directory;
+mod fields;
 #[allow(missing_docs, reason = "the macro for Durable Objects documents nothing of what it generates")]
 mod hub;
 mod isolate;
@@ -25,6 +26,7 @@ mod rate;
 mod respond;
 mod rest;
 mod router;
+mod scenario;
 mod session;
 mod shard;
 mod timeout;

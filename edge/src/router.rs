@@ -7,6 +7,7 @@ use crate::{
     config::ConfigError,
     cors,
     directory::HubsQuery,
+    fields::BadField,
     hub::call::{self, Bounds, Commands, Poll, Status},
     isolate::{self, Scene},
     level::{self, BadLevel, Levels},
@@ -19,6 +20,7 @@ use crate::{
     peers::{self, PeerError},
     rate, respond, rest,
     rest::{Encoding, Shape},
+    scenario::{BadCall, Desk, Unanswered, Verb},
     session::BadSession,
     shard::Shard,
     timeout,
@@ -36,7 +38,7 @@ use worker::{Env, Method, Request, Response, Result, Stub};
 
 /// Why a request is refused before it reaches a hub.
 #[derive(Debug, thiserror::Error)]
-enum Refusal {
+pub(crate) enum Refusal {
     #[error(transparent)]
     Unauthorized(#[from] Unauthorized),
     #[error("{0}")]
@@ -56,6 +58,12 @@ enum Refusal {
     Body(#[from] rest::BadBody),
     #[error(transparent)]
     Check(#[from] BadCheck),
+    #[error(transparent)]
+    Call(#[from] BadCall),
+    #[error(transparent)]
+    Field(#[from] BadField),
+    #[error(transparent)]
+    Unanswered(#[from] Unanswered),
     #[error("ERR Headwater: an Idempotency-Key has 1 to {IDEMPOTENCY_KEY_BYTES_MAX} bytes")]
     IdempotencyKey,
     #[error(transparent)]
@@ -99,6 +107,8 @@ impl Refusal {
         match self {
             Self::Body(_)
             | Self::Check(_)
+            | Self::Call(_)
+            | Self::Field(_)
             | Self::IdempotencyKey
             | Self::Level(_)
             | Self::Session(_)
@@ -106,6 +116,7 @@ impl Refusal {
             | Self::Query(_)
             | Self::Link
             | Self::Stream => 400,
+            Self::Unanswered(error) => error.status(),
             Self::Unauthorized(_) => 401,
             Self::NotPermitted(_) | Self::SocketGrants => 403,
             Self::NotFound | Self::NoSuchHub(_) => 404,
@@ -130,6 +141,7 @@ pub(crate) async fn route(request: Request, scene: Scene<'_>) -> Result<Response
         (Method::Post, "/pipeline") => commands(request, scene, Shape::Pipeline).await,
         (Method::Post, "/multi-exec") => commands(request, scene, Shape::Transaction).await,
         (Method::Post, "/v1/limit") => limit(request, scene).await,
+        (Method::Post, path) if Verb::find(path).is_some() => scenario(request, scene).await,
         (Method::Get, "/v1/status") => status(&request, env).await,
         (Method::Get, "/v1/hubs") => hubs(&request, env).await,
         (Method::Get, "/v1/origin") => origin(&request, env).await,
@@ -201,10 +213,7 @@ async fn execute(
     let asked = headers.get("upstash-encoding")?;
     let encoding = if asked.as_deref() == Some("base64") { Encoding::Base64 } else { Encoding::Lossy };
     let levels = levels(request)?;
-    let sync_token = headers.get(respond::SYNC_TOKEN)?.or_else(|| levels.in_session.then(String::new));
-    if sync_token.as_ref().is_some_and(|token| token.len() > SYNC_TOKEN_BYTES_MAX) {
-        return Err(BadSession.into());
-    }
+    let sync_token = sync_token(request, levels)?;
     let namespace = &client.namespace;
     let shard = Shard::of_commands(&commands, namespace, config::shards(scene.env)?)?;
     let hub = shard.hub_name(&config::region(scene.env)?, namespace);
@@ -249,8 +258,26 @@ fn idempotency(request: &Request) -> Result<Option<Bytes>, Refusal> {
     Ok(key)
 }
 
+/// A scenario's verb.
+async fn scenario(mut request: Request, scene: Scene<'_>) -> Result<Response, Refusal> {
+    let client = client(&auth::sent(request.headers(), None), scene.env)?;
+    let verb = Verb::find(&request.path()).ok_or(Refusal::NotFound)?;
+    let sync_token = sync_token(&request, levels(&request)?)?;
+    let body = body(&mut request, BODY_BYTES_MAX).await?;
+    let desk = Desk::new(scene, &client, sync_token);
+    let answer = verb.answer(&body, &desk).await?;
+    desk.respond(&answer)
+}
+
+/// What the client has seen, where it tells; nothing yet, where it wants to be told.
+fn sync_token(request: &Request, levels: Levels) -> Result<Option<String>, Refusal> {
+    let token = request.headers().get(respond::SYNC_TOKEN)?.or_else(|| levels.in_session.then(String::new));
+    let is_short = token.as_ref().is_none_or(|token| token.len() <= SYNC_TOKEN_BYTES_MAX);
+    if is_short { Ok(token) } else { Err(BadSession.into()) }
+}
+
 /// Hands commands to a hub.
-async fn hand(env: &Env, hub: &str, commands: &Commands) -> Result<Response, Refusal> {
+pub(crate) async fn hand(env: &Env, hub: &str, commands: &Commands) -> Result<Response, Refusal> {
     let request = call::post(call::COMMANDS, &headwater::wire::to_body(commands))?;
     let hub = peers::hub(env, hub)?;
     Ok(timeout::within(HUB_TIMEOUT_MS, hub.fetch_with_request(request)).await.ok_or(Refusal::TimedOut)??)
@@ -280,7 +307,7 @@ async fn limit(mut request: Request, scene: Scene<'_>) -> Result<Response, Refus
 }
 
 /// Refuses a request that is beyond the rates of its token, or of which that cannot be told.
-async fn keep_rate(scene: Scene<'_>, call: Option<Call>) -> Result<(), Refusal> {
+pub(crate) async fn keep_rate(scene: Scene<'_>, call: Option<Call>) -> Result<(), Refusal> {
     let Some(call) = call else { return Ok(()) };
     let levels = Levels { writes_at_leaf: true, ..Levels::default() };
     let asking = Asking { levels, idempotency: None, namespace: Namespace::rates() };

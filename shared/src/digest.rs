@@ -184,7 +184,7 @@ impl KeyDigest {
     fn header(self, header: &Header) -> Option<Item> {
         // What is added to a header is to be hashed here too.
         let Header { ctx: _, wipe, claims, deadline } = header;
-        if wipe.is_empty() && claims.iter().next().is_none() && deadline.at().is_none() && deadline.epoch().is_none() {
+        if wipe.is_empty() && claims.iter().next().is_none() && *deadline == Deadline::default() {
             return None;
         }
         let mut hasher = self.seed.build_hasher();
@@ -283,12 +283,14 @@ fn hash_stamp(hasher: &mut impl Hasher, stamp: Stamp) {
 }
 
 fn hash_deadline(hasher: &mut impl Hasher, deadline: &Deadline) {
-    presence(hasher, deadline.epoch().is_some(), deadline.at().is_some());
+    let (at, revoked) = (deadline.moved_to(), deadline.revoked());
+    let has = |is_there: bool, flag: u8| if is_there { flag } else { 0 };
+    hasher.write(&[has(deadline.epoch().is_some(), 1) | has(at.is_some(), 2) | has(revoked.is_some(), 4)]);
     if let Some(epoch) = deadline.epoch() {
         hash_stamp(hasher, epoch);
     }
-    if let Some(at) = deadline.at() {
-        number(hasher, at.0.cast_unsigned());
+    for time in at.into_iter().chain(revoked) {
+        number(hasher, time.0.cast_unsigned());
     }
 }
 

@@ -17,6 +17,9 @@ pub enum Fault {
     WipeForgetsDots,
     DeadlineTakesEarlier,
     DeadlineIgnoresEpoch,
+    RevocationYields,
+    RevocationShown,
+    RevokedAdopted,
     WatermarkNotStored,
     SessionFollowsRoamer,
     MarkerJumpsGap,
@@ -84,7 +87,7 @@ pub enum Fault {
 #[cfg(feature = "mutants")]
 impl Fault {
     /// All faults.
-    pub const ALL: [Self; 71] = [
+    pub const ALL: [Self; 74] = [
         Self::CausalKeepsRemoved,
         Self::CausalDropsUnseen,
         Self::CutTakesWholeSum,
@@ -94,6 +97,9 @@ impl Fault {
         Self::WipeForgetsDots,
         Self::DeadlineTakesEarlier,
         Self::DeadlineIgnoresEpoch,
+        Self::RevocationYields,
+        Self::RevocationShown,
+        Self::RevokedAdopted,
         Self::WatermarkNotStored,
         Self::SessionFollowsRoamer,
         Self::MarkerJumpsGap,

@@ -48,6 +48,12 @@ pub const TICKET_ISOLATE_MS: i64 = 3_600_000;
 /// How long the elements of an expired key linger, so that a late touch revives them, in milliseconds.
 pub const EXPIRY_GRACE_MS: i64 = 60_000;
 
+/// How long a key may be revoked, in milliseconds: 400 days, as long as browsers keep a cookie. Until then every node keeps it.
+pub const REVOCATION_MS_MAX: i64 = REVOCATION_DAYS_MAX as i64 * 24 * 3_600_000;
+
+/// [`REVOCATION_MS_MAX`] in days.
+pub const REVOCATION_DAYS_MAX: u32 = 400;
+
 /// How long a hub remembers the answer to an `Idempotency-Key`, in milliseconds: a day, as payment APIs do.
 pub const IDEMPOTENCY_MS: i64 = 24 * 3_600_000;
 

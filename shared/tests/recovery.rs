@@ -108,6 +108,33 @@ mod expiry {
     }
 
     #[test]
+    fn a_further_key_does_not_hide_that_the_first_changes_of_those_held_were_lost() {
+        let (mut hub, _) = Hub::create("hub".to_owned(), 9 << 32, START);
+        let daemon = Connection(1);
+        let tell = |hub: &mut Hub, message| hub.handle(HubInput::Origin(daemon, message), START);
+        let slot = key("{a}k").slot();
+        let at = |seq| Cursor { incarnation: Some(ReplicaId::from_bits(7 << 16)), seq };
+        tell(&mut hub, OriginToHub::Welcome { now: START, capabilities: Default::default() });
+        for name in ["{a}k", "{a}j"] {
+            let words = ["EXISTS", name].map(|word| Bytes::copy_from_slice(word.as_bytes()));
+            let (request, commands) = (Request(1), vec![words.to_vec()]);
+            hub.handle(HubInput::Commands { request, commands, idempotency: None }, START);
+        }
+        let nothing = |name: &str| vec![(key(name), KeyDelta { complete: true, ..KeyDelta::default() })];
+        // Held as nothing in a slot to which nothing was ever committed.
+        let at_first = Cursor::default();
+        tell(&mut hub, OriginToHub::Whole { slot, at: at_first, more: false, keys: nothing("{a}k") });
+        // What was committed since, to the key that is held too, is lost on the way; the next key was read after it.
+        let told = tell(&mut hub, OriginToHub::Whole { slot, at: at(5), more: false, keys: nothing("{a}j") });
+        let gap = HubEffect::ToOrigin(daemon, HubToOrigin::Gap(slot, at_first));
+        let again = HubEffect::ToOrigin(daemon, HubToOrigin::Subscribe(vec![key("{a}j")]));
+        assert!(told.contains(&gap) && told.contains(&again), "{told:?}");
+        // What follows does not join up with what is known.
+        let told = tell(&mut hub, OriginToHub::Down { slot, from: at(5), to: at(6), keys: Vec::new() });
+        assert!(told.contains(&gap), "{told:?}");
+    }
+
+    #[test]
     fn a_write_in_a_lengthened_life_wipes_nothing() {
         let mut world = world("k", &["HSET k user u", "PEXPIRE k 60000"]);
         world.part(A);

@@ -107,7 +107,7 @@ fn a_leaf_whose_writes_are_settled_one_by_one_answers_as_redis_does() {
     }
 }
 
-const ELSEWHERE: [CommandName; 12] = [
+const ELSEWHERE: [CommandName; 14] = [
     CommandName::HExpire,
     CommandName::HPExpire,
     CommandName::HExpireAt,
@@ -120,6 +120,8 @@ const ELSEWHERE: [CommandName; 12] = [
     CommandName::Limit,
     CommandName::Eval,
     CommandName::EvalSha,
+    CommandName::Revoke,
+    CommandName::Revoked,
 ];
 
 #[test]

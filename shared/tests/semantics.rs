@@ -6,6 +6,8 @@
 mod common;
 #[path = "semantics/placements.rs"]
 mod placements;
+#[path = "semantics/revocations.rs"]
+mod revocations;
 
 use common::{DAY, MINUTE, SECOND, World};
 

@@ -44,6 +44,12 @@ fn claims(holds_s: i64) -> Value {
     json!({"exp": now().0 / 1000 + holds_s, "sub": "ada", "grants": grants})
 }
 
+/// A client whose token grants this for a while.
+pub(crate) fn bearer_of(region: &Region, grants: &Value) -> Http {
+    let claims = json!({"exp": now().0 / 1000 + 600, "sub": "test", "grants": grants});
+    bearer(region, &signed("new", "new", &claims))
+}
+
 fn bearer(region: &Region, token: &str) -> Http {
     region.stranger().with("authorization", &format!("Bearer {token}"))
 }

@@ -43,6 +43,10 @@ pub(crate) enum Entry {
     Write(Key, Bytes, Bytes),
     /// A deadline is moved out, at least to this many milliseconds after it was asked for.
     Deadline(Key, i64),
+    /// A key is revoked, for longer than the run.
+    Revoke(Key),
+    /// A write to a key that may be revoked: it counts for nothing.
+    Vain(Key),
     /// Nothing to account for.
     Nothing,
 }
@@ -64,7 +68,9 @@ impl Entry {
             | Self::Empty(key)
             | Self::Field(key, ..)
             | Self::Write(key, ..)
-            | Self::Deadline(key, _) => Some(key),
+            | Self::Deadline(key, _)
+            | Self::Revoke(key)
+            | Self::Vain(key) => Some(key),
             Self::Nothing => None,
         }
     }
@@ -132,6 +138,7 @@ struct Totals {
     members: BTreeMap<Key, Names>,
     values: BTreeMap<(Key, Bytes), Names>,
     deadlines: BTreeMap<Key, i64>,
+    revoked: BTreeSet<Key>,
 }
 
 impl Ledger {
@@ -298,6 +305,14 @@ impl Auditor<'_> {
                 wrong.push(format!("{key} ends too early: expected {at} or later, found {:?}", end(key)));
             }
         }
+        for key in &self.totals.revoked {
+            let found = state(key);
+            let is_revoked = found.is_some_and(|state| state.deadline().revoked().is_some());
+            let shown = found.and_then(|state| state.shown(TimestampMs(i64::MIN)));
+            if !is_revoked || shown.is_some() {
+                wrong.push(format!("{key} was revoked and shows {shown:?}: {:?}", found.map(|state| state.deadline())));
+            }
+        }
         for (key, at) in &self.ledger.deadlines {
             if end(key) != Some(*at) {
                 wrong.push(format!("{key} ends at {:?}, expected {at:?}", end(key)));
@@ -361,7 +376,12 @@ impl Totals {
                     *latest = (*latest).max(at_ms + after_ms);
                 }
             }
-            Entry::Nothing => {}
+            Entry::Revoke(key) => {
+                if !in_doubt {
+                    self.revoked.insert(key.clone());
+                }
+            }
+            Entry::Vain(_) | Entry::Nothing => {}
         }
     }
 

@@ -140,9 +140,11 @@ impl StrictLimit {
     }
 }
 
-/// Who stands for the plain client among those who work, and who for those who ask under strict limits.
+/// Who stands for the plain client among those who work, who for those who ask under strict limits, and who for all that meet at
+/// keys that are revoked.
 const PLAIN: usize = usize::MAX;
 const STRICT: usize = usize::MAX - 1;
+const REVOKED: usize = usize::MAX - 2;
 
 impl Plan {
     pub(crate) fn draw(seed: u64, scenario: &Scenario) -> Self {
@@ -160,6 +162,8 @@ impl Plan {
         every(&mut plain, scenario.plain_ms, scenario.work_ms, |time| at.push((time, None, PLAIN)));
         let mut strict = fastrand::Rng::with_seed(seed ^ 0x2545_f491_4f6c_dd1d);
         every(&mut strict, scenario.strict_ms, scenario.work_ms, |time| at.push((time, None, STRICT)));
+        let mut revoked = fastrand::Rng::with_seed(seed ^ 0x6a09_e667_f3bc_c909);
+        every(&mut revoked, scenario.revoked_ms, scenario.work_ms, |time| at.push((time, None, REVOKED)));
         at.sort_by_key(|(time, ..)| *time);
         let mut workload = Workload::new(scenario.has_deadlines);
         let draw = |(index, (at_ms, kind, who)): (usize, (i64, Option<Kind>, usize))| {
@@ -171,6 +175,7 @@ impl Plan {
                     limit: StrictLimit::ALL[strict.usize(..StrictLimit::ALL.len())],
                     cost: strict.i64(1..=3),
                 },
+                (None, REVOKED) => at_revoked(&mut revoked, scenario),
                 (None, 0) => {
                     let (hub, work) = workload.over_http(&mut rng, scenario.hubs);
                     What::Http { hub, work }
@@ -253,6 +258,17 @@ fn every(rng: &mut fastrand::Rng, mean_ms: i64, until_ms: i64, mut then: impl Fn
     while at < until_ms {
         then(at);
         at += rng.i64(1..2 * mean_ms);
+    }
+}
+
+/// What happens to a key that is revoked, and where.
+fn at_revoked(rng: &mut fastrand::Rng, scenario: &Scenario) -> What {
+    match rng.u32(..12) {
+        0 => What::Plain { work: Workload::plainly_at_revoked(rng) },
+        1..=4 => {
+            What::Leaf { leaf: rng.usize(..scenario.leaves), work: Workload::at_revoked(rng, scenario.has_deadlines) }
+        }
+        _ => What::Http { hub: rng.usize(..scenario.hubs), work: Workload::at_revoked(rng, scenario.has_deadlines) },
     }
 }
 

@@ -7,7 +7,7 @@ use crate::{ledger::Entry, ledger::bits_of, workload::Workload};
 use bytes::Bytes;
 use headwater::{
     command::Reply,
-    id::Key,
+    id::{Key, TimestampMs},
     state::{ElementId, KeyView, Kind},
 };
 use std::collections::{BTreeMap, BTreeSet};
@@ -27,6 +27,8 @@ pub(crate) struct Reader {
     sums: BTreeMap<(Key, ElementId), i64>,
     bits: BTreeMap<(Key, ElementId), u64>,
     members: BTreeMap<Key, BTreeSet<Bytes>>,
+    /// Keys that it knows to be revoked, for longer than the run.
+    revoked: BTreeSet<Key>,
 }
 
 impl Removals {
@@ -85,6 +87,13 @@ impl Removals {
 impl Reader {
     /// Takes note of a key as it reads now; says what went back.
     pub(crate) fn read(&mut self, key: &Key, state: KeyView<'_>, removals: &Removals) -> Option<String> {
+        if Workload::may_be_revoked(key) {
+            if state.deadline().revoked().is_some() {
+                self.revoked.insert(key.clone());
+            }
+            let shown = state.shown(TimestampMs(i64::MIN)).filter(|_| self.revoked.contains(key));
+            return shown.map(|kind| format!("{key} as a {} again, which was revoked", kind.redis_name()));
+        }
         if Workload::may_end(key) {
             return None;
         }
@@ -126,6 +135,10 @@ impl Reader {
     pub(crate) fn reply(&mut self, command: &[Bytes], reply: &Reply, removals: &Removals) -> Option<String> {
         let key = Key::new(command.get(1)?.clone()).ok()?;
         match reply {
+            Reply::Int(found) => {
+                let is_back = *found > 0 && self.revoked.contains(&key);
+                is_back.then(|| format!("{key} as there again, which was revoked"))
+            }
             Reply::Array(members) => {
                 let name = |member: &Reply| if let Reply::Bulk(name) = member { Some(name.clone()) } else { None };
                 self.members(&key, members.iter().filter_map(name).collect(), removals)
@@ -139,6 +152,11 @@ impl Reader {
             }
             _ => None,
         }
+    }
+
+    /// The reader was told that the key is revoked.
+    pub(crate) fn note_revoked(&mut self, key: &Key) {
+        self.revoked.insert(key.clone());
     }
 
     /// The key begins anew for this reader: its own operations on it were refused.

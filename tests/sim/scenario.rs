@@ -18,6 +18,8 @@ pub(crate) struct Scenario {
     pub(crate) plain_ms: i64,
     /// The mean time between two requests under strict limits, in milliseconds; zero for none.
     pub(crate) strict_ms: i64,
+    /// The mean time between two things done to keys that are revoked, in milliseconds.
+    pub(crate) revoked_ms: i64,
     /// What goes wrong, and the mean time between two of a kind, in milliseconds.
     pub(crate) troubles: &'static [(Kind, i64)],
     /// How much of its recent past the store loses in a failover, in milliseconds.
@@ -72,6 +74,7 @@ const QUIET: Scenario = Scenario {
     http_ms: 150,
     plain_ms: 300,
     strict_ms: 60,
+    revoked_ms: 200,
     troubles: &[],
     loss_ms: 1_000,
     has_deadlines: true,

@@ -12,6 +12,9 @@ const SCORE_BITS: u32 = 52;
 /// How long `kept` lives after a touch, in milliseconds; one touch follows the other much sooner.
 pub(crate) const KEPT_MS: i64 = 15_000;
 
+/// How long a key is revoked, in milliseconds: beyond the end of every run, also of one that lasts a day.
+const REVOKED_MS: i64 = 200_000_000;
+
 /// Commands of which the last is booked, and one before it tells what that one saw.
 #[derive(Clone, Debug)]
 pub(crate) struct Work {
@@ -95,14 +98,47 @@ impl Workload {
             "pool",
             "turn",
             "latch",
+            "gone:{a}",
+            "gone:{b}",
+            "gone:{c}",
         ];
         names.map(key).to_vec()
     }
 
     /// Keys that end by themselves, or may, or lose what nobody books.
     pub(crate) fn may_end(key: &Key) -> bool {
-        [&b"ttl"[..], b"late", b"brief", b"kept", b"timed", b"brisk", b"quota", b"latch", b"pool", b"turn"]
-            .contains(&key.as_bytes())
+        Self::may_be_revoked(key)
+            || [&b"ttl"[..], b"late", b"brief", b"kept", b"timed", b"brisk", b"quota", b"latch", b"pool", b"turn"]
+                .contains(&key.as_bytes())
+    }
+
+    /// Keys that are revoked sooner or later.
+    pub(crate) fn may_be_revoked(key: &Key) -> bool {
+        key.as_bytes().starts_with(b"gone:")
+    }
+
+    /// What is done to a key that is revoked sooner or later: seldom the revocation.
+    pub(crate) fn at_revoked(rng: &mut fastrand::Rng, has_deadlines: bool) -> Work {
+        let name = ["gone:{a}", "gone:{b}", "gone:{c}"][rng.usize(..3)];
+        let line = match rng.u32(..25) {
+            0 => {
+                let line = format!("HW.REVOKE {name} PX {REVOKED_MS}");
+                return Work::one(line, Entry::Revoke(key(name)));
+            }
+            1..=6 => return Work::line(&format!("EXISTS {name}")),
+            7..=9 if has_deadlines => format!("PEXPIRE {name} {}", 2 * REVOKED_MS),
+            10 if has_deadlines => format!("PERSIST {name}"),
+            11 => format!("DEL {name}"),
+            12..=15 => format!("HINCRBY {name} n 1"),
+            _ => format!("HSET {name} f{} v", rng.u32(..3)),
+        };
+        Work::one(line, Entry::Vain(key(name)))
+    }
+
+    /// What a plain client writes there.
+    pub(crate) fn plainly_at_revoked(rng: &mut fastrand::Rng) -> Work {
+        let name = ["gone:{a}", "gone:{b}", "gone:{c}"][rng.usize(..3)];
+        Work::one(format!("HSET {name} p v"), Entry::Vain(key(name)))
     }
 
     /// Writes at this hub to each key, but `kept` which is the first hub's; among those of all hubs one that shows.

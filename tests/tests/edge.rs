@@ -36,6 +36,8 @@ mod region;
 mod requests;
 #[path = "../edge/roaming.rs"]
 mod roaming;
+#[path = "../edge/scenarios.rs"]
+mod scenarios;
 #[path = "../edge/socket.rs"]
 mod socket;
 #[path = "../edge/storage.rs"]

@@ -1,10 +1,10 @@
 //! The body of a call, field by field, so that what is wrong with it is told with the field's name.
 
+use crate::fields::{BadField, Fields};
 use bytes::Bytes;
 use headwater::{
-    id::{BadKey, Key},
+    id::Key,
     limit::{AMOUNT_MAX, Algorithm, Limit, LimitError},
-    limits::KEY_BYTES_MAX,
 };
 use serde_json::{Map, Value};
 use std::num::NonZeroU64;
@@ -28,13 +28,8 @@ pub(crate) enum BadCheck {
     #[error("ERR Headwater: the body must be a check, which is an object, or a list of 1 to {CHECKS_MAX} checks")]
     Shape,
     /// A field is missing or says what it cannot.
-    #[error("ERR Headwater: {field} {problem}")]
-    Field {
-        /// Where it is, such as `[2].window_ms`.
-        field: String,
-        /// What is wrong.
-        problem: String,
-    },
+    #[error(transparent)]
+    Field(#[from] BadField),
 }
 
 /// What is asked.
@@ -75,7 +70,7 @@ impl Call {
             Value::Array(items) if (1..=CHECKS_MAX).contains(&items.len()) => {
                 let checks = items.iter().enumerate().map(|(at, item)| match item {
                     Value::Object(fields) => check(&format!("[{at}]."), &(at + 1).to_string(), fields),
-                    _ => Err(BadCheck::Field { field: format!("[{at}]"), problem: "must be an object".into() }),
+                    _ => Err(Fields::of("", &Map::new()).wrong(&format!("[{at}]"), "must be an object").into()),
                 });
                 Ok(Self { checks: checks.collect::<Result<_, _>>()?, is_list: true })
             }
@@ -122,21 +117,10 @@ impl Check {
     }
 }
 
-fn check(at: &str, position: &str, map: &Map<String, Value>) -> Result<Check, BadCheck> {
-    let fields = Fields { at, map };
-    if let Some(unknown) = map.keys().find(|name| !FIELDS.contains(&name.as_str())) {
-        return Err(fields.wrong(unknown, format!("is not known; a check has {}", FIELDS.join(", "))));
-    }
-    let key = fields.text("key")?.ok_or_else(|| fields.wrong("key", "is missing"))?;
-    let key = match Key::new(Bytes::copy_from_slice(key.as_bytes())) {
-        Ok(named) if !key.is_empty() => named,
-        Err(BadKey::Reserved { .. }) => {
-            return Err(fields.wrong("key", format!("{key:?} is reserved: what begins with hw: is Headwater's own")));
-        }
-        Ok(_) | Err(BadKey::TooLong { .. }) => {
-            return Err(fields.wrong("key", format!("must have 1 to {KEY_BYTES_MAX} bytes")));
-        }
-    };
+fn check(at: &str, position: &str, map: &Map<String, Value>) -> Result<Check, BadField> {
+    let fields = Fields::of(at, map);
+    fields.expect(&FIELDS, "a check")?;
+    let key = fields.key("key")?;
     let name = fields.text("name")?.unwrap_or(position);
     if !(1..=NAME_CHARACTERS_MAX).contains(&name.len()) || !name.bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
         return Err(fields.wrong("name", format!("must have 1 to {NAME_CHARACTERS_MAX} printable ASCII characters")));
@@ -146,10 +130,7 @@ fn check(at: &str, position: &str, map: &Map<String, Value>) -> Result<Check, Ba
         Some("open") => true,
         Some(_) => return Err(fields.wrong("on_error", r#"must be "open" or "closed""#)),
     };
-    let peek = match map.get("peek") {
-        None => false,
-        Some(value) => value.as_bool().ok_or_else(|| fields.wrong("peek", "must be true or false"))?,
-    };
+    let peek = fields.flag("peek", false)?;
     let cost = fields.integer("cost")?.unwrap_or(1);
     if cost > AMOUNT_MAX {
         return Err(fields.wrong("cost", format!("must be between 0 and {AMOUNT_MAX}")));
@@ -166,56 +147,30 @@ fn check(at: &str, position: &str, map: &Map<String, Value>) -> Result<Check, Ba
     if is_strict && nodes.is_some() {
         return Err(fields.wrong("nodes", "is for the mode approximate: a strict limit holds for any number of nodes"));
     }
-    Ok(Check { key, name: name.to_owned(), limit: fields.limit()?, cost, nodes, is_strict, peek, is_open_on_error })
+    Ok(Check { key, name: name.to_owned(), limit: limit(&fields)?, cost, nodes, is_strict, peek, is_open_on_error })
 }
 
-/// The fields of one check.
-struct Fields<'a> {
-    at: &'a str,
-    map: &'a Map<String, Value>,
-}
-
-impl<'a> Fields<'a> {
-    fn wrong(&self, field: &str, problem: impl Into<String>) -> BadCheck {
-        BadCheck::Field { field: format!("{}{field}", self.at), problem: problem.into() }
+fn limit(fields: &Fields<'_>) -> Result<Limit, BadField> {
+    let algorithm = fields.text("algorithm")?.ok_or_else(|| fields.wrong("algorithm", "is missing"))?;
+    let (per_window, window_ms) = (fields.required("limit")?, fields.required("window_ms")?);
+    let burst = fields.integer("burst")?;
+    if burst.is_some() && algorithm != "bucket" {
+        return Err(fields.wrong("burst", "is for a bucket only"));
     }
-
-    fn text(&self, field: &str) -> Result<Option<&'a str>, BadCheck> {
-        let text = |value: &'a Value| value.as_str().ok_or_else(|| self.wrong(field, "must be a string"));
-        self.map.get(field).map(text).transpose()
-    }
-
-    fn integer(&self, field: &str) -> Result<Option<u64>, BadCheck> {
-        let integer = |value: &Value| value.as_u64().ok_or_else(|| self.wrong(field, "must be an integer, 0 or more"));
-        self.map.get(field).map(integer).transpose()
-    }
-
-    fn required(&self, field: &str) -> Result<u64, BadCheck> {
-        self.integer(field)?.ok_or_else(|| self.wrong(field, "is missing"))
-    }
-
-    fn limit(&self) -> Result<Limit, BadCheck> {
-        let algorithm = self.text("algorithm")?.ok_or_else(|| self.wrong("algorithm", "is missing"))?;
-        let (per_window, window_ms) = (self.required("limit")?, self.required("window_ms")?);
-        let burst = self.integer("burst")?;
-        if burst.is_some() && algorithm != "bucket" {
-            return Err(self.wrong("burst", "is for a bucket only"));
-        }
-        let limit = match algorithm {
-            "fixed" => Limit::fixed_window(per_window, window_ms),
-            "sliding" => Limit::sliding_window(per_window, window_ms),
-            "bucket" => Limit::token_bucket(per_window, window_ms, burst.unwrap_or(per_window)),
-            _ => return Err(self.wrong("algorithm", r#"must be "fixed", "sliding" or "bucket""#)),
+    let limit = match algorithm {
+        "fixed" => Limit::fixed_window(per_window, window_ms),
+        "sliding" => Limit::sliding_window(per_window, window_ms),
+        "bucket" => Limit::token_bucket(per_window, window_ms, burst.unwrap_or(per_window)),
+        _ => return Err(fields.wrong("algorithm", r#"must be "fixed", "sliding" or "bucket""#)),
+    };
+    limit.map_err(|error| {
+        let field = match error {
+            LimitError::Amount(_) => "limit",
+            LimitError::Window(_) => "window_ms",
+            LimitError::Burst(_) | LimitError::FillsTooSlowly { .. } => "burst",
         };
-        limit.map_err(|error| {
-            let field = match error {
-                LimitError::Amount(_) => "limit",
-                LimitError::Window(_) => "window_ms",
-                LimitError::Burst(_) | LimitError::FillsTooSlowly { .. } => "burst",
-            };
-            self.wrong(field, format!("is wrong: {error}"))
-        })
-    }
+        fields.wrong(field, format!("is wrong: {error}"))
+    })
 }
 
 #[cfg(test)]

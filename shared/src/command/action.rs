@@ -121,6 +121,10 @@ pub enum KeyAction {
         /// What must hold of the deadline that the key has.
         condition: Condition,
     },
+    /// HW.REVOKE: nothing is there, whatever is written, until this time.
+    Revoke(Expiry),
+    /// HW.REVOKED: for how long yet.
+    Revoked,
     /// EXPIRETIME.
     ExpireTime,
     /// PEXPIRETIME.
@@ -356,6 +360,7 @@ impl Action {
             self,
             Self::String(StringAction::SetEach(_) | StringAction::SetFor { .. })
                 | Self::Hash(HashAction::Set(_))
+                | Self::Key(KeyAction::Revoke(_))
                 | Self::Time
         )
     }

@@ -287,6 +287,18 @@ pub enum CommandError {
         "NOPERM Headwater: a script that runs at the origin may touch any key, so none runs where there are namespaces"
     )]
     ScriptInNamespace,
+    /// A write to a key that is revoked. Nothing was done.
+    #[error("ERR Headwater: the key is revoked until {until_ms} (milliseconds since 1970); nothing was done")]
+    Revoked {
+        /// Until when.
+        until_ms: i64,
+    },
+    /// HW.REVOKE for longer than revocations are kept.
+    #[error("ERR Headwater: a key is revoked for at most {days} days")]
+    RevokedTooLong {
+        /// How long that is.
+        days: u32,
+    },
 }
 
 /// A kind of argument that has a limit.

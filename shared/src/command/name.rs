@@ -311,6 +311,8 @@ command_names! {
     Lock "hw.lock" 4..=4, OrderedGrow;
     Extend "hw.extend" 4..=4, OrderedWrite;
     Unlock "hw.unlock" 3..=3, OrderedWrite;
+    Revoke "hw.revoke" 4..=4, Write;
+    Revoked "hw.revoked" 2..=2, Read;
 }
 
 impl CommandName {

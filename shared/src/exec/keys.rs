@@ -1,11 +1,12 @@
-//! Commands on whole keys: DEL, EXPIRE, TTL, PERSIST, COPY, RENAME.
+//! Commands on whole keys: DEL, EXPIRE, TTL, PERSIST, COPY, RENAME, HW.REVOKE.
 
 use super::{Prepared, Subject, View, subject::bound_changes};
 use crate::{
-    command::{CommandError, CommandName, Condition, KeyAction, Reply, deadline_after},
+    command::{CommandError, CommandName, Condition, Expiry, KeyAction, Reply, deadline_after},
     id::{Key, TimestampMs},
+    limits::{REVOCATION_DAYS_MAX, REVOCATION_MS_MAX},
     ordered::sort,
-    state::{DeadlineChange, Element, ElementId, Kind, NewBase},
+    state::{Deadline, DeadlineChange, Effect, Element, ElementId, Kind, NewBase, Operation},
 };
 
 /// What is done to a key whatever its type; `other` is the second key of commands that name two.
@@ -15,6 +16,8 @@ pub(super) fn act(key: Subject<'_>, other: Option<Subject<'_>>, action: &KeyActi
         (KeyAction::Rename, Some(to)) => rename(key, to),
         (KeyAction::RenameAbsent, Some(to)) => rename_absent(key, to),
         (KeyAction::ExpireAt { at, condition }, _) => Ok(expire_at(key, *at, *condition)),
+        (KeyAction::Revoke(expiry), _) => revoke(key, *expiry),
+        (KeyAction::Revoked, _) => Ok(revoked(&key)),
         (KeyAction::ExpireTime, _) => Ok(expire_time(&key, Unit::Seconds)),
         (KeyAction::PExpireTime, _) => Ok(expire_time(&key, Unit::Milliseconds)),
         // The parser gives each action the keys that it takes, and those of several keys are not asked here.
@@ -64,6 +67,42 @@ pub(super) fn expire_at(key: Subject<'_>, at: TimestampMs, condition: Condition)
     }
     let effect = if at <= key.now { key.state.seen_whole() } else { key.ends_at(at) };
     key.done(Reply::from(true), vec![effect])
+}
+
+/// HW.REVOKE: takes away what is seen, and hides what is not until then. Answers whether there was anything. A time that has
+/// passed leaves nothing to hide.
+fn revoke(key: Subject<'_>, expiry: Expiry) -> Result<Prepared, CommandError> {
+    let until = expiry.deadline(key.now).ok().flatten().ok_or(CommandError::InvalidExpireTime(CommandName::Revoke))?;
+    bound_revocation(until, key.now)?;
+    let reply = Reply::from(key.shown.is_some());
+    let mut effects = Vec::new();
+    if key.state.has_content() {
+        effects.push(key.state.seen_whole());
+    }
+    if until > key.now && key.deadline.revoked().is_none_or(|own| own < until) {
+        effects.push(Effect::Deadline { change: DeadlineChange::Revoke(until), seen: None });
+    }
+    Ok(key.done(reply, effects))
+}
+
+/// HW.REVOKED: for how many milliseconds the key is revoked yet; -2 where it is not.
+fn revoked(key: &Subject<'_>) -> Prepared {
+    let left = key.deadline.revoked().map(|until| until.since_ms(key.now)).filter(|left| *left > 0);
+    Reply::Int(left.unwrap_or(-2)).into()
+}
+
+/// Refuses a revocation that every node would have to keep for longer than it may.
+pub(crate) fn bound_revocation(until: TimestampMs, now: TimestampMs) -> Result<(), CommandError> {
+    let is_bounded = until.since_ms(now) <= REVOCATION_MS_MAX;
+    if is_bounded { Ok(()) } else { Err(CommandError::RevokedTooLong { days: REVOCATION_DAYS_MAX }) }
+}
+
+/// Refuses an operation on a key that is revoked, unless it takes away only.
+pub(crate) fn admit(operation: &Operation, deadline: Deadline, now: TimestampMs) -> Result<(), CommandError> {
+    match deadline.revoked() {
+        Some(until) if now < until && !operation.only_removes() => Err(CommandError::Revoked { until_ms: until.0 }),
+        _ => Ok(()),
+    }
 }
 
 pub(super) fn persist(key: Subject<'_>) -> Prepared {

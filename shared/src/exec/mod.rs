@@ -24,6 +24,7 @@ use crate::{
     random::Random,
     state::{ElementId, KeyView, Kind, Operation},
 };
+pub(crate) use keys::{admit, bound_revocation};
 use subject::Subject;
 
 /// A node's view of a key.
@@ -100,6 +101,21 @@ pub fn takes_unheld(command: &Command) -> bool {
 /// # Errors
 /// Redis' own where the command does not fit the value; then there is no operation.
 pub fn prepare<'a>(
+    command: &Command,
+    view: impl Fn(&Key) -> View<'a>,
+    now: TimestampMs,
+    entropy: u64,
+) -> Result<Prepared, CommandError> {
+    let prepared = prepare_on(command, &view, now, entropy)?;
+    for operation in &prepared.operations {
+        if let Some(state) = view(&operation.key).state {
+            keys::admit(operation, state.deadline(), now)?;
+        }
+    }
+    Ok(prepared)
+}
+
+fn prepare_on<'a>(
     command: &Command,
     view: impl Fn(&Key) -> View<'a>,
     now: TimestampMs,

@@ -234,10 +234,15 @@ impl Hub {
         let state = self.slots.of(slot);
         let is_same = state.cursor.incarnation == at.incarnation;
         let is_older = is_same && at.seq < state.cursor.seq;
-        if !is_older && (state.cursor.incarnation.is_none() || !state.holds_any()) {
+        if !is_older && !state.holds_any() {
             state.cursor = at;
             self.slots.dirty(slot);
         } else if !is_same || is_older {
+            let cursor = state.cursor;
+            if cursor.incarnation.is_none() {
+                // The first changes of what is held were lost, and nothing says that more will come.
+                self.effects.push(HubEffect::ToOrigin(connection, HubToOrigin::Gap(slot, cursor)));
+            }
             // Read before what this hub has already seen of the slot: deltas in between were not for these keys.
             let keys: Vec<Key> = keys.iter().map(|(key, _)| key.clone()).collect();
             self.ask_for(connection, &keys);

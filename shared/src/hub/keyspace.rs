@@ -449,7 +449,7 @@ impl Keyspace {
     /// origin does not know any more.
     pub(super) fn is_left_over(&self, no: KeyNo, at_origin: Deadline, now: TimestampMs) -> bool {
         let own = self.view(no).deadline();
-        own.at().is_some_and(|at| at.plus_ms(EXPIRY_GRACE_MS) <= now) && at_origin < own
+        own.at().is_some_and(|at| at.plus_ms(EXPIRY_GRACE_MS) <= now) && !at_origin.covers(&own)
     }
 
     /// Forgets a key whole. Linear in its elements.

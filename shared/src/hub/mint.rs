@@ -3,12 +3,13 @@
 use super::{Hub, RowId, keyspace::KeyNo, leaves::Session};
 use crate::{
     command::CommandError,
+    exec,
     hlc::Hlc,
     id::{Dot, Key, No, Stamp, TimestampMs},
     limits::{OPERATION_AGE_MS_MAX, STAMP_AHEAD_MS_MAX},
     state::{
-        Amount, Cut, Effect, Element, ElementId, Increment, KeyState, KeyView, Kind, Mint, Num, Operation, Part,
-        SeenCut, SeenCuts, Sum, Touched,
+        Amount, Cut, DeadlineChange, Effect, Element, ElementId, Increment, KeyState, KeyView, Kind, Mint, Num,
+        Operation, Part, SeenCut, SeenCuts, Sum, Touched,
     },
 };
 
@@ -157,6 +158,7 @@ fn sees_ahead(effect: &Effect, own: crate::id::ReplicaId, last: No, now: Timesta
 
 /// Whether the operation fits what the hub shows, judged for all effects before any is applied.
 fn check(operation: &Operation, state: KeyView<'_>, now: TimestampMs) -> Result<(), CommandError> {
+    exec::admit(operation, state.deadline(), now)?;
     let mut shown = state.shown(now);
     let mut totals: BTreeMap<&ElementId, i128> = BTreeMap::new();
     let mut is_wiped = false;
@@ -167,6 +169,7 @@ fn check(operation: &Operation, state: KeyView<'_>, now: TimestampMs) -> Result<
                 is_wiped = true;
                 totals.clear();
             }
+            Effect::Deadline { change: DeadlineChange::Revoke(until), .. } => exec::bound_revocation(*until, now)?,
             Effect::Deadline { .. } => {}
             Effect::Write { element, .. }
             | Effect::Add { element, .. }

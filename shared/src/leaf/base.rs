@@ -82,7 +82,7 @@ impl Push {
 /// any more.
 pub(super) fn is_left_over(state: &KeyState, delta: &KeyDelta, now: TimestampMs) -> bool {
     let own = state.deadline();
-    own.at().is_some_and(|at| at.plus_ms(EXPIRY_GRACE_MS) <= now) && delta.header.deadline < own
+    own.at().is_some_and(|at| at.plus_ms(EXPIRY_GRACE_MS) <= now) && !delta.header.deadline.covers(&own)
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@
 //! removed; a deadline they moved. Each becomes an operation of the origin that has seen the state, as if a client of a hub
 //! had done it. What they do after the value was read differs the next time.
 //!
-//! A value that vanished is a client's DEL only where the caller knows that the server did not lose it. A value of another
+//! What they write to a key that is revoked goes again. A value that vanished is a client's DEL only where the caller knows that the server did not lose it. A value of another
 //! type is never touched, and neither is one whose companion was lost: it holds what hubs counted.
 
 use super::plain::{EXACT_MAX, Seen, seen};
@@ -33,6 +33,8 @@ pub(super) enum Finding {
     Lost,
     /// The value is at its end, of which not all clocks know yet.
     Ending,
+    /// Plain clients wrote a value of this type while the key is revoked: it is to go.
+    Revoked(Kind),
     /// The value is not Headwater's.
     Foreign,
 }
@@ -81,6 +83,9 @@ pub(super) fn adopt(
     };
     if !known.has_companion && read.is_listed || !fits(value) {
         return Finding::Foreign;
+    }
+    if deadline.is_revoked(now) && !fault!(RevokedAdopted) {
+        return Finding::Revoked(kind);
     }
     let mut touched = Touched::default();
     if deadline.is_past(now) {

@@ -166,7 +166,8 @@ impl<'a> Drafts<'a> {
     pub(super) fn erase(&mut self, key: &Key) -> bool {
         let Some(cached) = self.work.cache.get_mut(key) else { return false };
         let state = &mut cached.key.state;
-        if state.ctx().is_empty() || state.deadline().is_past(self.now) {
+        let is_revoked = state.deadline().is_revoked(self.now);
+        if state.ctx().is_empty() || state.deadline().is_past(self.now) || is_revoked && state.elements().is_empty() {
             return false;
         }
         state.bridge(self.numbers.own, self.numbers.no);
@@ -203,7 +204,7 @@ fn is_written_after_expiry(state: &KeyState, delta: &KeyDelta, now: TimestampMs)
     let deadline = state.deadline();
     let Some(ended) = deadline.at().filter(|at| *at <= now) else { return false };
     // Also one that moved the deadline out while the key lived there.
-    let knew = delta.header.deadline > deadline;
+    let knew = delta.header.deadline.follows(&deadline);
     let is_new = |stamp: Stamp| !state.header().ctx.contains(stamp.dot) && stamp.hlc.time() >= ended;
     !knew && delta.header.claims.iter().any(|(_, stamp)| is_new(stamp))
 }

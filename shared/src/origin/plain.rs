@@ -57,15 +57,20 @@ struct Changes {
 impl Before {
     /// As the last commit left the plain key, which was without the fields that had ended by `fields_at`.
     pub(super) fn of(state: &KeyState, now: TimestampMs, fields_at: TimestampMs) -> Self {
-        let is_past = state.deadline().is_past(now);
+        let is_hidden = state.deadline().hides(now);
         Self {
             fields_at,
-            shown: state.view().stored_kind_at(fields_at).filter(|_| !is_past),
+            shown: state.view().stored_kind_at(fields_at).filter(|_| !is_hidden),
             stored: state.stored_kind(),
             deadline: state.deadline().at(),
             elements: BTreeMap::new(),
             guards_members: false,
         }
+    }
+
+    /// Notes that plain clients wrote a value of this type where the state shows nothing.
+    pub(super) fn show(&mut self, kind: Kind) {
+        self.shown = Some(kind);
     }
 
     /// Has the commit refused where a member that it removes is gone.
@@ -87,7 +92,7 @@ impl Before {
         let absent_or = |kind: Option<Kind>| kind.map_or(Expected::Absent, Expected::AbsentOr);
         let (before, shown) = match (self.shown, shown) {
             (None, None) => return Plain::untouched(),
-            (Some(before), None) if after.deadline().is_past(now) || after.stored_kind() == Some(before) => {
+            (Some(before), None) if after.deadline().hides(now) || after.stored_kind() == Some(before) => {
                 return unguarded(Expected::AbsentOr(before), vec![vec![Bytes::from_static(b"UNLINK"), key]]);
             }
             (Some(before), None) => {

@@ -198,6 +198,10 @@ impl Drafts<'_> {
                     work.anew.insert(key.clone());
                     draft.is_changed = true;
                 }
+                Finding::Revoked(kind) => {
+                    draft.before.show(kind);
+                    draft.is_changed = true;
+                }
                 Finding::Ending => {
                     work.anew.insert(key.clone());
                     continue;

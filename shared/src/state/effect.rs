@@ -30,6 +30,8 @@ pub enum DeadlineChange {
     Raise(TimestampMs),
     /// Exactly this, or none, in an epoch of its own.
     Open(Option<TimestampMs>),
+    /// Revoked until then, whatever the deadline is. Of keys only.
+    Revoke(TimestampMs),
 }
 
 /// One effect on one key. Each takes one number of the hub's sequence.
@@ -104,6 +106,14 @@ pub struct Operation {
 const DOT_BYTES: usize = 40;
 
 impl Operation {
+    /// Whether it only takes away, as may be done to a key that is revoked.
+    pub fn only_removes(&self) -> bool {
+        let removes = |effect: &Effect| {
+            matches!(effect, Effect::Wipe { .. } | Effect::Deadline { change: DeadlineChange::Revoke(_), .. })
+        };
+        self.effects.iter().all(removes)
+    }
+
     /// Some bytes more than the operation takes in a frame. Linear in it.
     pub fn approximate_bytes(&self) -> usize {
         let effects = self.effects.iter().map(Effect::approximate_bytes);

@@ -152,7 +152,9 @@ impl Base {
         match self {
             Self::Member => kind == Kind::Set,
             Self::Bytes { .. } => matches!(kind, Kind::String | Kind::Hash),
-            Self::Until(deadline) => kind == Kind::Hash && **deadline != Deadline::default(),
+            Self::Until(deadline) => {
+                kind == Kind::Hash && **deadline != Deadline::default() && deadline.revoked().is_none()
+            }
             Self::Spent { .. } => kind == Kind::Hash,
             Self::Abs { score, .. } | Self::Max(score) | Self::Min(score) => kind == Kind::Board && is_score(*score),
         }
@@ -360,7 +362,7 @@ impl Element {
             Base::Spent { until, .. } => Some(Deadline::of(None, Some(*until))),
             _ => None,
         });
-        self.deadlines().map(|(_, deadline)| *deadline).chain(spent).max().unwrap_or_default()
+        self.deadlines().map(|(_, deadline)| *deadline).chain(spent).max_by_key(Deadline::moved).unwrap_or_default()
     }
 
     /// What each replica spent here, ascending by replica.

@@ -37,6 +37,7 @@ enum Step {
     Wipe(u8),
     Raise(u8, u8),
     Open(u8, Option<u8>),
+    Revoke(u8, i8),
     Spend(u8, u8, u8, u8),
     FieldRaise(u8, u8, u8),
     FieldOpen(u8, u8, Option<u8>),
@@ -60,6 +61,7 @@ fn step() -> impl Strategy<Value = Step> {
         r.clone().prop_map(Step::Wipe),
         (r.clone(), any::<u8>()).prop_map(|(r, at)| Step::Raise(r, at)),
         (r.clone(), any::<Option<u8>>()).prop_map(|(r, at)| Step::Open(r, at)),
+        (r.clone(), any::<i8>()).prop_map(|(r, until)| Step::Revoke(r, until)),
         (r.clone(), f.clone(), any::<u8>(), any::<u8>()).prop_map(|(r, e, n, at)| Step::Spend(r, e, n, at)),
         (r.clone(), f.clone(), any::<u8>()).prop_map(|(r, e, at)| Step::FieldRaise(r, e, at)),
         (r.clone(), f, any::<Option<u8>>()).prop_map(|(r, e, at)| Step::FieldOpen(r, e, at)),
@@ -127,6 +129,10 @@ fn run(steps: &[Step]) -> [KeyState; 3] {
                 let change = DeadlineChange::Open(at.map(|at| TimestampMs(at.into())));
                 (*r, Effect::Deadline { change, seen: states[usize::from(*r)].deadline().epoch() })
             }
+            Step::Revoke(r, until) => {
+                let change = DeadlineChange::Revoke(TimestampMs((*until).into()));
+                (*r, Effect::Deadline { change, seen: None })
+            }
         };
         apply(&mut states, r, effect, time);
     }
@@ -183,19 +189,33 @@ proptest! {
     }
 
     #[test]
-    fn deadline_is_a_lattice(parts in proptest::collection::vec((0_u64..4, 0_u64..3, any::<Option<u8>>()), 3)) {
-        let deadline = |(hlc, replica, at): &(u64, u64, Option<u8>)| {
+    fn deadline_is_a_lattice(
+        parts in proptest::collection::vec((0_i64..6, 0_u64..3, any::<Option<u8>>(), proptest::option::of(0_i64..6)), 3)
+    ) {
+        let deadline = |(opened_ms, replica, at, revoked): &(i64, u64, Option<u8>, Option<i64>)| {
             let at = at.map(|at| TimestampMs(at.into()));
             let mut deadline = Deadline::default();
-            if *hlc > 0 {
-                let dot = Dot { replica: ReplicaId::from_bits(*replica), no: No(*hlc) };
-                deadline.open(Stamp { hlc: Hlc::from_bits(*hlc), dot }, at);
+            if *opened_ms > 0 {
+                let dot = Dot { replica: ReplicaId::from_bits(*replica), no: No(1) };
+                deadline.open(Stamp { hlc: Hlc::at(TimestampMs(*opened_ms)), dot }, at);
             } else if let Some(at) = at {
                 deadline.raise(None, at);
             }
+            if let Some(until) = revoked {
+                deadline.revoke(TimestampMs(*until));
+            }
             deadline
         };
-        assert_lattice_laws(&deadline(&parts[0]), &deadline(&parts[1]), &deadline(&parts[2]), |x, y| { x.join(y); });
+        let [a, b, c] = [&parts[0], &parts[1], &parts[2]].map(deadline);
+        assert_lattice_laws(&a, &b, &c, |x, y| { x.join(y); });
+        for (one, other) in [(a, b), (b, c), (c, a)] {
+            let mut joined = one;
+            joined.join(&other);
+            prop_assert!(joined.covers(&one) && joined.covers(&other));
+            // What was revoked stays so, unless something began anew at that time or later.
+            let begins_anew = |until| joined.epoch().is_some_and(|epoch| epoch.hlc.time() >= until);
+            prop_assert!(one.revoked().is_none_or(|until| joined.revoked() >= Some(until) || begins_anew(until)));
+        }
     }
 
     #[test]
@@ -208,19 +228,6 @@ proptest! {
             ctx
         };
         assert_lattice_laws(&ctx(&parts[0]), &ctx(&parts[1]), &ctx(&parts[2]), |x, y| { x.union(y); });
-    }
-
-    #[test]
-    fn revocations_are_a_lattice(parts in proptest::collection::vec(proptest::collection::vec((0_u8..3, 0_u64..3, 0_i64..9), 0..5), 3)) {
-        let revocations = |parts: &[(u8, u64, i64)]| {
-            let mut all = Revocations::default();
-            for (subject, generation, until) in parts {
-                let revocation = Revocation { generation: *generation, until: TimestampMs(*until) };
-                let _ = all.revoke(Bytes::copy_from_slice(&[*subject]), revocation);
-            }
-            all
-        };
-        assert_lattice_laws(&revocations(&parts[0]), &revocations(&parts[1]), &revocations(&parts[2]), |x, y| { x.join(y); });
     }
 
     #[test]

@@ -16,7 +16,6 @@ mod key_state;
 mod num;
 mod pack;
 mod packed;
-mod revocation;
 mod rights;
 mod space;
 mod split;
@@ -31,7 +30,6 @@ pub use element::{Base, Element, ElementId, Increment, Kind, NotAnInteger, SeenC
 pub use key::{Claims, Header, KeyDelta, Mint, Touched};
 pub use key_state::KeyState;
 pub use num::{Amount, Cut, Entry, Num, Part, SeenCut};
-pub use revocation::{Revocation, Revocations};
 pub use rights::{Rights, RightsError};
 pub use view::KeyView;
 

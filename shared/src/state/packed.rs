@@ -195,6 +195,7 @@ impl Open<'_> {
                 match change {
                     DeadlineChange::Raise(at) => deadline.raise(*epoch, *at),
                     DeadlineChange::Open(at) => deadline.open(stamp, *at),
+                    DeadlineChange::Revoke(until) => deadline.revoke(*until),
                 }
                 self.change(element, |state| {
                     state.base.remove_if(|dot| seen.contains(&dot));
@@ -217,6 +218,9 @@ impl Open<'_> {
             }
             Effect::Deadline { change: DeadlineChange::Open(at), .. } => {
                 self.scalar.header.deadline.open(stamp, *at);
+            }
+            Effect::Deadline { change: DeadlineChange::Revoke(until), .. } => {
+                self.scalar.header.deadline.revoke(*until);
             }
         }
         touched

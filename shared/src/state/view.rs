@@ -107,7 +107,7 @@ impl<'a> KeyView<'a> {
     /// What every command needs first, unpacked once: the deadline, the type that shows at `now`, and the string.
     pub(crate) fn front(&self, now: TimestampMs) -> (Deadline, Option<Kind>, Element) {
         let (deadline, claims, string) = self.front_and_string();
-        let shown = if deadline.is_past(now) { None } else { self.kind_of(&claims, &string, now) };
+        let shown = if deadline.hides(now) { None } else { self.kind_of(&claims, &string, now) };
         (deadline, shown, string)
     }
 

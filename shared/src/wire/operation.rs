@@ -28,6 +28,7 @@ const OPEN: u8 = 5;
 const PERSIST: u8 = 6;
 const TOUCH: u8 = 7;
 const SPEND: u8 = 8;
+const REVOKE: u8 = 9;
 
 /// A key's length, a time, a count, and the shortest effect.
 pub(super) const OPERATION_BYTES_MIN: usize = 4;
@@ -101,6 +102,9 @@ fn write_effect(w: &mut Writer, effect: &Effect) {
             if element.kind() != Kind::Hash {
                 w.refuse(Invalid::Type);
             }
+            if matches!(change, DeadlineChange::Revoke(_)) {
+                w.refuse(Invalid::Tag("effect"));
+            }
             write_change(w, change, *epoch);
             w.count(seen.len());
             for dot in seen {
@@ -150,6 +154,9 @@ fn read_effect(r: &mut Reader<'_>) -> Result<Effect, Invalid> {
             let element = read_name(r, kind)?;
             let tag = r.u8()?;
             let (change, epoch) = read_change(r, tag)?;
+            if matches!(change, DeadlineChange::Revoke(_)) {
+                return Err(Invalid::Tag("effect"));
+            }
             Effect::Touch { element, change, epoch, seen: r.list("dots", usize::MAX, DOT_BYTES_MIN, Reader::dot)? }
         }
         tag => {
@@ -165,6 +172,7 @@ fn write_change(w: &mut Writer, change: &DeadlineChange, epoch: Option<Stamp>) {
         DeadlineChange::Raise(at) => (RAISE, Some(at)),
         DeadlineChange::Open(Some(at)) => (OPEN, Some(at)),
         DeadlineChange::Open(None) => (PERSIST, None),
+        DeadlineChange::Revoke(until) => (REVOKE, Some(until)),
     };
     w.u8(tag);
     if let Some(at) = at {
@@ -181,6 +189,7 @@ fn read_change(r: &mut Reader<'_>, tag: u8) -> Result<(DeadlineChange, Option<St
         RAISE => DeadlineChange::Raise(r.time()?),
         OPEN => DeadlineChange::Open(Some(r.time()?)),
         PERSIST => DeadlineChange::Open(None),
+        REVOKE => DeadlineChange::Revoke(r.time()?),
         _ => return Err(Invalid::Tag("effect")),
     };
     Ok((change, if r.bool()? { Some(read_stamp(r)?) } else { None }))

@@ -7,7 +7,7 @@ use super::{
     writer::Writer,
 };
 use crate::{
-    id::{Key, ReplicaId, Stamp, TimestampMs},
+    id::{Key, ReplicaId, Stamp},
     limits::{DELTA_ELEMENTS_MAX, KEY_BYTES_MAX},
     state::{Claims, Ctx, Deadline, Header, Intervals, KeyDelta, Kind},
 };
@@ -16,6 +16,9 @@ const COMPLETE: u8 = 1;
 const WIPE: u8 = 1 << 1;
 const DEADLINE: u8 = 1 << 2;
 const EPOCH: u8 = 1 << 3;
+/// Within what the deadline has: when it ends, and until when it is revoked.
+const DEADLINE_ENDS: u8 = 1;
+const DEADLINE_REVOKED: u8 = 1 << 1;
 /// The claim of the first type; those of the others follow.
 const CLAIM: u8 = 1 << 4;
 
@@ -98,13 +101,13 @@ fn read_intervals(r: &mut Reader<'_>, index: usize) -> Result<Intervals, Invalid
 }
 
 pub(crate) fn write_header(w: &mut Writer, header: &Header, complete: bool) {
-    let (epoch, at) = (header.deadline.epoch(), header.deadline.at());
+    let (epoch, at, revoked) = (header.deadline.epoch(), header.deadline.moved_to(), header.deadline.revoked());
     let when = |flag, is_set| if is_set { flag } else { 0 };
     let claims = Kind::ALL.into_iter().filter(|kind| header.claims.of(*kind).is_some());
     let claims = claims.fold(0, |flags, kind| flags | claim(kind));
     w.u8(when(COMPLETE, complete)
         | when(WIPE, !header.wipe.is_empty())
-        | when(DEADLINE, at.is_some())
+        | when(DEADLINE, at.or(revoked).is_some())
         | when(EPOCH, epoch.is_some())
         | claims);
     write_ctx(w, &header.ctx);
@@ -117,8 +120,11 @@ pub(crate) fn write_header(w: &mut Writer, header: &Header, complete: bool) {
     if let Some(epoch) = epoch {
         write_stamp(w, epoch);
     }
-    if let Some(at) = at {
-        w.time(at);
+    if at.or(revoked).is_some() {
+        w.u8(when(DEADLINE_ENDS, at.is_some()) | when(DEADLINE_REVOKED, revoked.is_some()));
+    }
+    for time in at.into_iter().chain(revoked) {
+        w.time(time);
     }
 }
 
@@ -138,9 +144,22 @@ pub(crate) fn read_header(r: &mut Reader<'_>) -> Result<(Header, bool), Invalid>
         claims.push((kind, read_stamp(r)?));
     }
     let epoch = if flags & EPOCH == 0 { None } else { Some(read_stamp(r)?) };
-    let at: Option<TimestampMs> = if flags & DEADLINE == 0 { None } else { Some(r.time()?) };
-    let deadline = Deadline::of(epoch, at);
+    let deadline = if flags & DEADLINE == 0 { Deadline::of(epoch, None) } else { read_deadline(r, epoch)? };
     Ok((Header { ctx, wipe, claims: Claims::from_iter(claims), deadline }, flags & COMPLETE != 0))
+}
+
+/// What the deadline has beside its epoch, which is something.
+fn read_deadline(r: &mut Reader<'_>, epoch: Option<Stamp>) -> Result<Deadline, Invalid> {
+    let has = r.u8()?;
+    if has == 0 || has & !(DEADLINE_ENDS | DEADLINE_REVOKED) != 0 {
+        return Err(Invalid::Tag("deadline"));
+    }
+    let at = if has & DEADLINE_ENDS == 0 { None } else { Some(r.time()?) };
+    let deadline = Deadline::of(epoch, at);
+    if has & DEADLINE_REVOKED == 0 {
+        return Ok(deadline);
+    }
+    deadline.with_revocation(r.time()?).ok_or(Invalid::Tag("revocation"))
 }
 
 pub(crate) fn write_delta(w: &mut Writer, delta: &KeyDelta) {

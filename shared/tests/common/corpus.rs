@@ -377,6 +377,7 @@ pub fn effects() -> Vec<Effect> {
         Effect::Deadline { change: DeadlineChange::Raise(START), seen: None },
         Effect::Deadline { change: DeadlineChange::Open(Some(TimestampMs(0))), seen: None },
         Effect::Deadline { change: DeadlineChange::Open(None), seen: Some(epoch) },
+        Effect::Deadline { change: DeadlineChange::Revoke(START.plus_ms(3_600_000)), seen: None },
     ]
 }
 
@@ -502,6 +503,8 @@ pub fn errors() -> Vec<CommandError> {
         CommandError::NoRights,
         CommandError::OtherNamespace { name: "shop:k".into() },
         CommandError::ScriptInNamespace,
+        CommandError::Revoked { until_ms: START.0 },
+        CommandError::RevokedTooLong { days: 400 },
     ];
     errors.extend(CommandName::ALL.iter().map(|name| CommandError::WrongArity(*name)));
     errors

@@ -68,7 +68,8 @@ fn effect(random: &mut Random, state: &KeyState) -> Effect {
     let element = ElementId::of(kind, name);
     let score = random.below(64) as f64 / 4.0 - 8.0;
     let number = random.below(100) as i64 - 50;
-    match random.below(8) {
+    match random.below(9) {
+        8 => Effect::Deadline { change: DeadlineChange::Revoke(TimestampMs(number)), seen: None },
         0 => state.seen_whole(),
         1 => Effect::Deadline { change: DeadlineChange::Raise(TimestampMs(number)), seen: state.deadline().epoch() },
         2 => {

@@ -2,8 +2,7 @@
 //! committed the other; and with either of them by a leaf that was offline for a day before and a day after.
 //!
 //! The second operation is always made later by the clock. The rows on single commands in several forms, and on what only
-//! one placement can show, are in the file above. There are no commands yet for INCRBYFLOAT, APPEND, SETRANGE and RENAME;
-//! revocations are in no key, so their lattice is tested alone.
+//! one placement can show, are in the file above; those on what no write of a leaf comes through, in `revocations.rs`.
 
 use super::{A, B, back_online, common::DAY, common::SECOND, world, world_with_offline_leaf};
 
@@ -176,6 +175,34 @@ rows! {
     of_two_types_the_later_claim_shows: [], "SADD k m" beside "HSET k f v", "TYPE k" is "+hash";
 }
 
+// A write of a leaf that was offline is refused, see `revocations.rs`; its revocation counts.
+rows_of_hubs! {
+    revoke_wins_over_a_later_set: ["SET k 1"], "HW.REVOKE k EX 864000" beside "SET k 2", "EXISTS k" is ":0";
+    revoke_wins_over_a_later_incr: ["SET k 1"], "HW.REVOKE k EX 864000" beside "INCR k", "EXISTS k" is ":0";
+    revoke_wins_over_a_later_sadd: ["SADD k a"], "HW.REVOKE k EX 864000" beside "SADD k a b", "EXISTS k" is ":0";
+    revoke_wins_over_a_later_hset: ["HSET k f 1"], "HW.REVOKE k EX 864000" beside "HSET k f 2", "EXISTS k" is ":0";
+    revoke_wins_over_a_later_zadd: ["ZADD k 1 m"], "HW.REVOKE k EX 864000" beside "ZADD k 2 m", "EXISTS k" is ":0";
+    revoke_wins_over_a_later_zincrby: ["ZADD k 1 m"], "HW.REVOKE k EX 864000" beside "ZINCRBY k 2 m", "EXISTS k" is ":0";
+    revoke_wins_over_a_later_touch:
+        ["HSET k f 1", "EXPIRE k 1800"], "HW.REVOKE k EX 864000" beside "EXPIRE k 8640000", "EXISTS k" is ":0" after 5 * DAY;
+    revoke_wins_over_a_later_persist:
+        ["SET k v EX 1800"], "HW.REVOKE k EX 864000" beside "PERSIST k", "EXISTS k" is ":0" after 5 * DAY;
+    revoke_wins_over_a_key_that_begins: [], "HW.REVOKE k EX 864000" beside "SADD k a", "EXISTS k" is ":0";
+    revoke_wins_over_an_earlier_set: ["SET k 1"], "SET k 2" beside "HW.REVOKE k EX 864000", "EXISTS k" is ":0";
+    revoke_wins_over_an_earlier_hset: ["HSET k f 1"], "HSET k f 2" beside "HW.REVOKE k EX 864000", "EXISTS k" is ":0";
+    revoke_wins_over_an_earlier_touch:
+        ["HSET k f 1", "EXPIRE k 1800000"], "EXPIRE k 8640000" beside "HW.REVOKE k EX 864000", "EXISTS k" is ":0" after 20 * DAY;
+    what_was_revoked_has_ended_afterwards:
+        ["SET k v"], "HW.REVOKE k EX 864000" beside "SET k w EX 8640000", "EXISTS k" is ":0" after 20 * DAY;
+    of_two_revocations_the_later_end_counts:
+        ["SET k v"], "HW.REVOKE k EX 8640000" beside "HW.REVOKE k EX 864000", "SET k w NX" is
+        "-ERR Headwater: the key is revoked until 1708640001000 (milliseconds since 1970); nothing was done" after 20 * DAY;
+}
+
+rows! {
+    revoke_wins_over_an_earlier_del: ["SADD k a"], "DEL k" beside "HW.REVOKE k EX 864000", "EXISTS k" is ":0";
+}
+
 // A hub that shows text refuses a leaf's increment, as below.
 rows_of_hubs! {
     set_of_text_hides_an_incr: ["INCRBY k 5"], "SET k text" beside "INCRBY k 2", "GET k" is "$text";
@@ -192,27 +219,4 @@ fn an_incr_by_a_leaf_a_day_offline_is_refused_where_text_was_set() {
     world.settle();
     assert_eq!(world.refused(leaf), ["k: ERR value is not an integer or out of range"]);
     assert_eq!(world.agreed("GET k"), "$text");
-}
-
-mod revocations {
-    use headwater::{
-        id::TimestampMs,
-        state::{Revocation, Revocations},
-    };
-
-    #[test]
-    fn a_revocation_wins_over_what_was_issued_beside_it_until_the_latest_deadline() {
-        let revoked = |generation, until| {
-            let mut own = Revocations::default();
-            own.revoke("ada".into(), Revocation { generation, until: TimestampMs(until) })
-        };
-        let (early, late) = (revoked(3, 100), revoked(3, 200));
-        for (first, second) in [(&early, &late), (&late, &early)] {
-            let mut joined = first.clone();
-            joined.join(second);
-            assert!(joined.is_revoked(b"ada", 3, TimestampMs(199)), "issued under the revoked generation");
-            assert!(!joined.is_revoked(b"ada", 4, TimestampMs(199)), "issued under a later one");
-            assert!(!joined.is_revoked(b"ada", 3, TimestampMs(200)), "nothing that it revoked can be alive");
-        }
-    }
 }

@@ -6,6 +6,7 @@ impl World {
     pub(super) fn issue(&mut self, hub: usize, work: Work) {
         let id = self.fresh_id();
         self.removals.begin(&work.entry);
+        self.note_asked(&work.entry);
         self.https.insert(id, Http { hub, work, asked_ms: self.now, is_done: false });
         self.after(Lane::Node(End::Hub(hub)), 1, 20, Event::HttpSend(id));
     }
@@ -57,6 +58,7 @@ impl World {
         for (at, reply) in replies.iter().enumerate() {
             match reply {
                 Ok(_) | Err(CommandError::NotHeld) => {}
+                Err(CommandError::Revoked { .. }) if self.was_revoked(work.entry.key()) => {}
                 // What only the origin executes says so where that is away.
                 Err(CommandError::OriginAway | CommandError::OutcomeUnknown) => {}
                 Err(CommandError::AtOrigin(error)) if **error == *CommandError::OriginBehind.to_string() => {}
@@ -66,8 +68,23 @@ impl World {
         if let Some(Ok(_)) = replies.last() {
             let seen = replies.iter().rev().nth(1).and_then(|reply| reply.as_ref().ok());
             self.removals.note(&work.entry, seen);
+            if let Entry::Revoke(key) = &work.entry {
+                self.hubs[hub].reader.note_revoked(key);
+            }
             let number = self.ledger.book(work.entry.clone(), seen, asked_ms, self.now);
             self.note_landed(hub, &work, number);
+        }
+    }
+
+    /// Whether somebody has asked for the key to be revoked.
+    pub(super) fn was_revoked(&self, key: Option<&Key>) -> bool {
+        key.is_some_and(|key| self.revoked.contains(key))
+    }
+
+    /// Notes that a key may be revoked from now on.
+    pub(super) fn note_asked(&mut self, entry: &Entry) {
+        if let Entry::Revoke(key) = entry {
+            self.revoked.insert(key.clone());
         }
     }
 
@@ -106,5 +123,5 @@ impl World {
 }
 
 fn is_read(command: &[Bytes]) -> bool {
-    command.first().is_some_and(|name| name.as_ref() == b"GET" || name.as_ref() == b"SMEMBERS")
+    command.first().is_some_and(|name| [&b"GET"[..], b"SMEMBERS", b"EXISTS"].contains(&name.as_ref()))
 }

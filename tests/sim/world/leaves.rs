@@ -163,6 +163,9 @@ impl World {
     }
 
     fn refused(&mut self, leaf: usize, key: &Key, cause: &CommandError) {
+        if matches!(cause, CommandError::Revoked { .. }) && self.was_revoked(Some(key)) {
+            return;
+        }
         let may_end = self.has(Kind::Wipe) || self.has(Kind::Away);
         let node = &mut self.leaves[leaf];
         if *cause == CommandError::SessionEnded && may_end && node.may_refuse > 0 {
@@ -178,7 +181,10 @@ impl World {
         for key in keys {
             let node = &mut self.leaves[leaf];
             let Some(state) = node.machine.key(key) else { continue };
-            let may_go_back = self.scenario.may_go_back(key.as_bytes());
+            // A hub that loses its storage may take with it a revocation that it had shown.
+            let is_lost =
+                Workload::may_be_revoked(key) && self.scenario.troubles.iter().any(|(kind, _)| *kind == Kind::Wipe);
+            let may_go_back = self.scenario.may_go_back(key.as_bytes()) || is_lost;
             let back = node.reader.read(key, state.view(), &self.removals).filter(|_| !may_go_back);
             let is_soft = node.soft.contains(key);
             let is_open = node.unsent.get(key).is_some_and(|open| !open.is_empty())
@@ -209,6 +215,7 @@ impl World {
 
     pub(super) fn leaf_work(&mut self, leaf: usize, work: &Work) {
         let now = self.clock(End::Leaf(leaf));
+        self.note_asked(&work.entry);
         let mut seen = None;
         if let Entry::Reset(key) | Entry::Unscore(key, _) | Entry::Clear(key) = &work.entry {
             let open = |element: headwater::state::Element| {
@@ -228,6 +235,7 @@ impl World {
                 Ok(reply) if at + 1 < work.commands.len() => seen = Some(reply),
                 Ok(_) => {}
                 Err(CommandError::NotHeld) => return,
+                Err(CommandError::Revoked { .. }) if self.was_revoked(work.entry.key()) => return,
                 Err(error) => self.violate(Checker::Refusals, format!("leaf {leaf}: {work} answers {error}")),
             }
             let made = self.leaves[leaf].machine.status().pending.saturating_sub(pending);

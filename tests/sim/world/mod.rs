@@ -241,6 +241,8 @@ pub(crate) struct World {
     pub(crate) ledger: Ledger,
     /// What the plain client did, by number in the ledger.
     by_plain: Vec<usize>,
+    /// Keys that somebody asked to be revoked.
+    revoked: BTreeSet<Key>,
     /// Keys whose plain values were evicted.
     evicted: BTreeSet<Key>,
     removals: Removals,
@@ -287,6 +289,7 @@ impl World {
             ledger: Ledger::default(),
             by_plain: Vec::new(),
             evicted: BTreeSet::new(),
+            revoked: BTreeSet::new(),
             removals: Removals::default(),
             strictly: strict::Strictly::default(),
             promised: BTreeMap::new(),

@@ -34,6 +34,8 @@ pub(super) fn keyed(args: &mut Arguments<'_>) -> Result<Keyed, CommandError> {
             (keys, Action::String(action))
         }
         CommandName::Copy
+        | CommandName::Revoke
+        | CommandName::Revoked
         | CommandName::Rename
         | CommandName::Touch
         | CommandName::Unlink
@@ -169,6 +171,12 @@ fn key(args: &mut Arguments<'_>) -> Result<(Vec<Key>, KeyAction), CommandError> 
             let (key, at, condition) = deadline(args, ms_each)?;
             (vec![key], KeyAction::ExpireAt { at: TimestampMs(at), condition })
         }
+        CommandName::Revoke => {
+            let (key, unit, number) = (args.key()?, args.required()?, args.required()?);
+            let unit = TimeUnit::find(unit).ok_or(CommandError::Syntax)?;
+            (vec![key], KeyAction::Revoke(unit.expiry(number, args.name)?))
+        }
+        CommandName::Revoked => (vec![args.key()?], KeyAction::Revoked),
         CommandName::ExpireTime => (vec![args.key()?], KeyAction::ExpireTime),
         _ => (vec![args.key()?], KeyAction::PExpireTime),
     })

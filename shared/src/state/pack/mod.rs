@@ -18,6 +18,10 @@ use crate::arena::{Arena, Block};
 /// Values longer than this stand beside the block that names them.
 const INLINE_BYTES_MAX: usize = 256;
 
+/// The flag of a header with a revocation. The others are an epoch, an end, a string outside the bytes, and a claim of each
+/// type.
+const REVOKED: u8 = 1 << 7;
+
 /// Times are counted from here, so that present ones take six bytes: the middle of November 2023.
 const EPOCH_MS: i64 = 1_700_000_000_000;
 

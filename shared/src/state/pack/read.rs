@@ -1,7 +1,7 @@
 //! Unpacking what [`super::write`] packed. In memory the bytes are our own and whole; of bytes that were stored outside the
 //! caller asks afterwards whether they were. A reader at the end of its bytes reads zeros.
 
-use super::{EPOCH_MS, varint};
+use super::{EPOCH_MS, REVOKED, varint};
 use crate::{
     arena::{Arena, Place},
     hlc::Hlc,
@@ -10,9 +10,6 @@ use crate::{
 };
 use bytes::Bytes;
 use smallvec::SmallVec;
-
-/// What a header's flags can say: an epoch, an end, a string outside the bytes, and a claim of each type.
-const FRONT_FLAGS: u8 = 0b0111_1111;
 
 /// Reads packed values one after the other.
 pub(in crate::state) struct Reader<'a> {
@@ -57,11 +54,17 @@ impl<'a> Reader<'a> {
     /// The deadline at the front, before the claims; the flags say which these are.
     pub(in crate::state) fn deadline(&mut self) -> (u8, Deadline) {
         let flags = self.byte();
-        self.is_damaged |= flags & !FRONT_FLAGS != 0;
         self.has_large |= flags & 4 != 0;
         let epoch = (flags & 1 != 0).then(|| self.stamp());
         let at = (flags & 2 != 0).then(|| self.timestamp());
-        (flags, Deadline::of(epoch, at))
+        let mut deadline = Deadline::of(epoch, at);
+        if flags & REVOKED != 0 {
+            match deadline.with_revocation(self.timestamp()) {
+                Some(revoked) => deadline = revoked,
+                None => self.is_damaged = true,
+            }
+        }
+        (flags, deadline)
     }
 
     /// The deadline and the claims.

@@ -1,6 +1,6 @@
 //! Packing. [`super::read`] undoes each of these.
 
-use super::{EPOCH_MS, INLINE_BYTES_MAX, varint};
+use super::{EPOCH_MS, INLINE_BYTES_MAX, REVOKED, varint};
 use crate::{
     arena::Arena,
     hlc::Hlc,
@@ -41,7 +41,8 @@ impl<'a> Writer<'a> {
         let deadline = &header.deadline;
         let mut flags = 0_u8;
         flags |= u8::from(deadline.epoch().is_some());
-        flags |= u8::from(deadline.at().is_some()) << 1;
+        flags |= u8::from(deadline.moved_to().is_some()) << 1;
+        flags |= if deadline.revoked().is_some() { REVOKED } else { 0 };
         flags |= u8::from(string.base.iter().any(|(_, base)| self.is_large(base))) << 2;
         for (kind, _) in header.claims.iter() {
             flags |= 8 << kind as u8;
@@ -50,7 +51,7 @@ impl<'a> Writer<'a> {
         if let Some(stamp) = deadline.epoch() {
             self.stamp(stamp);
         }
-        if let Some(at) = deadline.at() {
+        for at in deadline.moved_to().into_iter().chain(deadline.revoked()) {
             self.timestamp(at);
         }
         for (_, stamp) in header.claims.iter() {

@@ -70,7 +70,7 @@ impl Call {
             Value::Array(items) if (1..=CHECKS_MAX).contains(&items.len()) => {
                 let checks = items.iter().enumerate().map(|(at, item)| match item {
                     Value::Object(fields) => check(&format!("[{at}]."), &(at + 1).to_string(), fields),
-                    _ => Err(Fields::of("", &Map::new()).wrong(&format!("[{at}]"), "must be an object").into()),
+                    _ => Err(Fields::of("", &Map::new()).wrong(&format!("[{at}]"), "must be an object")),
                 });
                 Ok(Self { checks: checks.collect::<Result<_, _>>()?, is_list: true })
             }

@@ -78,7 +78,8 @@ pub(super) async fn get(fields: Fields<'_>, desk: &Desk<'_>) -> Result<Answer, R
                 command(&["HMGET", &key, "value", "fresh_until"]),
             ])
             .await?;
-        (leased?, bounded?);
+        leased?;
+        bounded?;
         let (is_filler, entry) = (integer(&won?) == Some(1), Entry::of(&found?, desk.now_ms()));
         let fill = is_filler.then_some(&fill);
         match entry {
@@ -131,7 +132,9 @@ pub(super) async fn put(fields: Fields<'_>, desk: &Desk<'_>) -> Result<Answer, R
             command(&["PEXPIRE", &key, &(fresh_ms + stale_ms).to_string()]),
         ])
         .await?;
-    (set?, done?, ends?);
+    set?;
+    done?;
+    ends?;
     Ok(Answer::ok(json!({"stored": true})))
 }
 

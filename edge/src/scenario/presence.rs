@@ -24,7 +24,8 @@ pub(super) async fn join(fields: Fields<'_>, desk: &Desk<'_>) -> Result<Answer, 
         return Err(fields.wrong("info", format!("must have at most {INFO_BYTES_MAX} bytes")).into());
     }
     let [set, ends] = desk.run([command(&["HSET", &key, member, info]), ends(&key, ttl_ms, member)]).await?;
-    (set?, ends?);
+    set?;
+    ends?;
     Ok(Answer::ok(json!({"present": true, "until": desk.now_ms() + ttl_ms})))
 }
 

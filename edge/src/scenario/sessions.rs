@@ -74,7 +74,8 @@ pub(super) async fn create(fields: Fields<'_>, desk: &Desk<'_>) -> Result<Answer
     set.extend(data.into_iter().flat_map(|(name, value)| [name, value]));
     let ends = command(&["PEXPIRE", &place.session, &ttl]);
     let [set, ends, ends_at] = desk.run([command(&set), ends, ends_at(&place)]).await?;
-    (set?, ends?);
+    set?;
+    ends?;
     Ok(Answer::of(201, json!({"session": handle.text(), "subject": subject, "expires_at": integer(&ends_at?)})))
 }
 

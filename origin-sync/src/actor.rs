@@ -7,6 +7,7 @@
 use crate::{
     clock,
     daemon::DaemonConfig,
+    identity::Identities,
     measure::{self, CommitSize},
     report::{Connected, HubAddress, Report},
     run,
@@ -16,14 +17,14 @@ use bytes::Bytes;
 use headwater::{
     command::Family,
     id::{HashSeed, Key},
-    message::{HubToOrigin, OriginToHub},
+    message::{HubToOrigin, OriginToHub, Refusal, RefusalCause},
     origin::{JobsDone, Link, LinkStatus, Origin, OriginConfig, OriginEffect, OriginInput},
     slot::Slot,
     store::{Commit, LedgerSwap, Load, Outcome},
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Arc, atomic::Ordering},
+    sync::{Arc, Mutex, PoisonError, atomic::Ordering},
     time::Duration,
 };
 use tokio::{
@@ -121,11 +122,18 @@ pub(crate) struct Actor {
     is_pinging: bool,
     /// What edges may have passed through.
     pass_through: Arc<BTreeSet<Family>>,
+    /// Outlives this task.
+    identities: Arc<Mutex<Identities>>,
 }
 
 impl Actor {
     /// A fresh machine on a fresh connection.
-    pub(crate) fn new(store: Arc<AnyStore>, report: Arc<Report>, config: &DaemonConfig) -> Self {
+    pub(crate) fn new(
+        store: Arc<AnyStore>,
+        report: Arc<Report>,
+        identities: Arc<Mutex<Identities>>,
+        config: &DaemonConfig,
+    ) -> Self {
         let pass_through = Arc::new(config.pass_through.clone());
         let config = OriginConfig {
             run_id: store.run_id(),
@@ -150,6 +158,7 @@ impl Actor {
             wake_at: None,
             is_pinging: false,
             pass_through,
+            identities,
         }
     }
 
@@ -208,6 +217,9 @@ impl Actor {
             }
             Input::Hub(link, message) => {
                 measure::message_received();
+                if !self.is_who_it_says(link, &message) {
+                    return;
+                }
                 if let HubToOrigin::Delta(parts) = &message {
                     let slots = parts.iter().map(|part| part.slot).collect();
                     self.batches.insert(link, Batch { arrived: Instant::now(), slots });
@@ -228,6 +240,21 @@ impl Actor {
                 drop(answer.send(ActorStatus { connected: self.connected(), pending: self.origin.queued() }));
             }
         }
+    }
+
+    /// A hub's hello is looked at before the machine hears it. One that claims what is another's is told so and let go, and the
+    /// other goes on.
+    fn is_who_it_says(&mut self, link: Link, message: &HubToOrigin) -> bool {
+        let HubToOrigin::Hello { hub, name, .. } = message else { return true };
+        let Some((address, _)) = self.links.get(&link) else { return true };
+        let admitted = self.identities.lock().unwrap_or_else(PoisonError::into_inner).admit(*hub, name, address);
+        let Err(imposture) = admitted else { return true };
+        tracing::warn!(hub = address.name, edge = address.edge, %imposture, "a hub is not who it says; it is refused");
+        measure::impostor();
+        self.send(link, OriginToHub::Refused(Refusal::new(RefusalCause::NotPermitted, imposture.to_string())));
+        self.close(link);
+        self.handle(OriginInput::Closed(link));
+        false
     }
 
     /// Measures what a message to a hub tells of the daemon's work.

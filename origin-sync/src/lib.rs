@@ -15,6 +15,7 @@ pub mod daemon;
 pub mod dial;
 pub mod edge;
 pub mod erasure;
+mod identity;
 mod keyspace;
 pub mod measure;
 mod page;

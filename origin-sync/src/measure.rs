@@ -53,6 +53,7 @@ pub fn install() -> Result<PrometheusHandle, BuildError> {
     describe_counter!("headwater_hub_resumes_total", "Slots that a hub was told to send again.");
     describe_gauge!("headwater_hub_clock_offset_ms", "A hub's clock minus the daemon's when it said hello.");
     describe_counter!("headwater_hub_refusals_total", "Hubs' messages that the origin refused, by cause.");
+    describe_counter!("headwater_page_refusals_total", "Requests to these pages that were refused, by cause.");
     describe_gauge!("headwater_resident_bytes", "Memory of this process that is in use.");
     describe_gauge!("headwater_daemons", "Daemons that share the hubs, this one among them.");
     describe_gauge!("headwater_hubs_connected", "Hubs to which a socket is open.");
@@ -175,6 +176,16 @@ pub(crate) fn refused(cause: RefusalCause) {
         RefusalCause::Internal | RefusalCause::Other(_) => "internal",
     };
     counter!("headwater_hub_refusals_total", "cause" => name).increment(1);
+}
+
+/// A hub that claims to be another one.
+pub(crate) fn impostor() {
+    counter!("headwater_hub_refusals_total", "cause" => "identity").increment(1);
+}
+
+/// Somebody asked the daemon's own pages without its token.
+pub(crate) fn unauthorized() {
+    counter!("headwater_page_refusals_total", "cause" => "token").increment(1);
 }
 
 /// Where the system tells it.

@@ -129,6 +129,10 @@ pub const ERROR_BYTES_MAX: usize = 1024;
 /// there; a client that waits for its answer has one.
 pub const RUNS_MAX: usize = 256;
 
+/// The greatest number that a hub may give its operations: a million a second for two thousand years. One beyond it was not
+/// counted to.
+pub const NUMBER_MAX: u64 = 1 << 56;
+
 /// Marks of a client's session: slots of which it remembers how far it came. At most some 50 bytes each, so that all of them
 /// fit a header of 5 KiB in base64.
 pub const MARKS_MAX: usize = 64;

@@ -192,12 +192,20 @@ async fn read(
         let message = match timeout(SILENCE_MAX, stream.next()).await {
             Err(_elapsed) => return LinkError::Silent,
             Ok(None) => return LinkError::Closed,
-            Ok(Some(Err(error))) => return error.into(),
+            Ok(Some(Err(error))) => {
+                if let tungstenite::Error::Capacity(_) = &error {
+                    refused(link, "size", &error);
+                }
+                return error.into();
+            }
             Ok(Some(Ok(message))) => message,
         };
         let frame = match message {
             Message::Binary(frame) => frame,
-            Message::Text(_) => return LinkError::Text,
+            Message::Text(_) => {
+                refused(link, "text", &LinkError::Text);
+                return LinkError::Text;
+            }
             Message::Close(_) => return LinkError::Closed,
             Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => continue,
         };
@@ -211,8 +219,7 @@ async fn read(
                 }
             }
             Err(error) => {
-                measure::frame_refused(reason(&error));
-                tracing::warn!(link = link.0, bytes = frame.len(), %error, "a frame from a hub was refused");
+                refused(link, reason(&error), &error);
                 return LinkError::Refused(error);
             }
         }
@@ -247,6 +254,12 @@ async fn write(
             Err(_elapsed) => return LinkError::Stuck,
         }
     }
+}
+
+/// Notes that what a hub sent was not taken.
+fn refused(link: Link, reason: &'static str, error: &dyn std::fmt::Display) {
+    measure::frame_refused(reason);
+    tracing::warn!(link = link.0, reason, %error, "a frame from a hub was refused");
 }
 
 fn reason(error: &WireError) -> &'static str {

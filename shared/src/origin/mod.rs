@@ -44,7 +44,7 @@ use crate::{
     command::CommandError,
     hlc::Clock,
     id::{Key, No, ReplicaId, TimestampMs},
-    limits::RUNS_MAX,
+    limits::{NUMBER_MAX, RUNS_MAX},
     message::{Cursor, HubToOrigin, OriginToHub, Refusal, RefusalCause, RunReply, SlotDelta},
     random::Random,
     slot::Slot,
@@ -365,9 +365,14 @@ impl Origin {
             self.refuse(link, Refusal::new(RefusalCause::Clock, error.to_string()));
             return;
         }
+        let no = slots.iter().map(|part| part.to).max().unwrap_or_default();
+        if no.0 > NUMBER_MAX {
+            let reason = format!("an operation's number is {}, beyond {NUMBER_MAX}", no.0);
+            self.refuse(link, Refusal::new(RefusalCause::Limit, reason));
+            return;
+        }
         let Some(state) = self.links.get_mut(&link) else { return };
         state.batches = state.batches.saturating_add(1);
-        let no = slots.iter().map(|part| part.to).max().unwrap_or_default();
         let window_ms = state.window.arrived(no, self.config.window_ms, self.config.window_ms_max);
         state.window_end = Some(now.plus_ms(window_ms));
         state.credit_at = None;

@@ -30,6 +30,7 @@ const SERVER_TESTS: &[(Suite, &str, &str)] = &[
     (Suite::Redis, "headwater-tests", "harness"),
     (Suite::Redis, "origin-sync", "redis"),
     (Suite::Redis, "origin-sync", "daemon"),
+    (Suite::Redis, "origin-sync", "hostile"),
     (Suite::Faults, "origin-sync", "faults"),
     (Suite::Edge, "headwater-tests", "edge"),
 ];

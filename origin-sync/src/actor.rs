@@ -12,6 +12,7 @@ use crate::{
     report::{Connected, HubAddress, Report},
     run,
     store::{AnyStore, Jobs, JobsRun, Store, StoreError, Touches},
+    trace,
 };
 use bytes::Bytes;
 use headwater::{
@@ -32,6 +33,7 @@ use tokio::{
     task::{JoinError, JoinSet},
     time::{Instant, MissedTickBehavior, interval, sleep, sleep_until},
 };
+use tracing::{Instrument, Span};
 
 /// Inputs that wait. Sockets are not read while it is full.
 pub(crate) const INPUTS_MAX: usize = 256;
@@ -87,6 +89,7 @@ pub(crate) struct ActorStatus {
 struct Batch {
     arrived: Instant,
     slots: BTreeSet<Slot>,
+    _span: Span,
 }
 
 /// Why the actor ended other than by request.
@@ -221,8 +224,10 @@ impl Actor {
                     return;
                 }
                 if let HubToOrigin::Delta(parts) = &message {
-                    let slots = parts.iter().map(|part| part.slot).collect();
-                    self.batches.insert(link, Batch { arrived: Instant::now(), slots });
+                    let slots: BTreeSet<Slot> = parts.iter().map(|part| part.slot).collect();
+                    let span = |(address, _): &(HubAddress, Outbox)| trace::batch(address, slots.len());
+                    let _span = self.links.get(&link).map_or_else(Span::none, span);
+                    self.batches.insert(link, Batch { arrived: Instant::now(), slots, _span });
                 }
                 self.handle(OriginInput::Hub(link, message));
             }
@@ -259,10 +264,15 @@ impl Actor {
 
     /// Measures what a message to a hub tells of the daemon's work.
     fn observe(&mut self, link: Link, message: &OriginToHub) {
+        let address = self.links.get(&link).map(|(address, _)| address);
         let settled: Vec<Slot> = match message {
+            OriginToHub::Exchange { round, nodes, keys, .. } => {
+                return trace::repair(address, *round, nodes.len(), keys.len());
+            }
             OriginToHub::Committed(slots) => slots.iter().map(|(slot, _)| *slot).collect(),
             OriginToHub::Resume(slots) => {
                 measure::resumed(slots.len());
+                trace::resume(address, slots.len());
                 slots.iter().map(|(slot, _)| *slot).collect()
             }
             OriginToHub::Refused(refusal) => return measure::refused(refusal.cause),
@@ -332,7 +342,10 @@ impl Actor {
                     tracing::error!(%key, "the key holds a value of a foreign type; it is left for the operator");
                     measure::foreign_key();
                 }
-                OriginEffect::Adopted(keys) => measure::adopted(keys),
+                OriginEffect::Adopted(keys) => {
+                    measure::adopted(keys);
+                    trace::adopted(keys);
+                }
                 OriginEffect::WakeAt(at) => {
                     let ms = u64::try_from(at.since_ms(clock::now())).unwrap_or(0);
                     self.wake_at = Some(Instant::now() + Duration::from_millis(ms));
@@ -369,33 +382,38 @@ impl Actor {
 
     fn load(&mut self, load: Load) {
         let (store, report) = (Arc::clone(&self.store), Arc::clone(&self.report));
-        self.requests.spawn(async move {
+        let span = trace::load(load.slot, load.keys.len(), load.plain.len());
+        let loading = async move {
             let began = Instant::now();
-            let loaded = store.load(load).await?;
+            let loaded = store.load(load).await.inspect_err(|error| trace::failed(error))?;
             measure::loaded(began.elapsed());
             report.loads.fetch_add(1, Ordering::Relaxed);
             Ok(Answer::Input(OriginInput::Loaded(loaded)))
-        });
+        };
+        self.requests.spawn(loading.instrument(span));
     }
 
     fn commit(&mut self, commit: Commit) {
         let (store, report) = (Arc::clone(&self.store), Arc::clone(&self.report));
         let (slot, size) = (commit.slot, CommitSize::of(&commit));
         let pause = pause_after(self.refusals.get(&slot).copied().unwrap_or(0));
-        self.requests.spawn(async move {
+        let span = trace::commit(slot, commit.keys.len());
+        let committing = async move {
             if !pause.is_zero() {
                 sleep(pause).await;
             }
             let began = Instant::now();
-            let outcome = store.commit(commit).await?;
+            let outcome = store.commit(commit).await.inspect_err(|error| trace::failed(error))?;
             measure::committed(&outcome, size, began.elapsed());
+            trace::came_to(measure::name_of(&outcome));
             match &outcome {
                 Outcome::Committed | Outcome::Drifted(_) => &report.commits,
                 _ => &report.conflicts,
             }
             .fetch_add(1, Ordering::Relaxed);
             Ok(Answer::Input(OriginInput::Committed(slot, outcome)))
-        });
+        };
+        self.requests.spawn(committing.instrument(span));
     }
 
     fn confirm(&mut self, slots: Vec<Slot>) {
@@ -412,19 +430,24 @@ impl Actor {
     /// The machine hears of it in any case, so that no hub waits for nothing.
     fn run_passed(&mut self, link: Link, call: u64, commands: Vec<Vec<Bytes>>) {
         let (store, allowed) = (Arc::clone(&self.store), Arc::clone(&self.pass_through));
-        self.requests.spawn(async move {
+        let span = trace::run(commands.len());
+        let running = async move {
             let replies = run::run(&*store, &allowed, commands).await;
             Ok(Answer::Input(OriginInput::Ran(link, call, replies)))
-        });
+        };
+        self.requests.spawn(running.instrument(span));
     }
 
     fn run_jobs(&mut self, link: Link, jobs: Jobs) {
         let (store, allowed) = (Arc::clone(&self.store), Arc::clone(&self.pass_through));
-        self.requests.spawn(async move {
+        let span = trace::jobs(jobs.slot, jobs.jobs.len());
+        let running = async move {
             let (hub, slot) = (jobs.hub, jobs.slot);
-            let JobsRun { through, replies } = run::jobs(&*store, &allowed, jobs).await?;
+            let ran = run::jobs(&*store, &allowed, jobs).await.inspect_err(|error| trace::failed(error));
+            let JobsRun { through, replies } = ran?;
             Ok(Answer::Input(OriginInput::JobsDone(link, JobsDone { hub, slot, through, replies })))
-        });
+        };
+        self.requests.spawn(running.instrument(span));
     }
 
     fn swap(&mut self, swap: LedgerSwap) {

@@ -24,3 +24,5 @@ mod report;
 mod run;
 pub mod settings;
 pub mod store;
+pub mod telemetry;
+mod trace;

@@ -92,16 +92,20 @@ impl CommitSize {
     }
 }
 
-pub(crate) fn committed(outcome: &Outcome, size: CommitSize, took: Duration) {
-    let name = match outcome {
+/// What a commit came to, in one word.
+pub(crate) fn name_of(outcome: &Outcome) -> &'static str {
+    match outcome {
         Outcome::Committed | Outcome::Drifted(_) => "committed",
         Outcome::Moved(_) => "moved",
         Outcome::Stale => "stale",
         Outcome::Conflict(_) => "conflict",
         Outcome::Missing(_) => "missing",
         Outcome::Foreign(_) => "foreign",
-    };
-    counter!("headwater_store_commits_total", "outcome" => name).increment(1);
+    }
+}
+
+pub(crate) fn committed(outcome: &Outcome, size: CommitSize, took: Duration) {
+    counter!("headwater_store_commits_total", "outcome" => name_of(outcome)).increment(1);
     histogram!("headwater_store_seconds", "request" => "commit").record(took);
     if matches!(outcome, Outcome::Committed | Outcome::Drifted(_)) {
         counter!("headwater_store_commit_keys_total").increment(size.keys);

@@ -6,6 +6,7 @@ use crate::{
     backoff::Backoff,
     measure,
     report::HubAddress,
+    trace,
 };
 use futures_util::{
     SinkExt, StreamExt,
@@ -31,6 +32,7 @@ use tokio_tungstenite::{
     MaybeTlsStream, WebSocketStream, connect_async_with_config,
     tungstenite::{self, Message, client::IntoClientRequest, protocol::WebSocketConfig},
 };
+use tracing::Instrument;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const PING_INTERVAL: Duration = Duration::from_secs(3);
@@ -104,9 +106,13 @@ pub(super) async fn run(dialler: Dialler, address: HubAddress, mut removed: ones
 
 /// One connection from the dial to its end, which has a reason.
 async fn connection(dialler: &Dialler, address: &HubAddress, backoff: &mut Backoff) -> LinkError {
+    let dialling = async {
+        let dialled = timeout(CONNECT_TIMEOUT, dial(dialler, address)).await;
+        let dialled = dialled.unwrap_or_else(|_elapsed| Err(LinkError::ConnectTimeout));
+        dialled.inspect_err(|error| trace::failed(error))
+    };
     let dialled = tokio::select! {
-        dialled = dial(dialler, address) => dialled,
-        () = sleep(CONNECT_TIMEOUT) => Err(LinkError::ConnectTimeout),
+        dialled = dialling.instrument(trace::dial(address)) => dialled,
         () = dialler.inputs.closed() => return LinkError::ClosedHere,
     };
     measure::dialled(dialled.is_ok());
@@ -115,6 +121,17 @@ async fn connection(dialler: &Dialler, address: &HubAddress, backoff: &mut Backo
         Err(error) => return error,
     };
     let link = Link(dialler.numbers.fetch_add(1, Ordering::Relaxed));
+    let span = trace::connection(address, link);
+    served(dialler, address, (socket, link), backoff).instrument(span).await
+}
+
+/// The connection from when it is open to its end.
+async fn served(
+    dialler: &Dialler,
+    address: &HubAddress,
+    (socket, link): (Socket, Link),
+    backoff: &mut Backoff,
+) -> LinkError {
     tracing::info!(hub = address.name, edge = address.edge, link = link.0, "connected");
     let (outbox, messages) = mpsc::channel(OUTBOX_MAX);
     let _closing = Closing { link, inputs: dialler.inputs.clone() };
@@ -127,6 +144,7 @@ async fn connection(dialler: &Dialler, address: &HubAddress, backoff: &mut Backo
         error = read(stream, link, &dialler.inputs, backoff, &terms) => error,
         error = write(&mut sink, messages, &terms) => error,
     };
+    trace::failed(&error);
     if let LinkError::Refused(cause) = &error {
         tell(&mut sink, cause).await;
     }

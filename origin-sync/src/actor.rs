@@ -9,9 +9,10 @@ use crate::{
     daemon::DaemonConfig,
     identity::Identities,
     measure::{self, CommitSize},
+    outbox::{Outbox, Refused},
     report::{Connected, HubAddress, Report},
     run,
-    store::{AnyStore, Jobs, JobsRun, Store, StoreError, Touches},
+    store::{AnyStore, Heard, Jobs, JobsRun, Store, StoreError, Touches},
     trace,
 };
 use bytes::Bytes;
@@ -22,6 +23,7 @@ use headwater::{
     origin::{JobsDone, Link, LinkStatus, Origin, OriginConfig, OriginEffect, OriginInput},
     slot::Slot,
     store::{Commit, LedgerSwap, Load, Outcome},
+    topic::Topic,
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -37,9 +39,6 @@ use tracing::{Instrument, Span};
 
 /// Inputs that wait. Sockets are not read while it is full.
 pub(crate) const INPUTS_MAX: usize = 256;
-
-/// Messages that wait for one hub's socket: some for every slot, as when a hub that holds keys everywhere comes back.
-pub(crate) const OUTBOX_MAX: usize = 64 * 1024;
 
 /// The time between two looks at a hub for what the store lost unnoticed, in milliseconds. Each looks at some 4000 keys and
 /// wakes a hub that sleeps, so that a hub of a million keys is gone through in two days and sleeps most of them.
@@ -58,9 +57,6 @@ const REFUSED_LONGEST: Duration = Duration::from_secs(1);
 
 /// How long the end of the daemon waits for commits under way.
 const DRAIN_DEADLINE: Duration = Duration::from_secs(10);
-
-/// The way to a hub's socket. Dropped, the socket sends what waits and closes.
-pub(crate) type Outbox = mpsc::Sender<OriginToHub>;
 
 /// What the other tasks tell the actor.
 #[derive(Debug)]
@@ -182,6 +178,10 @@ impl Actor {
                 Some(input) = inputs.recv() => self.input(input),
                 () = wake(self.wake_at) => self.tick(),
                 (slot, seq) = store.news() => self.handle(OriginInput::Changed(slot, seq)),
+                heard = store.heard() => self.handle(match heard {
+                    Heard::Listening(topic, heard) => OriginInput::Listening(topic, heard),
+                    Heard::Published(published) => OriginInput::Published(published),
+                }),
                 touches = store.touches() => self.handle(match touches {
                     Touches::Keys(keys) => OriginInput::Touched(keys),
                     Touches::Lost => OriginInput::Untracked,
@@ -336,6 +336,8 @@ impl Actor {
                 OriginEffect::Run { link, call, commands } => self.run_passed(link, call, commands),
                 OriginEffect::Jobs { link, hub, slot, jobs } => self.run_jobs(link, Jobs { hub, slot, jobs }),
                 OriginEffect::Swap(swap) => self.swap(swap),
+                OriginEffect::Listen(topic) => self.listen(topic),
+                OriginEffect::Unlisten(topic) => self.store.unlisten(&topic),
                 OriginEffect::Confirm(slots) => self.confirm(slots),
                 OriginEffect::Erased(key) => self.erased(&key),
                 OriginEffect::Foreign(key) => {
@@ -367,10 +369,27 @@ impl Actor {
     /// Never waits: a hub that reads too slowly is cut off and starts again from its cursors.
     fn send(&mut self, link: Link, message: OriginToHub) {
         let Some((address, outbox)) = self.links.get(&link) else { return };
-        if let Err(mpsc::error::TrySendError::Full(_)) = outbox.try_send(message) {
-            tracing::warn!(hub = address.name, "the hub reads too slowly; its connection is closed");
-            // Its task then says that it is closed, and the machine hears of it.
-            self.close(link);
+        match outbox.try_send(message) {
+            Ok(()) | Err(Refused::Closed) => {}
+            Err(Refused::Full) => {
+                tracing::warn!(hub = address.name, "the hub reads too slowly; its connection is closed");
+                // Its task then says that it is closed, and the machine hears of it.
+                self.close(link);
+            }
+            Err(Refused::TooMuchPublished) => {
+                tracing::warn!(hub = address.name, "more is published than the hub reads; it listens to nothing now");
+                measure::overrun();
+                self.handle(OriginInput::Overrun(link));
+            }
+        }
+    }
+
+    /// Listens at the store, where the operator allows it; the machine hears of it in any case.
+    fn listen(&mut self, topic: Topic) {
+        let listens = run::may_listen(&topic, &self.pass_through)
+            .and_then(|()| self.store.listen(&topic).map_err(run::Refused::Run));
+        if let Err(refused) = listens {
+            self.handle(OriginInput::Listening(topic, Err(refused.to_string().into())));
         }
     }
 

@@ -18,6 +18,7 @@ pub mod erasure;
 mod identity;
 mod keyspace;
 pub mod measure;
+mod outbox;
 mod page;
 pub mod remote;
 mod report;

@@ -47,6 +47,11 @@ pub fn install() -> Result<PrometheusHandle, BuildError> {
         "Slots of which Redis was asked whether what was committed survives, by its answer."
     );
     describe_counter!("headwater_passed_commands_total", "Commands of edges that were passed through, by result.");
+    describe_counter!(
+        "headwater_published_messages_total",
+        "Messages heard on channels that edges listen to; those too large are passed over."
+    );
+    describe_counter!("headwater_channels_overrun_total", "Times that a hub took in less than was published to it.");
     describe_counter!("headwater_jobs_total", "Jobs of edges that ran, by result; those with an error are dropped.");
     describe_gauge!("headwater_pending", "Parts of batches that are received and not committed.");
     describe_histogram!("headwater_hub_lag_seconds", "From the arrival of a hub's batch to the commit of all of it.");
@@ -145,6 +150,15 @@ pub(crate) fn store_refused(reason: &str) {
 
 pub(crate) fn run(is_answered: bool) {
     counter!("headwater_passed_commands_total", "result" => if is_answered { "reply" } else { "error" }).increment(1);
+}
+
+pub(crate) fn published(is_passed_on: bool) {
+    let result = if is_passed_on { "passed_on" } else { "too_large" };
+    counter!("headwater_published_messages_total", "result" => result).increment(1);
+}
+
+pub(crate) fn overrun() {
+    counter!("headwater_channels_overrun_total").increment(1);
 }
 
 pub(crate) fn job_run(is_answered: bool) {

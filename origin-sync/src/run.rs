@@ -13,6 +13,7 @@ use headwater::{
     id::No,
     limits::{ERROR_BYTES_MAX, RUN_REPLY_BYTES_MAX},
     message::RunReply,
+    topic::Topic,
 };
 use std::{
     collections::BTreeSet,
@@ -120,6 +121,14 @@ fn permitted(argv: &[Bytes], allowed: &BTreeSet<Family>) -> Result<Permitted, Re
     }
 }
 
+/// Whether edges may listen to a topic: who may publish may listen, but for Headwater's own channels.
+pub(crate) fn may_listen(topic: &Topic, allowed: &BTreeSet<Family>) -> Result<(), Refused> {
+    if !allowed.contains(&Family::Publish) {
+        return Err(Refused::Family(Family::Publish));
+    }
+    if topic.is_reserved() { Err(CommandError::Reserved.into()) } else { Ok(()) }
+}
+
 /// Takes the reply from what all replies of the call may take.
 fn bounded(reply: Reply, room: &mut usize) -> Result<Reply, Refused> {
     let bytes = size_of::<Reply>().saturating_add(reply.memory_bytes());
@@ -152,6 +161,17 @@ mod tests {
         assert!(refusal("rpush hw:m:{0} a", &Family::ALL).unwrap().contains("Headwater's own"));
         assert!(refusal("evalsha 0123 0", &[Family::Lists]).unwrap().starts_with("NOSCRIPT "));
         assert_eq!(refusal("eval text 0", &[Family::Scripts]), None);
+    }
+
+    #[test]
+    fn who_may_publish_may_listen_but_not_to_headwaters_own() {
+        let topic = |name: &'static str| Topic::Pattern(headwater::id::Key::new(name).unwrap());
+        let refusal = |name, allowed: &[Family]| {
+            may_listen(&topic(name), &allowed.iter().copied().collect()).err().map(|refused| refused.to_string())
+        };
+        assert_eq!(refusal("news", &[Family::Publish]), None);
+        assert!(refusal("news", &[Family::Lists]).unwrap().contains("does not pass publish through"));
+        assert!(refusal("hw:*", &Family::ALL).unwrap().contains("Headwater's own"));
     }
 
     #[test]

@@ -10,6 +10,7 @@
 //! - [`grant`]: what the bearer of a token may do.
 //! - [`eviction`]: which keys to evict when memory runs short.
 //! - [`wire`], [`message`]: the frame and what travels in it.
+//! - [`topic`]: what can be listened to at the origin's Redis.
 //! - [`digest`]: where two replicas differ.
 //! - [`lease`]: until when a node may use rights that it was handed.
 //! - [`limit`]: rate limits as functions of window counters and time.
@@ -42,5 +43,6 @@ pub mod rank_tree;
 pub mod slot;
 pub mod state;
 pub mod store;
+pub mod topic;
 pub mod wheel;
 pub mod wire;

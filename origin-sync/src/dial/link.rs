@@ -2,9 +2,10 @@
 
 use super::Dialler;
 use crate::{
-    actor::{Input, OUTBOX_MAX},
+    actor::Input,
     backoff::Backoff,
     measure,
+    outbox::{self, Waiting},
     report::HubAddress,
     trace,
 };
@@ -133,7 +134,7 @@ async fn served(
     backoff: &mut Backoff,
 ) -> LinkError {
     tracing::info!(hub = address.name, edge = address.edge, link = link.0, "connected");
-    let (outbox, messages) = mpsc::channel(OUTBOX_MAX);
+    let (outbox, messages) = outbox::channel();
     let _closing = Closing { link, inputs: dialler.inputs.clone() };
     if dialler.inputs.send(Input::Opened(link, address.clone(), outbox)).await.is_err() {
         return LinkError::ClosedHere;
@@ -244,16 +245,12 @@ async fn read(
     }
 }
 
-async fn write(
-    sink: &mut SplitSink<Socket, Message>,
-    mut messages: mpsc::Receiver<OriginToHub>,
-    terms: &Agreed,
-) -> LinkError {
+async fn write(sink: &mut SplitSink<Socket, Message>, mut messages: Waiting, terms: &Agreed) -> LinkError {
     let mut ping = interval(PING_INTERVAL);
     ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         let message = tokio::select! {
-            message = messages.recv() => match message {
+            message = messages.next() => match message {
                 Some(message) => match terms.now().encode(&message) {
                     Ok(frame) => Message::Binary(frame.into()),
                     Err(error) => return LinkError::Unsendable(error),

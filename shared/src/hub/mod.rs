@@ -22,6 +22,7 @@ mod downlink;
 mod expiry;
 mod keyspace;
 mod leaves;
+mod listeners;
 mod memory;
 mod mint;
 mod notes;
@@ -33,7 +34,8 @@ mod slots;
 mod strict;
 mod uplink;
 
-pub use api::{Connection, HubConfig, HubEffect, HubInput, HubStatus, MemoryLimit, Request, RowId, RowWrite};
+pub use api::{Connection, HubConfig, HubEffect, HubInput, HubStatus, Listener, MemoryLimit, Request, RowId, RowWrite};
+pub use listeners::{Heard, ListenError};
 pub use rows::RestoreError;
 
 use crate::{
@@ -49,6 +51,7 @@ use commands::{Answer, Waiting};
 use expiry::Ends;
 use keyspace::{KeyNo, Keyspace};
 use leaves::{LeafSocket, Session};
+use listeners::Listeners;
 use memory::Memory;
 use outbox::Outbox;
 use remote::Remote;
@@ -86,6 +89,7 @@ pub struct Hub {
     remotes: BTreeMap<u64, Remote>,
     seen: Seen,
     outbox: Outbox,
+    listeners: Listeners,
     /// Rights under strict limits.
     strict: Strict,
     /// Slots of which a frame was refused for its stamps, and when to ask for it again.
@@ -151,6 +155,8 @@ impl Hub {
             HubInput::OriginClosed(connection) => self.origin_closed(connection, now),
             HubInput::Relay(request, message) => self.relay(request, message, now),
             HubInput::Forwarded(connection, message) => self.effects.push(HubEffect::ToLeaf(connection, message)),
+            HubInput::Listen(listener, topic) => self.listen(listener, topic),
+            HubInput::Unlisten(listener) => self.unlisten(listener),
             HubInput::Tick => {
                 self.wake_at = None;
                 self.ask_again(now);
@@ -242,6 +248,7 @@ impl Hub {
             remotes: BTreeMap::new(),
             seen: Seen::default(),
             outbox: Outbox::default(),
+            listeners: Listeners::default(),
             strict: Strict::default(),
             refused: BTreeSet::new(),
             ask_again_at: None,

@@ -33,6 +33,7 @@ mod plain;
 mod push;
 mod slot;
 mod stable;
+mod topics;
 mod two_way;
 mod watch;
 mod window;
@@ -61,6 +62,7 @@ use orders::Call;
 use slot::SlotWork;
 use stable::{Counted, Stability};
 use std::collections::{BTreeMap, BTreeSet};
+use topics::Topics;
 use watch::Watch;
 use window::Window;
 
@@ -98,6 +100,7 @@ pub struct Origin {
     /// Until when a slot's foreign keys count as such.
     foreign: Agenda,
     grants: Grants,
+    topics: Topics,
     /// Slots with something to do in this input.
     ready: BTreeSet<Slot>,
     effects: Vec<OriginEffect>,
@@ -159,6 +162,7 @@ impl Origin {
             novelty: Novelty::default(),
             foreign: Agenda::default(),
             grants: Grants::new(),
+            topics: Topics::default(),
             ready: BTreeSet::new(),
             effects: Vec::new(),
             wake_at: None,
@@ -191,6 +195,9 @@ impl Origin {
             OriginInput::Changed(slot, seq) => self.changed(slot, seq),
             OriginInput::Touched(keys) => self.touched(keys, now),
             OriginInput::Untracked => self.watch.lose_track(),
+            OriginInput::Listening(topic, heard) => self.topic_heard(&topic, &heard),
+            OriginInput::Published(published) => self.published(&published),
+            OriginInput::Overrun(link) => self.overrun(link),
             OriginInput::Tick => {
                 self.wake_at = None;
                 self.end_orders(now);
@@ -266,6 +273,7 @@ impl Origin {
                 }
                 self.forget_orders(link);
                 self.forget_awaits(link);
+                self.forget_topics(link);
                 for slot in unstable {
                     self.slots.entry(slot).or_default().resumes.insert(link);
                     self.ready.insert(slot);
@@ -338,6 +346,8 @@ impl Origin {
                 }
             }
             HubToOrigin::Rights(request) if state.hub.is_some() => self.rights_wanted(link, request, now),
+            HubToOrigin::Listen(topics) if state.hub.is_some() => self.listen(link, topics),
+            HubToOrigin::Unlisten(topics) => self.unlisten(link, topics),
             HubToOrigin::Held { .. }
             | HubToOrigin::Delta(_)
             | HubToOrigin::Subscribe(_)
@@ -349,6 +359,7 @@ impl Origin {
             | HubToOrigin::Order { .. }
             | HubToOrigin::Await { .. }
             | HubToOrigin::Jobs { .. }
+            | HubToOrigin::Listen(_)
             | HubToOrigin::Rights(_) => {
                 let reason = "the first message of a hub must be its hello";
                 self.refuse(link, Refusal::new(RefusalCause::Unexpected, reason));
@@ -464,6 +475,7 @@ impl Origin {
         self.links.remove(&link);
         self.forget_orders(link);
         self.forget_awaits(link);
+        self.forget_topics(link);
         self.grants.forget_link(link);
         for work in self.slots.values_mut() {
             work.forget_link(link);

@@ -42,7 +42,7 @@ async fn main() -> anyhow::Result<()> {
 }
 
 async fn run(settings: Settings) -> anyhow::Result<()> {
-    let telemetry = telemetry::install(settings.logs()?, settings.traces()?)?;
+    let telemetry = telemetry::install(settings.logs()?, &settings.traces()?)?;
     let config: DaemonConfig = settings.try_into()?;
     let metrics = measure::install().context("the metrics cannot be set up")?;
     let mut terminate = signal(SignalKind::terminate())?;

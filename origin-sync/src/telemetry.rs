@@ -37,7 +37,7 @@ type Logs = Box<dyn Layer<Registry> + Send + Sync>;
 ///
 /// # Errors
 /// When the settings ask for what cannot be, or this process has a log already.
-pub fn install(logs: LogConfig, traces: TraceConfig) -> Result<Telemetry, TelemetryError> {
+pub fn install(logs: LogConfig, traces: &TraceConfig) -> Result<Telemetry, TelemetryError> {
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     let lines: Logs = if logs.is_json {
         lines.json().with_filter(logs.filter).boxed()
@@ -48,7 +48,7 @@ pub fn install(logs: LogConfig, traces: TraceConfig) -> Result<Telemetry, Teleme
 }
 
 #[cfg(feature = "otel")]
-fn install_with(lines: Logs, traces: TraceConfig) -> Result<Telemetry, TelemetryError> {
+fn install_with(lines: Logs, traces: &TraceConfig) -> Result<Telemetry, TelemetryError> {
     let spans = otlp::Spans::to(traces)?;
     let layers = std::iter::once(lines).chain(spans.as_ref().map(otlp::Spans::layer)).collect::<Vec<Logs>>();
     tracing_subscriber::registry().with(layers).try_init()?;
@@ -56,7 +56,7 @@ fn install_with(lines: Logs, traces: TraceConfig) -> Result<Telemetry, Telemetry
 }
 
 #[cfg(not(feature = "otel"))]
-fn install_with(lines: Logs, traces: TraceConfig) -> Result<Telemetry, TelemetryError> {
+fn install_with(lines: Logs, traces: &TraceConfig) -> Result<Telemetry, TelemetryError> {
     if traces.endpoint.is_some() {
         return Err(TelemetryError::NotBuilt("otlp-endpoint"));
     }

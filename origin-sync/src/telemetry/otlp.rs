@@ -44,14 +44,14 @@ pub(super) struct Spans(SdkTracerProvider);
 
 impl Spans {
     /// To the collector of the setting, or of OpenTelemetry's variables; none where neither names one.
-    pub(super) fn to(config: TraceConfig) -> Result<Option<Self>, TelemetryError> {
+    pub(super) fn to(config: &TraceConfig) -> Result<Option<Self>, TelemetryError> {
         let is = |name: &str, value: &str| env::var(name).is_ok_and(|set| set.eq_ignore_ascii_case(value));
         let is_named = config.endpoint.is_some() || ENDPOINTS.iter().any(|name| variable(name).is_some());
         if !is_named || is("OTEL_SDK_DISABLED", "true") || is("OTEL_TRACES_EXPORTER", "none") {
             return Ok(None);
         }
         let builder = SpanExporter::builder().with_http().with_http_client(Way::new());
-        let builder = match config.endpoint {
+        let builder = match &config.endpoint {
             Some(url) => builder.with_endpoint(format!("{}{PATH}", url.trim_end_matches('/'))),
             None => builder,
         };

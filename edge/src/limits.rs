@@ -1,7 +1,7 @@
 //! The edge's own bounds, beside those of the core.
 
 use headwater::{
-    limits::{FRAME_BYTES_MAX, FRAME_BYTES_TARGET},
+    limits::{FRAME_BYTES_MAX, FRAME_BYTES_TARGET, VALUE_BYTES_MAX},
     wire::HEADER_BYTES,
 };
 
@@ -104,6 +104,18 @@ pub(crate) const LINKS_MAX: usize = 4096;
 
 /// What waits for the leaves without sockets of one hub to take it, in bytes: an eighth of what the hub may hold.
 pub(crate) const LINKS_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// What waits for one client that listens to a channel, in bytes: a message of the largest size and some more.
+pub(crate) const STREAM_BYTES_MAX: usize = VALUE_BYTES_MAX + 256 * 1024;
+
+/// What waits for all clients of one hub that listen, in bytes: an eighth of what the hub may hold.
+pub(crate) const STREAMS_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// How long a stream says nothing, in milliseconds: below the half minute after which proxies give a silent one up.
+pub(crate) const STREAM_QUIET_MS: u32 = 15_000;
+
+/// How long a client waits to be listened for, in milliseconds: longer than the daemon waits for its Redis.
+pub(crate) const LISTEN_TIMEOUT_MS: u32 = 10_000;
 
 const _: () = assert!(TAKE_OVER_MS < 30_000);
 const _: () = assert!(2 * (POLL_WAIT_MS as i64) < LINK_IDLE_MS);

@@ -10,15 +10,20 @@ use percent_encoding::percent_decode_str;
 /// The name in the query under which a request may bear its token.
 const TOKEN: &str = "_token";
 
-/// Commands that would keep the answer open, which a request cannot.
-const STREAMS: [&str; 4] = ["monitor", "subscribe", "psubscribe", "ssubscribe"];
+/// Commands whose answer would have no end, and is not served.
+const STREAMS: [&str; 2] = ["monitor", "ssubscribe"];
 
 /// What the path of a request asks for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Asked {
     /// A command that Headwater knows.
     Command,
-    /// An answer without an end.
+    /// A stream of what is published: to channels, or to those that a pattern matches.
+    Listen {
+        /// Whether it is a pattern.
+        is_pattern: bool,
+    },
+    /// A stream that is not served.
     Stream,
     /// Something else: perhaps a command of Redis, perhaps a file of the site.
     Other,
@@ -29,6 +34,8 @@ pub(crate) fn asked(path: &str) -> Asked {
     let first = path.trim_start_matches('/').split('/').next().unwrap_or_default();
     if CommandName::find(first.as_bytes()).is_some() {
         Asked::Command
+    } else if first.eq_ignore_ascii_case("subscribe") || first.eq_ignore_ascii_case("psubscribe") {
+        Asked::Listen { is_pattern: first.len() > "subscribe".len() }
     } else if STREAMS.iter().any(|name| first.eq_ignore_ascii_case(name)) {
         Asked::Stream
     } else {
@@ -51,6 +58,15 @@ pub(crate) fn arguments(path: &str, body: Option<Vec<u8>>, query: Option<&str>) 
         }
     }
     argv
+}
+
+/// The channel or pattern that a path names, if it is one alone. A client that does not escape what it writes there means something
+/// else by further segments or a query.
+pub(crate) fn topic(path: &str, query: Option<&str>) -> Option<Bytes> {
+    match arguments(path, None, query).as_slice() {
+        [_, name] if !name.is_empty() => Some(name.clone()),
+        _ => None,
+    }
 }
 
 /// The token in the query.
@@ -82,11 +98,24 @@ mod tests {
         for path in ["/get/key", "/GET/key", "/ping"] {
             assert_eq!(asked(path), Asked::Command, "{path}");
         }
-        for path in ["/monitor", "/subscribe/channel"] {
+        for path in ["/monitor", "/ssubscribe/channel"] {
             assert_eq!(asked(path), Asked::Stream, "{path}");
         }
+        assert_eq!(asked("/SUBSCRIBE/channel"), Asked::Listen { is_pattern: false });
+        assert_eq!(asked("/psubscribe/n*"), Asked::Listen { is_pattern: true });
         for path in ["/", "/index.html", "/assets/get", "/blpop/list/0"] {
             assert_eq!(asked(path), Asked::Other, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_stream_is_of_one_channel() {
+        assert_eq!(topic("/subscribe/a%2Fb", Some("_token=t")), Some("a/b".into()));
+        assert_eq!(topic("/psubscribe/n*", None), Some("n*".into()));
+        for (path, query) in
+            [("/subscribe", None), ("/subscribe/", None), ("/subscribe/a/b", None), ("/psubscribe/h", Some("llo"))]
+        {
+            assert_eq!(topic(path, query), None, "{path}");
         }
     }
 

@@ -1,6 +1,7 @@
 //! Responses in the forms that clients of the edge get.
 
 use crate::{cors, level, rest};
+use futures_util::Stream;
 use std::fmt;
 use worker::{Headers, Response, Result};
 
@@ -35,6 +36,17 @@ pub(crate) fn replies(status: u16, body: Vec<u8>, provisional: bool, sync_token:
         response.headers().set("headwater-provisional", "true")?;
     }
     Ok(response)
+}
+
+/// Server-sent events, as they come.
+pub(crate) fn events(body: impl Stream<Item = Result<Vec<u8>>> + 'static) -> Result<Response> {
+    let headers = Headers::new();
+    cors::allow(&headers)?;
+    headers.set("content-type", "text/event-stream")?;
+    headers.set("cache-control", "no-store")?;
+    // Some proxies gather what they pass on, unless they are told not to.
+    headers.set("x-accel-buffering", "no")?;
+    Response::builder().with_headers(headers).from_stream(body)
 }
 
 /// What an isolate answered from its own memory, which heard so many milliseconds ago from its hub.

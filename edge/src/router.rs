@@ -8,7 +8,7 @@ use crate::{
     cors,
     directory::HubsQuery,
     fields::BadField,
-    hub::call::{self, Bounds, Commands, Poll, Status},
+    hub::call::{self, Bounds, Commands, Listen, Poll, Status},
     isolate::{self, Scene},
     level::{self, BadLevel, Levels},
     limit::{Answer, BadCheck, Call, Check, Outcome, Verdict},
@@ -31,10 +31,13 @@ use futures_util::{
     StreamExt,
     future::{join_all, try_join_all},
 };
-use headwater::{command::CommandError, limits::IDEMPOTENCY_KEY_BYTES_MAX, namespace::Namespace};
+use headwater::{
+    command::CommandError, grant::TopicNotPermitted, id::BadKey, limits::IDEMPOTENCY_KEY_BYTES_MAX,
+    namespace::Namespace,
+};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, VecDeque};
-use worker::{Env, Method, Request, Response, Result, Stub};
+use worker::{Env, Method, Request, Response, Result, Stub, Url};
 
 /// Why a request is refused before it reaches a hub.
 #[derive(Debug, thiserror::Error)]
@@ -74,8 +77,18 @@ pub(crate) enum Refusal {
     Shards(#[from] CommandError),
     #[error("ERR Headwater: the query needs {0}")]
     Query(&'static str),
-    #[error("ERR Headwater: MONITOR and SUBSCRIBE are not served; a leaf's WebSocket at /v1/leaf follows keys")]
+    #[error(
+        "ERR Headwater: MONITOR and SSUBSCRIBE are not served; SUBSCRIBE and PSUBSCRIBE are, and /v1/leaf follows keys"
+    )]
     Stream,
+    #[error(
+        "ERR Headwater: a stream is of one channel or pattern, as /subscribe/NAME with / and ? written %2F and %3F"
+    )]
+    OneTopic,
+    #[error(transparent)]
+    Topic(#[from] BadKey),
+    #[error(transparent)]
+    TopicNotPermitted(#[from] TopicNotPermitted),
     #[error("ERR Headwater: the body begins with the link, 16 bytes")]
     Link,
     #[error("ERR Headwater: no hub is called {0}")]
@@ -115,10 +128,12 @@ impl Refusal {
             | Self::Shards(_)
             | Self::Query(_)
             | Self::Link
+            | Self::OneTopic
+            | Self::Topic(_)
             | Self::Stream => 400,
             Self::Unanswered(error) => error.status(),
             Self::Unauthorized(_) => 401,
-            Self::NotPermitted(_) | Self::SocketGrants => 403,
+            Self::NotPermitted(_) | Self::TopicNotPermitted(_) | Self::SocketGrants => 403,
             Self::NotFound | Self::NoSuchHub(_) => 404,
             Self::Method(_) => 405,
             Self::TooLarge(_) => 413,
@@ -187,8 +202,10 @@ async fn in_path(mut request: Request, scene: Scene<'_>) -> Result<Response, Ref
     let url = request.url()?;
     let query_token = url.query().and_then(path::token);
     let client = client(&auth::sent(request.headers(), query_token.as_deref()), scene.env)?;
-    if path::asked(url.path()) == Asked::Stream {
-        return Err(Refusal::Stream);
+    match path::asked(url.path()) {
+        Asked::Stream => return Err(Refusal::Stream),
+        Asked::Listen { is_pattern } => return listen(&url, scene.env, &client, is_pattern).await,
+        Asked::Command | Asked::Other => {}
     }
     let body = match request.method() {
         Method::Get => None,
@@ -197,6 +214,21 @@ async fn in_path(mut request: Request, scene: Scene<'_>) -> Result<Response, Ref
     };
     let argv = path::arguments(url.path(), body, url.query());
     execute(&request, scene, &client, Shape::Single, vec![argv]).await
+}
+
+/// A stream of what is published to a channel or to those that a pattern matches, from the hub of the slot of its name.
+async fn listen(url: &Url, env: &Env, client: &Client, is_pattern: bool) -> Result<Response, Refusal> {
+    let name = path::topic(url.path(), url.query()).ok_or(Refusal::OneTopic)?;
+    let until_ms = client.claims.as_ref().map(|claims| claims.exp.saturating_mul(1000));
+    let listen = Listen { is_pattern, name, until_ms };
+    let topic = listen.topic()?;
+    if let Some(claims) = &client.claims {
+        claims.grants.check_topic(&topic)?;
+    }
+    let shard = Shard::of(topic.within(&client.namespace)?.name().slot(), config::shards(env)?);
+    let hub = peers::hub(env, &shard.hub_name(&config::region(env)?, &client.namespace))?;
+    let request = call::post(call::LISTEN, &headwater::wire::to_body(&listen))?;
+    Ok(timeout::within(HUB_TIMEOUT_MS, hub.fetch_with_request(request)).await.ok_or(Refusal::TimedOut)??)
 }
 
 /// Hands commands to the hub of their keys.

@@ -7,24 +7,28 @@
 use crate::{
     clock,
     daemon::DaemonConfig,
+    identity::Identities,
     measure::{self, CommitSize},
+    outbox::{Outbox, Refused},
     report::{Connected, HubAddress, Report},
     run,
-    store::{AnyStore, Jobs, JobsRun, Store, StoreError, Touches},
+    store::{AnyStore, Heard, Jobs, JobsRun, Store, StoreError, Touches},
+    trace,
 };
 use bytes::Bytes;
 use headwater::{
     command::Family,
     id::{HashSeed, Key},
-    message::{HubToOrigin, OriginToHub},
+    message::{HubToOrigin, OriginToHub, Refusal, RefusalCause},
     namespace::Namespace,
     origin::{JobsDone, Link, LinkStatus, Origin, OriginConfig, OriginEffect, OriginInput},
     slot::Slot,
     store::{Commit, LedgerSwap, Load, Outcome},
+    topic::Topic,
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Arc, atomic::Ordering},
+    sync::{Arc, Mutex, PoisonError, atomic::Ordering},
     time::Duration,
 };
 use tokio::{
@@ -32,12 +36,10 @@ use tokio::{
     task::{JoinError, JoinSet},
     time::{Instant, MissedTickBehavior, interval, sleep, sleep_until},
 };
+use tracing::{Instrument, Span};
 
 /// Inputs that wait. Sockets are not read while it is full.
 pub(crate) const INPUTS_MAX: usize = 256;
-
-/// Messages that wait for one hub's socket: some for every slot, as when a hub that holds keys everywhere comes back.
-pub(crate) const OUTBOX_MAX: usize = 64 * 1024;
 
 /// The time between two looks at a hub for what the store lost unnoticed, in milliseconds. Each looks at some 4000 keys and
 /// wakes a hub that sleeps, so that a hub of a million keys is gone through in two days and sleeps most of them.
@@ -56,9 +58,6 @@ const REFUSED_LONGEST: Duration = Duration::from_secs(1);
 
 /// How long the end of the daemon waits for commits under way.
 const DRAIN_DEADLINE: Duration = Duration::from_secs(10);
-
-/// The way to a hub's socket. Dropped, the socket sends what waits and closes.
-pub(crate) type Outbox = mpsc::Sender<OriginToHub>;
 
 /// What the other tasks tell the actor.
 #[derive(Debug)]
@@ -87,6 +86,7 @@ pub(crate) struct ActorStatus {
 struct Batch {
     arrived: Instant,
     slots: BTreeSet<Slot>,
+    _span: Span,
 }
 
 /// Why the actor ended other than by request.
@@ -122,11 +122,18 @@ pub(crate) struct Actor {
     is_pinging: bool,
     /// What edges may have passed through.
     pass_through: Arc<BTreeSet<Family>>,
+    /// Outlives this task.
+    identities: Arc<Mutex<Identities>>,
 }
 
 impl Actor {
     /// A fresh machine on a fresh connection.
-    pub(crate) fn new(store: Arc<AnyStore>, report: Arc<Report>, config: &DaemonConfig) -> Self {
+    pub(crate) fn new(
+        store: Arc<AnyStore>,
+        report: Arc<Report>,
+        identities: Arc<Mutex<Identities>>,
+        config: &DaemonConfig,
+    ) -> Self {
         let pass_through = Arc::new(config.pass_through.clone());
         let config = OriginConfig {
             run_id: store.run_id(),
@@ -151,6 +158,7 @@ impl Actor {
             wake_at: None,
             is_pinging: false,
             pass_through,
+            identities,
         }
     }
 
@@ -171,6 +179,10 @@ impl Actor {
                 Some(input) = inputs.recv() => self.input(input),
                 () = wake(self.wake_at) => self.tick(),
                 (slot, seq) = store.news() => self.handle(OriginInput::Changed(slot, seq)),
+                heard = store.heard() => self.handle(match heard {
+                    Heard::Listening(topic, heard) => OriginInput::Listening(topic, heard),
+                    Heard::Published(published) => OriginInput::Published(published),
+                }),
                 touches = store.touches() => self.handle(match touches {
                     Touches::Keys(keys) => OriginInput::Touched(keys),
                     Touches::Lost => OriginInput::Untracked,
@@ -209,9 +221,14 @@ impl Actor {
             }
             Input::Hub(link, message) => {
                 measure::message_received();
+                if !self.is_who_it_says(link, &message) {
+                    return;
+                }
                 if let HubToOrigin::Delta(parts) = &message {
-                    let slots = parts.iter().map(|part| part.slot).collect();
-                    self.batches.insert(link, Batch { arrived: Instant::now(), slots });
+                    let slots: BTreeSet<Slot> = parts.iter().map(|part| part.slot).collect();
+                    let span = |(address, _): &(HubAddress, Outbox)| trace::batch(address, slots.len());
+                    let _span = self.links.get(&link).map_or_else(Span::none, span);
+                    self.batches.insert(link, Batch { arrived: Instant::now(), slots, _span });
                 }
                 self.handle(OriginInput::Hub(link, message));
             }
@@ -231,12 +248,32 @@ impl Actor {
         }
     }
 
+    /// A hub's hello is looked at before the machine hears it. One that claims what is another's is told so and let go, and the
+    /// other goes on.
+    fn is_who_it_says(&mut self, link: Link, message: &HubToOrigin) -> bool {
+        let HubToOrigin::Hello { hub, name, .. } = message else { return true };
+        let Some((address, _)) = self.links.get(&link) else { return true };
+        let admitted = self.identities.lock().unwrap_or_else(PoisonError::into_inner).admit(*hub, name, address);
+        let Err(imposture) = admitted else { return true };
+        tracing::warn!(hub = address.name, edge = address.edge, %imposture, "a hub is not who it says; it is refused");
+        measure::impostor();
+        self.send(link, OriginToHub::Refused(Refusal::new(RefusalCause::NotPermitted, imposture.to_string())));
+        self.close(link);
+        self.handle(OriginInput::Closed(link));
+        false
+    }
+
     /// Measures what a message to a hub tells of the daemon's work.
     fn observe(&mut self, link: Link, message: &OriginToHub) {
+        let address = self.links.get(&link).map(|(address, _)| address);
         let settled: Vec<Slot> = match message {
+            OriginToHub::Exchange { round, nodes, keys, .. } => {
+                return trace::repair(address, *round, nodes.len(), keys.len());
+            }
             OriginToHub::Committed(slots) => slots.iter().map(|(slot, _)| *slot).collect(),
             OriginToHub::Resume(slots) => {
                 measure::resumed(slots.len());
+                trace::resume(address, slots.len());
                 slots.iter().map(|(slot, _)| *slot).collect()
             }
             OriginToHub::Refused(refusal) => return measure::refused(refusal.cause),
@@ -300,13 +337,18 @@ impl Actor {
                 OriginEffect::Run { link, call, commands, within } => self.run_passed(link, call, commands, within),
                 OriginEffect::Jobs { link, hub, slot, jobs } => self.run_jobs(link, Jobs { hub, slot, jobs }),
                 OriginEffect::Swap(swap) => self.swap(swap),
+                OriginEffect::Listen(topic) => self.listen(topic),
+                OriginEffect::Unlisten(topic) => self.store.unlisten(&topic),
                 OriginEffect::Confirm(slots) => self.confirm(slots),
                 OriginEffect::Erased(key) => self.erased(&key),
                 OriginEffect::Foreign(key) => {
                     tracing::error!(%key, "the key holds a value of a foreign type; it is left for the operator");
                     measure::foreign_key();
                 }
-                OriginEffect::Adopted(keys) => measure::adopted(keys),
+                OriginEffect::Adopted(keys) => {
+                    measure::adopted(keys);
+                    trace::adopted(keys);
+                }
                 OriginEffect::WakeAt(at) => {
                     let ms = u64::try_from(at.since_ms(clock::now())).unwrap_or(0);
                     self.wake_at = Some(Instant::now() + Duration::from_millis(ms));
@@ -328,10 +370,27 @@ impl Actor {
     /// Never waits: a hub that reads too slowly is cut off and starts again from its cursors.
     fn send(&mut self, link: Link, message: OriginToHub) {
         let Some((address, outbox)) = self.links.get(&link) else { return };
-        if let Err(mpsc::error::TrySendError::Full(_)) = outbox.try_send(message) {
-            tracing::warn!(hub = address.name, "the hub reads too slowly; its connection is closed");
-            // Its task then says that it is closed, and the machine hears of it.
-            self.close(link);
+        match outbox.try_send(message) {
+            Ok(()) | Err(Refused::Closed) => {}
+            Err(Refused::Full) => {
+                tracing::warn!(hub = address.name, "the hub reads too slowly; its connection is closed");
+                // Its task then says that it is closed, and the machine hears of it.
+                self.close(link);
+            }
+            Err(Refused::TooMuchPublished) => {
+                tracing::warn!(hub = address.name, "more is published than the hub reads; it listens to nothing now");
+                measure::overrun();
+                self.handle(OriginInput::Overrun(link));
+            }
+        }
+    }
+
+    /// Listens at the store, where the operator allows it; the machine hears of it in any case.
+    fn listen(&mut self, topic: Topic) {
+        let listens =
+            run::may_listen(&self.pass_through).and_then(|()| self.store.listen(&topic).map_err(run::Refused::Run));
+        if let Err(refused) = listens {
+            self.handle(OriginInput::Listening(topic, Err(refused.to_string().into())));
         }
     }
 
@@ -343,33 +402,38 @@ impl Actor {
 
     fn load(&mut self, load: Load) {
         let (store, report) = (Arc::clone(&self.store), Arc::clone(&self.report));
-        self.requests.spawn(async move {
+        let span = trace::load(load.slot, load.keys.len(), load.plain.len());
+        let loading = async move {
             let began = Instant::now();
-            let loaded = store.load(load).await?;
+            let loaded = store.load(load).await.inspect_err(|error| trace::failed(error))?;
             measure::loaded(began.elapsed());
             report.loads.fetch_add(1, Ordering::Relaxed);
             Ok(Answer::Input(OriginInput::Loaded(loaded)))
-        });
+        };
+        self.requests.spawn(loading.instrument(span));
     }
 
     fn commit(&mut self, commit: Commit) {
         let (store, report) = (Arc::clone(&self.store), Arc::clone(&self.report));
         let (slot, size) = (commit.slot, CommitSize::of(&commit));
         let pause = pause_after(self.refusals.get(&slot).copied().unwrap_or(0));
-        self.requests.spawn(async move {
+        let span = trace::commit(slot, commit.keys.len());
+        let committing = async move {
             if !pause.is_zero() {
                 sleep(pause).await;
             }
             let began = Instant::now();
-            let outcome = store.commit(commit).await?;
+            let outcome = store.commit(commit).await.inspect_err(|error| trace::failed(error))?;
             measure::committed(&outcome, size, began.elapsed());
+            trace::came_to(measure::name_of(&outcome));
             match &outcome {
                 Outcome::Committed | Outcome::Drifted(_) => &report.commits,
                 _ => &report.conflicts,
             }
             .fetch_add(1, Ordering::Relaxed);
             Ok(Answer::Input(OriginInput::Committed(slot, outcome)))
-        });
+        };
+        self.requests.spawn(committing.instrument(span));
     }
 
     fn confirm(&mut self, slots: Vec<Slot>) {
@@ -386,19 +450,24 @@ impl Actor {
     /// The machine hears of it in any case, so that no hub waits for nothing.
     fn run_passed(&mut self, link: Link, call: u64, commands: Vec<Vec<Bytes>>, within: Namespace) {
         let (store, allowed) = (Arc::clone(&self.store), Arc::clone(&self.pass_through));
-        self.requests.spawn(async move {
+        let span = trace::run(commands.len());
+        let running = async move {
             let replies = run::run(&*store, &allowed, commands, &within).await;
             Ok(Answer::Input(OriginInput::Ran(link, call, replies)))
-        });
+        };
+        self.requests.spawn(running.instrument(span));
     }
 
     fn run_jobs(&mut self, link: Link, jobs: Jobs) {
         let (store, allowed) = (Arc::clone(&self.store), Arc::clone(&self.pass_through));
-        self.requests.spawn(async move {
+        let span = trace::jobs(jobs.slot, jobs.jobs.len());
+        let running = async move {
             let (hub, slot) = (jobs.hub, jobs.slot);
-            let JobsRun { through, replies } = run::jobs(&*store, &allowed, jobs).await?;
+            let ran = run::jobs(&*store, &allowed, jobs).await.inspect_err(|error| trace::failed(error));
+            let JobsRun { through, replies } = ran?;
             Ok(Answer::Input(OriginInput::JobsDone(link, JobsDone { hub, slot, through, replies })))
-        });
+        };
+        self.requests.spawn(running.instrument(span));
     }
 
     fn swap(&mut self, swap: LedgerSwap) {

@@ -6,6 +6,7 @@ use crate::{
     crew,
     dial::{Dialler, LinkNumbers},
     edge::{EdgeUrl, OriginToken},
+    identity::Identities,
     measure,
     page::{self, Pages},
     report::{Live, Report},
@@ -13,7 +14,13 @@ use crate::{
 };
 use headwater::command::Family;
 use metrics_exporter_prometheus::PrometheusHandle;
-use std::{collections::BTreeSet, io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    io,
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 use tokio::{
     net::TcpListener,
     sync::{Notify, mpsc, watch},
@@ -121,7 +128,7 @@ pub async fn run(
 
 /// One life after the other, until the end.
 async fn lives(config: &DaemonConfig, report: &Arc<Report>, stopped: watch::Receiver<bool>) {
-    let numbers = LinkNumbers::default();
+    let (numbers, identities) = (LinkNumbers::default(), Arc::new(Mutex::new(Identities::default())));
     let mut backoff = Backoff::new();
     loop {
         let opened = tokio::select! {
@@ -131,7 +138,7 @@ async fn lives(config: &DaemonConfig, report: &Arc<Report>, stopped: watch::Rece
         match opened {
             Ok(store) => {
                 let began = Instant::now();
-                let ended = life(config, report, Arc::new(store), &numbers, stop(stopped.clone())).await;
+                let ended = life(config, report, Arc::new(store), (&numbers, &identities), stop(stopped.clone())).await;
                 // A store that opens and then refuses what it is asked is not tried ever faster.
                 if began.elapsed() >= LASTING {
                     backoff.reset();
@@ -155,7 +162,7 @@ async fn life(
     config: &DaemonConfig,
     report: &Arc<Report>,
     store: Arc<AnyStore>,
-    numbers: &LinkNumbers,
+    (numbers, identities): (&LinkNumbers, &Arc<Mutex<Identities>>),
     stop: impl Future<Output = ()>,
 ) -> Result<(), ActorError> {
     tracing::info!(store = report.store, run_id = %String::from_utf8_lossy(&store.run_id()), "the store is open");
@@ -177,7 +184,7 @@ async fn life(
         diallers.spawn(dialler.run());
     }
     report.set_live(Some(Live { store: Arc::clone(&store), inputs, crew }));
-    let actor = Actor::new(Arc::clone(&store), Arc::clone(report), config);
+    let actor = Actor::new(Arc::clone(&store), Arc::clone(report), Arc::clone(identities), config);
     let ended = actor.run(receiver, stop).await;
     report.set_live(None);
     measure::store_up(false);

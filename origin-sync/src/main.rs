@@ -10,7 +10,8 @@ use origin_sync::{
     daemon::{self, DaemonConfig},
     measure,
     remote::Remote,
-    settings::{LogConfig, Settings},
+    settings::Settings,
+    telemetry,
 };
 use serde_json::Value;
 use tokio::signal::unix::{SignalKind, signal};
@@ -41,7 +42,7 @@ async fn main() -> anyhow::Result<()> {
 }
 
 async fn run(settings: Settings) -> anyhow::Result<()> {
-    log_as(settings.logs()?);
+    let telemetry = telemetry::install(settings.logs()?, &settings.traces()?)?;
     let config: DaemonConfig = settings.try_into()?;
     let metrics = measure::install().context("the metrics cannot be set up")?;
     let mut terminate = signal(SignalKind::terminate())?;
@@ -52,13 +53,9 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
             _ = interrupt.recv() => tracing::info!("SIGINT"),
         }
     };
-    daemon::run(config, metrics, stop).await?;
-    Ok(())
-}
-
-fn log_as(config: LogConfig) {
-    let log = tracing_subscriber::fmt().with_env_filter(config.filter).with_writer(std::io::stderr);
-    if config.is_json { log.json().init() } else { log.init() }
+    let ended = daemon::run(config, metrics, stop).await;
+    telemetry.end().await;
+    Ok(ended?)
 }
 
 /// The hubs in a table under the rest.

@@ -47,12 +47,18 @@ pub fn install() -> Result<PrometheusHandle, BuildError> {
         "Slots of which Redis was asked whether what was committed survives, by its answer."
     );
     describe_counter!("headwater_passed_commands_total", "Commands of edges that were passed through, by result.");
+    describe_counter!(
+        "headwater_published_messages_total",
+        "Messages heard on channels that edges listen to; those too large are passed over."
+    );
+    describe_counter!("headwater_channels_overrun_total", "Times that a hub took in less than was published to it.");
     describe_counter!("headwater_jobs_total", "Jobs of edges that ran, by result; those with an error are dropped.");
     describe_gauge!("headwater_pending", "Parts of batches that are received and not committed.");
     describe_histogram!("headwater_hub_lag_seconds", "From the arrival of a hub's batch to the commit of all of it.");
     describe_counter!("headwater_hub_resumes_total", "Slots that a hub was told to send again.");
     describe_gauge!("headwater_hub_clock_offset_ms", "A hub's clock minus the daemon's when it said hello.");
     describe_counter!("headwater_hub_refusals_total", "Hubs' messages that the origin refused, by cause.");
+    describe_counter!("headwater_page_refusals_total", "Requests to these pages that were refused, by cause.");
     describe_gauge!("headwater_resident_bytes", "Memory of this process that is in use.");
     describe_gauge!("headwater_daemons", "Daemons that share the hubs, this one among them.");
     describe_gauge!("headwater_hubs_connected", "Hubs to which a socket is open.");
@@ -91,16 +97,20 @@ impl CommitSize {
     }
 }
 
-pub(crate) fn committed(outcome: &Outcome, size: CommitSize, took: Duration) {
-    let name = match outcome {
+/// What a commit came to, in one word.
+pub(crate) fn name_of(outcome: &Outcome) -> &'static str {
+    match outcome {
         Outcome::Committed | Outcome::Drifted(_) => "committed",
         Outcome::Moved(_) => "moved",
         Outcome::Stale => "stale",
         Outcome::Conflict(_) => "conflict",
         Outcome::Missing(_) => "missing",
         Outcome::Foreign(_) => "foreign",
-    };
-    counter!("headwater_store_commits_total", "outcome" => name).increment(1);
+    }
+}
+
+pub(crate) fn committed(outcome: &Outcome, size: CommitSize, took: Duration) {
+    counter!("headwater_store_commits_total", "outcome" => name_of(outcome)).increment(1);
     histogram!("headwater_store_seconds", "request" => "commit").record(took);
     if matches!(outcome, Outcome::Committed | Outcome::Drifted(_)) {
         counter!("headwater_store_commit_keys_total").increment(size.keys);
@@ -142,6 +152,15 @@ pub(crate) fn run(is_answered: bool) {
     counter!("headwater_passed_commands_total", "result" => if is_answered { "reply" } else { "error" }).increment(1);
 }
 
+pub(crate) fn published(is_passed_on: bool) {
+    let result = if is_passed_on { "passed_on" } else { "too_large" };
+    counter!("headwater_published_messages_total", "result" => result).increment(1);
+}
+
+pub(crate) fn overrun() {
+    counter!("headwater_channels_overrun_total").increment(1);
+}
+
 pub(crate) fn job_run(is_answered: bool) {
     counter!("headwater_jobs_total", "result" => if is_answered { "reply" } else { "error" }).increment(1);
 }
@@ -175,6 +194,16 @@ pub(crate) fn refused(cause: RefusalCause) {
         RefusalCause::Internal | RefusalCause::Other(_) => "internal",
     };
     counter!("headwater_hub_refusals_total", "cause" => name).increment(1);
+}
+
+/// A hub that claims to be another one.
+pub(crate) fn impostor() {
+    counter!("headwater_hub_refusals_total", "cause" => "identity").increment(1);
+}
+
+/// Somebody asked the daemon's own pages without its token.
+pub(crate) fn unauthorized() {
+    counter!("headwater_page_refusals_total", "cause" => "token").increment(1);
 }
 
 /// Where the system tells it.

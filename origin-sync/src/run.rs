@@ -129,6 +129,11 @@ fn permitted(argv: &[Bytes], allowed: &BTreeSet<Family>) -> Result<Permitted, Re
     }
 }
 
+/// Whether edges may listen to topics: where they may publish.
+pub(crate) fn may_listen(allowed: &BTreeSet<Family>) -> Result<(), Refused> {
+    if allowed.contains(&Family::Publish) { Ok(()) } else { Err(Refused::Family(Family::Publish)) }
+}
+
 /// Takes the reply from what all replies of the call may take.
 fn bounded(reply: Reply, room: &mut usize) -> Result<Reply, Refused> {
     let bytes = size_of::<Reply>().saturating_add(reply.memory_bytes());
@@ -161,6 +166,15 @@ mod tests {
         assert!(refusal("rpush hw:m:{0} a", &Family::ALL).unwrap().contains("Headwater's own"));
         assert!(refusal("evalsha 0123 0", &[Family::Lists]).unwrap().starts_with("NOSCRIPT "));
         assert_eq!(refusal("eval text 0", &[Family::Scripts]), None);
+    }
+
+    #[test]
+    fn edges_listen_where_they_may_publish() {
+        let refusal = |allowed: &[Family]| {
+            may_listen(&allowed.iter().copied().collect()).err().map(|refused| refused.to_string())
+        };
+        assert_eq!(refusal(&[Family::Publish]), None);
+        assert!(refusal(&[Family::Lists]).unwrap().contains("does not pass publish through"));
     }
 
     #[test]

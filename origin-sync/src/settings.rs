@@ -124,6 +124,10 @@ pub struct Settings {
     /// How a line of the log looks: `text` or `json` [default: text].
     #[arg(long, global = true, value_name = "FORMAT", env = "HEADWATER_LOG_FORMAT")]
     log_format: Option<String>,
+    /// Where spans are sent: an OpenTelemetry collector's base URL for OTLP over HTTP. Before `OTEL_EXPORTER_OTLP_ENDPOINT`; needs a
+    /// build with the feature `otel` [default: nowhere].
+    #[arg(long, global = true, value_name = "URL", env = "HEADWATER_OTLP_ENDPOINT")]
+    otlp_endpoint: Option<String>,
 }
 
 /// How the daemon logs.
@@ -133,6 +137,13 @@ pub struct LogConfig {
     pub filter: EnvFilter,
     /// Whether each line is a JSON object.
     pub is_json: bool,
+}
+
+/// Where spans go.
+#[derive(Clone, Debug, Default)]
+pub struct TraceConfig {
+    /// The collector's base URL, where the operator set it.
+    pub endpoint: Option<String>,
 }
 
 /// Where a running daemon is, and what proves to it that the operator asks.
@@ -190,6 +201,11 @@ pub enum SettingsError {
 #[error("{0:?} is neither text nor json")]
 struct LogFormatError(String);
 
+/// No address of a collector.
+#[derive(Debug, thiserror::Error)]
+#[error("{0:?} is no URL with http or https and a host")]
+struct EndpointError(String);
+
 impl Settings {
     /// What a file says.
     ///
@@ -222,6 +238,25 @@ impl Settings {
             Some(other) => return Err(invalid("log-format", LogFormatError(other.to_owned()))),
         };
         Ok(LogConfig { filter, is_json })
+    }
+
+    /// Where spans go.
+    ///
+    /// # Errors
+    /// When that is no URL.
+    pub fn traces(&self) -> Result<TraceConfig, SettingsError> {
+        let Some(url) = self.otlp_endpoint.as_ref().filter(|url| !url.is_empty()) else {
+            return Ok(TraceConfig::default());
+        };
+        let parsed = url.parse::<hyper::Uri>().ok();
+        let is_fit = |parsed: &hyper::Uri| {
+            matches!(parsed.scheme_str(), Some("http" | "https")) && parsed.host().is_some_and(|host| !host.is_empty())
+        };
+        if parsed.as_ref().is_some_and(is_fit) {
+            Ok(TraceConfig { endpoint: Some(url.clone()) })
+        } else {
+            Err(invalid("otlp-endpoint", EndpointError(url.clone())))
+        }
     }
 
     /// Where the daemon with these settings is; what else they say does not matter.
@@ -423,6 +458,12 @@ mod tests {
             assert!(error(&text).starts_with(told), "{text}: {}", error(&text));
         }
         assert!(toml::from_str::<Settings>("windows-ms = 1").is_err());
+        let traces = |url: &str| toml::from_str::<Settings>(&format!("otlp-endpoint = '{url}'")).unwrap().traces();
+        assert_eq!(traces("http://127.0.0.1:4318").unwrap().endpoint.as_deref(), Some("http://127.0.0.1:4318"));
+        assert!(traces("").unwrap().endpoint.is_none());
+        for url in ["collector:4318", "ftp://h", "/v1"] {
+            assert!(traces(url).unwrap_err().to_string().starts_with("otlp-endpoint is not valid"), "{url}");
+        }
     }
 
     #[test]

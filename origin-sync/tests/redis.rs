@@ -5,6 +5,7 @@
 #![allow(missing_docs, unreachable_pub, reason = "nothing here is for others")]
 
 mod cases;
+mod channel_cases;
 mod job_cases;
 mod machine_cases;
 mod ordered_cases;
@@ -117,6 +118,17 @@ macro_rules! passing_on_every_redis {
     };
 }
 
+macro_rules! channels_on_every_redis {
+    ($($name:ident: $bed:ty),+) => {
+        $(suite!($name, $bed, channel_cases:
+            what_is_published_is_heard_from_then_on,
+            headwaters_own_channels_and_endless_messages_are_passed_over,
+            a_connection_that_breaks_is_made_anew_and_that_is_told,
+            what_nobody_takes_out_is_bounded,
+        );)+
+    };
+}
+
 macro_rules! ordered_on_every_store {
     ($($name:ident: $bed:ty),+) => {
         $(suite!($name, $bed, ordered_cases:
@@ -163,6 +175,12 @@ passing_on_every_redis!(
     passing_on_redis_by_tls: Secured,
     passing_on_redis_cluster: Clustered,
     passing_on_redis_under_sentinels: UnderSentinels
+);
+channels_on_every_redis!(
+    channels_of_redis: Functions,
+    channels_of_redis_by_tls: Secured,
+    channels_of_redis_cluster: Clustered,
+    channels_of_redis_under_sentinels: UnderSentinels
 );
 ordered_on_every_store!(
     ordered_in_redis: Functions,

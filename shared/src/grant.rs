@@ -10,6 +10,7 @@ use crate::{
     command::{Command, CommandError, CommandName, Family, Passed, matches},
     id::Key,
     limit::{Limit, LimitError},
+    topic::Topic,
 };
 use serde::{Deserialize, Serialize};
 
@@ -75,14 +76,21 @@ pub enum Verb {
     Write,
     /// Every command but FLUSHDB, FLUSHALL and scripts that the origin runs, which must be named.
     Admin,
+    /// To listen to channels, whose names count as keys.
+    Subscribe,
     /// This command.
     Command(CommandName),
 }
 
 /// Not the name of a verb or of a command.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("{0:?} is no verb; there are read, write, admin and the names of commands")]
+#[error("{0:?} is no verb; there are read, write, admin, subscribe and the names of commands")]
 pub struct UnknownVerb(String);
+
+/// The token does not grant a channel, or the verb on it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("NOPERM this user has no permissions to access one of the channels used as arguments")]
+pub struct TopicNotPermitted;
 
 impl Grants {
     /// Whether a command may be executed. Linear in the grants for each key.
@@ -179,6 +187,19 @@ impl Grants {
         }
     }
 
+    /// Whether a topic may be listened to: a channel by its name, and a pattern where all that it may match is granted.
+    ///
+    /// # Errors
+    /// [`TopicNotPermitted`].
+    pub fn check_topic(&self, topic: &Topic) -> Result<(), TopicNotPermitted> {
+        let grants = |grant: &Grant| match topic {
+            Topic::Channel(name) => grant.names(name),
+            Topic::Pattern(pattern) => grant.covers(pattern.as_bytes()),
+        };
+        let is_granted = self.0.iter().any(|grant| grant.has(Verb::Subscribe) && grants(grant));
+        if is_granted { Ok(()) } else { Err(TopicNotPermitted) }
+    }
+
     /// Whether a key may be read, or written.
     pub fn permits(&self, verb: Verb, key: &Key) -> bool {
         self.0.iter().any(|grant| grant.has(verb) && grant.names(key))
@@ -235,6 +256,7 @@ impl TryFrom<String> for Verb {
             "read" => Ok(Self::Read),
             "write" => Ok(Self::Write),
             "admin" => Ok(Self::Admin),
+            "subscribe" => Ok(Self::Subscribe),
             _ => CommandName::find(name.as_bytes()).map(Self::Command).ok_or(UnknownVerb(name)),
         }
     }
@@ -246,6 +268,7 @@ impl From<Verb> for String {
             Verb::Read => "read".to_owned(),
             Verb::Write => "write".to_owned(),
             Verb::Admin => "admin".to_owned(),
+            Verb::Subscribe => "subscribe".to_owned(),
             Verb::Command(name) => name.as_str().to_owned(),
         }
     }
@@ -312,6 +335,20 @@ mod tests {
         }
         let none = grants(&[(&[Verb::Write], &["*"])]);
         assert_eq!(check(&none, "dbsize"), Err(CommandError::CommandNotPermitted(CommandName::DbSize)));
+    }
+
+    #[test]
+    fn only_what_is_granted_can_be_listened_to() {
+        let own = grants(&[(&[Verb::Subscribe], &["news", "room:1:*"]), (&[Verb::Read, Verb::Write], &["*"])]);
+        let channel = |name: &'static str| own.check_topic(&Topic::channel(name.into()).unwrap());
+        let pattern = |name: &'static str| own.check_topic(&Topic::pattern(name.into()).unwrap());
+        assert_eq!((channel("news"), channel("room:1:a"), pattern("room:1:a*")), (Ok(()), Ok(()), Ok(())));
+        for refused in [channel("other"), pattern("*"), pattern("room:*"), pattern("news"), pattern("room:?:*")] {
+            assert_eq!(refused, Err(TopicNotPermitted));
+        }
+        assert_eq!("subscribe".to_owned().try_into(), Ok(Verb::Subscribe));
+        let admin = grants(&[(&[Verb::Admin], &["a*"])]);
+        assert_eq!(admin.check_topic(&Topic::pattern("a?".into()).unwrap()), Ok(()));
     }
 
     #[test]

@@ -11,6 +11,7 @@
 //! - [`namespace`]: which keys are whose, where applications share a deployment.
 //! - [`eviction`]: which keys to evict when memory runs short.
 //! - [`wire`], [`message`]: the frame and what travels in it.
+//! - [`topic`]: what can be listened to at the origin's Redis.
 //! - [`digest`]: where two replicas differ.
 //! - [`lease`]: until when a node may use rights that it was handed.
 //! - [`limit`]: rate limits as functions of window counters and time.
@@ -46,5 +47,6 @@ pub mod slot;
 pub mod standings;
 pub mod state;
 pub mod store;
+pub mod topic;
 pub mod wheel;
 pub mod wire;

@@ -147,9 +147,19 @@ pub const ERROR_BYTES_MAX: usize = 1024;
 /// there; a client that waits for its answer has one.
 pub const RUNS_MAX: usize = 256;
 
+/// The greatest number that a hub may give its operations: a million a second for two thousand years. One beyond it was not
+/// counted to.
+pub const NUMBER_MAX: u64 = 1 << 56;
+
 /// Marks of a client's session: slots of which it remembers how far it came. At most some 50 bytes each, so that all of them
 /// fit a header of 5 KiB in base64.
 pub const MARKS_MAX: usize = 64;
+
+/// Topics that one hub listens to, and that one message names: with the longest names 1 MiB of them.
+pub const TOPICS_MAX: usize = 1024;
+
+/// Streams of one hub that listen to channels; each keeps its object awake, and costs it a request that is open.
+pub const LISTENERS_MAX: usize = 1024;
 
 /// The arguments of one job of an outbox, in bytes: they are a row, beside its identity.
 pub const JOB_BYTES_MAX: usize = ROW_BYTES_MAX - 64 * 1024;
@@ -193,5 +203,7 @@ const _: () = assert!(FRAME_BYTES_TARGET + CHANGES_BYTES_MAX + VALUE_BYTES_MAX <
 const _: () = assert!(KEYS_CHUNK * (KEY_BYTES_MAX + 2) < FRAME_BYTES_MAX_LEAST && KEYS_CHUNK < KEYS_LISTED_MAX);
 const _: () = assert!(FRAME_BYTES_TARGET + JOB_BYTES_MAX < FRAME_BYTES_MAX_LEAST && JOB_ARGUMENTS_MAX < ARGUMENTS_MAX);
 const _: () = assert!(RUN_BYTES_MAX + FRAME_BYTES_TARGET < FRAME_BYTES_MAX_LEAST);
+const _: () = assert!(TOPICS_MAX * (KEY_BYTES_MAX + 3) < FRAME_BYTES_MAX_LEAST && LISTENERS_MAX <= TOPICS_MAX);
+const _: () = assert!(VALUE_BYTES_MAX + 2 * KEY_BYTES_MAX + 16 < FRAME_BYTES_MAX_LEAST);
 const _: () = assert!(RUN_REPLY_BYTES_MAX + PIPELINE_MAX * ERROR_BYTES_MAX < FRAME_BYTES_MAX_LEAST);
 const _: () = assert!(2 * FRAME_BYTES_MAX + DECODED_BYTES_MAX < 128_000_000);

@@ -12,6 +12,7 @@ use crate::{
     slot::Slot,
     standings::{Standings, StandingsQuery},
     state::{Ctx, KeyDelta, Operation},
+    topic::Topic,
     wire::{Capabilities, WireError},
 };
 use bytes::Bytes;
@@ -279,6 +280,10 @@ pub enum HubToOrigin {
     },
     /// Asks for rights under a strict limit, and tells what became of those that were granted.
     Rights(RightsRequest),
+    /// Asks to hear what is published to these, until it is unlistened or the connection ends.
+    Listen(Vec<Topic>),
+    /// Nobody listens to these any more.
+    Unlisten(Vec<Topic>),
 }
 
 /// A job of an outbox: the hub's number that it took, and a command with its arguments.
@@ -376,6 +381,22 @@ pub enum OriginToHub {
     JobsStable(Vec<(Slot, No)>),
     /// Answers a [`HubToOrigin::Rights`].
     Rights(RightsAnswer),
+    /// The origin listens to a topic, or an error of Redis or of its own says why not; then it listens no more. Said again, it
+    /// listens anew, and what was published meanwhile is lost.
+    Listening(Topic, Result<(), Box<str>>),
+    /// Something was published.
+    Published(Published),
+}
+
+/// What was published.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Published {
+    /// For who listens to this.
+    pub topic: Topic,
+    /// To which channel.
+    pub channel: Key,
+    /// What.
+    pub payload: Bytes,
 }
 
 /// A hub's request for rights.

@@ -4,12 +4,13 @@ use bytes::Bytes;
 use headwater::{
     command::{CommandError, Reply},
     grant::{Grant, Grants, Verb},
-    hub::{Connection, Hub, HubConfig, HubEffect, HubInput, Request},
+    hub::{Connection, Heard, Hub, HubConfig, HubEffect, HubInput, Listener, Request},
     id::{ClientId, Key, ReplicaId, Seq, SessionId, TimestampMs},
-    message::{HubToLeaf, HubToOrigin, LeafToHub, Lifetime, OriginToHub, RefusalCause},
+    message::{HubToLeaf, HubToOrigin, LeafToHub, Lifetime, OriginToHub, Published, RefusalCause},
     namespace::{Namespace, Namespaces},
     standings::StandingsQuery,
     state::{Effect, ElementId, Increment, Operation},
+    topic::Topic,
 };
 
 const NOW: TimestampMs = TimestampMs(1_700_000_000_000);
@@ -176,6 +177,42 @@ fn a_leaf_watches_boards_of_its_own_names() {
     let effects = others.handle(HubInput::Leaf(LEAF, LeafToHub::Watch(key("shop:board"), query)), NOW);
     let is_refused = |effect: &HubEffect| matches!(effect, HubEffect::ToLeaf(_, HubToLeaf::Refused(_)));
     assert!(effects.iter().any(is_refused), "{effects:?}");
+}
+
+#[test]
+fn channels_are_a_namespaces_own_and_the_default_ones_patterns_pass_over_what_is_anothers() {
+    let listener = Listener(1);
+    let heard = |effects: &[HubEffect]| -> Vec<String> {
+        let heard = effects.iter().filter_map(|effect| match effect {
+            HubEffect::ToListeners(_, Heard::Message { channel, .. }) => Some(channel.to_string()),
+            HubEffect::ToListeners(_, Heard::Ended(error)) => Some(error.to_string()),
+            _ => None,
+        });
+        heard.collect()
+    };
+    let listen = |hub: &mut Hub, topic: Topic, at_redis: &Topic| {
+        connect(hub);
+        let effects = hub.handle(HubInput::Listen(listener, topic), NOW);
+        let asked = HubEffect::ToOrigin(DAEMON, HubToOrigin::Listen(vec![at_redis.clone()]));
+        assert!(effects.contains(&asked), "{effects:?}");
+        hub.handle(HubInput::Origin(DAEMON, OriginToHub::Listening(at_redis.clone(), Ok(()))), NOW);
+    };
+    let published = |hub: &mut Hub, topic: &Topic, channel: &str| {
+        let published = Published { topic: topic.clone(), channel: key(channel), payload: Bytes::new() };
+        heard(&hub.handle(HubInput::Origin(DAEMON, OriginToHub::Published(published)), NOW))
+    };
+    let mut hub = shop();
+    let at_redis = Topic::pattern("shop:n*".into()).unwrap();
+    listen(&mut hub, Topic::pattern("n*".into()).unwrap(), &at_redis);
+    assert_eq!(published(&mut hub, &at_redis, "shop:news"), ["news"]);
+    let mut default = self::hub(all().default_one());
+    let everything = Topic::pattern("*".into()).unwrap();
+    listen(&mut default, everything.clone(), &everything);
+    assert_eq!(published(&mut default, &everything, "news"), ["news"]);
+    assert!(published(&mut default, &everything, "shop:news").is_empty());
+    let foreign = Topic::channel("shop:news".into()).unwrap();
+    let refused = heard(&default.handle(HubInput::Listen(Listener(2), foreign), NOW));
+    assert!(refused.len() == 1 && refused[0].starts_with("NOPERM"), "{refused:?}");
 }
 
 #[test]

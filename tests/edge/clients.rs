@@ -24,7 +24,7 @@ async fn with_store(store: Store, dir: &Path) -> (Region, Daemon) {
 }
 
 /// The origin of these edges.
-async fn origin_of(regions: &[&Region], store: Store, dir: &Path) -> Daemon {
+pub(crate) async fn origin_of(regions: &[&Region], store: Store, dir: &Path) -> Daemon {
     let config = DaemonConfig {
         edges: regions.iter().map(|region| region.edge.url()).collect(),
         origin_token: ORIGIN_TOKEN.into(),
@@ -40,14 +40,14 @@ async fn origin_of(regions: &[&Region], store: Store, dir: &Path) -> Daemon {
     daemon
 }
 
-async fn redis_in(dir: &Path) -> (Redis, u16) {
+pub(crate) async fn redis_in(dir: &Path) -> (Redis, u16) {
     let port = free_port().unwrap();
     let config = RedisConfig { dir: dir.join("redis"), port, append_only: false };
     (Redis::start(config).await.unwrap(), port)
 }
 
 /// Runs the Node tests of one file and demands that they pass.
-async fn pass(file: &str, region: &Region, environment: &[(&str, String)]) {
+pub(crate) async fn pass(file: &str, region: &Region, environment: &[(&str, String)]) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("edge/clients");
     let output = Command::new("node")
         .args(["--test", "--test-reporter=spec", "--test-timeout=120000", file])

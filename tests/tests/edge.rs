@@ -4,6 +4,8 @@
 //! provisional, and no others.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "../edge/channels.rs"]
+mod channels;
 #[path = "../edge/clients.rs"]
 mod clients;
 #[path = "../edge/commands.rs"]

@@ -268,8 +268,11 @@ impl World {
                     self.hubs[region].wake_at = Some(at);
                     self.at(at, Event::HubWakes(region));
                 }
-                // There are no leaves.
-                HubEffect::ToLeaf(..) | HubEffect::Forward { .. } | HubEffect::Relayed(..) => {}
+                // There are no leaves, and nobody listens.
+                HubEffect::ToLeaf(..)
+                | HubEffect::Forward { .. }
+                | HubEffect::Relayed(..)
+                | HubEffect::ToListeners(..) => {}
             }
         }
     }
@@ -303,7 +306,7 @@ impl World {
                 // Nobody sends commands of other types, or jobs.
                 OriginEffect::Run { .. } | OriginEffect::Jobs { .. } => {}
                 OriginEffect::Foreign(_) | OriginEffect::Adopted(_) | OriginEffect::Confirm(_) => {}
-                OriginEffect::Erased(_) => {}
+                OriginEffect::Erased(_) | OriginEffect::Listen(_) | OriginEffect::Unlisten(_) => {}
             }
         }
     }

@@ -200,6 +200,8 @@ impl Pair {
                             | OriginEffect::Foreign(_)
                             | OriginEffect::Adopted(_)
                             | OriginEffect::Erased(_)
+                            | OriginEffect::Listen(_)
+                            | OriginEffect::Unlisten(_)
                             | OriginEffect::Confirm(_)
                             | OriginEffect::WakeAt(_) => {}
                         }

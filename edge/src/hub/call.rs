@@ -3,7 +3,7 @@
 use crate::rest::{Encoding, Shape};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
-use headwater::grant::Grants;
+use headwater::{grant::Grants, id::BadKey, topic::Topic};
 use serde::{Deserialize, Serialize};
 use wasm_bindgen::JsValue;
 use worker::{Headers, Method, Request, RequestInit, Result, js_sys::Uint8Array};
@@ -16,6 +16,8 @@ pub(crate) const RELAY: &str = "/relay";
 pub(crate) const EXCHANGE: &str = "/exchange";
 /// Takes a [`Poll`] of a leaf that is no isolate, and answers as [`Taken`](super::links::Taken) is written for it.
 pub(crate) const POLL: &str = "/poll";
+/// Answers with a stream of what is published to what [`Listen`] names.
+pub(crate) const LISTEN: &str = "/listen";
 /// Says how the hub is, as [`Status`].
 pub(crate) const STATUS: &str = "/status";
 /// Makes sure that the hub exists and that the directory knows it.
@@ -72,6 +74,25 @@ pub(crate) struct Poll {
     pub(crate) wait_ms: u32,
     /// Messages of a leaf: frames one after the other.
     pub(crate) frames: Bytes,
+}
+
+/// What a client listens to.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Listen {
+    /// Whether the name is a pattern.
+    pub(crate) is_pattern: bool,
+    /// The channel, or the pattern.
+    pub(crate) name: Bytes,
+    /// When the client's token ends, in milliseconds since 1970.
+    pub(crate) until_ms: Option<i64>,
+}
+
+impl Listen {
+    /// The topic.
+    pub(crate) fn topic(&self) -> Result<Topic, BadKey> {
+        let name = self.name.clone();
+        if self.is_pattern { Topic::pattern(name) } else { Topic::channel(name) }
+    }
 }
 
 /// What a leaf's socket is bound to.

@@ -7,14 +7,22 @@ mod links;
 mod rows;
 mod shell;
 mod sockets;
+mod streams;
 mod turn;
 
-use crate::{clock, limits::REPLY_TIMEOUT_MS, respond, rest::Shape, session::Session, timeout};
+use crate::{
+    clock,
+    limits::{LISTEN_TIMEOUT_MS, REPLY_TIMEOUT_MS},
+    respond,
+    rest::Shape,
+    session::Session,
+    timeout,
+};
 use bytes::Bytes;
-use call::{Bounds, Commands, Exchange, Poll, Status};
+use call::{Bounds, Commands, Exchange, Listen, Poll, Status};
 use futures_channel::oneshot;
 use headwater::{
-    hub::{Connection, HubInput},
+    hub::{Connection, HubInput, ListenError},
     id::Key,
     message::{LeafToHub, OriginToHub, Refusal, RefusalCause},
     namespace::Namespace,
@@ -33,6 +41,8 @@ const TIMED_OUT: &str = "ERR Headwater: no reply in time, and whether the comman
                          It is safe to retry with the same Idempotency-Key.";
 const INTERRUPTED: &str = "ERR Headwater: the hub was interrupted, and whether the command was executed is unknown. \
                            It is safe to retry with the same Idempotency-Key.";
+
+const NOT_HEARD: &str = "ERR Headwater: the origin does not say that it listens; nothing is listened to";
 
 /// One region's replica of a range of slots.
 #[durable_object]
@@ -66,6 +76,11 @@ impl DurableObject for Hub {
                 let body = request.bytes().await?;
                 self.shell.turn().await;
                 self.poll(&body).await
+            }
+            call::LISTEN => {
+                let body = request.bytes().await?;
+                self.shell.turn().await;
+                self.listen(&body).await
             }
             call::STATUS => self.status(),
             call::WAKE => self.shell.register().await.and_then(|()| Ok(Response::empty()?)),
@@ -207,6 +222,26 @@ impl Hub {
         Ok(Response::from_bytes(taken.to_body())?)
     }
 
+    /// A stream of what is published, once the origin listens.
+    async fn listen(&self, body: &[u8]) -> Result<Response, ShellError> {
+        let Ok(listen) = postcard::from_bytes::<Listen>(body) else {
+            // Only a Worker of another version sends what this one cannot read.
+            return Ok(respond::error(503, &INTERRUPTED)?);
+        };
+        let topic = match listen.topic() {
+            Ok(topic) => topic,
+            Err(error) => return Ok(respond::error(400, &error)?),
+        };
+        let (heeding, events, opened) = self.shell.listen(topic.clone())?;
+        let error = match timeout::within(LISTEN_TIMEOUT_MS, opened).await {
+            Some(Ok(Ok(()))) => return Ok(respond::events(events.into_body(topic, listen.until_ms, heeding))?),
+            Some(Ok(Err(error))) => respond::error(status_of(&error), &error),
+            Some(Err(oneshot::Canceled)) => respond::error(503, &INTERRUPTED),
+            None => respond::error(504, &NOT_HEARD),
+        };
+        Ok(error?)
+    }
+
     fn status(&self) -> Result<Response, ShellError> {
         let status = self.shell.status()?;
         Ok(Response::from_json(&Status {
@@ -247,6 +282,16 @@ impl Hub {
         // Not before the messages that came before it.
         self.shell.turn().await;
         self.shell.closed(peer, Connection(connection)).map_err(thrown)
+    }
+}
+
+/// With which status a stream that does not begin is answered.
+fn status_of(error: &ListenError) -> u16 {
+    match error {
+        ListenError::OriginAway => 503,
+        ListenError::TooMany => 429,
+        ListenError::NotPermitted(_) => 403,
+        ListenError::AtOrigin(_) => 400,
     }
 }
 

@@ -10,6 +10,7 @@ use super::{
     links::{self, Links, Taken},
     rows::{Rows, RowsError},
     sockets::{self, CLOSE_POLICY, Peer, Sockets},
+    streams::{Events, Streams},
     turn::Turn,
 };
 use crate::{
@@ -21,10 +22,11 @@ use crate::{
 use futures_channel::oneshot;
 use headwater::{
     command::{CommandError, Reply},
-    hub::{Connection, Hub, HubConfig, HubEffect, HubInput, HubStatus, Request, RestoreError},
+    hub::{Connection, Hub, HubConfig, HubEffect, HubInput, HubStatus, ListenError, Listener, Request, RestoreError},
     id::{HashSeed, Key, ReplicaId, TimestampMs},
     message::{HubToLeaf, LeafToHub, Mark, Refusal},
     namespace::Namespace,
+    topic::Topic,
     wire::{Terms, WireError},
 };
 use std::{
@@ -85,6 +87,7 @@ struct Live {
     rows: Rows,
     sockets: Sockets,
     links: Links,
+    streams: Streams,
     waiting: BTreeMap<u64, oneshot::Sender<Answer>>,
     alarm: Alarm,
     /// The identity under which the directory knows the hub.
@@ -132,6 +135,20 @@ impl Shell {
             let request = self.next();
             live.waiting.insert(request, sender);
             ((request, receiver), live.hub.handle(input(Request(request)), now))
+        })
+    }
+
+    /// Begins to listen to a topic. What comes is in the events; as long as somebody holds the first of the three, it is listened
+    /// to.
+    pub(crate) fn listen(
+        self: &Rc<Self>,
+        topic: Topic,
+    ) -> Result<(Heeding, Events, oneshot::Receiver<Result<(), ListenError>>), ShellError> {
+        self.with(|live, now| {
+            let listener = Listener(self.next());
+            let (events, opened) = live.streams.open(listener, topic.clone());
+            let effects = live.hub.handle(HubInput::Listen(listener, topic), now);
+            ((Heeding { shell: Rc::clone(self), listener }, events, opened), effects)
         })
     }
 
@@ -389,6 +406,7 @@ impl Shell {
             rows,
             sockets,
             links: Links::default(),
+            streams: Streams::default(),
             waiting: BTreeMap::new(),
             alarm: Alarm::default(),
             registered,
@@ -418,6 +436,12 @@ impl Shell {
                 }
                 HubEffect::ToOrigin(connection, message) => live.sockets.send(connection, &message),
                 HubEffect::Forward { connection, hub, message } => self.forward(connection, hub, message),
+                HubEffect::ToListeners(listeners, heard) => {
+                    for slow in live.streams.tell(&listeners, &heard) {
+                        let effects = live.hub.handle(HubInput::Unlisten(slow), now());
+                        self.perform(live, effects)?;
+                    }
+                }
                 HubEffect::WakeAt(at) => self.wake_at(&mut live.alarm, at)?,
             }
         }
@@ -461,6 +485,28 @@ impl Shell {
         let next = self.last.get() + 1;
         self.last.set(next);
         next
+    }
+}
+
+/// As long as this is there, somebody reads a stream.
+pub(crate) struct Heeding {
+    shell: Rc<Shell>,
+    listener: Listener,
+}
+
+impl Drop for Heeding {
+    fn drop(&mut self) {
+        let (shell, listener) = (Rc::clone(&self.shell), self.listener);
+        // In an event of its own, since this may be dropped within one.
+        self.shell.state.wait_until(async move {
+            let closed = shell.with(|live, now| {
+                live.streams.close(listener);
+                ((), live.hub.handle(HubInput::Unlisten(listener), now))
+            });
+            if let Err(error) = closed {
+                console_error!("a stream's end is not noted: {error}");
+            }
+        });
     }
 }
 

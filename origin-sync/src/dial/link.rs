@@ -2,10 +2,12 @@
 
 use super::Dialler;
 use crate::{
-    actor::{Input, OUTBOX_MAX},
+    actor::Input,
     backoff::Backoff,
     measure,
+    outbox::{self, Waiting},
     report::HubAddress,
+    trace,
 };
 use futures_util::{
     SinkExt, StreamExt,
@@ -31,6 +33,7 @@ use tokio_tungstenite::{
     MaybeTlsStream, WebSocketStream, connect_async_with_config,
     tungstenite::{self, Message, client::IntoClientRequest, protocol::WebSocketConfig},
 };
+use tracing::Instrument;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const PING_INTERVAL: Duration = Duration::from_secs(3);
@@ -104,9 +107,13 @@ pub(super) async fn run(dialler: Dialler, address: HubAddress, mut removed: ones
 
 /// One connection from the dial to its end, which has a reason.
 async fn connection(dialler: &Dialler, address: &HubAddress, backoff: &mut Backoff) -> LinkError {
+    let dialling = async {
+        let dialled = timeout(CONNECT_TIMEOUT, dial(dialler, address)).await;
+        let dialled = dialled.unwrap_or_else(|_elapsed| Err(LinkError::ConnectTimeout));
+        dialled.inspect_err(|error| trace::failed(error))
+    };
     let dialled = tokio::select! {
-        dialled = dial(dialler, address) => dialled,
-        () = sleep(CONNECT_TIMEOUT) => Err(LinkError::ConnectTimeout),
+        dialled = dialling.instrument(trace::dial(address)) => dialled,
         () = dialler.inputs.closed() => return LinkError::ClosedHere,
     };
     measure::dialled(dialled.is_ok());
@@ -115,8 +122,19 @@ async fn connection(dialler: &Dialler, address: &HubAddress, backoff: &mut Backo
         Err(error) => return error,
     };
     let link = Link(dialler.numbers.fetch_add(1, Ordering::Relaxed));
+    let span = trace::connection(address, link);
+    served(dialler, address, (socket, link), backoff).instrument(span).await
+}
+
+/// The connection from when it is open to its end.
+async fn served(
+    dialler: &Dialler,
+    address: &HubAddress,
+    (socket, link): (Socket, Link),
+    backoff: &mut Backoff,
+) -> LinkError {
     tracing::info!(hub = address.name, edge = address.edge, link = link.0, "connected");
-    let (outbox, messages) = mpsc::channel(OUTBOX_MAX);
+    let (outbox, messages) = outbox::channel();
     let _closing = Closing { link, inputs: dialler.inputs.clone() };
     if dialler.inputs.send(Input::Opened(link, address.clone(), outbox)).await.is_err() {
         return LinkError::ClosedHere;
@@ -127,6 +145,7 @@ async fn connection(dialler: &Dialler, address: &HubAddress, backoff: &mut Backo
         error = read(stream, link, &dialler.inputs, backoff, &terms) => error,
         error = write(&mut sink, messages, &terms) => error,
     };
+    trace::failed(&error);
     if let LinkError::Refused(cause) = &error {
         tell(&mut sink, cause).await;
     }
@@ -192,12 +211,20 @@ async fn read(
         let message = match timeout(SILENCE_MAX, stream.next()).await {
             Err(_elapsed) => return LinkError::Silent,
             Ok(None) => return LinkError::Closed,
-            Ok(Some(Err(error))) => return error.into(),
+            Ok(Some(Err(error))) => {
+                if let tungstenite::Error::Capacity(_) = &error {
+                    refused(link, "size", &error);
+                }
+                return error.into();
+            }
             Ok(Some(Ok(message))) => message,
         };
         let frame = match message {
             Message::Binary(frame) => frame,
-            Message::Text(_) => return LinkError::Text,
+            Message::Text(_) => {
+                refused(link, "text", &LinkError::Text);
+                return LinkError::Text;
+            }
             Message::Close(_) => return LinkError::Closed,
             Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => continue,
         };
@@ -211,24 +238,19 @@ async fn read(
                 }
             }
             Err(error) => {
-                measure::frame_refused(reason(&error));
-                tracing::warn!(link = link.0, bytes = frame.len(), %error, "a frame from a hub was refused");
+                refused(link, reason(&error), &error);
                 return LinkError::Refused(error);
             }
         }
     }
 }
 
-async fn write(
-    sink: &mut SplitSink<Socket, Message>,
-    mut messages: mpsc::Receiver<OriginToHub>,
-    terms: &Agreed,
-) -> LinkError {
+async fn write(sink: &mut SplitSink<Socket, Message>, mut messages: Waiting, terms: &Agreed) -> LinkError {
     let mut ping = interval(PING_INTERVAL);
     ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         let message = tokio::select! {
-            message = messages.recv() => match message {
+            message = messages.next() => match message {
                 Some(message) => match terms.now().encode(&message) {
                     Ok(frame) => Message::Binary(frame.into()),
                     Err(error) => return LinkError::Unsendable(error),
@@ -247,6 +269,12 @@ async fn write(
             Err(_elapsed) => return LinkError::Stuck,
         }
     }
+}
+
+/// Notes that what a hub sent was not taken.
+fn refused(link: Link, reason: &'static str, error: &dyn std::fmt::Display) {
+    measure::frame_refused(reason);
+    tracing::warn!(link = link.0, reason, %error, "a frame from a hub was refused");
 }
 
 fn reason(error: &WireError) -> &'static str {

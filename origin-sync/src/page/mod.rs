@@ -6,7 +6,7 @@ mod erase;
 mod inspect;
 mod status;
 
-use crate::{edge::OriginToken, report::Report};
+use crate::{edge::OriginToken, measure, report::Report};
 use axum::{
     Json, Router,
     body::Bytes,
@@ -96,6 +96,8 @@ async fn authorized<T: Serialize>(
 ) -> Answer {
     let error = |status, error: String| (status, Json(serde_json::json!({ "error": error })));
     if !pages.token.is_borne_by(headers.get(AUTHORIZATION)) {
+        tracing::warn!("a request to the pages does not bear the origin's token; it is refused");
+        measure::unauthorized();
         return error(StatusCode::UNAUTHORIZED, "Unauthorized".to_owned());
     }
     match answer().await.and_then(|answer| serde_json::to_value(answer).map_err(ReadError::Json)) {

@@ -14,6 +14,7 @@ use headwater::{
     origin::StableBy,
     slot::Slot,
     store::{Commit, LedgerOutcome, LedgerSwap, Load, Loaded, Outcome},
+    topic::Topic,
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -24,7 +25,7 @@ use std::{
 pub use self::{
     embedded::{EmbeddedError, EmbeddedStore},
     redis::{
-        ClientFiles, Credentials, Jobs, JobsRun, News, RedisConfig, RedisStore, RedisStoreError, RedisUrl,
+        ClientFiles, Credentials, Heard, Jobs, JobsRun, News, RedisConfig, RedisStore, RedisStoreError, RedisUrl,
         StableConfig, StableMeans, TlsFiles, Topology, Touches,
     },
 };
@@ -94,6 +95,18 @@ pub trait Store: Send + Sync + 'static {
 
     /// Any plain key, perhaps one of Headwater's own; none where there is none.
     fn random_key(&self) -> impl Future<Output = Result<Option<Bytes>, RunError>> + Send;
+
+    /// Begins to listen to a topic, of which [`Self::heard`] then tells.
+    ///
+    /// # Errors
+    /// In a store to which nothing is published.
+    fn listen(&self, topic: &Topic) -> Result<(), RunError>;
+
+    /// Listens to a topic no more.
+    fn unlisten(&self, topic: &Topic);
+
+    /// Waits for what is published, and for what becomes of subscriptions.
+    fn heard(&self) -> impl Future<Output = Heard> + Send;
 
     /// Whether the connection still answers, so that a broken one is noticed also while nothing is to be done.
     fn ping(&self) -> impl Future<Output = Result<(), StoreError>> + Send;
@@ -333,6 +346,27 @@ impl Store for AnyStore {
         match self {
             Self::Redis(store) => store.touches().await,
             Self::Embedded(store) => store.touches().await,
+        }
+    }
+
+    fn listen(&self, topic: &Topic) -> Result<(), RunError> {
+        match self {
+            Self::Redis(store) => store.listen(topic),
+            Self::Embedded(store) => store.listen(topic),
+        }
+    }
+
+    fn unlisten(&self, topic: &Topic) {
+        match self {
+            Self::Redis(store) => store.unlisten(topic),
+            Self::Embedded(store) => store.unlisten(topic),
+        }
+    }
+
+    async fn heard(&self) -> Heard {
+        match self {
+            Self::Redis(store) => store.heard().await,
+            Self::Embedded(store) => store.heard().await,
         }
     }
 

@@ -6,6 +6,7 @@ use futures_util::{SinkExt, StreamExt};
 use headwater::{
     command::{CommandError, Reply},
     hub::{Connection, Hub, HubEffect, HubInput, HubStatus, Request},
+    message::HubToOrigin,
     wire,
 };
 use std::{
@@ -53,6 +54,10 @@ struct Shared {
     sockets: Mutex<Sockets>,
     /// Sockets are accepted, and then nothing is read or answered.
     is_deaf: AtomicBool,
+    /// The hub says nothing to daemons any more.
+    is_mute: AtomicBool,
+    /// Nobody's token is known here.
+    is_closed: AtomicBool,
     accepted: AtomicU64,
     /// By how much the hub's clock is wrong, in milliseconds.
     clock_off_ms: AtomicI64,
@@ -65,14 +70,21 @@ impl Edge {
 
     /// With a hub of that name.
     pub async fn with_hub(name: &str) -> Self {
+        Self::with_identity(name, fastrand::u64(..)).await
+    }
+
+    /// With a hub of that name whose identity follows from these bits.
+    pub async fn with_identity(name: &str, entropy: u64) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let (hub, _persisted) = Hub::create(name.to_owned(), fastrand::u64(..), now());
+        let (hub, _persisted) = Hub::create(name.to_owned(), entropy, now());
         let shared = Arc::new(Shared {
             name: name.to_owned(),
             hub: Mutex::new(hub),
             sockets: Mutex::default(),
             is_deaf: AtomicBool::new(false),
+            is_mute: AtomicBool::new(false),
+            is_closed: AtomicBool::new(false),
             accepted: AtomicU64::new(0),
             clock_off_ms: AtomicI64::new(0),
         });
@@ -100,14 +112,42 @@ impl Edge {
 
     /// Sends the daemon what is no frame of ours.
     pub fn send_garbage(&self) {
+        self.send(Message::Binary(bytes("garbage")));
+    }
+
+    /// Sends the daemon what the hub did not say.
+    pub fn say(&self, message: &HubToOrigin) {
+        self.send(Message::Binary(wire::encode(message).unwrap().into()));
+    }
+
+    /// Sends the daemon anything.
+    pub fn send(&self, message: Message) {
         let sockets = self.hub.0.sockets.lock().unwrap();
         let (_, socket) = sockets.open.as_ref().expect("a connected daemon");
-        socket.send(Message::Binary(bytes("garbage"))).unwrap();
+        socket.send(message).unwrap();
     }
 
     /// From now on sockets are accepted and then ignored.
     pub fn go_deaf(&self) {
         self.hub.0.is_deaf.store(true, Ordering::SeqCst);
+    }
+
+    /// From now on only what a test sends is sent.
+    pub fn go_mute(&self) {
+        self.hub.0.is_mute.store(true, Ordering::SeqCst);
+    }
+
+    /// From now on the directory knows nobody's token.
+    pub fn refuse_tokens(&self) {
+        self.hub.0.is_closed.store(true, Ordering::SeqCst);
+    }
+
+    /// Returns once a daemon's socket is open.
+    pub async fn when_open(&self) {
+        super::daemon::eventually("a daemon is connected", async || {
+            self.hub.0.sockets.lock().unwrap().open.is_some().then_some(())
+        })
+        .await;
     }
 
     /// From now on the hub's clock is wrong by so much.
@@ -151,6 +191,7 @@ impl Shared {
         for effect in &effects {
             if let (HubEffect::ToOrigin(to, message), Some((open, socket))) = (effect, &sockets.open)
                 && to == open
+                && !self.is_mute.load(Ordering::SeqCst)
             {
                 let _ = socket.send(Message::Binary(wire::encode(message).unwrap().into()));
             }
@@ -180,7 +221,8 @@ async fn serve(mut stream: TcpStream, shared: Arc<Shared>) {
     let head = String::from_utf8_lossy(&head[..length]).into_owned();
     if head.starts_with("GET /v1/hubs ") {
         let _ = stream.read(&mut [0; 4096]).await;
-        let is_authorized = head.contains(&format!("Bearer {TOKEN}"));
+        let is_open = !shared.is_closed.load(Ordering::SeqCst);
+        let is_authorized = is_open && head.contains(&format!("Bearer {TOKEN}"));
         let (status, body) = if is_authorized {
             ("200 OK", format!(r#"[{{"name":"{}"}}]"#, shared.name))
         } else {

@@ -229,6 +229,7 @@ impl<'a, S: Store> World<'a, S> {
                 OriginEffect::WakeAt(at) => drop(self.wakes.insert(None, at)),
                 OriginEffect::Close(_, reason) => panic!("the origin closes: {reason}"),
                 OriginEffect::Run { .. } | OriginEffect::Jobs { .. } => panic!("nothing is passed through here"),
+                OriginEffect::Listen(_) | OriginEffect::Unlisten(_) => panic!("nobody listens here"),
                 OriginEffect::Foreign(key) => panic!("foreign: {key}"),
                 OriginEffect::Adopted(_) | OriginEffect::Erased(_) => {}
                 OriginEffect::Confirm(_) => panic!("what is stable goes by time here"),

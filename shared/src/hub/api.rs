@@ -1,5 +1,6 @@
 //! The hub's inputs, effects and rows: the contract between the machine and its shell.
 
+use super::listeners::Heard;
 use crate::{
     command::{CommandError, Reply},
     eviction::Policy,
@@ -9,6 +10,7 @@ use crate::{
     namespace::Namespace,
     slot::Slot,
     state::ElementId,
+    topic::Topic,
 };
 use bytes::Bytes;
 
@@ -50,6 +52,10 @@ pub struct Connection(pub u64);
 /// A request that waits for its reply, numbered by the shell.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Request(pub u64);
+
+/// A stream that listens to a topic, numbered by the shell; never reused while the shell lives.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Listener(pub u64);
 
 /// Every cause of change in a hub.
 #[allow(clippy::large_enum_variant, reason = "an input is handed over once and never kept in numbers")]
@@ -101,6 +107,10 @@ pub enum HubInput {
     Relay(Request, LeafToHub),
     /// What the other hub answered to a [`HubEffect::Forward`].
     Forwarded(Connection, HubToLeaf),
+    /// Somebody begins to listen. Answered by [`HubEffect::ToListeners`], first with [`Heard::Listening`] or [`Heard::Ended`].
+    Listen(Listener, Topic),
+    /// A listener is gone, or gave up.
+    Unlisten(Listener),
     /// The time asked for by [`HubEffect::WakeAt`] has come.
     Tick,
 }
@@ -135,6 +145,8 @@ pub enum HubEffect {
     },
     /// Answer a relay.
     Relayed(Request, HubToLeaf),
+    /// Tell these listeners. After [`Heard::Ended`] they are forgotten.
+    ToListeners(Vec<Listener>, Heard),
     /// Give a [`HubInput::Tick`] then, in place of any time asked for before.
     WakeAt(TimestampMs),
 }

@@ -41,6 +41,7 @@ impl Hub {
             OriginToHub::Refused(_) => {
                 self.origin = None;
                 self.strict.begin();
+                self.silence_listeners();
                 self.give_up_behind();
                 self.give_up_remotes(now);
             }
@@ -56,6 +57,8 @@ impl Hub {
             OriginToHub::JobsDone { slot, through, replies } => self.jobs_done(slot, through, replies, now),
             OriginToHub::JobsStable(slots) => self.jobs_stable(slots),
             OriginToHub::Rights(answer) => self.rights_granted(answer, now),
+            OriginToHub::Listening(topic, heard) => self.topic_heard(&topic, heard),
+            OriginToHub::Published(published) => self.published(published),
         }
     }
 
@@ -107,6 +110,7 @@ impl Hub {
             self.effects.push(HubEffect::ToOrigin(connection, HubToOrigin::Lost(doubted)));
         }
         self.ask_for(connection, &wanted);
+        self.ask_for_topics(connection);
         if is_other {
             self.give_up_behind();
             // What is left of their requests may be asked of this daemon, which has heard the hello.
@@ -325,6 +329,7 @@ impl Hub {
             Some(spare) => self.greet_origin(spare, now),
             None => {
                 self.strict.begin();
+                self.silence_listeners();
                 self.answer_all(now);
             }
         }

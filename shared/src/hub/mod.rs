@@ -23,6 +23,7 @@ mod downlink;
 mod expiry;
 mod keyspace;
 mod leaves;
+mod listeners;
 mod memory;
 mod mint;
 mod notes;
@@ -34,7 +35,8 @@ mod slots;
 mod strict;
 mod uplink;
 
-pub use api::{Connection, HubConfig, HubEffect, HubInput, HubStatus, MemoryLimit, Request, RowId, RowWrite};
+pub use api::{Connection, HubConfig, HubEffect, HubInput, HubStatus, Listener, MemoryLimit, Request, RowId, RowWrite};
+pub use listeners::{Heard, ListenError};
 pub use rows::RestoreError;
 
 use crate::{
@@ -51,6 +53,7 @@ use commands::{Answer, Waiting};
 use expiry::Ends;
 use keyspace::{KeyNo, Keyspace};
 use leaves::{LeafSocket, Session};
+use listeners::Listeners;
 use memory::Memory;
 use outbox::Outbox;
 use remote::Remote;
@@ -91,6 +94,7 @@ pub struct Hub {
     remotes: BTreeMap<u64, Remote>,
     seen: Seen,
     outbox: Outbox,
+    listeners: Listeners,
     /// Rights under strict limits.
     strict: Strict,
     /// Slots of which a frame was refused for its stamps, and when to ask for it again.
@@ -156,6 +160,8 @@ impl Hub {
             HubInput::OriginClosed(connection) => self.origin_closed(connection, now),
             HubInput::Relay(request, message) => self.relay(request, message, now),
             HubInput::Forwarded(connection, message) => self.effects.push(HubEffect::ToLeaf(connection, message)),
+            HubInput::Listen(listener, topic) => self.listen(listener, &topic),
+            HubInput::Unlisten(listener) => self.unlisten(listener),
             HubInput::Tick => {
                 self.wake_at = None;
                 self.ask_again(now);
@@ -249,6 +255,7 @@ impl Hub {
             remotes: BTreeMap::new(),
             seen: Seen::default(),
             outbox: Outbox::default(),
+            listeners: Listeners::default(),
             strict: Strict::default(),
             refused: BTreeSet::new(),
             ask_again_at: None,

@@ -2,10 +2,11 @@
 
 use crate::{
     id::{HashSeed, Key, No, ReplicaId, TimestampMs},
-    message::{HubToOrigin, Job, OriginToHub, RunReply},
+    message::{HubToOrigin, Job, OriginToHub, Published, RunReply},
     namespace::Namespace,
     slot::Slot,
     store::{Commit, LedgerOutcome, LedgerSwap, Load, Loaded, Outcome},
+    topic::Topic,
 };
 use bytes::Bytes;
 
@@ -77,6 +78,13 @@ pub enum OriginInput {
     Touched(Vec<Key>),
     /// Until now the server told nothing of plain values, or not all.
     Untracked,
+    /// What became of an [`OriginEffect::Listen`]. Said again where the daemon had to begin anew, and may have missed something;
+    /// after an error it listens no more.
+    Listening(Topic, Result<(), Box<str>>),
+    /// Something was published that is listened to.
+    Published(Published),
+    /// What was published is more than this hub takes in, and some was not sent to it.
+    Overrun(Link),
     /// The time asked for by [`OriginEffect::WakeAt`] has come.
     Tick,
 }
@@ -140,6 +148,11 @@ pub enum OriginEffect {
     Foreign(Key),
     /// So many keys are as plain clients wrote them, in the state too. Nothing is to be done.
     Adopted(usize),
+    /// Listen to a topic, and tell by [`OriginInput::Listening`] once that is so, or why it cannot be. It is the daemon that knows
+    /// what may be listened to.
+    Listen(Topic),
+    /// Nobody listens to the topic any more.
+    Unlisten(Topic),
     /// Give a [`OriginInput::Tick`] then, in place of any time asked for before.
     WakeAt(TimestampMs),
 }

@@ -33,6 +33,7 @@ mod plain;
 mod push;
 mod slot;
 mod stable;
+mod topics;
 mod two_way;
 mod watch;
 mod window;
@@ -44,7 +45,7 @@ use crate::{
     command::CommandError,
     hlc::Clock,
     id::{Key, No, ReplicaId, TimestampMs},
-    limits::RUNS_MAX,
+    limits::{NUMBER_MAX, RUNS_MAX},
     message::{Cursor, HubToOrigin, OriginToHub, Refusal, RefusalCause, RunReply, SlotDelta},
     namespace::Namespace,
     random::Random,
@@ -62,6 +63,7 @@ use orders::Call;
 use slot::SlotWork;
 use stable::{Counted, Stability};
 use std::collections::{BTreeMap, BTreeSet};
+use topics::Topics;
 use watch::Watch;
 use window::Window;
 
@@ -99,6 +101,7 @@ pub struct Origin {
     /// Until when a slot's foreign keys count as such.
     foreign: Agenda,
     grants: Grants,
+    topics: Topics,
     /// Slots with something to do in this input.
     ready: BTreeSet<Slot>,
     effects: Vec<OriginEffect>,
@@ -160,6 +163,7 @@ impl Origin {
             novelty: Novelty::default(),
             foreign: Agenda::default(),
             grants: Grants::new(),
+            topics: Topics::default(),
             ready: BTreeSet::new(),
             effects: Vec::new(),
             wake_at: None,
@@ -192,6 +196,9 @@ impl Origin {
             OriginInput::Changed(slot, seq) => self.changed(slot, seq),
             OriginInput::Touched(keys) => self.touched(keys, now),
             OriginInput::Untracked => self.watch.lose_track(),
+            OriginInput::Listening(topic, heard) => self.topic_heard(&topic, &heard),
+            OriginInput::Published(published) => self.published(&published),
+            OriginInput::Overrun(link) => self.overrun(link),
             OriginInput::Tick => {
                 self.wake_at = None;
                 self.end_orders(now);
@@ -267,6 +274,7 @@ impl Origin {
                 }
                 self.forget_orders(link);
                 self.forget_awaits(link);
+                self.forget_topics(link);
                 for slot in unstable {
                     self.slots.entry(slot).or_default().resumes.insert(link);
                     self.ready.insert(slot);
@@ -339,6 +347,8 @@ impl Origin {
                 }
             }
             HubToOrigin::Rights(request) if state.hub.is_some() => self.rights_wanted(link, request, now),
+            HubToOrigin::Listen(topics) if state.hub.is_some() => self.listen(link, topics),
+            HubToOrigin::Unlisten(topics) => self.unlisten(link, topics),
             HubToOrigin::Held { .. }
             | HubToOrigin::Delta(_)
             | HubToOrigin::Subscribe(_)
@@ -350,6 +360,7 @@ impl Origin {
             | HubToOrigin::Order { .. }
             | HubToOrigin::Await { .. }
             | HubToOrigin::Jobs { .. }
+            | HubToOrigin::Listen(_)
             | HubToOrigin::Rights(_) => {
                 let reason = "the first message of a hub must be its hello";
                 self.refuse(link, Refusal::new(RefusalCause::Unexpected, reason));
@@ -366,9 +377,14 @@ impl Origin {
             self.refuse(link, Refusal::new(RefusalCause::Clock, error.to_string()));
             return;
         }
+        let no = slots.iter().map(|part| part.to).max().unwrap_or_default();
+        if no.0 > NUMBER_MAX {
+            let reason = format!("an operation's number is {}, beyond {NUMBER_MAX}", no.0);
+            self.refuse(link, Refusal::new(RefusalCause::Limit, reason));
+            return;
+        }
         let Some(state) = self.links.get_mut(&link) else { return };
         state.batches = state.batches.saturating_add(1);
-        let no = slots.iter().map(|part| part.to).max().unwrap_or_default();
         let window_ms = state.window.arrived(no, self.config.window_ms, self.config.window_ms_max);
         state.window_end = Some(now.plus_ms(window_ms));
         state.credit_at = None;
@@ -460,6 +476,7 @@ impl Origin {
         self.links.remove(&link);
         self.forget_orders(link);
         self.forget_awaits(link);
+        self.forget_topics(link);
         self.grants.forget_link(link);
         for work in self.slots.values_mut() {
             work.forget_link(link);

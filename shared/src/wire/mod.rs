@@ -22,6 +22,7 @@ pub(crate) mod rights;
 pub(crate) mod run;
 mod state;
 pub(crate) mod stored;
+mod topic;
 pub(crate) mod writer;
 
 pub use capabilities::{Capabilities, Features, Formats, Terms};

@@ -13,6 +13,9 @@ use super::{
         write_jobs, write_namespace, write_replies,
     },
     state::{read_ctx, read_delta, read_key, write_ctx, write_delta, write_key},
+    topic::{
+        read_heard, read_published, read_topic, read_topics, write_heard, write_published, write_topic, write_topics,
+    },
     writer::Writer,
 };
 use crate::{
@@ -54,6 +57,8 @@ impl Message for HubToOrigin {
             | Self::Order { .. }
             | Self::Await { .. }
             | Self::Jobs { .. }
+            | Self::Listen(_)
+            | Self::Unlisten(_)
             | Self::Rights(_) => None,
         }
     }
@@ -156,6 +161,14 @@ impl Message for HubToOrigin {
                 w.u8(13);
                 write_rights_request(w, request);
             }
+            Self::Listen(topics) => {
+                w.u8(14);
+                write_topics(w, topics);
+            }
+            Self::Unlisten(topics) => {
+                w.u8(15);
+                write_topics(w, topics);
+            }
         }
     }
 
@@ -214,6 +227,8 @@ impl Message for HubToOrigin {
             },
             12 => Self::Await { call: r.varint()?, marks: read_marks(r)? },
             13 => Self::Rights(read_rights_request(r)?),
+            14 => Self::Listen(read_topics(r)?),
+            15 => Self::Unlisten(read_topics(r)?),
             _ => return Err(Invalid::Tag("message")),
         })
     }
@@ -239,6 +254,8 @@ impl Message for OriginToHub {
             | Self::JobsDone { .. }
             | Self::Arrived(_)
             | Self::JobsStable(_)
+            | Self::Listening(..)
+            | Self::Published(_)
             | Self::Rights(_) => None,
         }
     }
@@ -329,6 +346,15 @@ impl Message for OriginToHub {
                 w.u8(15);
                 write_rights_answer(w, answer);
             }
+            Self::Listening(topic, heard) => {
+                w.u8(16);
+                write_topic(w, topic);
+                write_heard(w, heard);
+            }
+            Self::Published(published) => {
+                w.u8(17);
+                write_published(w, published);
+            }
         }
     }
 
@@ -361,6 +387,8 @@ impl Message for OriginToHub {
             13 => Self::JobsStable(read_numbers(r)?),
             14 => Self::Arrived(r.varint()?),
             15 => Self::Rights(read_rights_answer(r)?),
+            16 => Self::Listening(read_topic(r)?, read_heard(r)?),
+            17 => Self::Published(read_published(r)?),
             _ => return Err(Invalid::Tag("message")),
         })
     }

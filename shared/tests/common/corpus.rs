@@ -10,7 +10,7 @@ use headwater::{
     id::{ClientId, Dot, HashSeed, Key, No, ReplicaId, Seq, SessionId, Stamp, TimestampMs},
     limit::{Limit, LimitError, Wanted},
     message::{
-        Ask, Cursor, Digest, HubToLeaf, HubToOrigin, Job, LeafToHub, Lifetime, Mark, OriginToHub, Refusal,
+        Ask, Cursor, Digest, HubToLeaf, HubToOrigin, Job, LeafToHub, Lifetime, Mark, OriginToHub, Published, Refusal,
         RefusalCause, RightsAnswer, RightsRequest, RunReply, SlotDelta,
     },
     namespace::Namespaces,
@@ -20,6 +20,7 @@ use headwater::{
         Ctx, Cut, DeadlineChange, Effect, ElementId, Increment, KeyDelta, KeyState, Mint, NewBase, Operation, SeenCut,
         SeenCuts,
     },
+    topic::Topic,
     wire::{Capabilities, Features, Formats, Message, encode},
 };
 
@@ -177,6 +178,8 @@ pub fn hub_to_origin() -> Vec<(&'static str, HubToOrigin)> {
             HubToOrigin::Await { call: 1 << 61, marks: vec![mark(No(300), cursor()), mark(No(0), Cursor::default())] },
         ),
         ("rights", HubToOrigin::Rights(rights_request(Limit::sliding_window(100, 60_000)))),
+        ("listen", HubToOrigin::Listen(vec![channel(), Topic::Pattern(key("room:*"))])),
+        ("unlisten", HubToOrigin::Unlisten(vec![channel()])),
         ("rights_of_bucket", HubToOrigin::Rights(rights_request(Limit::token_bucket(10, 1_000, 20)))),
         ("run", HubToOrigin::Run { call: 1 << 63, commands: vec![argv("LRANGE jobs 0 -1"), argv("RPUSH jobs \\xff")] }),
     ]
@@ -215,6 +218,16 @@ pub fn origin_to_hub() -> Vec<(&'static str, OriginToHub)> {
             OriginToHub::JobsDone { slot, through: No(300), replies: (298..).map(No).zip(run_replies()).collect() },
         ),
         ("jobs_stable", OriginToHub::JobsStable(numbers())),
+        ("listening", OriginToHub::Listening(channel(), Ok(()))),
+        ("listening_no_more", OriginToHub::Listening(Topic::Pattern(key("room:*")), Err("NOPERM no".into()))),
+        (
+            "published",
+            OriginToHub::Published(Published {
+                topic: channel(),
+                channel: key("news"),
+                payload: b"\xffhello"[..].into(),
+            }),
+        ),
         (
             "rights",
             OriginToHub::Rights(RightsAnswer {
@@ -228,6 +241,10 @@ pub fn origin_to_hub() -> Vec<(&'static str, OriginToHub)> {
             }),
         ),
     ]
+}
+
+fn channel() -> Topic {
+    Topic::Channel(key("news"))
 }
 
 fn rights_request(limit: Result<Limit, LimitError>) -> RightsRequest {
@@ -576,6 +593,8 @@ pub fn variant_of_hub_to_origin(message: &HubToOrigin) -> &'static str {
         HubToOrigin::Await { .. } => "await",
         HubToOrigin::Jobs { .. } => "jobs",
         HubToOrigin::Rights(_) => "rights",
+        HubToOrigin::Listen(_) => "listen",
+        HubToOrigin::Unlisten(_) => "unlisten",
     }
 }
 
@@ -598,5 +617,7 @@ pub fn variant_of_origin_to_hub(message: &OriginToHub) -> &'static str {
         OriginToHub::JobsDone { .. } => "jobs_done",
         OriginToHub::JobsStable(_) => "jobs_stable",
         OriginToHub::Rights(_) => "rights",
+        OriginToHub::Listening(..) => "listening",
+        OriginToHub::Published(_) => "published",
     }
 }

@@ -580,6 +580,7 @@ impl World {
                 OriginEffect::Adopted(keys) => self.adopted += keys,
                 OriginEffect::Erased(key) => self.erased.push(key),
                 OriginEffect::Confirm(_) => panic!("what is stable goes by time here"),
+                OriginEffect::Listen(_) | OriginEffect::Unlisten(_) => panic!("nobody listens here"),
                 OriginEffect::WakeAt(at) => self.origin_wake_at = Some(at),
             }
         }
@@ -651,6 +652,7 @@ impl World {
                         self.queue.push_back(Event::Hub(asking, input));
                     }
                 }
+                HubEffect::ToListeners(..) => panic!("nobody listens here"),
                 HubEffect::WakeAt(at) => self.hubs[hub].wake_at = Some(at),
             }
         }

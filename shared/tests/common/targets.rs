@@ -234,7 +234,9 @@ pub fn origin(data: &[u8]) {
                         inputs.push(OriginInput::Swapped(swap.key, outcome));
                     }
                     OriginEffect::Confirm(slots) => inputs.push(OriginInput::Survives(slots)),
+                    OriginEffect::Listen(topic) => inputs.push(OriginInput::Listening(topic, Ok(()))),
                     OriginEffect::ToHub(..)
+                    | OriginEffect::Unlisten(_)
                     | OriginEffect::Close(..)
                     | OriginEffect::Foreign(_)
                     | OriginEffect::Adopted(_)

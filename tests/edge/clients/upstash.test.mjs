@@ -289,10 +289,10 @@ test("the rest of the dialect: paths, queries, tokens, sync tokens, streams", as
   const begun = (await ask(`/get/${k}`, { headers: { ...headers, "upstash-sync-token": "" } }))[2];
   assert.match(begun, /^hw0\./);
   assert.match((await ask(`/get/${k}`, { headers: { ...headers, "upstash-sync-token": begun } }))[2], /^hw0\./);
-  for (const path of ["/monitor", "/subscribe/channel"]) {
+  for (const path of ["/monitor", "/ssubscribe/channel"]) {
     const [status, body] = await ask(path, { method: "POST" });
     assert.equal(status, 400);
-    assert.match(body.error, /MONITOR and SUBSCRIBE are not served/);
+    assert.match(body.error, /MONITOR and SSUBSCRIBE are not served/);
   }
 });
 

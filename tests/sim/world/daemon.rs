@@ -77,6 +77,8 @@ impl World {
                     self.violate(Checker::Convergence, format!("a foreign value stands at {key}"));
                 }
                 OriginEffect::Adopted(_) | OriginEffect::Erased(_) => {}
+                // Nobody listens to channels here.
+                OriginEffect::Listen(_) | OriginEffect::Unlisten(_) => {}
                 OriginEffect::Confirm(slots) => {
                     let run_id = self.daemons[index].run_id;
                     self.after(Lane::Store(index), 0, 300, Event::StoreConfirm { daemon: index, life, run_id, slots });

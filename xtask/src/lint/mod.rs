@@ -65,7 +65,16 @@ fn format(workspace: &Workspace) -> Result<Outcome> {
 }
 
 fn clippy(workspace: &Workspace) -> Result<Outcome> {
-    holds(cargo(workspace).args(["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"]))
+    holds(cargo(workspace).args([
+        "clippy",
+        "--workspace",
+        "--all-targets",
+        "--features",
+        "origin-sync/otel",
+        "--",
+        "--deny",
+        "warnings",
+    ]))
 }
 
 /// What is under `cfg(target_arch = "wasm32")` is seen only here.

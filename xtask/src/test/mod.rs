@@ -30,6 +30,8 @@ const SERVER_TESTS: &[(Suite, &str, &str)] = &[
     (Suite::Redis, "headwater-tests", "harness"),
     (Suite::Redis, "origin-sync", "redis"),
     (Suite::Redis, "origin-sync", "daemon"),
+    (Suite::Redis, "origin-sync", "hostile"),
+    (Suite::Redis, "origin-sync", "telemetry"),
     (Suite::Faults, "origin-sync", "faults"),
     (Suite::Edge, "headwater-tests", "edge"),
 ];
@@ -121,7 +123,7 @@ impl Suite {
         mine.map(|(_, package, test)| {
             targets.require("test", package, test)?;
             let mut command = cargo_test(workspace);
-            command.args(["--package", package, "--test", test]);
+            command.args(["--package", package, "--test", test]).args(targets.features_of(package, test));
             Ok(command)
         })
         .collect()
@@ -311,6 +313,16 @@ impl Targets {
             |(owner, target): (&str, &Value)| owner == package && target["kind"][0] == kind && target["name"] == name;
         ensure!(self.each().any(wanted), "{package} has no {kind} target {name}, which this suite must run");
         Ok(())
+    }
+
+    /// As arguments, the features without which a test target is not compiled.
+    fn features_of(&self, package: &str, test: &str) -> Vec<String> {
+        let is = |(owner, target): &(&str, &Value)| {
+            *owner == package && target["kind"][0] == "test" && target["name"] == test
+        };
+        let required = self.each().find(is).map(|(_, target)| target["required-features"].clone()).unwrap_or_default();
+        let names = required.as_array().into_iter().flatten().filter_map(Value::as_str);
+        names.flat_map(|name| ["--features".to_owned(), name.to_owned()]).collect()
     }
 
     /// The packages with a library or program for which `switch`, `test` or `doctest`, is on.

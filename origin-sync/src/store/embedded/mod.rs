@@ -8,7 +8,7 @@
 mod tables;
 mod writer;
 
-use super::{Jobs, JobsRun, KeyPage, KeyScan, News, RunError, Store, StoreError, Touches};
+use super::{Heard, Jobs, JobsRun, KeyPage, KeyScan, News, RunError, Store, StoreError, Touches};
 use crate::clock;
 use bytes::Bytes;
 use headwater::{
@@ -17,6 +17,7 @@ use headwater::{
     origin::StableBy,
     slot::Slot,
     store::{Commit, LedgerOutcome, LedgerSwap, Load, Loaded, Outcome},
+    topic::Topic,
     wire::WireError,
 };
 use redb::{Database, Durability, ReadableDatabase};
@@ -192,6 +193,16 @@ impl Store for EmbeddedStore {
     }
 
     /// The file has one owner, so there is no other to hear of.
+    fn listen(&self, _topic: &Topic) -> Result<(), RunError> {
+        Err(RunError::NoRedis)
+    }
+
+    fn unlisten(&self, _topic: &Topic) {}
+
+    async fn heard(&self) -> Heard {
+        std::future::pending().await
+    }
+
     async fn news(&self) -> News {
         std::future::pending().await
     }

@@ -8,7 +8,9 @@ use super::{RedisStoreError, survival::StableConfig};
 use futures_util::Stream;
 use redis::{
     AsyncConnectionConfig, Client, ClientTlsConfig, ConnectionAddr, IntoConnectionInfo, Msg, ProtocolVersion, PushInfo,
-    RedisConnectionInfo, TlsCertificates, aio::MultiplexedConnection, io::tcp::TcpSettings,
+    RedisConnectionInfo, TlsCertificates,
+    aio::{MultiplexedConnection, PubSubSink, PubSubStream},
+    io::tcp::TcpSettings,
 };
 use std::{
     fmt, io,
@@ -209,6 +211,12 @@ impl Access {
         let mut subscription = connected.map_err(RedisStoreError::Timeout)??;
         subscription.subscribe(channel).await?;
         Ok(subscription.into_on_message())
+    }
+
+    /// A connection of its own to listen by: what subscribes on it, and what it hears.
+    pub(super) async fn listen(&self, address: &ConnectionAddr) -> Result<(PubSubSink, PubSubStream), RedisStoreError> {
+        let connected = timeout(CONNECT_TIMEOUT, self.client(address)?.get_async_pubsub()).await;
+        Ok(connected.map_err(RedisStoreError::Timeout)??.split())
     }
 
     /// Connects to one server. The connection never reconnects by itself.

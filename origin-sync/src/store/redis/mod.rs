@@ -3,6 +3,7 @@
 mod access;
 mod answer;
 mod batch;
+mod channels;
 mod cluster;
 mod jobs;
 mod keyspace;
@@ -22,6 +23,7 @@ mod tracking;
 
 pub use self::{
     access::{ClientFiles, Credentials, RedisConfig, RedisUrl, TlsFiles, Topology},
+    channels::Heard,
     jobs::{Jobs, JobsRun},
     news::News,
     plain::PlainError,
@@ -32,6 +34,7 @@ pub use self::{
 use super::{KeyPage, KeyScan, RunError, Store, StoreError};
 use access::Access;
 use bytes::Bytes;
+use channels::Channels;
 use cluster::Cluster;
 use headwater::{
     command::{Passed, Reply},
@@ -39,6 +42,7 @@ use headwater::{
     origin::StableBy,
     slot::Slot,
     store::{Commit, LedgerOutcome, LedgerSwap, Load, Loaded, Outcome},
+    topic::Topic,
 };
 use news::Listener;
 use redis::RedisError;
@@ -59,6 +63,7 @@ use tracking::Owner;
 pub struct RedisStore {
     connected: Connected,
     listener: Listener,
+    channels: Channels,
     touches: Mutex<mpsc::Receiver<Touches>>,
     stable: StableConfig,
 }
@@ -168,8 +173,9 @@ impl RedisStore {
                 (Connected::Cluster(Box::new(cluster)), address)
             }
         };
-        let listener = Listener::start(access, address, writer);
-        Ok(Self { connected, listener, touches: Mutex::new(touches), stable: config.stable })
+        let listener = Listener::start(access.clone(), address.clone(), writer);
+        let channels = Channels::start(access, address);
+        Ok(Self { connected, listener, channels, touches: Mutex::new(touches), stable: config.stable })
     }
 
     /// Also a load may be put off: without memory Redis queues no transaction.
@@ -357,6 +363,19 @@ impl Store for RedisStore {
 
     async fn discard_plain(&self, key: &Key) -> Result<bool, StoreError> {
         Ok(self.server_of(key.slot())?.discard_plain(key).await?)
+    }
+
+    fn listen(&self, topic: &Topic) -> Result<(), RunError> {
+        self.channels.listen(topic.clone());
+        Ok(())
+    }
+
+    fn unlisten(&self, topic: &Topic) {
+        self.channels.unlisten(topic.clone());
+    }
+
+    async fn heard(&self) -> Heard {
+        self.channels.next().await
     }
 
     async fn news(&self) -> News {

@@ -1,0 +1,254 @@
+//! What hostile peers send to the daemon: each is refused with a reason that is logged and counted, and the other hub goes on
+//! over the connection that it has.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(missing_docs, unreachable_pub, reason = "nothing here is for others")]
+
+mod support;
+
+use headwater::{
+    hub::{Hub, HubEffect, HubInput, Request},
+    id::{Key, No, ReplicaId, TimestampMs},
+    limits::{FRAME_BYTES_MAX, NUMBER_MAX},
+    message::{HubToOrigin, OriginToHub, SlotDelta},
+    wire,
+};
+use std::path::PathBuf;
+use support::{
+    bed::Plain,
+    daemon::{Daemon, eventually},
+    edge::{Edge, TOKEN},
+    say::{bytes, now},
+    server::RedisServer,
+};
+use tempfile::TempDir;
+use tokio_tungstenite::tungstenite::Message;
+
+/// The bits of the honest hub's identity.
+const HONEST: u64 = 7 << 32;
+
+/// A daemon between an honest hub and one that is not.
+struct Setup {
+    redis: RedisServer,
+    honest: Edge,
+    hostile: Edge,
+    daemon: Daemon,
+    directory: TempDir,
+}
+
+impl Setup {
+    async fn new() -> Self {
+        Self::against(Edge::with_hub("test/hostile").await).await
+    }
+
+    async fn against(hostile: Edge) -> Self {
+        let (redis, honest) = (RedisServer::start().await, Edge::with_identity("test/honest", HONEST).await);
+        let directory = tempfile::tempdir().unwrap();
+        let log = directory.path().join("log");
+        let daemon = Daemon::start(&honest.url(), ["--store", &redis.url(), "--edge", &hostile.url()], &log);
+        eventually("the honest hub is served", async || honest.status().is_origin_connected.then_some(())).await;
+        eventually("the hostile hub is dialled", async || (hostile.accepted() > 0).then_some(())).await;
+        honest.execute(&["INCR", "hits"]).unwrap();
+        let setup = Self { redis, honest, hostile, daemon, directory };
+        setup.reads("hits", "1").await;
+        setup
+    }
+
+    async fn reads(&self, key: &str, value: &str) {
+        let plain = Plain::connect(&self.redis).await;
+        eventually(&format!("{key} is {value} in Redis"), async || {
+            (plain.ask::<Option<String>>(&["GET", key]).await.as_deref() == Some(value)).then_some(())
+        })
+        .await;
+    }
+
+    fn log(&self) -> PathBuf {
+        self.directory.path().join("log")
+    }
+
+    /// It is counted under this name, logged in these words, and the honest hub goes on.
+    async fn is_refused(&self, counted: &str, logged: &str) {
+        eventually(&format!("{counted} is counted"), async || {
+            let (_, metrics) = self.daemon.get("/metrics").await?;
+            let counts = metrics.lines().filter_map(|line| line.strip_prefix(counted)?.trim().parse::<u64>().ok());
+            (counts.sum::<u64>() > 0).then_some(())
+        })
+        .await;
+        let log = std::fs::read_to_string(self.log()).unwrap();
+        assert!(log.contains(logged), "{logged:?} is not in the log:\n{log}");
+        self.goes_on().await;
+    }
+
+    async fn goes_on(&self) {
+        self.honest.execute(&["INCRBY", "hits", "10"]).unwrap();
+        self.reads("hits", "11").await;
+        assert_eq!(self.honest.accepted(), 1, "the honest hub has kept its connection");
+    }
+
+    /// Sends it once the daemon is there to hear it.
+    async fn send(&self, message: Message) {
+        eventually("the hostile hub is connected", async || self.hostile.status().is_origin_connected.then_some(()))
+            .await;
+        self.hostile.send(message);
+    }
+
+    async fn say(&self, message: &HubToOrigin) {
+        self.send(Message::Binary(wire::encode(message).unwrap().into())).await;
+    }
+}
+
+/// What a hub says of an increment that it stamps by this clock: the parts of its first batch.
+fn batch(clock: TimestampMs) -> Vec<SlotDelta> {
+    let (mut hub, _persisted) = Hub::create("test/hostile".to_owned(), 9 << 32, clock);
+    let daemon = headwater::hub::Connection(1);
+    let _ = hub
+        .handle(HubInput::Origin(daemon, OriginToHub::Welcome { now: clock, capabilities: Default::default() }), clock);
+    let commands = vec![["INCR", "theirs"].map(bytes).to_vec()];
+    let _ = hub.handle(HubInput::Commands { request: Request(1), commands, idempotency: None }, clock);
+    let effects = hub.handle(HubInput::Origin(daemon, OriginToHub::Credit(1)), clock);
+    let batches = effects.into_iter().find_map(|effect| match effect {
+        HubEffect::ToOrigin(_, HubToOrigin::Delta(parts)) => Some(parts),
+        _ => None,
+    });
+    batches.expect("a batch")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn garbage_is_refused() {
+    let setup = Setup::new().await;
+    setup.send(Message::Binary(bytes("what is no frame of ours at all"))).await;
+    setup.is_refused(r#"headwater_hub_frames_refused_total{reason="magic"}"#, "a frame from a hub was refused").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_truncated_frame_is_refused() {
+    let setup = Setup::new().await;
+    let mut frame = wire::encode(&HubToOrigin::Unsubscribe(vec![Key::new("k").unwrap()])).unwrap();
+    frame.pop();
+    setup.send(Message::Binary(frame.into())).await;
+    setup.is_refused(r#"headwater_hub_frames_refused_total{reason="short"}"#, "a frame from a hub was refused").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_frame_whose_bytes_were_changed_is_refused() {
+    let setup = Setup::new().await;
+    let mut frame = wire::encode(&HubToOrigin::Unsubscribe(vec![Key::new("k").unwrap()])).unwrap();
+    *frame.last_mut().unwrap() ^= 1;
+    setup.send(Message::Binary(frame.into())).await;
+    let counted = r#"headwater_hub_frames_refused_total{reason="checksum"}"#;
+    setup.is_refused(counted, "a frame from a hub was refused").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_message_over_the_limit_is_refused() {
+    let setup = Setup::new().await;
+    setup.send(Message::Binary(vec![0; FRAME_BYTES_MAX + 1024].into())).await;
+    setup.is_refused(r#"headwater_hub_frames_refused_total{reason="size"}"#, "a frame from a hub was refused").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_text_is_refused() {
+    let setup = Setup::new().await;
+    setup.send(Message::Text("hello".into())).await;
+    setup.is_refused(r#"headwater_hub_frames_refused_total{reason="text"}"#, "the hub sent a text message").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_said_before_a_hello_is_refused() {
+    let setup = Setup::new().await;
+    eventually("the hostile hub is connected", async || setup.hostile.status().is_origin_connected.then_some(())).await;
+    // A connection of its own, on which the hub's own hello is never sent.
+    setup.hostile.go_mute();
+    setup.hostile.send_garbage();
+    eventually("the hub is dialled again", async || (setup.hostile.accepted() > 1).then_some(())).await;
+    setup.hostile.when_open().await;
+    setup.hostile.say(&HubToOrigin::Subscribe(vec![Key::new("k").unwrap()]));
+    let counted = r#"headwater_hub_refusals_total{cause="unexpected"}"#;
+    setup.is_refused(counted, "the first message of a hub must be its hello").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_absurd_clock_is_refused() {
+    let setup = Setup::new().await;
+    setup.say(&HubToOrigin::Delta(batch(TimestampMs(now().0 * 2)))).await;
+    setup.is_refused(r#"headwater_hub_refusals_total{cause="clock"}"#, "ahead").await;
+    let plain = Plain::connect(&setup.redis).await;
+    assert_eq!(plain.ask::<Option<String>>(&["GET", "theirs"]).await, None);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_absurd_number_is_refused() {
+    let setup = Setup::new().await;
+    let mut parts = batch(now());
+    parts[0].to = No(NUMBER_MAX + 1);
+    setup.say(&HubToOrigin::Delta(parts)).await;
+    setup.is_refused(r#"headwater_hub_refusals_total{cause="limit"}"#, "an operation's number is").await;
+}
+
+/// Neither hub refuses what it alone can count; both together are more than an integer holds, and show as the greatest.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn absurd_amounts_hold_nobody_up() {
+    let setup = Setup::new().await;
+    let most = i64::MAX.to_string();
+    setup.hostile.execute(&["INCRBY", "sum", &most]).unwrap();
+    setup.honest.execute(&["INCRBY", "sum", &most]).unwrap();
+    setup.reads("sum", &most).await;
+    for edge in [&setup.hostile, &setup.honest] {
+        eventually("all is committed", async || (edge.status().pending == 0).then_some(())).await;
+    }
+    setup.goes_on().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hub_that_claims_anothers_identity_is_refused() {
+    let setup = Setup::new().await;
+    let hello = |hub, name: &str| HubToOrigin::Hello {
+        hub,
+        name: name.to_owned(),
+        now: now(),
+        unstable: Vec::new(),
+        capabilities: Default::default(),
+    };
+    setup.say(&hello(ReplicaId::from_entropy(HONEST), "test/hostile")).await;
+    // With it goes what would have the honest hub's operations taken for committed.
+    setup.hostile.say(&HubToOrigin::Delta(vec![SlotDelta {
+        slot: Key::new("hits").unwrap().slot(),
+        history: None,
+        from: No(0),
+        to: No(1000),
+        keys: Vec::new(),
+    }]));
+    setup.is_refused(r#"headwater_hub_refusals_total{cause="identity"}"#, "claims the identity").await;
+    eventually("the hub is dialled again", async || (setup.hostile.accepted() > 1).then_some(())).await;
+    setup.say(&hello(ReplicaId::from_entropy(5 << 32), "test/honest")).await;
+    eventually("the name is refused too", async || {
+        std::fs::read_to_string(setup.log()).unwrap().contains("calls itself \"test/honest\"").then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_bears_another_token_is_refused() {
+    let setup = Setup::new().await;
+    for path in ["/command", "/inspect", "/resolve", "/erase", "/drain"] {
+        assert_eq!(setup.daemon.post(path, "another", "k").await.unwrap().0, 401, "{path}");
+    }
+    setup.is_refused(r#"headwater_page_refusals_total{cause="token"}"#, "does not bear the origin's token").await;
+    assert_eq!(setup.daemon.post("/inspect", TOKEN, "hits").await.unwrap().0, 200);
+}
+
+/// An edge that does not know this daemon's token serves it nothing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_edge_that_refuses_the_daemon_is_told_of() {
+    let honest = Edge::with_identity("test/honest", HONEST).await;
+    let hostile = Edge::with_hub("test/hostile").await;
+    hostile.refuse_tokens();
+    let (redis, directory) = (RedisServer::start().await, tempfile::tempdir().unwrap());
+    let log = directory.path().join("log");
+    let daemon = Daemon::start(&honest.url(), ["--store", &redis.url(), "--edge", &hostile.url()], &log);
+    honest.execute(&["INCR", "hits"]).unwrap();
+    let setup = Setup { redis, honest, hostile, daemon, directory };
+    setup.reads("hits", "1").await;
+    let counted = r#"headwater_directory_polls_total{result="failed"}"#;
+    setup.is_refused(counted, "the edge answered 401").await;
+    assert_eq!(setup.hostile.accepted(), 0);
+}

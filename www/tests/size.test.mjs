@@ -1,6 +1,6 @@
 /**
- * How much a browser loads. The bounds are what was reached last, features that came since included; what is sought is 60 kB of wasm and
- * 10 kB of JavaScript, with gzip. `page.test.mjs` has the contract with whoever starts it.
+ * How much a browser loads. The bounds are what was reached last, features that came since included; what is sought is 60 kB of
+ * wasm and 10 kB of JavaScript, with gzip. `page.test.mjs` has the contract with whoever starts it.
  */
 
 import assert from "node:assert/strict";
@@ -11,8 +11,8 @@ import { gzipSync } from "node:zlib";
 import { build } from "esbuild";
 import { required } from "./support.mjs";
 
-const WASM_BYTES_MAX = 197_500;
-const SCRIPT_BYTES_MAX = 10_300;
+const WASM_BYTES_MAX = 209_500;
+const SCRIPT_BYTES_MAX = 11_050;
 
 const folder = required("HEADWATER_TEST_PACKAGE");
 

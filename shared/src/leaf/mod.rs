@@ -628,7 +628,8 @@ impl Leaf {
             let last = Dot { replica, no: through };
             let shows = |base: &Base| base.state.ctx().contains(last) || pending.is_counted_in(&base.state, last);
             let is_shown = after == through || base.is_some_and(shows);
-            let is_awaited = (is_subscribed && !is_shown) || self.is_awaited_in_standings(pending);
+            // What the base shows must not stand on top of it, whatever is shown of the board besides.
+            let is_awaited = if is_subscribed { !is_shown } else { self.is_awaited_in_standings(pending) };
             if is_awaited && !fault!(DroppedBeforeShown) {
                 at = at.saturating_add(1);
                 continue;

@@ -16,7 +16,7 @@ pub(super) fn build(workspace: &Workspace, profile: Profile) -> Result<()> {
     worker(workspace, "edge", "headwater-edge", profile)
 }
 
-/// What is not the core is to be small: it does little for each request, and what is uploaded has a limit.
+/// Small rather than fast: what is uploaded has a limit, and a request waits for storage longer than for code.
 const SMALL: (&str, &str) = ("CARGO_PROFILE_RELEASE_OPT_LEVEL", "s");
 
 /// Builds the Worker of one crate into its folder's `build`.
@@ -30,7 +30,7 @@ pub(crate) fn worker(workspace: &Workspace, folder: &str, package: &str, profile
     let inputs = Fingerprint::default()
         .text(profile.directory())
         .file(&module)?
-        .text("small beside the core, without names")
+        .text("small, without names")
         .file(&workspace.root.join("package-lock.json"))?
         .file(&workspace.tools().join(".crates.toml"))?;
     let stamp = workspace.scratch(format!("{}.stamp", package.trim_start_matches("headwater-")));

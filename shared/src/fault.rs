@@ -42,7 +42,6 @@ pub enum Fault {
     StaleCacheKept,
     IncarnationKept,
     FormerHistoryCounted,
-    WantKeepsCursor,
     AttachingHubPushed,
     ContextNotBridged,
     GraceIgnored,
@@ -54,7 +53,6 @@ pub enum Fault {
     ExpiryGuessed,
     ShownTwice,
     DroppedBeforeShown,
-    StandingsCountTwice,
     StandingsNotRefreshed,
     PushGapIgnored,
     DependentSentAhead,
@@ -87,7 +85,7 @@ pub enum Fault {
 #[cfg(feature = "mutants")]
 impl Fault {
     /// All faults.
-    pub const ALL: [Self; 74] = [
+    pub const ALL: [Self; 72] = [
         Self::CausalKeepsRemoved,
         Self::CausalDropsUnseen,
         Self::CutTakesWholeSum,
@@ -122,7 +120,6 @@ impl Fault {
         Self::StaleCacheKept,
         Self::IncarnationKept,
         Self::FormerHistoryCounted,
-        Self::WantKeepsCursor,
         Self::AttachingHubPushed,
         Self::ContextNotBridged,
         Self::GraceIgnored,
@@ -134,7 +131,6 @@ impl Fault {
         Self::ExpiryGuessed,
         Self::ShownTwice,
         Self::DroppedBeforeShown,
-        Self::StandingsCountTwice,
         Self::StandingsNotRefreshed,
         Self::PushGapIgnored,
         Self::DependentSentAhead,

@@ -97,7 +97,7 @@ impl Origin {
             let is_attaching = self.slots.get(&slot).is_some_and(|work| work.is_attaching(link));
             let held = self.links.get(&link).and_then(|state| state.held.get(&slot));
             let is_behind = held.is_some_and(|held| !held.keys.is_empty() && held.cursor != at);
-            if is_behind && !is_attaching && !fault!(WantKeepsCursor) {
+            if is_behind && !is_attaching {
                 // Nothing that it holds changed since; with the key the hub has seen the slot as of now, and says so to others.
                 self.push_down(link, slot, true);
             }

@@ -50,7 +50,7 @@ pub(crate) async fn redis_in(dir: &Path) -> (Redis, u16) {
 pub(crate) async fn pass(file: &str, region: &Region, environment: &[(&str, String)]) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("edge/clients");
     let output = Command::new("node")
-        .args(["--test", "--test-reporter=spec", "--test-timeout=120000", file])
+        .args(["--test", "--test-reporter=spec", "--test-timeout=300000", file])
         .current_dir(folder)
         .env("HEADWATER_TEST_EDGE_URL", region.edge.url())
         .env("HEADWATER_TEST_TOKEN", TOKEN)

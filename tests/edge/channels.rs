@@ -3,14 +3,15 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use headwater_tests::harness::{Daemon, DaemonConfig, Layout, Redis, RedisConfig, Store, free_port};
+use headwater_tests::harness::{Daemon, DaemonConfig, Layout, Redis, Store, free_port};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::clients::{origin_of, pass, redis_in};
-use super::region::{ORIGIN_TOKEN, Region, TOKEN};
+use super::clients::pass;
+use super::region::{Region, TOKEN};
+use super::setup::{origin_config, origin_of, redis_in};
 use super::tokens::minted;
 
 #[tokio::test]
@@ -18,7 +19,7 @@ async fn the_client_of_upstash_hears_what_is_published() {
     let eu = Region::start().await;
     let us = Region::named("us", free_port().unwrap(), BTreeMap::new()).await;
     let dir = tempfile::tempdir().unwrap();
-    let (redis, port) = redis_in(dir.path()).await;
+    let (redis, port) = redis_in(dir.path(), false).await;
     let _daemon = origin_of(&[&eu, &us], Store::Redis(redis.url()), dir.path()).await;
     let environment =
         [("HEADWATER_TEST_OTHER_EDGE_URL", us.edge.url()), ("HEADWATER_TEST_REDIS_PORT", port.to_string())];
@@ -38,17 +39,8 @@ struct Setup {
 impl Setup {
     async fn new() -> Self {
         let (region, dir) = (Region::start().await, tempfile::tempdir().unwrap());
-        let port = free_port().unwrap();
-        let redis = RedisConfig { dir: dir.path().join("redis"), port, append_only: false };
-        let redis = Redis::start(redis).await.unwrap();
-        let config = DaemonConfig {
-            edges: vec![region.edge.url()],
-            origin_token: ORIGIN_TOKEN.into(),
-            store: Store::Redis(redis.url()),
-            listen_port: free_port().unwrap(),
-            loss_window_ms: 100,
-            log: dir.path().join("daemon.log"),
-        };
+        let (redis, port) = redis_in(dir.path(), false).await;
+        let config = origin_config(&[&region], Store::Redis(redis.url()), dir.path());
         let daemon = Daemon::start(&Layout::of_workspace(), config.clone()).await.unwrap();
         region.until("origin_connected", true).await;
         Self { region, daemon, redis, port, config, _dir: dir }

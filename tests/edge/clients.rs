@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Stdio;
 
-use headwater_tests::harness::{Daemon, DaemonConfig, Layout, Redis, RedisConfig, Store, free_port};
+use headwater_tests::harness::{Daemon, Store, free_port};
 use tokio::process::Command;
 
-use super::region::{ORIGIN_TOKEN, Region, TOKEN};
+use super::region::{Region, TOKEN};
+use super::setup::{origin_of, redis_in};
 
 /// An edge whose keys an origin holds in a file, so that a key that nobody wrote is known to be absent.
 async fn with_origin() -> (Region, Daemon, tempfile::TempDir) {
@@ -21,29 +22,6 @@ async fn with_store(store: Store, dir: &Path) -> (Region, Daemon) {
     let region = Region::start().await;
     let daemon = origin_of(&[&region], store, dir).await;
     (region, daemon)
-}
-
-/// The origin of these edges.
-pub(crate) async fn origin_of(regions: &[&Region], store: Store, dir: &Path) -> Daemon {
-    let config = DaemonConfig {
-        edges: regions.iter().map(|region| region.edge.url()).collect(),
-        origin_token: ORIGIN_TOKEN.into(),
-        store,
-        listen_port: free_port().unwrap(),
-        loss_window_ms: 100,
-        log: dir.join("daemon.log"),
-    };
-    let daemon = Daemon::start(&Layout::of_workspace(), config).await.unwrap();
-    for region in regions {
-        region.until("origin_connected", true).await;
-    }
-    daemon
-}
-
-pub(crate) async fn redis_in(dir: &Path) -> (Redis, u16) {
-    let port = free_port().unwrap();
-    let config = RedisConfig { dir: dir.join("redis"), port, append_only: false };
-    (Redis::start(config).await.unwrap(), port)
 }
 
 /// Runs the Node tests of one file and demands that they pass.
@@ -70,7 +48,7 @@ pub(crate) async fn pass(file: &str, region: &Region, environment: &[(&str, Stri
 #[tokio::test]
 async fn the_client_of_upstash_works_unmodified() {
     let dir = tempfile::tempdir().unwrap();
-    let (redis, _) = redis_in(dir.path()).await;
+    let (redis, _) = redis_in(dir.path(), false).await;
     let (region, _daemon) = with_store(Store::Redis(redis.url()), dir.path()).await;
     pass("upstash.test.mjs", &region, &[]).await;
 }
@@ -80,7 +58,7 @@ async fn a_session_reads_its_writes_in_each_of_two_regions() {
     let eu = Region::start().await;
     let us = Region::named("us", free_port().unwrap(), BTreeMap::new()).await;
     let dir = tempfile::tempdir().unwrap();
-    let (redis, _) = redis_in(dir.path()).await;
+    let (redis, _) = redis_in(dir.path(), false).await;
     let _daemon = origin_of(&[&eu, &us], Store::Redis(redis.url()), dir.path()).await;
     pass("session.test.mjs", &eu, &[("HEADWATER_TEST_OTHER_EDGE_URL", us.edge.url())]).await;
 }
@@ -98,6 +76,6 @@ async fn the_rate_limiter_of_upstash_gets_what_redis_answers() {
 /// Runs the tests of one file, which also ask a redis-server.
 async fn pass_beside_redis(file: &str) {
     let (region, _daemon, dir) = with_origin().await;
-    let (_redis, port) = redis_in(dir.path()).await;
+    let (_redis, port) = redis_in(dir.path(), false).await;
     pass(file, &region, &[("HEADWATER_TEST_REDIS_PORT", port.to_string())]).await;
 }

@@ -6,14 +6,14 @@ use std::collections::BTreeSet;
 use headwater::command::CommandError;
 use headwater::id::{ClientId, Seq};
 use headwater::message::{HubToLeaf, LeafToHub, Lifetime, RefusalCause};
-use headwater_tests::harness::{Daemon, DaemonConfig, Layout, Redis, RedisConfig, Store, free_port};
-use redis::aio::MultiplexedConnection;
+use headwater_tests::harness::{Daemon, Redis, Store};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::time::{Duration, Instant, sleep};
 
 use super::http::Http;
-use super::region::{ORIGIN_TOKEN, Region, TOKEN};
+use super::region::{Region, TOKEN};
+use super::setup::{Plain, origin_of, redis_in};
 use super::socket::{Leaf, Socket, increment, key, now};
 use super::tokens::signed;
 
@@ -23,7 +23,7 @@ const DEADLINE: Duration = Duration::from_secs(20);
 /// An edge with the namespaces `shop` and `blog`, whose origin keeps its state in a Redis.
 struct Setup {
     region: Region,
-    plain: MultiplexedConnection,
+    plain: Plain,
     _daemon: Daemon,
     _redis: Redis,
     _dir: TempDir,
@@ -32,19 +32,9 @@ struct Setup {
 impl Setup {
     async fn new() -> Self {
         let (region, dir) = (Region::with("HEADWATER_NAMESPACES", "shop, blog").await, tempfile::tempdir().unwrap());
-        let config = RedisConfig { dir: dir.path().join("redis"), port: free_port().unwrap(), append_only: false };
-        let redis = Redis::start(config).await.unwrap();
-        let config = DaemonConfig {
-            edges: vec![region.edge.url()],
-            origin_token: ORIGIN_TOKEN.into(),
-            store: Store::Redis(redis.url()),
-            listen_port: free_port().unwrap(),
-            loss_window_ms: 100,
-            log: dir.path().join("daemon.log"),
-        };
-        let daemon = Daemon::start(&Layout::of_workspace(), config).await.unwrap();
-        let client = redis::Client::open(redis.url()).unwrap();
-        let plain = client.get_multiplexed_async_connection().await.unwrap();
+        let (redis, _) = redis_in(dir.path(), false).await;
+        let daemon = origin_of(&[&region], Store::Redis(redis.url()), dir.path()).await;
+        let plain = Plain::of(&redis).await;
         let setup = Self { region, plain, _daemon: daemon, _redis: redis, _dir: dir };
         for http in [setup.default(), setup.of("shop"), setup.of("blog")] {
             let deadline = Instant::now() + DEADLINE;
@@ -66,18 +56,9 @@ impl Setup {
         self.region.stranger().with("authorization", &format!("Bearer {}", token(namespace)))
     }
 
-    async fn plain<T: redis::FromRedisValue>(&self, line: &str) -> T {
-        let mut words = line.split(' ');
-        let mut command = redis::cmd(words.next().unwrap());
-        for word in words {
-            command.arg(word);
-        }
-        command.query_async(&mut self.plain.clone()).await.unwrap()
-    }
-
     /// The names in Redis that are not Headwater's own.
     async fn names(&self) -> BTreeSet<String> {
-        let names: Vec<String> = self.plain("KEYS *").await;
+        let names: Vec<String> = self.plain.run("KEYS *").await;
         names.into_iter().filter(|name| !name.starts_with("hw:")).collect()
     }
 
@@ -118,7 +99,7 @@ async fn each_namespace_has_keys_of_its_own_by_its_clients_names() {
         assert_eq!(http.command(json!(["SET", "k", value])).await.reply(), Ok(json!("OK")));
     }
     setup.until_names(&["k", "shop:k", "blog:k"]).await;
-    assert_eq!(setup.plain::<String>("GET shop:k").await, "of the shop");
+    assert_eq!(setup.plain.run::<String>("GET shop:k").await, "of the shop");
     for (http, value) in [(&default, "of the default"), (&shop, "of the shop"), (&blog, "of the blog")] {
         assert_eq!(http.run("GET k").await, Ok(json!(value)));
         assert_eq!(sorted(http.run("KEYS *").await), set(&["k"]));
@@ -132,7 +113,7 @@ async fn each_namespace_has_keys_of_its_own_by_its_clients_names() {
     setup.until_names(&["k", "blog:k"]).await;
     assert_eq!(blog.run("GET k").await, Ok(json!("of the blog")));
     // What a plain client writes shows under the client's name.
-    setup.plain::<()>("SET shop:plain text").await;
+    setup.plain.run::<()>("SET shop:plain text").await;
     assert_eq!(shop.run("GET plain").await, Ok(json!("text")));
     assert_eq!(blog.run("GET plain").await, Ok(Value::Null));
 }
@@ -294,7 +275,7 @@ async fn a_leaf_follows_and_changes_what_is_its_own_namespaces() {
     assert_eq!(refusal.cause, RefusalCause::NotPermitted);
     assert_eq!(refusal.detail, "NOPERM Headwater: the key shop:n is another namespace's");
     assert_eq!(default.socket.closed().await.map(|(code, _)| code), Some(1008));
-    assert_eq!(setup.plain::<i64>("GET shop:n").await, 7);
+    assert_eq!(setup.plain.run::<i64>("GET shop:n").await, 7);
 }
 
 #[tokio::test]

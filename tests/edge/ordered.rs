@@ -1,62 +1,17 @@
 //! Commands that need one agreed order, through workerd and the daemon to Redis: at two regions of one origin, beside a plain
 //! client, and with the origin away.
 
-use headwater_tests::harness::{Daemon, DaemonConfig, Layout, Redis, RedisConfig, Store, free_port};
-use redis::aio::MultiplexedConnection;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
-use tempfile::TempDir;
 use tokio::join;
 
-use super::region::{ORIGIN_TOKEN, Region};
+use super::setup::TwoRegions;
 
 const AWAY: &str = "ERR Headwater: the origin is away, and this command runs only there; nothing was done";
 
-/// Two regions whose origin keeps its state in a Redis.
-struct Setup {
-    regions: [Region; 2],
-    daemon: Daemon,
-    plain: MultiplexedConnection,
-    _redis: Redis,
-    _dir: TempDir,
-}
-
-impl Setup {
-    async fn new() -> Self {
-        let (one, two) = join!(Region::start(), Region::start());
-        let dir = tempfile::tempdir().unwrap();
-        let config = RedisConfig { dir: dir.path().join("redis"), port: free_port().unwrap(), append_only: false };
-        let redis = Redis::start(config).await.unwrap();
-        let config = DaemonConfig {
-            edges: vec![one.edge.url(), two.edge.url()],
-            origin_token: ORIGIN_TOKEN.into(),
-            store: Store::Redis(redis.url()),
-            listen_port: free_port().unwrap(),
-            loss_window_ms: 100,
-            log: dir.path().join("daemon.log"),
-        };
-        let daemon = Daemon::start(&Layout::of_workspace(), config).await.unwrap();
-        for region in [&one, &two] {
-            region.until("origin_connected", true).await;
-        }
-        let client = redis::Client::open(redis.url()).unwrap();
-        let plain = client.get_multiplexed_async_connection().await.unwrap();
-        Self { regions: [one, two], daemon, plain, _redis: redis, _dir: dir }
-    }
-
-    async fn plain<T: redis::FromRedisValue>(&self, line: &str) -> T {
-        let mut words = line.split(' ');
-        let mut command = redis::cmd(words.next().unwrap());
-        for word in words {
-            command.arg(word);
-        }
-        command.query_async(&mut self.plain.clone()).await.unwrap()
-    }
-}
-
 #[tokio::test]
 async fn two_regions_and_a_plain_client_share_one_order() {
-    let mut setup = Setup::new().await;
+    let mut setup = TwoRegions::new().await;
     let [one, two] = [0, 1].map(|region: usize| setup.regions[region].http());
     for round in 0..30 {
         let (nx, key) = (|value: &str| format!("SET k{round} {value} NX"), format!("k{round}"));
@@ -98,7 +53,7 @@ async fn two_regions_and_a_plain_client_share_one_order() {
 
 #[tokio::test]
 async fn all_keys_are_listed_without_headwaters_own_and_deleted() {
-    let setup = Setup::new().await;
+    let setup = TwoRegions::new().await;
     let http = setup.regions[0].http();
     let mut expected = BTreeSet::new();
     for at in 0..40 {
@@ -135,7 +90,7 @@ async fn all_keys_are_listed_without_headwaters_own_and_deleted() {
 
 #[tokio::test]
 async fn of_two_regions_that_contend_for_a_lock_one_holds_it_and_tokens_grow() {
-    let setup = Setup::new().await;
+    let setup = TwoRegions::new().await;
     let [one, two] = [0, 1].map(|region: usize| setup.regions[region].http());
     let mut last = 0;
     for round in 0..20 {

@@ -1,10 +1,11 @@
 //! Commands that pass through an edge to the Redis of its origin, and what becomes of them when that is away.
 
-use headwater_tests::harness::{Daemon, DaemonConfig, Layout, Redis, RedisConfig, Store, free_port};
+use headwater_tests::harness::{Daemon, Redis, Store};
 use serde_json::json;
 use tempfile::TempDir;
 
-use super::region::{ORIGIN_TOKEN, Region};
+use super::region::Region;
+use super::setup::{origin_of, redis_in};
 
 const AWAY: &str = "ERR Headwater: the origin is away, and this command runs only there; nothing was done";
 
@@ -19,18 +20,8 @@ struct Setup {
 impl Setup {
     async fn new() -> Self {
         let (region, dir) = (Region::start().await, tempfile::tempdir().unwrap());
-        let config = RedisConfig { dir: dir.path().join("redis"), port: free_port().unwrap(), append_only: false };
-        let redis = Redis::start(config).await.unwrap();
-        let config = DaemonConfig {
-            edges: vec![region.edge.url()],
-            origin_token: ORIGIN_TOKEN.into(),
-            store: Store::Redis(redis.url()),
-            listen_port: free_port().unwrap(),
-            loss_window_ms: 100,
-            log: dir.path().join("daemon.log"),
-        };
-        let daemon = Daemon::start(&Layout::of_workspace(), config).await.unwrap();
-        region.until("origin_connected", true).await;
+        let (redis, _) = redis_in(dir.path(), false).await;
+        let daemon = origin_of(&[&region], Store::Redis(redis.url()), dir.path()).await;
         Self { region, daemon, _redis: redis, _dir: dir }
     }
 }

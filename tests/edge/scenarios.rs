@@ -1,66 +1,24 @@
 //! The scenarios' API, through workerd and the daemon to Redis: at two regions of one origin, beside a plain client, and with the
 //! origin away.
 
-use headwater_tests::harness::{Daemon, DaemonConfig, Layout, Redis, RedisConfig, Store, free_port};
-use redis::aio::MultiplexedConnection;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::time::Duration;
-use tempfile::TempDir;
 use tokio::join;
 use tokio::time::{Instant, sleep};
 
 use super::http::{Answer, Http};
-use super::region::{ORIGIN_TOKEN, Region};
+use super::region::Region;
+use super::setup::TwoRegions;
 use super::socket::now;
 use super::tokens;
 
 const AWAY: &str = "ERR Headwater: the origin is away and this edge does not hold the key";
 const DEADLINE: Duration = Duration::from_secs(20);
 
-/// Two regions whose origin keeps its state in a Redis.
-struct Setup {
-    regions: [Region; 2],
-    daemon: Daemon,
-    plain: MultiplexedConnection,
-    _redis: Redis,
-    _dir: TempDir,
-}
-
-impl Setup {
-    async fn new() -> Self {
-        let (one, two) = join!(Region::start(), Region::start());
-        let dir = tempfile::tempdir().unwrap();
-        let config = RedisConfig { dir: dir.path().join("redis"), port: free_port().unwrap(), append_only: false };
-        let redis = Redis::start(config).await.unwrap();
-        let config = DaemonConfig {
-            edges: vec![one.edge.url(), two.edge.url()],
-            origin_token: ORIGIN_TOKEN.into(),
-            store: Store::Redis(redis.url()),
-            listen_port: free_port().unwrap(),
-            loss_window_ms: 100,
-            log: dir.path().join("daemon.log"),
-        };
-        let daemon = Daemon::start(&Layout::of_workspace(), config).await.unwrap();
-        for region in [&one, &two] {
-            region.until("origin_connected", true).await;
-        }
-        let client = redis::Client::open(redis.url()).unwrap();
-        let plain = client.get_multiplexed_async_connection().await.unwrap();
-        Self { regions: [one, two], daemon, plain, _redis: redis, _dir: dir }
-    }
-
+impl TwoRegions {
     fn http(&self) -> [Http; 2] {
         [0, 1].map(|region: usize| self.regions[region].http())
-    }
-
-    async fn plain<T: redis::FromRedisValue>(&self, line: &str) -> T {
-        let mut words = line.split(' ');
-        let mut command = redis::cmd(words.next().unwrap());
-        for word in words {
-            command.arg(word);
-        }
-        command.query_async(&mut self.plain.clone()).await.unwrap()
     }
 
     /// The daemon goes, and both edges notice.
@@ -122,7 +80,7 @@ mod sessions {
 
     #[tokio::test]
     async fn a_session_lives_at_every_edge_until_one_revokes_it_for_all() {
-        let setup = Setup::new().await;
+        let setup = TwoRegions::new().await;
         let [one, two] = setup.http();
         let session = created(&one, "ada").await;
         let read = ok(&one, "sessions/read", json!({"session": session})).await;
@@ -157,7 +115,7 @@ mod sessions {
 
     #[tokio::test]
     async fn what_was_written_beside_a_revocation_is_dead() {
-        let mut setup = Setup::new().await;
+        let mut setup = TwoRegions::new().await;
         let [one, two] = setup.http();
         let session = created(&one, "ada").await;
         until(&two, "sessions/read", json!({"session": session}), |answer| answer.status.is_success()).await;
@@ -306,7 +264,7 @@ mod sessions {
 
     #[tokio::test]
     async fn with_the_origin_away_unknown_is_an_error_and_a_revocation_holds() {
-        let mut setup = Setup::new().await;
+        let mut setup = TwoRegions::new().await;
         let [one, two] = setup.http();
         let session = created(&one, "ada").await;
         let names = async || setup.plain::<Vec<String>>("KEYS session:*").await;
@@ -337,7 +295,7 @@ mod tokens_denied {
 
     #[tokio::test]
     async fn a_token_is_denied_at_every_edge_until_it_expires() {
-        let setup = Setup::new().await;
+        let setup = TwoRegions::new().await;
         let [one, two] = setup.http();
         for http in [&one, &two] {
             assert_eq!(ok(http, "tokens/check", json!({"jti": "a"})).await, json!({"denied": false}));
@@ -404,7 +362,7 @@ mod cache {
 
     #[tokio::test]
     async fn of_many_who_find_nothing_one_fills_and_the_others_get_what_it_stored() {
-        let setup = Setup::new().await;
+        let setup = TwoRegions::new().await;
         let [one, two] = setup.http();
         let look = || ok(&one, "cache/get", json!({"key": "page:1", "wait_ms": 10_000}));
         let fillers = async {
@@ -519,7 +477,7 @@ mod flags {
 
     #[tokio::test]
     async fn a_flag_that_a_plain_client_sets_arrives_at_every_edge_and_stays_with_the_origin_away() {
-        let mut setup = Setup::new().await;
+        let mut setup = TwoRegions::new().await;
         let [one, two] = setup.http();
         let defaults = json!({"defaults": {"checkout": "off", "rows": 20}});
         for http in [&one, &two] {
@@ -547,7 +505,7 @@ mod presence {
 
     #[tokio::test]
     async fn who_is_there_is_seen_at_every_edge_until_it_leaves_or_falls_silent() {
-        let setup = Setup::new().await;
+        let setup = TwoRegions::new().await;
         let [one, two] = setup.http();
         let room = json!({"room": "lobby"});
         ok(&one, "presence/list", room.clone()).await;
@@ -588,7 +546,7 @@ mod metrics {
 
     #[tokio::test]
     async fn what_all_edges_counted_adds_up_in_its_bucket() {
-        let setup = Setup::new().await;
+        let setup = TwoRegions::new().await;
         let [one, two] = setup.http();
         let add = |by: i64| json!({"metric": "hits", "by": by, "bucket_ms": 86_400_000});
         let read = json!({"metric": "hits", "bucket_ms": 86_400_000});

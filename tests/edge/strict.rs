@@ -3,14 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use headwater_tests::harness::{Daemon, DaemonConfig, Layout, Redis, RedisConfig, Store, free_port};
+use headwater_tests::harness::{Daemon, Redis, Store};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep};
 
 use super::http::Http;
-use super::region::{ORIGIN_TOKEN, Region};
+use super::region::Region;
+use super::setup::{origin_of, redis_in};
 
 const LIMIT: usize = 60;
 const WINDOW: Duration = Duration::from_secs(4);
@@ -35,20 +36,9 @@ impl Setup {
             regions.push(Region::start().await);
         }
         let dir = tempfile::tempdir().unwrap();
-        let config = RedisConfig { dir: dir.path().join("redis"), port: free_port().unwrap(), append_only: true };
-        let redis = Redis::start(config).await.unwrap();
-        let config = DaemonConfig {
-            edges: regions.iter().map(|region| region.edge.url()).collect(),
-            origin_token: ORIGIN_TOKEN.into(),
-            store: Store::Redis(redis.url()),
-            listen_port: free_port().unwrap(),
-            loss_window_ms: 100,
-            log: dir.path().join("daemon.log"),
-        };
-        let daemon = Daemon::start(&Layout::of_workspace(), config).await.unwrap();
-        for region in &regions {
-            region.until("origin_connected", true).await;
-        }
+        let (redis, _) = redis_in(dir.path(), true).await;
+        let all: Vec<&Region> = regions.iter().collect();
+        let daemon = origin_of(&all, Store::Redis(redis.url()), dir.path()).await;
         Self { regions, daemon, redis, _dir: dir }
     }
 }

@@ -40,6 +40,8 @@ mod requests;
 mod roaming;
 #[path = "../edge/scenarios.rs"]
 mod scenarios;
+#[path = "../edge/setup.rs"]
+mod setup;
 #[path = "../edge/socket.rs"]
 mod socket;
 #[path = "../edge/storage.rs"]

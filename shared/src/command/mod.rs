@@ -344,6 +344,55 @@ pub enum Command {
     Keyed(Keyed),
 }
 
+/// The keys of a command, by reference or to be changed: the one place that knows where each variant has them.
+macro_rules! keys_of {
+    ($command:expr, $iter:ident, $one:path) => {
+        match $command {
+            Command::Del { keys }
+            | Command::Exists { keys }
+            | Command::Passed(Passed { keys, .. })
+            | Command::Keyed(Keyed { keys, .. }) => keys.$iter(),
+            Command::Ping { .. } | Command::Echo { .. } => [].$iter(),
+            Command::Set { key, .. }
+            | Command::Get { key }
+            | Command::Expire { key, .. }
+            | Command::PExpire { key, .. }
+            | Command::Ttl { key }
+            | Command::PTtl { key }
+            | Command::Persist { key }
+            | Command::Type { key }
+            | Command::Incr { key, .. }
+            | Command::IncrBy { key, .. }
+            | Command::Decr { key, .. }
+            | Command::DecrBy { key, .. }
+            | Command::SAdd { key, .. }
+            | Command::SRem { key, .. }
+            | Command::SIsMember { key, .. }
+            | Command::SMembers { key }
+            | Command::SCard { key }
+            | Command::HSet { key, .. }
+            | Command::HGet { key, .. }
+            | Command::HGetAll { key }
+            | Command::HDel { key, .. }
+            | Command::HIncrBy { key, .. }
+            | Command::HLen { key }
+            | Command::ZAdd { key, .. }
+            | Command::ZAddIncr { key, .. }
+            | Command::ZIncrBy { key, .. }
+            | Command::ZScore { key, .. }
+            | Command::ZRank { key, .. }
+            | Command::ZRevRank { key, .. }
+            | Command::ZRange { key, .. }
+            | Command::ZCard { key }
+            | Command::ZRem { key, .. }
+            | Command::HExpire { key, .. }
+            | Command::HTtl { key, .. }
+            | Command::HPersist { key, .. }
+            | Command::Limit { key, .. } => $one(key).$iter(),
+        }
+    };
+}
+
 impl Command {
     /// The name under which the command was sent.
     pub fn name(&self) -> CommandName {
@@ -455,96 +504,12 @@ impl Command {
 
     /// The keys it names, in order and as often as named.
     pub fn keys(&self) -> slice::Iter<'_, Key> {
-        match self {
-            Self::Del { keys }
-            | Self::Exists { keys }
-            | Self::Passed(Passed { keys, .. })
-            | Self::Keyed(Keyed { keys, .. }) => keys.iter(),
-            Self::Ping { .. } | Self::Echo { .. } => [].iter(),
-            Self::Set { key, .. }
-            | Self::Get { key }
-            | Self::Expire { key, .. }
-            | Self::PExpire { key, .. }
-            | Self::Ttl { key }
-            | Self::PTtl { key }
-            | Self::Persist { key }
-            | Self::Type { key }
-            | Self::Incr { key, .. }
-            | Self::IncrBy { key, .. }
-            | Self::Decr { key, .. }
-            | Self::DecrBy { key, .. }
-            | Self::SAdd { key, .. }
-            | Self::SRem { key, .. }
-            | Self::SIsMember { key, .. }
-            | Self::SMembers { key }
-            | Self::SCard { key }
-            | Self::HSet { key, .. }
-            | Self::HGet { key, .. }
-            | Self::HGetAll { key }
-            | Self::HDel { key, .. }
-            | Self::HIncrBy { key, .. }
-            | Self::HLen { key }
-            | Self::ZAdd { key, .. }
-            | Self::ZAddIncr { key, .. }
-            | Self::ZIncrBy { key, .. }
-            | Self::ZScore { key, .. }
-            | Self::ZRank { key, .. }
-            | Self::ZRevRank { key, .. }
-            | Self::ZRange { key, .. }
-            | Self::ZCard { key }
-            | Self::ZRem { key, .. }
-            | Self::HExpire { key, .. }
-            | Self::HTtl { key, .. }
-            | Self::HPersist { key, .. }
-            | Self::Limit { key, .. } => slice::from_ref(key).iter(),
-        }
+        keys_of!(self, iter, slice::from_ref)
     }
 
     /// Likewise, to put others in their places. What passes through has them among its arguments too.
     fn keys_mut(&mut self) -> slice::IterMut<'_, Key> {
-        match self {
-            Self::Del { keys }
-            | Self::Exists { keys }
-            | Self::Passed(Passed { keys, .. })
-            | Self::Keyed(Keyed { keys, .. }) => keys.iter_mut(),
-            Self::Ping { .. } | Self::Echo { .. } => [].iter_mut(),
-            Self::Set { key, .. }
-            | Self::Get { key }
-            | Self::Expire { key, .. }
-            | Self::PExpire { key, .. }
-            | Self::Ttl { key }
-            | Self::PTtl { key }
-            | Self::Persist { key }
-            | Self::Type { key }
-            | Self::Incr { key, .. }
-            | Self::IncrBy { key, .. }
-            | Self::Decr { key, .. }
-            | Self::DecrBy { key, .. }
-            | Self::SAdd { key, .. }
-            | Self::SRem { key, .. }
-            | Self::SIsMember { key, .. }
-            | Self::SMembers { key }
-            | Self::SCard { key }
-            | Self::HSet { key, .. }
-            | Self::HGet { key, .. }
-            | Self::HGetAll { key }
-            | Self::HDel { key, .. }
-            | Self::HIncrBy { key, .. }
-            | Self::HLen { key }
-            | Self::ZAdd { key, .. }
-            | Self::ZAddIncr { key, .. }
-            | Self::ZIncrBy { key, .. }
-            | Self::ZScore { key, .. }
-            | Self::ZRank { key, .. }
-            | Self::ZRevRank { key, .. }
-            | Self::ZRange { key, .. }
-            | Self::ZCard { key }
-            | Self::ZRem { key, .. }
-            | Self::HExpire { key, .. }
-            | Self::HTtl { key, .. }
-            | Self::HPersist { key, .. }
-            | Self::Limit { key, .. } => slice::from_mut(key).iter_mut(),
-        }
+        keys_of!(self, iter_mut, slice::from_mut)
     }
 }
 

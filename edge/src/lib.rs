@@ -11,6 +11,7 @@ mod auth;
 mod clock;
 mod config;
 mod cors;
+mod decide;
 #[allow(missing_docs, reason = "the macro for Durable Objects documents nothing of what it generates")]
 mod directory;
 mod fields;
@@ -23,6 +24,7 @@ mod limits;
 mod path;
 mod peers;
 mod rate;
+mod refusal;
 mod respond;
 mod rest;
 mod router;

@@ -3,148 +3,34 @@
 use crate::{
     auth,
     auth::{Client, Unauthorized},
-    clock, config,
-    config::ConfigError,
-    cors,
+    clock, config, cors,
+    decide::{Asking, keep_rate, verdicts},
     directory::HubsQuery,
-    fields::BadField,
     hub::call::{self, Bounds, Commands, Listen, Poll, Status},
     isolate::{self, Scene},
     level::{self, BadLevel, Levels},
-    limit::{Answer, BadCheck, Call, Check, Outcome, Verdict},
+    limit::{Answer, Call, Check},
     limits::{
         BODY_BYTES_MAX, HUB_TIMEOUT_MS, POLL_BYTES_MAX, POLL_WAIT_MS, RELAY_BYTES_MAX, SOCKET_GRANTS_BYTES_MAX,
         SYNC_TOKEN_BYTES_MAX,
     },
     path::{self, Asked},
     peers::{self, PeerError},
-    rate, respond, rest,
-    rest::{Encoding, Shape},
-    scenario::{BadCall, Desk, Unanswered, Verb},
+    rate,
+    refusal::Refusal,
+    respond,
+    rest::{self, Encoding, Shape},
+    scenario::{Desk, Verb},
     session::BadSession,
     shard::Shard,
     timeout,
     token::Claims,
 };
 use bytes::Bytes;
-use futures_util::{
-    StreamExt,
-    future::{join_all, try_join_all},
-};
-use headwater::{
-    command::CommandError, grant::TopicNotPermitted, id::BadKey, limits::IDEMPOTENCY_KEY_BYTES_MAX,
-    namespace::Namespace,
-};
+use futures_util::{StreamExt, future::try_join_all};
+use headwater::{limits::IDEMPOTENCY_KEY_BYTES_MAX, namespace::Namespace};
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, VecDeque};
 use worker::{Env, Method, Request, Response, Result, Stub, Url};
-
-/// Why a request is refused before it reaches a hub.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum Refusal {
-    #[error(transparent)]
-    Unauthorized(#[from] Unauthorized),
-    #[error("{0}")]
-    NotPermitted(#[source] CommandError),
-    #[error(
-        "ERR Headwater: the rate of the token is used up, and nothing of the request was executed; \
-             the headers say when it passes again"
-    )]
-    Rate(Answer),
-    #[error("ERR Headwater: the rate of the token cannot be decided now, and nothing of the request was executed: {0}")]
-    RateUndecided(String),
-    #[error("ERR Headwater: a socket's token has grants of at most {SOCKET_GRANTS_BYTES_MAX} bytes")]
-    SocketGrants,
-    #[error("ERR Headwater: the body has more than {0} bytes")]
-    TooLarge(usize),
-    #[error(transparent)]
-    Body(#[from] rest::BadBody),
-    #[error(transparent)]
-    Check(#[from] BadCheck),
-    #[error(transparent)]
-    Call(#[from] BadCall),
-    #[error(transparent)]
-    Field(#[from] BadField),
-    #[error(transparent)]
-    Unanswered(#[from] Unanswered),
-    #[error("ERR Headwater: an Idempotency-Key has 1 to {IDEMPOTENCY_KEY_BYTES_MAX} bytes")]
-    IdempotencyKey,
-    #[error(transparent)]
-    Level(#[from] BadLevel),
-    #[error(transparent)]
-    Session(#[from] BadSession),
-    #[error("{0}")]
-    Shards(#[from] CommandError),
-    #[error("ERR Headwater: the query needs {0}")]
-    Query(&'static str),
-    #[error(
-        "ERR Headwater: MONITOR and SSUBSCRIBE are not served; SUBSCRIBE and PSUBSCRIBE are, and /v1/leaf follows keys"
-    )]
-    Stream,
-    #[error(
-        "ERR Headwater: a stream is of one channel or pattern, as /subscribe/NAME with / and ? written %2F and %3F"
-    )]
-    OneTopic,
-    #[error(transparent)]
-    Topic(#[from] BadKey),
-    #[error(transparent)]
-    TopicNotPermitted(#[from] TopicNotPermitted),
-    #[error("ERR Headwater: the body begins with the link, 16 bytes")]
-    Link,
-    #[error("ERR Headwater: no hub is called {0}")]
-    NoSuchHub(String),
-    #[error("ERR Headwater: this is the address of a WebSocket")]
-    NoUpgrade,
-    #[error("ERR Headwater: there is nothing at this address")]
-    NotFound,
-    #[error("ERR Headwater: the address does not take {0}")]
-    Method(Method),
-    #[error("ERR Headwater: {0}")]
-    Config(#[from] ConfigError),
-    #[error("ERR Headwater: the hub cannot be reached: {0}")]
-    Unreachable(#[from] PeerError),
-    #[error(
-        "ERR Headwater: the hub was interrupted, and whether the command was executed is unknown. \
-             It is safe to retry with the same Idempotency-Key. ({0})"
-    )]
-    Runtime(#[from] worker::Error),
-    #[error(
-        "ERR Headwater: the hub does not answer, and whether the command was executed is unknown. \
-             It is safe to retry with the same Idempotency-Key."
-    )]
-    TimedOut,
-}
-
-impl Refusal {
-    fn status(&self) -> u16 {
-        match self {
-            Self::Body(_)
-            | Self::Check(_)
-            | Self::Call(_)
-            | Self::Field(_)
-            | Self::IdempotencyKey
-            | Self::Level(_)
-            | Self::Session(_)
-            | Self::Shards(_)
-            | Self::Query(_)
-            | Self::Link
-            | Self::OneTopic
-            | Self::Topic(_)
-            | Self::Stream => 400,
-            Self::Unanswered(error) => error.status(),
-            Self::Unauthorized(_) => 401,
-            Self::NotPermitted(_) | Self::TopicNotPermitted(_) | Self::SocketGrants => 403,
-            Self::NotFound | Self::NoSuchHub(_) => 404,
-            Self::Method(_) => 405,
-            Self::TooLarge(_) => 413,
-            Self::Rate(_) => 429,
-            Self::NoUpgrade => 426,
-            Self::Config(_) => 500,
-            Self::RateUndecided(_) | Self::Unreachable(_) | Self::Runtime(_) => 503,
-            Self::TimedOut => 504,
-        }
-    }
-}
 
 /// Answers one request.
 pub(crate) async fn route(request: Request, scene: Scene<'_>) -> Result<Response> {
@@ -269,7 +155,7 @@ fn levels(request: &Request) -> Result<Levels, Refusal> {
 }
 
 /// The answer of this isolate, where the call asks for no more and the isolate has one.
-fn at_leaf(
+pub(crate) fn at_leaf(
     scene: Scene<'_>,
     hub: &str,
     namespace: &Namespace,
@@ -336,86 +222,6 @@ async fn limit(mut request: Request, scene: Scene<'_>) -> Result<Response, Refus
         Some(staleness_ms) => respond::from_leaf(response, staleness_ms)?,
         None => response,
     })
-}
-
-/// Refuses a request that is beyond the rates of its token, or of which that cannot be told.
-pub(crate) async fn keep_rate(scene: Scene<'_>, call: Option<Call>) -> Result<(), Refusal> {
-    let Some(call) = call else { return Ok(()) };
-    let levels = Levels { writes_at_leaf: true, ..Levels::default() };
-    let asking = Asking { levels, idempotency: None, namespace: Namespace::rates() };
-    let (verdicts, _) = verdicts(scene, &call, asking).await?;
-    let answer = Answer::of(&call, &verdicts, clock::now().0);
-    match answer.status {
-        200 => Ok(()),
-        429 => Err(Refusal::Rate(answer)),
-        _ => {
-            let cause = verdicts.iter().find_map(Verdict::error).unwrap_or_default();
-            Err(Refusal::RateUndecided(cause.to_owned()))
-        }
-    }
-}
-
-/// What is decided on the checks of a call, in their order, each at the hub of its key; and how old the oldest is of what an
-/// isolate decided on, in milliseconds, if any did.
-async fn verdicts(scene: Scene<'_>, call: &Call, asking: Asking) -> Result<(Vec<Verdict>, Option<i64>), Refusal> {
-    let (shards, region) = (config::shards(scene.env)?, config::region(scene.env)?);
-    let namespace = &asking.namespace;
-    let mut of_shards: BTreeMap<Shard, Vec<&Check>> = BTreeMap::new();
-    let mut places = Vec::with_capacity(call.checks.len());
-    for check in &call.checks {
-        let shard = Shard::of(namespace.key(&check.key)?.slot(), shards);
-        of_shards.entry(shard).or_default().push(check);
-        places.push(shard);
-    }
-    let hub_name = |shard: &Shard| shard.hub_name(&region, namespace);
-    let asked = of_shards.iter().map(|(shard, checks)| decide(scene, hub_name(shard), checks, &asking));
-    let decided = join_all(asked).await;
-    let staleness_ms = decided.iter().filter_map(|(_, staleness_ms)| *staleness_ms).max();
-    let mut outcomes: BTreeMap<Shard, _> =
-        of_shards.keys().copied().zip(decided.into_iter().map(|(outcomes, _)| outcomes)).collect();
-    let verdicts = call.checks.iter().zip(places).filter_map(|(check, shard)| {
-        let of_shard = outcomes.get_mut(&shard)?;
-        Some(Verdict::of(check, of_shard.pop_front()?))
-    });
-    Ok((verdicts.collect(), staleness_ms))
-}
-
-/// How limits are asked for.
-struct Asking {
-    levels: Levels,
-    idempotency: Option<Bytes>,
-    namespace: Namespace,
-}
-
-/// What is answered to these checks, one outcome each: where nobody can be asked, why not. With the staleness where this
-/// isolate decided.
-async fn decide(scene: Scene<'_>, hub: String, checks: &[&Check], asking: &Asking) -> (VecDeque<Outcome>, Option<i64>) {
-    let commands: Vec<Vec<Bytes>> = checks.iter().map(|check| check.command()).collect();
-    let all = |error: String| (vec![Outcome::Error(error); checks.len()].into(), None);
-    if asking.idempotency.is_none() {
-        match at_leaf(scene, &hub, &asking.namespace, &commands, asking.levels) {
-            Ok(Some(answered)) => {
-                return (answered.replies.into_iter().map(Outcome::of).collect(), Some(answered.staleness_ms));
-            }
-            Ok(None) => {}
-            Err(refusal) => return all(refusal.to_string()),
-        }
-    }
-    let idempotency = asking.idempotency.clone();
-    let commands =
-        Commands { shape: Shape::Pipeline, encoding: Encoding::Lossy, sync_token: None, idempotency, commands };
-    let answered = async {
-        let mut response = hand(scene.env, &hub, &commands).await?;
-        match response.status_code() {
-            200 => Ok(response.json::<VecDeque<Outcome>>().await?),
-            status => Err(PeerError::Status(status).into()),
-        }
-    };
-    match answered.await {
-        Ok(outcomes) if outcomes.len() == checks.len() => (outcomes, None),
-        Ok(_) => all(Refusal::TimedOut.to_string()),
-        Err::<_, Refusal>(refusal) => all(refusal.to_string()),
-    }
 }
 
 /// What an operator and the browser page see of a region. No secret is in it.

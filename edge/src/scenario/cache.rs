@@ -7,7 +7,7 @@
 //! does not hold counts as missing.
 
 use super::desk::{Answer, Desk, Replies, command, integer};
-use crate::{clock, fields::Fields, router::Refusal, timeout::Timer};
+use crate::{clock, fields::Fields, refusal::Refusal, timeout::Timer};
 use headwater::limits::VALUE_BYTES_MAX;
 use serde_json::{Value, json};
 

@@ -6,7 +6,7 @@
 use super::desk::{Answer, Desk, command};
 use crate::{
     fields::{BadField, Fields},
-    router::Refusal,
+    refusal::Refusal,
 };
 use serde_json::{Map, Value, json};
 

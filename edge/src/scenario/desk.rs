@@ -2,12 +2,14 @@
 
 use crate::{
     auth::Client,
-    clock, config,
+    clock, config, decide,
     hub::call::Commands,
     isolate::Scene,
-    rate, respond,
+    rate,
+    refusal::Refusal,
+    respond,
     rest::{self, Encoding, Shape},
-    router::{self, Refusal},
+    router,
     shard::Shard,
 };
 use bytes::Bytes;
@@ -96,7 +98,7 @@ impl<'a> Desk<'a> {
         self.client.check(commands.iter().map(Vec::as_slice)).map_err(Refusal::NotPermitted)?;
         let (env, namespace) = (self.scene.env, &self.client.namespace);
         let shard = Shard::of_commands(&commands, namespace, config::shards(env)?)?;
-        router::keep_rate(self.scene, rate::call(self.client, commands.iter().map(Vec::as_slice))).await?;
+        decide::keep_rate(self.scene, rate::call(self.client, commands.iter().map(Vec::as_slice))).await?;
         let sync_token = self.sync_token.borrow().clone();
         let (shape, encoding) = (Shape::Transaction, Encoding::Lossy);
         let commands = Commands { shape, encoding, sync_token, idempotency: None, commands };

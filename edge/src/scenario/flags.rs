@@ -3,7 +3,7 @@
 //! A flag that nobody set, and all of them where the hash is not known and cannot be asked for, is what the call says by default.
 
 use super::desk::{Answer, Desk, command, pairs};
-use crate::{fields::Fields, router::Refusal};
+use crate::{fields::Fields, refusal::Refusal};
 use serde_json::{Map, Value, json};
 
 pub(super) async fn read(fields: Fields<'_>, desk: &Desk<'_>) -> Result<Answer, Refusal> {

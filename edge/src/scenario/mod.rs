@@ -12,7 +12,7 @@ mod metrics;
 mod presence;
 mod sessions;
 
-use crate::{fields::Fields, router::Refusal};
+use crate::{fields::Fields, refusal::Refusal};
 use serde_json::{Map, Value};
 
 pub(crate) use desk::{Answer, Desk, Unanswered};

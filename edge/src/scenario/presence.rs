@@ -4,7 +4,7 @@
 use super::desk::{Answer, Desk, command, integer, pairs};
 use crate::{
     fields::{BadField, Fields},
-    router::Refusal,
+    refusal::Refusal,
 };
 use serde_json::{Map, Value, json};
 

@@ -10,7 +10,7 @@ use super::desk::{Answer, Desk, command, integer, pairs};
 use crate::{
     clock,
     fields::{BadField, Fields},
-    router::Refusal,
+    refusal::Refusal,
 };
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use bytes::Bytes;

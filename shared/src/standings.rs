@@ -342,7 +342,7 @@ mod tests {
             owns in prop::collection::vec(own(), 0..5),
         ) {
             let shown = standings(&scores, &StandingsQuery { top, members });
-            let mut after = scores.clone();
+            let mut after = scores;
             owns.iter().for_each(|own| act(&mut after, own));
             let effects: Vec<Effect> = owns.iter().map(effect).collect();
             let ranking = shown.with(true, &effects);

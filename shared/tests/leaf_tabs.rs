@@ -31,7 +31,7 @@ enum Down {
     Rows(u64, Vec<LeafRowWrite>),
     Whole(u64, u64, Vec<(LeafRowId, Bytes)>),
     Again,
-    Share(HubToLeaf),
+    Share(Box<HubToLeaf>),
 }
 
 struct Tab {
@@ -149,7 +149,7 @@ impl Browser {
                 }
                 LeafEffect::Send(message) => self.to_hub.push_back(message),
                 LeafEffect::Share(message) => {
-                    let share = |mirror: &mut Tab| mirror.down.push_back(Down::Share(message.clone()));
+                    let share = |mirror: &mut Tab| mirror.down.push_back(Down::Share(Box::new(message.clone())));
                     self.mirrors.iter_mut().for_each(share);
                 }
                 LeafEffect::Again(tab) => {
@@ -233,7 +233,7 @@ impl Browser {
                 leaf.take_whole(version, rows, NOW).expect("the leader's own rows")
             }
             Down::Again => leaf.handle(LeafInput::Again, NOW),
-            Down::Share(message) => leaf.handle(LeafInput::Hub(message), NOW),
+            Down::Share(message) => leaf.handle(LeafInput::Hub(*message), NOW),
         };
         self.forward(at, effects);
         true

@@ -39,7 +39,8 @@ pub struct MemoryLimit {
 }
 
 impl From<String> for HubConfig {
-    /// For tests: names are hashed under a seed that everybody knows, each life draws the same, memory has no bound, and there is one namespace.
+    /// For tests: names are hashed under a seed that everybody knows, each life draws the same, memory has no bound, and there
+    /// is one namespace.
     fn from(name: String) -> Self {
         Self { name, seed: HashSeed::default(), memory: None, namespace: Namespace::default() }
     }

@@ -38,12 +38,12 @@ impl Watch {
 
 impl Hub {
     /// Begins to show a board to a leaf, or goes on with another question.
-    pub(super) fn watch(&mut self, connection: Connection, key: Key, query: StandingsQuery, now: TimestampMs) {
+    pub(super) fn watch(&mut self, connection: Connection, key: &Key, query: StandingsQuery, now: TimestampMs) {
         let Some(socket) = self.leaves.get_mut(&connection) else {
             self.effects.push(HubEffect::ToLeaf(connection, HubToLeaf::Again));
             return;
         };
-        if !socket.boards.contains_key(&key) && socket.boards.len() >= STANDINGS_BOARDS_MAX {
+        if !socket.boards.contains_key(key) && socket.boards.len() >= STANDINGS_BOARDS_MAX {
             let detail = format!("a leaf watches at most {STANDINGS_BOARDS_MAX} boards: end another first");
             let refusal = HubToLeaf::Refused(Refusal::new(RefusalCause::Limit, detail));
             self.effects.push(HubEffect::ToLeaf(connection, refusal));
@@ -52,8 +52,8 @@ impl Hub {
         let watch = Watch { query: query.bounded(), shown: None, shown_at: now, due: Some(now), is_owed: true };
         socket.boards.insert(key.clone(), watch);
         self.boards_at = Some(now);
-        self.want(std::slice::from_ref(&key));
-        let (no, _) = self.keys.resolve(&key);
+        self.want(std::slice::from_ref(key));
+        let (no, _) = self.keys.resolve(key);
         self.keys.note_use(no);
     }
 

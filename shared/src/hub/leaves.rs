@@ -179,7 +179,7 @@ impl Hub {
                 self.effects.push(HubEffect::ToLeaf(connection, answer));
                 self.owe_boards(connection, &operations, now);
             }
-            LeafToHub::Watch(key, query) => self.watch(connection, key, query, now),
+            LeafToHub::Watch(key, query) => self.watch(connection, &key, query, now),
             LeafToHub::Unwatch(keys) => self.unwatch(connection, &keys, now),
             LeafToHub::Subscribe(keys) => self.subscribe(connection, keys),
             LeafToHub::Unsubscribe(keys) => {

@@ -54,6 +54,7 @@ pub enum LeafInput {
 
 /// What the shell is to do, in order.
 #[derive(Clone, PartialEq, Debug)]
+#[allow(clippy::large_enum_variant, reason = "lives for one call")]
 pub enum LeafEffect {
     /// Store these in one transaction, before anything that follows is sent. Only a leaf that is stored says so.
     Persist(Vec<LeafRowWrite>),

@@ -14,6 +14,7 @@ mod pending;
 mod rows;
 mod share;
 mod standings;
+mod uplink;
 
 pub use api::{LeafEffect, LeafInput, LeafStatus, TabId};
 pub use rows::{LeafRestoreError, LeafRowId, LeafRowWrite};
@@ -23,7 +24,7 @@ use crate::{
     exec::{self, Prepared, Vantage, View},
     hlc::Hlc,
     id::{ClientId, Dot, Key, No, ReplicaId, Seq, SessionId, TimestampMs},
-    limits::{BATCH_OPERATIONS_MAX, FRAME_BYTES_TARGET, KEYS_CHUNK, OPERATION_BYTES_MAX, PENDING_OPERATIONS_MAX},
+    limits::{BATCH_OPERATIONS_MAX, KEYS_CHUNK, OPERATION_BYTES_MAX, PENDING_OPERATIONS_MAX},
     message::{HubToLeaf, LeafToHub, Lifetime, RefusalCause},
     ordered::{OrderedMap, OrderedSet},
     random::Random,
@@ -40,10 +41,6 @@ use standings::{Boards, Shown};
 /// How long the leaf waits for a verdict before it sends an operation again, in milliseconds: a hub that could not reach
 /// another one says nothing.
 const VERDICT_MS_MAX: i64 = 5_000;
-
-/// How long a settled operation of another session may stay unseen before the leaf asks whether its hub still knows of it, in
-/// milliseconds: a hub that lost its storage has lost the operation too, and nobody would ever show it.
-const UNSEEN_MS_MAX: i64 = 30_000;
 
 /// The leaf's state machine.
 #[derive(Debug)]
@@ -514,26 +511,6 @@ impl Leaf {
         }
     }
 
-    /// Asks the hubs of other sessions about operations that they settled and that no base shows yet: by a batch of none.
-    fn ask_after_unseen(&mut self, current: SessionId, now: TimestampMs) {
-        let unseen = self.pending.iter().filter(|pending| pending.is_settled()).filter_map(|pending| pending.sent);
-        let sessions: OrderedSet<SessionId> = unseen.map(|(session, _)| session).filter(|id| *id != current).collect();
-        self.asked.retain(|session| sessions.contains(session));
-        if sessions.is_empty() || fault!(UnseenAwaitedForever) {
-            self.ask_at = None;
-            return;
-        }
-        let due = *self.ask_at.get_or_insert(now.plus_ms(UNSEEN_MS_MAX));
-        if due <= now {
-            self.ask_at = Some(now.plus_ms(UNSEEN_MS_MAX));
-            for session in sessions {
-                let settled = self.forgettable(session);
-                self.send(LeafToHub::Operations { session, settled, first: settled.next(), operations: Vec::new() });
-                self.asked.insert(session);
-            }
-        }
-    }
-
     /// Rolls back the operations for which `verdict` gives a cause, and reports them.
     fn refuse(&mut self, verdict: impl Fn(&Pending) -> Option<CommandError>) {
         let mut keys = OrderedSet::new();
@@ -658,88 +635,6 @@ impl Leaf {
             show(&pending.view, pending.first_local, &mut state);
         }
         self.overlay.insert(key.clone(), state);
-    }
-
-    /// Sends what is not under way: first what belongs to older sessions, then new operations whose keys are not waiting.
-    fn send_pending(&mut self, now: TimestampMs) {
-        if !self.is_connected {
-            return;
-        }
-        let Some((current, mut next)) = self.session else { return };
-        let mut blocked: OrderedSet<Key> = OrderedSet::new();
-        let mut batches: Vec<(SessionId, Seq, Vec<Operation>, usize)> = Vec::new();
-        for pending in &mut self.pending {
-            if pending.sent.is_some_and(|(session, _)| session != current) {
-                // Also once it is settled, until the base shows it: only then can a later operation tell what it saw.
-                if !fault!(DependentSentAhead) {
-                    blocked.insert(pending.key().clone());
-                }
-            }
-            if pending.is_settled() {
-                continue;
-            }
-            let (session, seq) = match pending.sent {
-                Some((_, seq)) if fault!(RoamerSettlesHere) => (current, seq),
-                Some(sent) => sent,
-                None if blocked.contains(pending.key()) => continue,
-                None => {
-                    let sent = (current, next);
-                    next = next.next();
-                    pending.sent = Some(sent);
-                    pending.is_dirty = true;
-                    sent
-                }
-            };
-            if pending.in_flight_since.is_some() {
-                continue;
-            }
-            pending.in_flight_since = Some(now);
-            let operation = pending.for_hub();
-            let size = operation.approximate_bytes();
-            match batches.last_mut() {
-                Some((open, first, operations, bytes))
-                    if *open == session
-                        && first.0.saturating_add(operations.len() as u64) == seq.0
-                        && operations.len() < self.batch_max.max(1)
-                        && *bytes < FRAME_BYTES_TARGET =>
-                {
-                    operations.push(operation);
-                    *bytes = bytes.saturating_add(size);
-                }
-                _ => batches.push((session, seq, vec![operation], size)),
-            }
-        }
-        self.session = Some((current, next));
-        self.ask_after_unseen(current, now);
-        let verdict = (!batches.is_empty()).then(|| now.plus_ms(VERDICT_MS_MAX));
-        if let Some(at) = verdict.into_iter().chain(self.ask_at).min() {
-            self.effects.push(LeafEffect::WakeAt(at));
-        }
-        for (session, first, operations, _) in batches {
-            let settled = if fault!(SettledNeverTold) { Seq::default() } else { self.forgettable(session) };
-            self.send(LeafToHub::Operations { session, settled, first, operations });
-        }
-    }
-
-    /// Up to where the base shows what a session did. What is settled and not shown yet is still seen under provisional dots.
-    fn shown(&self, session: SessionId) -> Seq {
-        let settled = self.settled.get(&session).copied().unwrap_or_default();
-        let hidden = self.pending.iter().filter(|pending| pending.is_settled()).filter_map(|pending| pending.sent);
-        let before = hidden.filter(|(id, _)| *id == session).map(|(_, seq)| Seq(seq.0.saturating_sub(1)));
-        before.fold(settled, Seq::min)
-    }
-
-    /// Up to where the hub need not remember what a session did: settled, and known so to every operation still to settle.
-    fn forgettable(&self, session: SessionId) -> Seq {
-        let settled = self.settled.get(&session).copied().unwrap_or_default();
-        // What was sent in another session settles there, whatever this one remembers.
-        let is_elsewhere = |pending: &&Pending| pending.sent.is_some_and(|(other, _)| other != session);
-        let open = self.pending.iter().filter(|pending| !pending.is_settled() && !is_elsewhere(pending));
-        let known = open.map(|pending| match pending.known {
-            Some((id, seq)) if id == session => seq,
-            _ => Seq::default(),
-        });
-        known.fold(settled, Seq::min)
     }
 
     fn send(&mut self, message: LeafToHub) {

@@ -108,6 +108,9 @@ struct Alarm {
     wanted: Option<TimestampMs>,
 }
 
+/// Somebody who begins to listen: holds on to that, has what comes, and is told whether it is heard.
+type Begun = (Heeding, Events, oneshot::Receiver<Result<(), ListenError>>);
+
 impl Shell {
     /// Nothing is loaded before the first event.
     pub(crate) fn new(state: State, env: Env) -> Self {
@@ -140,10 +143,7 @@ impl Shell {
 
     /// Begins to listen to a topic. What comes is in the events; as long as somebody holds the first of the three, it is listened
     /// to.
-    pub(crate) fn listen(
-        self: &Rc<Self>,
-        topic: Topic,
-    ) -> Result<(Heeding, Events, oneshot::Receiver<Result<(), ListenError>>), ShellError> {
+    pub(crate) fn listen(self: &Rc<Self>, topic: Topic) -> Result<Begun, ShellError> {
         self.with(|live, now| {
             let listener = Listener(self.next());
             let (events, opened) = live.streams.open(listener, topic.clone());

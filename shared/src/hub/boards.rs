@@ -3,7 +3,7 @@
 //! What a leaf's own operations do to a board that it watches is shown to it at once, so that it can take them off its view;
 //! what others do is gathered for [`STANDINGS_MS`]. Standings that are what the leaf was shown last are not sent again.
 
-use super::{Connection, Hub, HubEffect, keyspace::KeyNo};
+use super::{Connection, Hub, HubEffect};
 use crate::{
     id::{Key, TimestampMs},
     limits::{STANDINGS_BOARDS_MAX, STANDINGS_MS},
@@ -81,12 +81,11 @@ impl Hub {
     }
 
     /// Notes for all leaves that watch it that a board has changed.
-    pub(super) fn board_changed(&mut self, no: KeyNo, now: TimestampMs) {
+    pub(super) fn board_changed(&mut self, key: &Key, now: TimestampMs) {
         if self.leaves.values().all(|socket| socket.boards.is_empty()) || fault!(StandingsNotRefreshed) {
             return;
         }
-        let key = self.keys.key(no);
-        let watches = self.leaves.values_mut().filter_map(|socket| socket.boards.get_mut(&key));
+        let watches = self.leaves.values_mut().filter_map(|socket| socket.boards.get_mut(key));
         self.boards_at = watches.map(|watch| watch.changed(now)).chain(self.boards_at).min();
     }
 

@@ -268,7 +268,7 @@ impl Hub {
             }
             self.dirty_key(no);
             self.push_whole_to_all(key, no);
-            self.board_changed(no, now);
+            self.board_changed(key, now);
         }
     }
 

@@ -440,8 +440,9 @@ impl Hub {
     /// follow each other without a gap, which the leaf checks. Where it is too large for a frame, the whole key goes in pieces.
     pub(super) fn show_changes(&mut self, now: TimestampMs) {
         for (no, touched) in std::mem::take(&mut self.shown) {
-            self.board_changed(no, now);
-            let (key, view, is_held) = (self.keys.key(no), self.keys.view(no), self.keys.entry(no).is_held);
+            let key = self.keys.key(no);
+            self.board_changed(&key, now);
+            let (view, is_held) = (self.keys.view(no), self.keys.entry(no).is_held);
             if !self.leaves.values().any(|socket| socket.follows(&key)) {
                 continue;
             }

@@ -410,8 +410,9 @@ async fn a_client_leaves_a_list_under_a_counter() {
     let mut setup = Setup::single(&redis).await;
     let plain = Plain::connect(&redis).await;
     let misuse = async |setup: &mut Setup| {
-        plain.ask::<()>(&["DEL", "c0"]).await;
-        plain.ask::<()>(&["RPUSH", "c0", "theirs"]).await;
+        // At once, or the counter could be written again in between, and would refuse the list.
+        let replace = "redis.call('DEL', KEYS[1]) return redis.call('RPUSH', KEYS[1], 'theirs')";
+        plain.ask::<()>(&["EVAL", replace, "1", "c0"]).await;
         let before: u64 = plain.ask(&["GET", "c1"]).await;
         eventually("the other counters go on", async || {
             let now: u64 = plain.ask(&["GET", "c1"]).await;

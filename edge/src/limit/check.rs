@@ -222,7 +222,7 @@ mod tests {
             ("key", "", "is missing"),
             ("key", r#""""#, "must have 1 to 1024 bytes"),
             ("key", "5", "must be a string"),
-            ("key", r#""hw:m:a""#, r#""hw:m:a" is reserved: what begins with hw: is Headwater's own"#),
+            ("key", r#""hw:m:a""#, "is wrong: the key hw:m:a is reserved: what begins with hw: is Headwater's own"),
             ("algorithm", "", "is missing"),
             ("algorithm", r#""leaky""#, r#"must be "fixed", "sliding" or "bucket""#),
             ("limit", "", "is missing"),

@@ -16,6 +16,10 @@ use origin_sync::{
 use serde_json::Value;
 use tokio::signal::unix::{SignalKind, signal};
 
+/// A commit is many small words that one thread makes and another drops.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let Cli { action, sources } = Cli::parse();

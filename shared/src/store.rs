@@ -53,7 +53,16 @@ pub struct Load {
     /// Also the names of keys whose last commit lies after this sequence, by the change feed.
     pub changed_after: Option<u64>,
     /// Also what plain clients read at these keys.
-    pub plain: Vec<Key>,
+    pub plain: Vec<PlainLoad>,
+}
+
+/// A plain value to read.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PlainLoad {
+    /// The key.
+    pub key: Key,
+    /// What most likely stands there; a store may read that in a cheaper way, and answers what stands there all the same.
+    pub expected: Option<Kind>,
 }
 
 /// What was read: the marker always, and what the [`Load`] asked for. One snapshot, or older than the marker says at

@@ -176,7 +176,7 @@ impl Store {
             marker: self.marker(load.slot).cloned(),
             keys: load.keys.iter().map(|key| (key.clone(), self.companion(key, now).cloned())).collect(),
             changed,
-            plain: load.plain.iter().map(|key| (key.clone(), self.read(key, now))).collect(),
+            plain: load.plain.iter().map(|plain| (plain.key.clone(), self.read(&plain.key, now))).collect(),
             evictions: self.evictions,
         }
     }

@@ -16,7 +16,7 @@ struct Load {
 /// At several rates, with the daemon beside the hub.
 pub async fn at_rates(run: Duration) {
     for (rate, keys) in [(20, 10), (200, 10), (2_000, 10), (2_000, 500), (20_000, 10)] {
-        let stand = Stand::new().await;
+        let stand = Stand::new(1).await;
         measure(&stand, "lag on loopback", Load { rate, keys }, run).await;
     }
 }
@@ -26,7 +26,7 @@ pub async fn over_a_slow_way(run: Duration) {
     let edge = Edge::start().await;
     let to = edge.url().trim_start_matches("http://").to_owned();
     let (port, _way) = slow_way(to, Duration::from_millis(150)).await;
-    let stand = Stand::of(edge, &format!("http://127.0.0.1:{port}")).await;
+    let stand = Stand::of(vec![edge], &[format!("http://127.0.0.1:{port}")]).await;
     measure(&stand, "lag with 150 ms of delay each way", Load { rate: 2_000, keys: 10 }, run).await;
 }
 
@@ -39,13 +39,13 @@ async fn measure(stand: &Stand, name: &str, load: Load, run: Duration) {
     let began = Instant::now();
     while began.elapsed() < run {
         while sent < load.rate * u64::try_from(began.elapsed().as_millis()).unwrap() / 1000 {
-            stand.edge.execute(&["INCR", &format!("k{}", sent % load.keys)]).unwrap();
+            stand.edges[0].execute(&["INCR", &format!("k{}", sent % load.keys)]).unwrap();
             sent += 1;
         }
         // One probe at a time, and at most as many as the load has operations.
         if probe.is_none() && probed < sent {
             probed += 1;
-            stand.edge.execute(&["INCR", "probe"]).unwrap();
+            stand.edges[0].execute(&["INCR", "probe"]).unwrap();
             probe = Some((Instant::now(), probed));
         }
         let until = Instant::now() + STEP;

@@ -10,6 +10,7 @@ mod support;
 
 mod delay;
 mod lag;
+mod soak;
 mod stand;
 mod throughput;
 
@@ -49,6 +50,10 @@ async fn main() {
     if arguments.has("lag") {
         lag::at_rates(run).await;
         lag::over_a_slow_way(run).await;
+    }
+    if arguments.has("soak") {
+        let [growth, whole] = if arguments.quick { [1, 2] } else { [180, 600] }.map(Duration::from_secs);
+        soak::memory(growth, whole).await;
     }
 }
 

@@ -1,4 +1,4 @@
-//! A Redis on one core, a hub, and the daemon between them.
+//! A Redis on one core, hubs, and the daemon between them.
 
 use crate::support::{
     bed::Plain,
@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 pub struct Stand {
     pub redis: RedisServer,
-    pub edge: Edge,
+    pub edges: Vec<Edge>,
     pub plain: Plain,
     daemon: Daemon,
     _directory: TempDir,
@@ -26,24 +26,31 @@ pub struct Calls {
 }
 
 impl Stand {
-    pub async fn new() -> Self {
-        let edge = Edge::start().await;
-        let url = edge.url();
-        Self::of(edge, &url).await
+    /// With so many edges of one hub each.
+    pub async fn new(hubs: usize) -> Self {
+        let mut edges = Vec::new();
+        for hub in 0..hubs {
+            edges.push(Edge::with_hub(&format!("test/{hub}")).await);
+        }
+        let urls: Vec<String> = edges.iter().map(Edge::url).collect();
+        Self::of(edges, &urls).await
     }
 
-    /// The daemon reaches the edge at this address.
-    pub async fn of(edge: Edge, url: &str) -> Self {
+    /// The daemon reaches the edges at these addresses.
+    pub async fn of(edges: Vec<Edge>, urls: &[String]) -> Self {
         let redis = RedisServer::start().await;
         let pid = redis.pid().unwrap().to_string();
         let pinned = Command::new("taskset").args(["-acp", "0", &pid]).output().unwrap();
         assert!(pinned.status.success(), "taskset: {}", String::from_utf8_lossy(&pinned.stderr));
         let directory = tempfile::tempdir().unwrap();
-        let daemon = Daemon::start(url, ["--store", redis.url().as_str()], &directory.path().join("log"));
+        let [first, others @ ..] = urls else { panic!("a stand has an edge") };
+        let store = redis.url();
+        let others = others.iter().flat_map(|url| ["--edge", url]);
+        let daemon = Daemon::start(first, others.chain(["--store", &store]), &directory.path().join("log"));
         eventually("the daemon is ready", async || daemon.get("/readyz").await.filter(|(status, _)| *status == 200))
             .await;
         let plain = Plain::connect(&redis).await;
-        Self { redis, edge, plain, daemon, _directory: directory }
+        Self { redis, edges, plain, daemon, _directory: directory }
     }
 
     pub async fn calls(&self) -> Calls {
@@ -57,9 +64,10 @@ impl Stand {
         Calls { calls: calls.into_iter().sum(), commands: of(&all, "total_commands_processed:") }
     }
 
-    /// Until Redis has all that the hub executed.
+    /// Until Redis has all that the hubs executed.
     pub async fn settled(&self) {
-        eventually("all is committed", async || (self.edge.status().pending == 0).then_some(())).await;
+        let is_settled = || self.edges.iter().all(|edge| edge.handle().is_committed());
+        eventually("all is committed", async || is_settled().then_some(())).await;
     }
 
     /// The daemon's memory, in bytes, where the system tells.

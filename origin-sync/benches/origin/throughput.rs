@@ -15,25 +15,33 @@ const HOT_KEYS: usize = 10;
 /// A field's value.
 const PAYLOAD: &str = "a value of twenty by";
 
-/// INCR on few keys: executed in the hub, and in Redis when the clock stops.
+/// Hubs that execute at once, one to a core.
+const HUBS: usize = 2;
+
+/// INCR on few keys: executed in the hubs, and in Redis when the clock stops.
 pub async fn hot(run: Duration) {
     const NAME: &str = "hot keys: INCR";
-    let stand = Stand::new().await;
+    let stand = Stand::new(HUBS).await;
     let pipeline = |at: usize| (0..PIPELINE).map(move |n| incr((at + n) % HOT_KEYS)).collect();
     let pipelines: Vec<Vec<Vec<Bytes>>> = (0..HOT_KEYS).map(pipeline).collect();
     let before = stand.calls().await;
-    let hub = stand.edge.handle();
-    // On a thread of its own, as an object is: the sockets of this process go on beside it.
-    let (sent, began) = tokio::task::spawn_blocking(move || {
-        let (began, mut sent) = (Instant::now(), 0_usize);
-        while began.elapsed() < run {
-            hub.run(pipelines[sent / PIPELINE % HOT_KEYS].clone());
-            sent += PIPELINE;
-        }
-        (sent, began)
-    })
-    .await
-    .unwrap();
+    let began = Instant::now();
+    // Each on a thread of its own, as an object is: the sockets of this process go on beside them.
+    let hubs = stand.edges.iter().map(|edge| {
+        let (hub, pipelines) = (edge.handle(), pipelines.clone());
+        tokio::task::spawn_blocking(move || {
+            let mut sent = 0_usize;
+            while began.elapsed() < run {
+                hub.run(pipelines[sent / PIPELINE % HOT_KEYS].clone());
+                sent += PIPELINE;
+            }
+            sent
+        })
+    });
+    let mut sent = 0;
+    for hub in hubs.collect::<Vec<_>>() {
+        sent += hub.await.unwrap();
+    }
     stand.settled().await;
     let took = began.elapsed();
     let after = stand.calls().await;
@@ -57,12 +65,12 @@ pub async fn hot(run: Duration) {
 /// One field each of many hashes, beside plain HSETs of the same in pipelines.
 pub async fn distinct(keys: usize) {
     const NAME: &str = "distinct keys: HSET";
-    let stand = Stand::new().await;
+    let stand = Stand::new(1).await;
     let hset = |at: usize| ["HSET", &format!("ours:{at}"), "field", PAYLOAD].map(bytes).to_vec();
     let pipelines: Vec<Vec<Vec<Bytes>>> =
         (0..keys).step_by(PIPELINE).map(|from| (from..keys.min(from + PIPELINE)).map(hset).collect()).collect();
     let before = stand.calls().await;
-    let hub = stand.edge.handle();
+    let hub = stand.edges[0].handle();
     let began = Instant::now();
     tokio::task::spawn_blocking(move || pipelines.into_iter().for_each(|pipeline| hub.run(pipeline))).await.unwrap();
     stand.settled().await;

@@ -177,6 +177,11 @@ impl HubHandle {
         let _ = self.0.handle(HubInput::Commands { request: Request(0), commands, idempotency: None });
     }
 
+    /// Whether all that the hub executed is in the store.
+    pub fn is_committed(&self) -> bool {
+        self.0.hub.lock().unwrap().is_committed()
+    }
+
     pub fn status(&self) -> HubStatus {
         self.0.hub.lock().unwrap().status()
     }

@@ -198,6 +198,11 @@ impl Hub {
         }
     }
 
+    /// Whether all of the hub's operations are in the origin's store. Linear in the slots.
+    pub fn is_committed(&self) -> bool {
+        self.slots.iter().all(|(_, slot)| slot.latest.max(slot.stable) <= slot.committed)
+    }
+
     /// The hub's identity.
     pub fn id(&self) -> ReplicaId {
         self.id

@@ -6,7 +6,7 @@ use crate::{
     limits::EXPIRY_GRACE_MS,
     message::{OriginToHub, SlotDelta},
     slot::Slot,
-    store::{Load, Loaded, Marker},
+    store::{Load, Loaded, Marker, PlainLoad},
 };
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -403,7 +403,11 @@ impl Origin {
         work.is_doubted = false;
         work.reading_feed_after = changed_after;
         work.plain.reading.clone_from(&plain);
-        let plain = plain.into_iter().collect();
+        let plain = plain.into_iter().map(|key| {
+            let expected = work.cache.get(&key).and_then(|cached| cached.key.state.stored_kind());
+            PlainLoad { key, expected }
+        });
+        let plain = plain.collect();
         let load = Load { slot, keys: keys.into_iter().collect(), changed_after, plain };
         self.effects.push(OriginEffect::Load(load));
     }

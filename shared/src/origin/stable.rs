@@ -12,7 +12,7 @@ use crate::{
     id::{No, ReplicaId, TimestampMs},
     slot::Slot,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What a number counts.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -101,6 +101,7 @@ impl Stability {
 
     /// The store says that what was committed in these slots before it was asked survives; of the others it does not.
     pub(super) fn answered(&mut self, surviving: &[Slot]) {
+        let surviving: BTreeSet<Slot> = surviving.iter().copied().collect();
         for (of, no) in self.asked.take().into_iter().flatten() {
             let is_surviving = surviving.contains(&of.0);
             raise(if is_surviving { &mut self.due } else { &mut self.unasked }, of, no);

@@ -10,6 +10,11 @@ use headwater::{
 use redis::Value;
 use std::collections::BTreeMap;
 
+/// The answer, unless the server refused to give one.
+pub(super) fn answered(value: Value) -> Result<Value, RedisStoreError> {
+    Ok(value.extract_error()?)
+}
+
 /// A marker hash; none when it is empty.
 pub(super) fn marker(answer: Value) -> Result<Option<Marker>, RedisStoreError> {
     let pairs = pairs(answer)?;

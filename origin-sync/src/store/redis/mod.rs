@@ -13,6 +13,7 @@ mod news;
 mod passage;
 mod plain;
 mod plain_read;
+mod read;
 mod refusal;
 mod request;
 mod script;

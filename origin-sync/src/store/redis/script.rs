@@ -65,6 +65,21 @@ impl CommitScript {
         }
     }
 
+    /// Runs commits in one call.
+    pub(super) async fn commits(
+        &self,
+        mut connection: MultiplexedConnection,
+        requests: Vec<Request>,
+    ) -> Vec<Result<Value, RedisError>> {
+        let count = requests.len();
+        match self.call(&mut connection, Call::Commits, &Request::joined(requests)).await {
+            Ok(Value::Array(answers)) if answers.len() == count => answers.into_iter().map(Ok).collect(),
+            // Every commit then finds no outcome in it.
+            Ok(other) => vec![Ok(other); count],
+            Err(error) => vec![Err(error); count],
+        }
+    }
+
     /// Runs it once.
     pub(super) async fn call(
         &self,

@@ -7,13 +7,15 @@ use super::{
     RedisStoreError,
     access::Access,
     answer,
-    batch::Batches,
+    batch::{Batches, Extent},
     jobs,
     jobs::{Answered, Jobs},
     ledger, names,
     passage::Passage,
-    plain_read, request,
-    script::{Call, CommitScript},
+    plain_read,
+    read::{self, Asked, Read, Reads},
+    request,
+    script::{Call, CommitScript, Request},
     survival::{Survival, Witness},
     tracking::{Owner, Tracker},
 };
@@ -24,14 +26,18 @@ use headwater::{
     slot::Slot,
     store::{Commit, LedgerOutcome, LedgerSwap, Load, Loaded, Outcome},
 };
-use redis::{ConnectionAddr, Value, aio::MultiplexedConnection};
+use redis::{ConnectionAddr, RedisError, Value, aio::MultiplexedConnection};
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{Arc, atomic::AtomicU64},
 };
 
 /// How many names Redis looks at in one step of a scan; it serves nobody else meanwhile.
 const SCAN_COUNT: usize = 1_000;
+
+/// What one call may hold: of commits in bytes, of loads in reads. The server serves nobody else meanwhile.
+const COMMIT_BYTES_MAX: usize = 256 * 1024;
+const LOAD_MAX: usize = 1_000;
 
 /// A connected server.
 #[derive(Debug)]
@@ -39,13 +45,11 @@ pub(super) struct Server {
     connection: MultiplexedConnection,
     passage: Passage,
     script: CommitScript,
-    batches: Batches,
+    commits: Batches<Request, Result<Value, RedisError>>,
+    loads: Batches<Asked, Read>,
     run_id: Bytes,
     writer: u64,
-    tells_expiry: bool,
     _tracker: Tracker,
-    /// How many keys the server had evicted when it was last asked.
-    evictions: AtomicU64,
     witness: Option<Witness>,
 }
 
@@ -69,23 +73,25 @@ impl Server {
         let script = CommitScript::install(&mut connection, slot).await?;
         let tells_expiry = plain_read::check(&mut connection, slot).await?;
         let stats: Value = redis::cmd("INFO").arg("stats").query_async(&mut connection).await?;
-        let evictions = AtomicU64::new(answer::evictions(&stats)?);
+        let evictions = Arc::new(AtomicU64::new(answer::evictions(&stats)?));
         let tracker = Tracker::start(access.clone(), address.clone(), owner);
         let writer = owner.writer;
-        let batches = Batches::start(connection.clone(), script.clone(), mode == Mode::Standalone);
+        let is_shared = mode == Mode::Standalone;
+        let (to, running) = (connection.clone(), script.clone());
+        let commits = Batches::start(
+            Extent { is_shared, weight: Request::bytes, weight_max: COMMIT_BYTES_MAX },
+            move |requests| {
+                let (to, running) = (to.clone(), running.clone());
+                async move { running.commits(to, requests).await }
+            },
+        );
+        let reads = Reads { connection: connection.clone(), tells_expiry, evictions };
+        let loads = Batches::start(Extent { is_shared, weight: read::weight, weight_max: LOAD_MAX }, move |loads| {
+            reads.clone().run(loads)
+        });
         let passage = Passage::new(access.clone(), address.clone());
-        let mut server = Self {
-            connection,
-            passage,
-            script,
-            batches,
-            run_id,
-            writer,
-            tells_expiry,
-            _tracker: tracker,
-            evictions,
-            witness: None,
-        };
+        let mut server =
+            Self { connection, passage, script, commits, loads, run_id, writer, _tracker: tracker, witness: None };
         server.check_role().await?;
         server.witness = Witness::start(access, address, mode).await?;
         Ok(server)
@@ -103,51 +109,23 @@ impl Server {
 
     /// One snapshot of what is asked for.
     pub(super) async fn load(&self, load: &Load) -> Result<Loaded, RedisStoreError> {
-        let slot = load.slot;
-        let mut pipe = redis::pipe();
-        pipe.atomic().cmd("HGETALL").arg(names::marker(slot));
-        for key in &load.keys {
-            if key.slot() != slot {
-                return Err(RedisStoreError::Slot { key: key.clone() });
+        let keys = load.keys.iter().chain(load.plain.iter().map(|plain| &plain.key));
+        if let Some(key) = keys.into_iter().find(|key| key.slot() != load.slot) {
+            return Err(RedisStoreError::Slot { key: key.clone() });
+        }
+        for of_any_type in [false, true] {
+            let asked = Asked { load: load.clone(), of_any_type };
+            if let Some(loaded) = self.loads.call(asked).await.ok_or(RedisStoreError::GivenUp)?? {
+                return Ok(loaded);
             }
-            pipe.cmd("HGETALL").arg(names::companion(slot, key));
         }
-        if let Some(after) = load.changed_after {
-            pipe.cmd("ZRANGEBYSCORE").arg(names::feed(slot)).arg(format!("({after}")).arg("+inf").arg("WITHSCORES");
-        }
-        for key in &load.plain {
-            plain_read::ask(&mut pipe, slot, key, self.tells_expiry)?;
-        }
-        if !load.plain.is_empty() {
-            pipe.cmd("INFO").arg("stats");
-            // Of a value's reads those for other types fail.
-            pipe.ignore_errors();
-        }
-        let answers: Vec<Value> = pipe.query_async(&mut self.connection.clone()).await?;
-        let mut answers = answers.into_iter();
-        let mut next = || answers.next().ok_or(RedisStoreError::Answer("a transaction has too few answers"));
-        let marker = answer::marker(next()?)?;
-        let keys = load
-            .keys
-            .iter()
-            .map(|key| Ok((key.clone(), answer::companion(next()?)?)))
-            .collect::<Result<_, RedisStoreError>>()?;
-        let changed = if load.changed_after.is_some() { answer::changed(next()?)? } else { Vec::new() };
-        let plain = load
-            .plain
-            .iter()
-            .map(|key| Ok((key.clone(), plain_read::take(&mut next, self.tells_expiry)?)))
-            .collect::<Result<_, RedisStoreError>>()?;
-        if !load.plain.is_empty() {
-            self.evictions.store(answer::evictions(&next()?)?, Ordering::Relaxed);
-        }
-        Ok(Loaded { slot, marker, keys, changed, plain, evictions: self.evictions.load(Ordering::Relaxed) })
+        Err(RedisStoreError::Answer("a value that is read in all ways is of none of the types"))
     }
 
     /// The compare-and-set.
     pub(super) async fn commit(&self, commit: &Commit) -> Result<Outcome, RedisStoreError> {
         let request = request::encode(commit, self.writer)?;
-        let answer = self.batches.call(request).await.ok_or(RedisStoreError::GivenUp)??;
+        let answer = self.commits.call(request).await.ok_or(RedisStoreError::GivenUp)??;
         request::decode(commit, answer)
     }
 

@@ -66,7 +66,7 @@ impl Stand {
 
     /// Until Redis has all that the hubs executed.
     pub async fn settled(&self) {
-        let is_settled = || self.edges.iter().all(|edge| edge.handle().is_committed());
+        let is_settled = || self.edges.iter().all(|edge| edge.handle().is_settled());
         eventually("all is committed", async || is_settled().then_some(())).await;
     }
 

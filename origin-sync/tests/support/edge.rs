@@ -178,8 +178,8 @@ impl HubHandle {
     }
 
     /// Whether all that the hub executed is in the store.
-    pub fn is_committed(&self) -> bool {
-        self.0.hub.lock().unwrap().is_committed()
+    pub fn is_settled(&self) -> bool {
+        self.0.hub.lock().unwrap().is_settled()
     }
 
     pub fn status(&self) -> HubStatus {

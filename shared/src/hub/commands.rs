@@ -133,6 +133,10 @@ impl Hub {
     /// Executes a request, or has it wait for the keys that it needs.
     pub(super) fn take_up(&mut self, mut waiting: Waiting, now: TimestampMs) {
         waiting.until = now.plus_ms(FETCH_MS_MAX);
+        if waiting.commands.len() > 1 {
+            let read_slot = |slot: Slot| self.slots.at(slot).map_or(0, |state| state.latest.0);
+            self.keys.warm(waiting.keys(), read_slot);
+        }
         let mut firsts = Vec::with_capacity(waiting.commands.len());
         let mut is_missing = false;
         let mut wanted = Vec::new();

@@ -199,7 +199,7 @@ impl Hub {
     }
 
     /// Whether all of the hub's operations are in the origin's store. Linear in the slots.
-    pub fn is_committed(&self) -> bool {
+    pub fn is_settled(&self) -> bool {
         self.slots.iter().all(|(_, slot)| slot.latest.max(slot.stable) <= slot.committed)
     }
 

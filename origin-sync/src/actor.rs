@@ -6,6 +6,7 @@
 
 use crate::{
     clock,
+    clocks::Clocks,
     daemon::DaemonConfig,
     identity::Identities,
     measure::{self, CommitSize},
@@ -124,6 +125,7 @@ pub(crate) struct Actor {
     pass_through: Arc<BTreeSet<Family>>,
     /// Outlives this task.
     identities: Arc<Mutex<Identities>>,
+    clocks: Clocks,
 }
 
 impl Actor {
@@ -159,6 +161,7 @@ impl Actor {
             is_pinging: false,
             pass_through,
             identities,
+            clocks: Clocks::default(),
         }
     }
 
@@ -224,6 +227,9 @@ impl Actor {
                 if !self.is_who_it_says(link, &message) {
                     return;
                 }
+                if let (HubToOrigin::Hello { now, .. }, Some((address, _))) = (&message, self.links.get(&link)) {
+                    self.clocks.said_hello(address, now.since_ms(clock::now()));
+                }
                 if let HubToOrigin::Delta(parts) = &message {
                     let slots: BTreeSet<Slot> = parts.iter().map(|part| part.slot).collect();
                     let span = |(address, _): &(HubAddress, Outbox)| trace::batch(address, slots.len());
@@ -276,7 +282,12 @@ impl Actor {
                 trace::resume(address, slots.len());
                 slots.iter().map(|(slot, _)| *slot).collect()
             }
-            OriginToHub::Refused(refusal) => return measure::refused(refusal.cause),
+            OriginToHub::Refused(refusal) => {
+                if let (RefusalCause::Clock, Some(address)) = (refusal.cause, address) {
+                    self.clocks.refused(address, &refusal.detail);
+                }
+                return measure::refused(refusal.cause);
+            }
             _ => return,
         };
         let Some(batch) = self.batches.get_mut(&link) else { return };
@@ -480,6 +491,7 @@ impl Actor {
     }
 
     fn ping(&mut self) {
+        self.clocks.look(Instant::now(), clock::now());
         measure::pending(self.origin.queued());
         for connected in self.connected() {
             measure::clock_offset(&connected.address, connected.status.clock_offset_ms);

@@ -10,6 +10,7 @@ mod backoff;
 pub mod check;
 pub mod cli;
 mod clock;
+mod clocks;
 mod crew;
 pub mod daemon;
 pub mod dial;

@@ -78,6 +78,17 @@ impl Setup {
         self.goes_on().await;
     }
 
+    /// How often the hostile hub's clock was counted as being so. Nobody else's ever is.
+    async fn clocks(&self, is: &str) -> u64 {
+        let (_, metrics) = self.daemon.get("/metrics").await.unwrap();
+        let counted: Vec<&str> =
+            metrics.lines().filter_map(|line| line.strip_prefix("headwater_hub_clocks_total")).collect();
+        assert!(counted.iter().all(|line| line.contains("test/hostile")), "{counted:?}");
+        let edge = self.hostile.url();
+        let labels = format!(r#"{{edge="{edge}",hub="test/hostile",is="{is}"}}"#);
+        counted.iter().find_map(|line| line.strip_prefix(&labels)).map_or(0, |count| count.trim().parse().unwrap())
+    }
+
     async fn goes_on(&self) {
         self.honest.execute(&["INCRBY", "hits", "10"]).unwrap();
         self.reads("hits", "11").await;
@@ -171,8 +182,33 @@ async fn an_absurd_clock_is_refused() {
     let setup = Setup::new().await;
     setup.say(&HubToOrigin::Delta(batch(TimestampMs(now().0 * 2)))).await;
     setup.is_refused(r#"headwater_hub_refusals_total{cause="clock"}"#, "ahead").await;
+    // It goes on, and each time is counted; the log says it once.
+    let told = || std::fs::read_to_string(setup.log()).unwrap().matches("too far ahead").count();
+    assert_eq!(setup.clocks("refused").await, 1);
+    eventually("the hub is dialled again", async || (setup.hostile.accepted() > 1).then_some(())).await;
+    setup.say(&HubToOrigin::Delta(batch(TimestampMs(now().0 * 2)))).await;
+    eventually("it is counted again", async || (setup.clocks("refused").await == 2).then_some(())).await;
+    assert_eq!(told(), 1);
+    assert_eq!(setup.clocks("off").await, 0);
     let plain = Plain::connect(&setup.redis).await;
     assert_eq!(plain.ask::<Option<String>>(&["GET", "theirs"]).await, None);
+}
+
+/// Neither too far ahead to be served, nor right.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_clock_that_is_off_is_told_of() {
+    for off_ms in [10_000, -600_000] {
+        let setup = Setup::new().await;
+        setup.hostile.set_clock_off(off_ms);
+        // A hello by that clock.
+        setup.send(Message::Binary(bytes("what is no frame of ours at all"))).await;
+        eventually("the clock is counted as off", async || (setup.clocks("off").await > 0).then_some(())).await;
+        let log = std::fs::read_to_string(setup.log()).unwrap();
+        assert_eq!(log.matches("the clock of a hub, or of this machine, is off").count(), 1, "{log}");
+        setup.hostile.execute(&["INCR", "theirs"]).unwrap();
+        setup.reads("theirs", "1").await;
+        setup.goes_on().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

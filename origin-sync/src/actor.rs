@@ -227,8 +227,11 @@ impl Actor {
                 if !self.is_who_it_says(link, &message) {
                     return;
                 }
-                if let (HubToOrigin::Hello { now, .. }, Some((address, _))) = (&message, self.links.get(&link)) {
-                    self.clocks.said_hello(address, now.since_ms(clock::now()));
+                if let Some((address, _)) = self.links.get(&link) {
+                    self.report.history.heard(address, &message, clock::now());
+                    if let HubToOrigin::Hello { now, .. } = &message {
+                        self.clocks.said_hello(address, now.since_ms(clock::now()));
+                    }
                 }
                 if let HubToOrigin::Delta(parts) = &message {
                     let slots: BTreeSet<Slot> = parts.iter().map(|part| part.slot).collect();
@@ -294,7 +297,9 @@ impl Actor {
         batch.slots.retain(|slot| !settled.contains(slot));
         if batch.slots.is_empty() {
             if let Some((address, _)) = self.links.get(&link) {
-                measure::lag(address, batch.arrived.elapsed());
+                let took = batch.arrived.elapsed();
+                measure::lag(address, took);
+                self.report.history.lag(address, took);
             }
             self.batches.remove(&link);
         }
@@ -418,6 +423,7 @@ impl Actor {
             let began = Instant::now();
             let loaded = store.load(load).await.inspect_err(|error| trace::failed(error))?;
             measure::loaded(began.elapsed());
+            report.history.store_answered(began.elapsed());
             report.loads.fetch_add(1, Ordering::Relaxed);
             Ok(Answer::Input(OriginInput::Loaded(loaded)))
         };
@@ -436,6 +442,7 @@ impl Actor {
             let began = Instant::now();
             let outcome = store.commit(commit).await.inspect_err(|error| trace::failed(error))?;
             measure::committed(&outcome, size, began.elapsed());
+            report.history.store_answered(began.elapsed());
             trace::came_to(measure::name_of(&outcome));
             match &outcome {
                 Outcome::Committed | Outcome::Drifted(_) => &report.commits,
@@ -492,7 +499,9 @@ impl Actor {
 
     fn ping(&mut self) {
         self.clocks.look(Instant::now(), clock::now());
-        measure::pending(self.origin.queued());
+        let pending = self.origin.queued();
+        measure::pending(pending);
+        self.report.pending.store(pending, Ordering::Relaxed);
         for connected in self.connected() {
             measure::clock_offset(&connected.address, connected.status.clock_offset_ms);
         }
@@ -508,7 +517,8 @@ impl Actor {
     fn connected(&self) -> Vec<Connected> {
         let statuses: BTreeMap<Link, LinkStatus> = self.origin.links().collect();
         let connected = |(link, (address, _)): (&Link, &(HubAddress, Outbox))| {
-            Some(Connected { address: address.clone(), status: statuses.get(link)?.clone() })
+            let pending = self.batches.get(link).map_or(0, |batch| batch.slots.len());
+            Some(Connected { address: address.clone(), status: statuses.get(link)?.clone(), pending })
         };
         self.links.iter().filter_map(connected).collect()
     }

@@ -6,6 +6,7 @@ use crate::{
     crew,
     dial::{Dialler, LinkNumbers},
     edge::{EdgeUrl, OriginToken},
+    history::SAMPLE_INTERVAL,
     identity::Identities,
     measure,
     page::{self, Pages},
@@ -18,14 +19,14 @@ use std::{
     collections::BTreeSet,
     io,
     net::SocketAddr,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, atomic::Ordering},
     time::Duration,
 };
 use tokio::{
     net::TcpListener,
     sync::{Notify, mpsc, watch},
     task::JoinSet,
-    time::{Instant, interval, sleep, timeout},
+    time::{Instant, MissedTickBehavior, interval, sleep, timeout},
 };
 
 /// How long sockets may take to send what waits and close.
@@ -110,6 +111,15 @@ pub async fn run(
             measure::resident_memory();
         }
     });
+    let sampled = Arc::clone(&report);
+    background.spawn(async move {
+        let mut sample = interval(SAMPLE_INTERVAL);
+        sample.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            sample.tick().await;
+            sampled.sample();
+        }
+    });
     let (stopper, stopped) = watch::channel(false);
     background.spawn(async move {
         tokio::select! {
@@ -187,6 +197,7 @@ async fn life(
     let actor = Actor::new(Arc::clone(&store), Arc::clone(report), Arc::clone(identities), config);
     let ended = actor.run(receiver, stop).await;
     report.set_live(None);
+    report.pending.store(0, Ordering::Relaxed);
     measure::store_up(false);
     measure::hubs_connected(0);
     // With the actor gone the sockets send what waits and close.

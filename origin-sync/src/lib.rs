@@ -16,6 +16,7 @@ pub mod daemon;
 pub mod dial;
 pub mod edge;
 pub mod erasure;
+mod history;
 mod identity;
 mod keyspace;
 pub mod measure;

@@ -8,7 +8,6 @@ use crate::{
     clock,
     clocks::Clocks,
     daemon::DaemonConfig,
-    identity::Identities,
     measure::{self, CommitSize},
     outbox::{Outbox, Refused},
     report::{Connected, HubAddress, Report},
@@ -20,7 +19,7 @@ use bytes::Bytes;
 use headwater::{
     command::Family,
     id::{HashSeed, Key},
-    message::{HubToOrigin, OriginToHub, Refusal, RefusalCause},
+    message::{HubToOrigin, OriginToHub, RefusalCause},
     namespace::Namespace,
     origin::{JobsDone, Link, LinkStatus, Origin, OriginConfig, OriginEffect, OriginInput},
     slot::Slot,
@@ -29,7 +28,7 @@ use headwater::{
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Arc, Mutex, PoisonError, atomic::Ordering},
+    sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 use tokio::{
@@ -123,19 +122,12 @@ pub(crate) struct Actor {
     is_pinging: bool,
     /// What edges may have passed through.
     pass_through: Arc<BTreeSet<Family>>,
-    /// Outlives this task.
-    identities: Arc<Mutex<Identities>>,
     clocks: Clocks,
 }
 
 impl Actor {
     /// A fresh machine on a fresh connection.
-    pub(crate) fn new(
-        store: Arc<AnyStore>,
-        report: Arc<Report>,
-        identities: Arc<Mutex<Identities>>,
-        config: &DaemonConfig,
-    ) -> Self {
+    pub(crate) fn new(store: Arc<AnyStore>, report: Arc<Report>, config: &DaemonConfig) -> Self {
         let pass_through = Arc::new(config.pass_through.clone());
         let config = OriginConfig {
             run_id: store.run_id(),
@@ -160,7 +152,6 @@ impl Actor {
             wake_at: None,
             is_pinging: false,
             pass_through,
-            identities,
             clocks: Clocks::default(),
         }
     }
@@ -224,9 +215,6 @@ impl Actor {
             }
             Input::Hub(link, message) => {
                 measure::message_received();
-                if !self.is_who_it_says(link, &message) {
-                    return;
-                }
                 if let Some((address, _)) = self.links.get(&link) {
                     self.report.history.heard(address, &message, clock::now());
                     if let HubToOrigin::Hello { now, .. } = &message {
@@ -255,21 +243,6 @@ impl Actor {
                 drop(answer.send(ActorStatus { connected: self.connected(), pending: self.origin.queued() }));
             }
         }
-    }
-
-    /// A hub's hello is looked at before the machine hears it. One that claims what is another's is told so and let go, and the
-    /// other goes on.
-    fn is_who_it_says(&mut self, link: Link, message: &HubToOrigin) -> bool {
-        let HubToOrigin::Hello { hub, name, .. } = message else { return true };
-        let Some((address, _)) = self.links.get(&link) else { return true };
-        let admitted = self.identities.lock().unwrap_or_else(PoisonError::into_inner).admit(*hub, name, address);
-        let Err(imposture) = admitted else { return true };
-        tracing::warn!(hub = address.name, edge = address.edge, %imposture, "a hub is not who it says; it is refused");
-        measure::impostor();
-        self.send(link, OriginToHub::Refused(Refusal::new(RefusalCause::NotPermitted, imposture.to_string())));
-        self.close(link);
-        self.handle(OriginInput::Closed(link));
-        false
     }
 
     /// Measures what a message to a hub tells of the daemon's work.

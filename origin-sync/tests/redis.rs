@@ -74,6 +74,7 @@ macro_rules! every_store {
             commits_outlive_the_connection,
             a_key_of_another_slot_is_an_error,
             an_account_is_swapped_where_its_version_stands,
+            an_identity_is_whose_it_was_first_until_it_is_assigned,
         );)+
     };
 }
@@ -355,6 +356,22 @@ async fn a_user_who_may_not_run_all_of_a_commit_is_refused_at_once() {
     }
     bed.connect().await.unwrap();
     assert_eq!(plain.ask::<u32>(&["DBSIZE"]).await, 0);
+}
+
+/// Else the next hub that turns up would be the first to find out. One that is known is served also without memory.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn identities_are_read_without_memory_and_not_without_the_right_to_note_more() {
+    let bed = Functions::make().await;
+    let plain = bed.plain().unwrap();
+    assert_eq!(bed.store().claim("known", "a").await.unwrap(), "a");
+    plain.ask::<()>(&["CONFIG", "SET", "maxmemory", "1"]).await;
+    assert_eq!(bed.store().owners().await.unwrap().len(), 1);
+    assert_eq!(bed.store().claim("known", "b").await.unwrap(), "a");
+    assert!(bed.store().claim("new", "b").await.unwrap_err().to_string().contains("OOM"));
+    plain.ask::<()>(&["CONFIG", "SET", "maxmemory", "0"]).await;
+    plain.ask::<()>(&["ACL", "SETUSER", "default", "-hsetnx"]).await;
+    let error = bed.store().owners().await.unwrap_err().to_string();
+    assert!(error.to_lowercase().contains("hsetnx"), "{error}");
 }
 
 /// A job must not be lost because a user may not run it; once the right is given, it runs.

@@ -1,10 +1,11 @@
 //! The daemon's own pages, on loopback: health, readiness, status for people and as JSON, metrics, reads of the store,
-//! and what an operator may ask for with the origin's token: to look at a key, to settle a foreign value, to drain.
+//! and what an operator may ask for with the origin's token: to look at a key, to settle a foreign value, to move an edge, to drain.
 
 mod command;
 mod dashboard;
 mod erase;
 mod inspect;
+mod move_edge;
 mod plot;
 mod status;
 
@@ -52,6 +53,7 @@ pub(crate) fn router(pages: Pages) -> Router {
         .route("/inspect", post(inspect))
         .route("/resolve", post(resolve))
         .route("/erase", post(erase))
+        .route("/move-edge", post(move_edge))
         .route("/drain", post(drain))
         .with_state(pages)
 }
@@ -107,6 +109,10 @@ async fn resolve(State(pages): State<Pages>, headers: HeaderMap, key: Bytes) -> 
 
 async fn erase(State(pages): State<Pages>, headers: HeaderMap, subject: Bytes) -> Answer {
     authorized(&pages, &headers, async || erase::erase(&pages.report, &pages.erase_patterns, &subject).await).await
+}
+
+async fn move_edge(State(pages): State<Pages>, headers: HeaderMap, edges: Bytes) -> Answer {
+    authorized(&pages, &headers, async || move_edge::move_edge(&pages.report, &edges).await).await
 }
 
 async fn drain(State(pages): State<Pages>, headers: HeaderMap) -> Answer {

@@ -10,7 +10,7 @@ use super::{
     batch::Batches,
     jobs,
     jobs::{Answered, Jobs},
-    ledger, names,
+    ledger, names, owners,
     passage::Passage,
     plain_read, request,
     script::{Call, CommitScript},
@@ -234,6 +234,21 @@ impl Server {
     pub(super) async fn leave(&self, me: &str) -> Result<(), RedisStoreError> {
         let mut forget = redis::cmd("HDEL");
         Ok(forget.arg(names::CREW).arg(me).exec_async(&mut self.connection.clone()).await?)
+    }
+
+    /// Whose the identities of hubs are.
+    pub(super) async fn owners(&self) -> Result<BTreeMap<String, String>, RedisStoreError> {
+        owners::read(self.connection.clone()).await
+    }
+
+    /// Notes whose an identity is, unless that is noted.
+    pub(super) async fn claim(&self, hub: &str, owner: &str) -> Result<String, RedisStoreError> {
+        owners::claim(self.connection.clone(), hub, owner).await
+    }
+
+    /// Notes whose identities are.
+    pub(super) async fn assign(&self, owners: &BTreeMap<String, String>) -> Result<(), RedisStoreError> {
+        owners::assign(self.connection.clone(), owners).await
     }
 
     /// Whether the server answers, and still is a master: one that was demoted answers reads from what it copies.

@@ -120,7 +120,7 @@ impl Identities {
     pub(crate) async fn admit(&self, hub: ReplicaId, said: &str, address: &HubAddress) -> Result<(), NotAdmitted> {
         let proposed = self.lock().propose(hub, said, address)?;
         let owner = self.store.claim(&hub.to_string(), &proposed).await?;
-        Ok(self.lock().learn(hub, address, owner)?)
+        Ok(self.lock().learn(hub, address, &owner)?)
     }
 
     fn lock(&self) -> MutexGuard<'_, Known> {
@@ -163,11 +163,11 @@ impl Known {
     }
 
     /// Takes note of whose it is.
-    fn learn(&mut self, hub: ReplicaId, address: &HubAddress, owner: String) -> Result<(), Imposture> {
+    fn learn(&mut self, hub: ReplicaId, address: &HubAddress, owner: &str) -> Result<(), Imposture> {
         let claimant = noted(address);
-        let is_new = self.owners.insert(hub.to_string(), owner.clone()).is_none();
+        let is_new = self.owners.insert(hub.to_string(), owner.to_owned()).is_none();
         if owner != claimant {
-            return Err(Imposture::Taken { hub, claimant: shown(address), owner: at(&owner) });
+            return Err(Imposture::Taken { hub, claimant: shown(address), owner: at(owner) });
         }
         if is_new {
             let taken = self.taken.entry(claimant).or_default();
@@ -213,7 +213,7 @@ mod tests {
     /// As with a store that has what this process has.
     fn admit(known: &mut Known, hub: ReplicaId, said: &str, address: &HubAddress) -> Result<(), Imposture> {
         let owner = known.propose(hub, said, address)?;
-        known.learn(hub, address, owner)
+        known.learn(hub, address, &owner)
     }
 
     #[test]
@@ -236,7 +236,7 @@ mod tests {
         assert_eq!(admit(&mut known, id(1), "eu/0", &address), Ok(()));
         let moved = at("b", "eu/0");
         assert_eq!(known.propose(id(1), "eu/0", &moved), Ok("a eu/0".to_owned()), "what is known is noted anew");
-        assert_eq!(known.learn(id(1), &moved, "b eu/0".to_owned()), Ok(()));
+        assert_eq!(known.learn(id(1), &moved, "b eu/0"), Ok(()));
         assert!(matches!(admit(&mut known, id(1), "eu/0", &address), Err(Imposture::Taken { .. })));
     }
 

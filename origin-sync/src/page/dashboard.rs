@@ -184,7 +184,7 @@ impl Dashboard {
                 let _ = write!(html, r#"<tr><td colspan="8">and {more} more: see the JSON</td></tr>"#);
             }
             _ if self.status.hubs.is_empty() => {
-                html.push_str(r#"<tr><td colspan="8">No directory names any hub yet.</td></tr>"#)
+                html.push_str(r#"<tr><td colspan="8">No directory names any hub yet.</td></tr>"#);
             }
             _ => {}
         }

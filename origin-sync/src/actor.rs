@@ -6,8 +6,8 @@
 
 use crate::{
     clock,
+    clocks::Clocks,
     daemon::DaemonConfig,
-    identity::Identities,
     measure::{self, CommitSize},
     outbox::{Outbox, Refused},
     report::{Connected, HubAddress, Report},
@@ -19,7 +19,7 @@ use bytes::Bytes;
 use headwater::{
     command::Family,
     id::{HashSeed, Key},
-    message::{HubToOrigin, OriginToHub, Refusal, RefusalCause},
+    message::{HubToOrigin, OriginToHub, RefusalCause},
     namespace::Namespace,
     origin::{JobsDone, Link, LinkStatus, Origin, OriginConfig, OriginEffect, OriginInput},
     slot::Slot,
@@ -28,7 +28,7 @@ use headwater::{
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Arc, Mutex, PoisonError, atomic::Ordering},
+    sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 use tokio::{
@@ -122,18 +122,12 @@ pub(crate) struct Actor {
     is_pinging: bool,
     /// What edges may have passed through.
     pass_through: Arc<BTreeSet<Family>>,
-    /// Outlives this task.
-    identities: Arc<Mutex<Identities>>,
+    clocks: Clocks,
 }
 
 impl Actor {
     /// A fresh machine on a fresh connection.
-    pub(crate) fn new(
-        store: Arc<AnyStore>,
-        report: Arc<Report>,
-        identities: Arc<Mutex<Identities>>,
-        config: &DaemonConfig,
-    ) -> Self {
+    pub(crate) fn new(store: Arc<AnyStore>, report: Arc<Report>, config: &DaemonConfig) -> Self {
         let pass_through = Arc::new(config.pass_through.clone());
         let config = OriginConfig {
             run_id: store.run_id(),
@@ -158,7 +152,7 @@ impl Actor {
             wake_at: None,
             is_pinging: false,
             pass_through,
-            identities,
+            clocks: Clocks::default(),
         }
     }
 
@@ -221,8 +215,11 @@ impl Actor {
             }
             Input::Hub(link, message) => {
                 measure::message_received();
-                if !self.is_who_it_says(link, &message) {
-                    return;
+                if let Some((address, _)) = self.links.get(&link) {
+                    self.report.history.heard(address, &message, clock::now());
+                    if let HubToOrigin::Hello { now, .. } = &message {
+                        self.clocks.said_hello(address, now.since_ms(clock::now()));
+                    }
                 }
                 if let HubToOrigin::Delta(parts) = &message {
                     let slots: BTreeSet<Slot> = parts.iter().map(|part| part.slot).collect();
@@ -248,21 +245,6 @@ impl Actor {
         }
     }
 
-    /// A hub's hello is looked at before the machine hears it. One that claims what is another's is told so and let go, and the
-    /// other goes on.
-    fn is_who_it_says(&mut self, link: Link, message: &HubToOrigin) -> bool {
-        let HubToOrigin::Hello { hub, name, .. } = message else { return true };
-        let Some((address, _)) = self.links.get(&link) else { return true };
-        let admitted = self.identities.lock().unwrap_or_else(PoisonError::into_inner).admit(*hub, name, address);
-        let Err(imposture) = admitted else { return true };
-        tracing::warn!(hub = address.name, edge = address.edge, %imposture, "a hub is not who it says; it is refused");
-        measure::impostor();
-        self.send(link, OriginToHub::Refused(Refusal::new(RefusalCause::NotPermitted, imposture.to_string())));
-        self.close(link);
-        self.handle(OriginInput::Closed(link));
-        false
-    }
-
     /// Measures what a message to a hub tells of the daemon's work.
     fn observe(&mut self, link: Link, message: &OriginToHub) {
         let address = self.links.get(&link).map(|(address, _)| address);
@@ -276,14 +258,21 @@ impl Actor {
                 trace::resume(address, slots.len());
                 slots.iter().map(|(slot, _)| *slot).collect()
             }
-            OriginToHub::Refused(refusal) => return measure::refused(refusal.cause),
+            OriginToHub::Refused(refusal) => {
+                if let (RefusalCause::Clock, Some(address)) = (refusal.cause, address) {
+                    self.clocks.refused(address, &refusal.detail);
+                }
+                return measure::refused(refusal.cause);
+            }
             _ => return,
         };
         let Some(batch) = self.batches.get_mut(&link) else { return };
         batch.slots.retain(|slot| !settled.contains(slot));
         if batch.slots.is_empty() {
             if let Some((address, _)) = self.links.get(&link) {
-                measure::lag(address, batch.arrived.elapsed());
+                let took = batch.arrived.elapsed();
+                measure::lag(address, took);
+                self.report.history.lag(address, took);
             }
             self.batches.remove(&link);
         }
@@ -407,6 +396,7 @@ impl Actor {
             let began = Instant::now();
             let loaded = store.load(load).await.inspect_err(|error| trace::failed(error))?;
             measure::loaded(began.elapsed());
+            report.history.store_answered(began.elapsed());
             report.loads.fetch_add(1, Ordering::Relaxed);
             Ok(Answer::Input(OriginInput::Loaded(loaded)))
         };
@@ -425,6 +415,7 @@ impl Actor {
             let began = Instant::now();
             let outcome = store.commit(commit).await.inspect_err(|error| trace::failed(error))?;
             measure::committed(&outcome, size, began.elapsed());
+            report.history.store_answered(began.elapsed());
             trace::came_to(measure::name_of(&outcome));
             match &outcome {
                 Outcome::Committed | Outcome::Drifted(_) => &report.commits,
@@ -480,7 +471,10 @@ impl Actor {
     }
 
     fn ping(&mut self) {
-        measure::pending(self.origin.queued());
+        self.clocks.look(Instant::now(), clock::now());
+        let pending = self.origin.queued();
+        measure::pending(pending);
+        self.report.pending.store(pending, Ordering::Relaxed);
         for connected in self.connected() {
             measure::clock_offset(&connected.address, connected.status.clock_offset_ms);
         }
@@ -496,7 +490,8 @@ impl Actor {
     fn connected(&self) -> Vec<Connected> {
         let statuses: BTreeMap<Link, LinkStatus> = self.origin.links().collect();
         let connected = |(link, (address, _)): (&Link, &(HubAddress, Outbox))| {
-            Some(Connected { address: address.clone(), status: statuses.get(link)?.clone() })
+            let pending = self.batches.get(link).map_or(0, |batch| batch.slots.len());
+            Some(Connected { address: address.clone(), status: statuses.get(link)?.clone(), pending })
         };
         self.links.iter().filter_map(connected).collect()
     }

@@ -44,6 +44,13 @@ pub enum Action {
         /// Who, as the keys name the person.
         subject: String,
     },
+    /// Tells the daemons that an edge is at another address from now on: its hubs are then served there, and no more where it was.
+    MoveEdge {
+        /// Its URL until now, as `edge` named it.
+        from: String,
+        /// Its URL from now on.
+        to: String,
+    },
     /// Has a running daemon commit what it received and end, and waits for that.
     Drain,
 }

@@ -6,7 +6,8 @@ use crate::{
     crew,
     dial::{Dialler, LinkNumbers},
     edge::{EdgeUrl, OriginToken},
-    identity::Identities,
+    history::SAMPLE_INTERVAL,
+    identity::{Identities, Known},
     measure,
     page::{self, Pages},
     report::{Live, Report},
@@ -18,14 +19,14 @@ use std::{
     collections::BTreeSet,
     io,
     net::SocketAddr,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, atomic::Ordering},
     time::Duration,
 };
 use tokio::{
     net::TcpListener,
     sync::{Notify, mpsc, watch},
     task::JoinSet,
-    time::{Instant, interval, sleep, timeout},
+    time::{Instant, MissedTickBehavior, interval, sleep, timeout},
 };
 
 /// How long sockets may take to send what waits and close.
@@ -110,6 +111,15 @@ pub async fn run(
             measure::resident_memory();
         }
     });
+    let sampled = Arc::clone(&report);
+    background.spawn(async move {
+        let mut sample = interval(SAMPLE_INTERVAL);
+        sample.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            sample.tick().await;
+            sampled.sample();
+        }
+    });
     let (stopper, stopped) = watch::channel(false);
     background.spawn(async move {
         tokio::select! {
@@ -128,7 +138,7 @@ pub async fn run(
 
 /// One life after the other, until the end.
 async fn lives(config: &DaemonConfig, report: &Arc<Report>, stopped: watch::Receiver<bool>) {
-    let (numbers, identities) = (LinkNumbers::default(), Arc::new(Mutex::new(Identities::default())));
+    let (numbers, known) = (LinkNumbers::default(), Arc::new(Mutex::new(Known::default())));
     let mut backoff = Backoff::new();
     loop {
         let opened = tokio::select! {
@@ -138,7 +148,7 @@ async fn lives(config: &DaemonConfig, report: &Arc<Report>, stopped: watch::Rece
         match opened {
             Ok(store) => {
                 let began = Instant::now();
-                let ended = life(config, report, Arc::new(store), (&numbers, &identities), stop(stopped.clone())).await;
+                let ended = life(config, report, Arc::new(store), (&numbers, &known), stop(stopped.clone())).await;
                 // A store that opens and then refuses what it is asked is not tried ever faster.
                 if began.elapsed() >= LASTING {
                     backoff.reset();
@@ -162,10 +172,11 @@ async fn life(
     config: &DaemonConfig,
     report: &Arc<Report>,
     store: Arc<AnyStore>,
-    (numbers, identities): (&LinkNumbers, &Arc<Mutex<Identities>>),
+    (numbers, known): (&LinkNumbers, &Arc<Mutex<Known>>),
     stop: impl Future<Output = ()>,
 ) -> Result<(), ActorError> {
     tracing::info!(store = report.store, run_id = %String::from_utf8_lossy(&store.run_id()), "the store is open");
+    let identities = Identities::open(Arc::clone(&store), Arc::clone(known)).await?;
     measure::store_up(true);
     let (inputs, receiver) = mpsc::channel(INPUTS_MAX);
     let me = crew::member(&config.name, &config.edges);
@@ -180,13 +191,15 @@ async fn life(
             inputs: inputs.clone(),
             numbers: Arc::clone(numbers),
             crew: crew.clone(),
+            identities: identities.clone(),
         };
         diallers.spawn(dialler.run());
     }
     report.set_live(Some(Live { store: Arc::clone(&store), inputs, crew }));
-    let actor = Actor::new(Arc::clone(&store), Arc::clone(report), Arc::clone(identities), config);
+    let actor = Actor::new(Arc::clone(&store), Arc::clone(report), config);
     let ended = actor.run(receiver, stop).await;
     report.set_live(None);
+    report.pending.store(0, Ordering::Relaxed);
     measure::store_up(false);
     measure::hubs_connected(0);
     // With the actor gone the sockets send what waits and close.

@@ -40,6 +40,7 @@ async fn main() -> anyhow::Result<()> {
         Action::Inspect { key } => print_pairs(&Remote::new(settings.remote()?).inspect(key).await?),
         Action::Resolve { key } => print_pairs(&Remote::new(settings.remote()?).resolve(key).await?),
         Action::Erase { subject } => print_erased(&Remote::new(settings.remote()?).erase(subject).await?),
+        Action::MoveEdge { from, to } => print_pairs(&Remote::new(settings.remote()?).move_edge(&from, &to).await?),
         Action::Drain => Remote::new(settings.remote()?).drain().await?,
     }
     Ok(())

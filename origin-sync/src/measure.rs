@@ -1,6 +1,6 @@
 //! What the daemon counts for Prometheus.
 
-use crate::report::HubAddress;
+use crate::{clocks::Wrong, report::HubAddress};
 use headwater::{
     message::RefusalCause,
     store::{Commit, Outcome},
@@ -57,6 +57,11 @@ pub fn install() -> Result<PrometheusHandle, BuildError> {
     describe_histogram!("headwater_hub_lag_seconds", "From the arrival of a hub's batch to the commit of all of it.");
     describe_counter!("headwater_hub_resumes_total", "Slots that a hub was told to send again.");
     describe_gauge!("headwater_hub_clock_offset_ms", "A hub's clock minus the daemon's when it said hello.");
+    describe_counter!(
+        "headwater_hub_clocks_total",
+        "Times that a hub's clock was off by more than healthy clocks are, or too far ahead to be served."
+    );
+    describe_counter!("headwater_clock_steps_total", "Times that the clock of this machine was set.");
     describe_counter!("headwater_hub_refusals_total", "Hubs' messages that the origin refused, by cause.");
     describe_counter!("headwater_page_refusals_total", "Requests to these pages that were refused, by cause.");
     describe_gauge!("headwater_resident_bytes", "Memory of this process that is in use.");
@@ -177,6 +182,15 @@ pub(crate) fn clock_offset(hub: &HubAddress, offset_ms: i64) {
     let shown =
         i32::try_from(offset_ms).map_or(f64::INFINITY.copysign(if offset_ms < 0 { -1.0 } else { 1.0 }), f64::from);
     gauge!("headwater_hub_clock_offset_ms", "edge" => hub.edge.clone(), "hub" => hub.name.clone()).set(shown);
+}
+
+pub(crate) fn clock_wrong(hub: &HubAddress, wrong: Wrong) {
+    let (edge, name) = (hub.edge.clone(), hub.name.clone());
+    counter!("headwater_hub_clocks_total", "edge" => edge, "hub" => name, "is" => wrong.name()).increment(1);
+}
+
+pub(crate) fn clock_stepped() {
+    counter!("headwater_clock_steps_total").increment(1);
 }
 
 pub(crate) fn resumed(slots: usize) {

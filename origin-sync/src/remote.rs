@@ -79,6 +79,12 @@ impl Remote {
         self.ask(Method::POST, "/erase", subject.into()).await
     }
 
+    /// Says that an edge has moved.
+    pub async fn move_edge(&self, from: &str, to: &str) -> Result<Value, RemoteError> {
+        let body = serde_json::json!({ "from": from, "to": to });
+        self.ask(Method::POST, "/move-edge", body.to_string().into()).await
+    }
+
     /// Has it end, and waits until nobody answers any more.
     pub async fn drain(&self) -> Result<(), RemoteError> {
         self.ask(Method::POST, "/drain", Bytes::new()).await?;

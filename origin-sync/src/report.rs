@@ -2,13 +2,19 @@
 //!
 //! It outlives the connection to the store: while that is away the page says so, and the counts go on.
 
-use crate::{actor::Input, crew::Crew, store::AnyStore};
+use crate::{
+    actor::Input,
+    clock,
+    crew::Crew,
+    history::{History, Totals},
+    store::AnyStore,
+};
 use headwater::origin::LinkStatus;
 use std::{
     collections::BTreeSet,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
 };
 use tokio::sync::{mpsc, watch};
@@ -25,6 +31,8 @@ pub(crate) struct HubAddress {
 pub(crate) struct Connected {
     pub(crate) address: HubAddress,
     pub(crate) status: LinkStatus,
+    /// Parts of its batch that are not committed.
+    pub(crate) pending: usize,
 }
 
 /// The present connection to the store and the task that owns the machine.
@@ -43,6 +51,9 @@ pub(crate) struct Report {
     pub(crate) loads: AtomicU64,
     pub(crate) commits: AtomicU64,
     pub(crate) conflicts: AtomicU64,
+    /// Parts of batches that are received and not committed, when the actor last looked.
+    pub(crate) pending: AtomicUsize,
+    pub(crate) history: History,
     directory_reached: AtomicBool,
     hubs: Mutex<BTreeSet<HubAddress>>,
     live: watch::Sender<Option<Live>>,
@@ -55,6 +66,8 @@ impl Report {
             loads: AtomicU64::new(0),
             commits: AtomicU64::new(0),
             conflicts: AtomicU64::new(0),
+            pending: AtomicUsize::new(0),
+            history: History::default(),
             directory_reached: AtomicBool::new(false),
             hubs: Mutex::default(),
             live: watch::Sender::new(None),
@@ -82,6 +95,13 @@ impl Report {
         let mut hubs = self.hubs.lock().unwrap_or_else(PoisonError::into_inner);
         hubs.retain(|hub| hub.edge != edge);
         hubs.extend(names.iter().map(|name| HubAddress { edge: edge.to_owned(), name: name.clone() }));
+    }
+
+    /// Takes a sample for the status page.
+    pub(crate) fn sample(&self) {
+        let totals =
+            Totals { commits: self.commits.load(Ordering::Relaxed), conflicts: self.conflicts.load(Ordering::Relaxed) };
+        self.history.sample(clock::now(), totals, self.pending.load(Ordering::Relaxed), &self.hubs());
     }
 
     /// The hubs that the directories name.

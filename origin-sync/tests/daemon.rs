@@ -208,6 +208,60 @@ async fn what_plain_clients_write_reaches_the_edge() {
     eventually("the adopted write is counted", shows).await;
 }
 
+/// The hub's name is what another says: it must not become markup.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn people_see_the_hubs_and_what_goes_on_and_nothing_comes_from_elsewhere() {
+    let (redis, edge) = (RedisServer::start().await, Edge::with_hub("eu/<b>0</b>").await);
+    let directory = tempfile::tempdir().unwrap();
+    let daemon = Daemon::start(&edge.url(), ["--store", &redis.url()], &directory.path().join("log"));
+    eventually("the daemon is ready", async || ready(&daemon).await).await;
+    for (path, kind) in [
+        ("/", "text/html"),
+        ("/status/live", "text/html"),
+        ("/status.css", "text/css"),
+        ("/status.js", "text/javascript"),
+    ] {
+        let (head, body) = daemon.get_whole(path).await.unwrap();
+        assert!(head.starts_with("http/1.0 200") && head.contains(&format!("content-type: {kind}")), "{path}: {head}");
+        assert!(head.contains("content-security-policy: default-src 'none'; script-src 'self';"), "{path}: {head}");
+        assert!(!head.contains("unsafe") && head.contains("x-content-type-options: nosniff"), "{path}: {head}");
+        assert!(
+            !body.contains("src=\"http") && !body.contains("href=\"http") && !body.contains(TOKEN),
+            "{path}: {body}"
+        );
+    }
+    let has_all = async || {
+        edge.execute(&["INCR", "hits"]).unwrap();
+        let (_, live) = daemon.get("/status/live").await?;
+        let row = "<th scope=\"row\">eu/&lt;b&gt;0&lt;/b&gt;</th>";
+        let plots = ["lag", "throughput", "pending", "conflicts", "store"];
+        let are_drawn = plots.iter().all(|id| live.contains(&format!("<title id=\"{id}-title\">")));
+        let is_measured = live.contains("<polyline") && !live.contains("p99: nothing measured");
+        let lagged = live.contains("<td>yes</td>") && live.contains(" ms</td><td>");
+        (live.contains(row) && are_drawn && is_measured && lagged && !live.contains("<b>0</b>")).then_some(())
+    };
+    eventually("the page shows the hub and its operations", has_all).await;
+    let status = daemon.status().await.unwrap();
+    let hub = &status["hubs"][0];
+    assert!(hub["lag_p99_ms"].as_f64().unwrap() >= hub["lag_p50_ms"].as_f64().unwrap(), "{status}");
+    assert!(hub["last_seen_ms"].as_i64().unwrap() < 60_000, "{status}");
+}
+
+/// What was is shown, and that the store is away.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_page_goes_on_without_the_store() {
+    let mut setup = Setup::new().await;
+    setup.edge.execute(&["INCR", "hits"]).unwrap();
+    setup.plain_reads("hits", "1").await;
+    setup.redis.kill();
+    eventually("the page says that the store is away", async || {
+        let (status, page) = setup.daemon.get("/").await?;
+        (status == 200 && page.contains("<dd>away</dd>") && page.contains("<th scope=\"row\">test/0</th>"))
+            .then_some(())
+    })
+    .await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sigterm_commits_what_was_received_and_ends_well() {
     let mut setup = Setup::new().await;

@@ -464,6 +464,35 @@ async fn a_master_is_killed_whose_replica_has_what_is_stable() {
     assert!(setup.edge.status().unstable > 0, "no replica is left to have it");
 }
 
+/// The hub has forgotten what the log was said to have, and the window would end long after.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs Valkey"]
+async fn valkey_is_killed_whose_log_has_what_is_stable() {
+    let mut server = RedisServer::start_valkey(&["--appendonly", "yes"]).await;
+    for (name, means) in [("waitaof", "WAITAOF"), ("auto", "WAITAOF; in any case by the window")] {
+        ask::<()>(&server, &["FLUSHALL"]).await;
+        let stable = ["--stable", name, "--loss-window-ms", "3600000"];
+        let mut setup = Setup::new(&[&["--store", &server.url()], &stable[..]].concat()).await;
+        setup.edge.execute(&["SADD", "quiet", "here"]).unwrap();
+        setup.edge.execute(&["INCR", "quiet-count"]).unwrap();
+        eventually("the log has it", async || (setup.edge.status().unstable == 0).then_some(())).await;
+        assert_eq!(setup.daemon.status().await.unwrap()["stable_by"], means);
+        let kill = async |_: &mut Setup| {
+            for _ in 0..3 {
+                server.restart().await;
+                a_while().await;
+            }
+        };
+        let ledger = setup.under_load(kill).await;
+        let plain = Plain::connect(&server).await;
+        holds(&format!("Valkey is killed three times, stable by {name}"), &plain, &ledger).await;
+        has_jobs_in_order(&plain, &ledger).await;
+        assert_eq!(plain.ask::<u32>(&["SISMEMBER", "quiet", "here"]).await, 1);
+        assert_eq!(plain.ask::<u32>(&["GET", "quiet-count"]).await, 1);
+        eventually("the log has all", async || (setup.edge.status().unstable == 0).then_some(())).await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_of_a_cluster_is_killed() {
     let mut cluster = RedisCluster::start(1).await;

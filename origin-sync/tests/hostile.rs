@@ -78,6 +78,17 @@ impl Setup {
         self.goes_on().await;
     }
 
+    /// How often the hostile hub's clock was counted as being so. Nobody else's ever is.
+    async fn clocks(&self, is: &str) -> u64 {
+        let (_, metrics) = self.daemon.get("/metrics").await.unwrap();
+        let counted: Vec<&str> =
+            metrics.lines().filter_map(|line| line.strip_prefix("headwater_hub_clocks_total")).collect();
+        assert!(counted.iter().all(|line| line.contains("test/hostile")), "{counted:?}");
+        let edge = self.hostile.url();
+        let labels = format!(r#"{{edge="{edge}",hub="test/hostile",is="{is}"}}"#);
+        counted.iter().find_map(|line| line.strip_prefix(&labels)).map_or(0, |count| count.trim().parse().unwrap())
+    }
+
     async fn goes_on(&self) {
         self.honest.execute(&["INCRBY", "hits", "10"]).unwrap();
         self.reads("hits", "11").await;
@@ -171,8 +182,33 @@ async fn an_absurd_clock_is_refused() {
     let setup = Setup::new().await;
     setup.say(&HubToOrigin::Delta(batch(TimestampMs(now().0 * 2)))).await;
     setup.is_refused(r#"headwater_hub_refusals_total{cause="clock"}"#, "ahead").await;
+    // It goes on, and each time is counted; the log says it once.
+    let told = || std::fs::read_to_string(setup.log()).unwrap().matches("too far ahead").count();
+    assert_eq!(setup.clocks("refused").await, 1);
+    eventually("the hub is dialled again", async || (setup.hostile.accepted() > 1).then_some(())).await;
+    setup.say(&HubToOrigin::Delta(batch(TimestampMs(now().0 * 2)))).await;
+    eventually("it is counted again", async || (setup.clocks("refused").await == 2).then_some(())).await;
+    assert_eq!(told(), 1);
+    assert_eq!(setup.clocks("off").await, 0);
     let plain = Plain::connect(&setup.redis).await;
     assert_eq!(plain.ask::<Option<String>>(&["GET", "theirs"]).await, None);
+}
+
+/// Neither too far ahead to be served, nor right.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_clock_that_is_off_is_told_of() {
+    for off_ms in [10_000, -600_000] {
+        let setup = Setup::new().await;
+        setup.hostile.set_clock_off(off_ms);
+        // A hello by that clock.
+        setup.send(Message::Binary(bytes("what is no frame of ours at all"))).await;
+        eventually("the clock is counted as off", async || (setup.clocks("off").await > 0).then_some(())).await;
+        let log = std::fs::read_to_string(setup.log()).unwrap();
+        assert_eq!(log.matches("the clock of a hub, or of this machine, is off").count(), 1, "{log}");
+        setup.hostile.execute(&["INCR", "theirs"]).unwrap();
+        setup.reads("theirs", "1").await;
+        setup.goes_on().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -198,16 +234,81 @@ async fn absurd_amounts_hold_nobody_up() {
     setup.goes_on().await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_hub_that_claims_anothers_identity_is_refused() {
-    let setup = Setup::new().await;
-    let hello = |hub, name: &str| HubToOrigin::Hello {
+fn hello(hub: ReplicaId, name: &str) -> HubToOrigin {
+    HubToOrigin::Hello {
         hub,
         name: name.to_owned(),
         now: now(),
         unstable: Vec::new(),
         capabilities: Default::default(),
-    };
+    }
+}
+
+/// Where no daemon that is there has met the honest hub, and the impostor comes first.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_daemon_that_comes_later_knows_whose_an_identity_is() {
+    let mut setup = Setup::new().await;
+    setup.daemon.kill();
+    let arguments = ["--store", &setup.redis.url()];
+    setup.daemon = Daemon::start(&setup.hostile.url(), arguments, &setup.log());
+    setup.say(&hello(ReplicaId::from_entropy(HONEST), "test/hostile")).await;
+    let counted = r#"headwater_hub_refusals_total{cause="identity"}"#;
+    eventually("it is refused", async || setup.daemon.get("/metrics").await?.1.contains(counted).then_some(())).await;
+    assert!(std::fs::read_to_string(setup.log()).unwrap().contains("of the hub test/honest at "));
+
+    // Redis forgets it, and a daemon that has met the honest hub does not.
+    setup.daemon.kill();
+    let arguments = ["--store", &setup.redis.url(), "--edge", &setup.hostile.url()];
+    setup.daemon = Daemon::start(&setup.honest.url(), arguments, &setup.log());
+    setup.honest.execute(&["INCR", "hits"]).unwrap();
+    setup.reads("hits", "2").await;
+    let plain = Plain::connect(&setup.redis).await;
+    plain.ask::<()>(&["DEL", "hw:hubs:{hw:daemons}"]).await;
+    setup.say(&hello(ReplicaId::from_entropy(HONEST), "test/hostile")).await;
+    eventually("it is refused", async || setup.daemon.get("/metrics").await?.1.contains(counted).then_some(())).await;
+    let owner: String =
+        plain.ask(&["HGET", "hw:hubs:{hw:daemons}", &ReplicaId::from_entropy(HONEST).to_string()]).await;
+    assert_eq!(owner, format!("{} test/honest", setup.honest.url()), "noted anew");
+}
+
+/// The same hub at another address is refused, until the operator says that its edge has moved; then the old address is.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_edge_that_moves_is_served_once_the_operator_says_so() {
+    let mut setup = Setup::new().await;
+    setup.daemon.kill();
+    let moved = Edge::with_identity("test/honest", HONEST).await;
+    let (redis, old, new) = (setup.redis.url(), setup.honest.url(), moved.url());
+    let arguments = ["--store", &redis, "--edge", &setup.hostile.url()];
+    setup.daemon = Daemon::start(&new, arguments, &setup.log());
+    // Its number there would be its first again: in a slot of its own.
+    moved.execute(&["INCR", "moved"]).unwrap();
+    eventually("it is refused, with what to do", async || {
+        std::fs::read_to_string(setup.log()).unwrap().contains("`origin-sync move-edge FROM TO`").then_some(())
+    })
+    .await;
+    let plain = Plain::connect(&setup.redis).await;
+    assert_eq!(plain.ask::<Option<String>>(&["GET", "moved"]).await, None);
+
+    let refused = setup.daemon.run(&["move-edge", "nowhere", &new]).await.unwrap_err();
+    assert!(refused.contains("\"nowhere\" is no URL of an edge"), "{refused}");
+    let nobody = setup.daemon.run(&["move-edge", "https://edge.example", &new]).await.unwrap();
+    assert!(nobody.contains("moved            0"), "{nobody}");
+    let told = setup.daemon.run(&["move-edge", &old, &new]).await.unwrap();
+    assert!(told.contains("moved            1"), "{told}");
+    setup.reads("moved", "1").await;
+
+    setup.daemon.kill();
+    setup.daemon = Daemon::start(&old, ["--store", &redis], &setup.log());
+    let counted = r#"headwater_hub_refusals_total{cause="identity"}"#;
+    eventually("the old address is refused", async || {
+        setup.daemon.get("/metrics").await?.1.contains(counted).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hub_that_claims_anothers_identity_is_refused() {
+    let setup = Setup::new().await;
     setup.say(&hello(ReplicaId::from_entropy(HONEST), "test/hostile")).await;
     // With it goes what would have the honest hub's operations taken for committed.
     setup.hostile.say(&HubToOrigin::Delta(vec![SlotDelta {
@@ -229,7 +330,7 @@ async fn a_hub_that_claims_anothers_identity_is_refused() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_bears_another_token_is_refused() {
     let setup = Setup::new().await;
-    for path in ["/command", "/inspect", "/resolve", "/erase", "/drain"] {
+    for path in ["/command", "/inspect", "/resolve", "/erase", "/move-edge", "/drain"] {
         assert_eq!(setup.daemon.post(path, "another", "k").await.unwrap().0, 401, "{path}");
     }
     setup.is_refused(r#"headwater_page_refusals_total{cause="token"}"#, "does not bear the origin's token").await;

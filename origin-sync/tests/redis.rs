@@ -1,4 +1,7 @@
-//! One suite for every store: Redis with functions, Redis without, and the embedded file.
+//! One suite for every store: Redis with functions, Redis without, Valkey, and the embedded file.
+//!
+//! What needs Valkey is ignored unless it is asked for, since not every machine offers it: `cargo xtask test redis` asks for it
+//! where it is, and counts it as skipped where it is not.
 //!
 //! Each test has a server or a file of its own. Where the store has plain values they are looked at with a plain client.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
@@ -20,27 +23,37 @@ use headwater::id::{No, ReplicaId};
 use origin_sync::store::{Jobs, KeyScan, RedisStore, Store};
 use std::time::{Duration, Instant};
 use support::{
-    bed::{Bed, Clustered, Embedded, Functions, Scripts, Secured, UnderSentinels},
+    bed::{Bed, Clustered, Embedded, Functions, LoggedValkey, OnValkey, Scripts, Secured, UnderSentinels},
     say::{bytes, commit, committed, key, load_all},
     tls::Certificates,
 };
 use tokio::time::timeout;
 
 macro_rules! suite {
-    ($name:ident, $bed:ty, $cases:ident: $($case:ident),+ $(,)?) => {
+    ($name:ident, OnValkey, $($rest:tt)+) => {
+        suite!([ignore = "needs Valkey"] $name, OnValkey, $($rest)+);
+    };
+    ($name:ident, LoggedValkey, $($rest:tt)+) => {
+        suite!([ignore = "needs Valkey"] $name, LoggedValkey, $($rest)+);
+    };
+    ($name:ident, $($rest:tt)+) => {
+        suite!([cfg(all())] $name, $($rest)+);
+    };
+    ($attribute:tt $name:ident, $bed:ident, $cases:ident: $($case:ident),+ $(,)?) => {
         mod $name {
             use super::*;
 
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            #$attribute
             async fn $case() {
-                $cases::$case(<$bed>::make().await).await;
+                $cases::$case($bed::make().await).await;
             })+
         }
     };
 }
 
 macro_rules! every_store {
-    ($($name:ident: $bed:ty),+) => {
+    ($($name:ident: $bed:ident),+ $(,)?) => {
         $(suite!($name, $bed, cases:
             nothing_is_loaded_from_an_empty_store,
             a_first_commit_is_read_back,
@@ -61,12 +74,13 @@ macro_rules! every_store {
             commits_outlive_the_connection,
             a_key_of_another_slot_is_an_error,
             an_account_is_swapped_where_its_version_stands,
+            an_identity_is_whose_it_was_first_until_it_is_assigned,
         );)+
     };
 }
 
 macro_rules! every_redis {
-    ($($name:ident: $bed:ty),+) => {
+    ($($name:ident: $bed:ident),+ $(,)?) => {
         $(suite!($name, $bed, plain_cases:
             plain_commands_run_with_the_commit,
             a_missing_value_is_told,
@@ -86,7 +100,7 @@ macro_rules! every_redis {
 }
 
 macro_rules! machine_on_every_store {
-    ($($name:ident: $bed:ty),+) => {
+    ($($name:ident: $bed:ident),+ $(,)?) => {
         $(suite!($name, $bed, machine_cases:
             two_hubs_become_plain_values,
             what_plain_clients_read_is_what_the_companions_say,
@@ -98,7 +112,7 @@ macro_rules! machine_on_every_store {
 }
 
 macro_rules! jobs_on_every_redis {
-    ($($name:ident: $bed:ty),+) => {
+    ($($name:ident: $bed:ident),+ $(,)?) => {
         $(suite!($name, $bed, job_cases:
             jobs_that_come_again_change_nothing,
             each_hub_has_a_number_of_its_own,
@@ -108,7 +122,7 @@ macro_rules! jobs_on_every_redis {
 }
 
 macro_rules! passing_on_every_redis {
-    ($($name:ident: $bed:ty),+) => {
+    ($($name:ident: $bed:ident),+ $(,)?) => {
         $(suite!($name, $bed, passing_cases:
             every_command_that_is_passed_through_runs,
             errors_are_those_of_redis,
@@ -119,7 +133,7 @@ macro_rules! passing_on_every_redis {
 }
 
 macro_rules! channels_on_every_redis {
-    ($($name:ident: $bed:ty),+) => {
+    ($($name:ident: $bed:ident),+ $(,)?) => {
         $(suite!($name, $bed, channel_cases:
             what_is_published_is_heard_from_then_on,
             headwaters_own_channels_and_endless_messages_are_passed_over,
@@ -130,7 +144,7 @@ macro_rules! channels_on_every_redis {
 }
 
 macro_rules! ordered_on_every_store {
-    ($($name:ident: $bed:ty),+) => {
+    ($($name:ident: $bed:ident),+ $(,)?) => {
         $(suite!($name, $bed, ordered_cases:
             of_edges_that_set_a_key_if_it_is_absent_one_does,
             what_the_edge_wrote_comes_first_and_the_plain_value_follows,
@@ -142,7 +156,7 @@ macro_rules! ordered_on_every_store {
 }
 
 macro_rules! ordered_on_every_redis {
-    ($($name:ident: $bed:ty),+) => {
+    ($($name:ident: $bed:ident),+ $(,)?) => {
         $(suite!($name, $bed, ordered_cases:
             plain_clients_are_in_the_same_order,
             members_that_a_plain_client_takes_are_not_popped,
@@ -152,7 +166,7 @@ macro_rules! ordered_on_every_redis {
 }
 
 macro_rules! two_way_on_every_redis {
-    ($($name:ident: $bed:ty),+) => {
+    ($($name:ident: $bed:ident),+ $(,)?) => {
         $(suite!($name, $bed, two_way_cases:
             the_server_tells_of_plain_writes,
             plain_writes_of_every_type_are_adopted,
@@ -167,20 +181,23 @@ jobs_on_every_redis!(
     jobs_on_redis_without_functions: Scripts,
     jobs_on_redis_by_tls: Secured,
     jobs_on_redis_cluster: Clustered,
-    jobs_on_redis_under_sentinels: UnderSentinels
+    jobs_on_redis_under_sentinels: UnderSentinels,
+    jobs_on_valkey: OnValkey,
 );
 passing_on_every_redis!(
     passing_on_redis: Functions,
     passing_on_redis_without_functions: Scripts,
     passing_on_redis_by_tls: Secured,
     passing_on_redis_cluster: Clustered,
-    passing_on_redis_under_sentinels: UnderSentinels
+    passing_on_redis_under_sentinels: UnderSentinels,
+    passing_on_valkey: OnValkey,
 );
 channels_on_every_redis!(
     channels_of_redis: Functions,
     channels_of_redis_by_tls: Secured,
     channels_of_redis_cluster: Clustered,
-    channels_of_redis_under_sentinels: UnderSentinels
+    channels_of_redis_under_sentinels: UnderSentinels,
+    channels_of_valkey: OnValkey,
 );
 ordered_on_every_store!(
     ordered_in_redis: Functions,
@@ -188,21 +205,24 @@ ordered_on_every_store!(
     ordered_in_redis_by_tls: Secured,
     ordered_in_redis_cluster: Clustered,
     ordered_in_redis_under_sentinels: UnderSentinels,
-    ordered_in_embedded: Embedded
+    ordered_in_valkey: OnValkey,
+    ordered_in_embedded: Embedded,
 );
 ordered_on_every_redis!(
     ordered_with_redis: Functions,
     ordered_with_redis_without_functions: Scripts,
     ordered_with_redis_by_tls: Secured,
     ordered_with_redis_cluster: Clustered,
-    ordered_with_redis_under_sentinels: UnderSentinels
+    ordered_with_redis_under_sentinels: UnderSentinels,
+    ordered_with_valkey: OnValkey,
 );
 two_way_on_every_redis!(
     two_way_on_redis: Functions,
     two_way_on_redis_without_functions: Scripts,
     two_way_on_redis_by_tls: Secured,
     two_way_on_redis_cluster: Clustered,
-    two_way_on_redis_under_sentinels: UnderSentinels
+    two_way_on_redis_under_sentinels: UnderSentinels,
+    two_way_on_valkey: OnValkey,
 );
 every_store!(
     redis: Functions,
@@ -210,7 +230,9 @@ every_store!(
     redis_by_tls: Secured,
     redis_cluster: Clustered,
     redis_under_sentinels: UnderSentinels,
-    embedded: Embedded
+    valkey: OnValkey,
+    logged_valkey: LoggedValkey,
+    embedded: Embedded,
 );
 machine_on_every_store!(
     machine_on_redis: Functions,
@@ -218,9 +240,19 @@ machine_on_every_store!(
     machine_on_redis_by_tls: Secured,
     machine_on_redis_cluster: Clustered,
     machine_on_redis_under_sentinels: UnderSentinels,
-    machine_on_embedded: Embedded
+    machine_on_valkey: OnValkey,
+    machine_on_logged_valkey: LoggedValkey,
+    machine_on_embedded: Embedded,
 );
-every_redis!(plain_redis: Functions, plain_redis_without_functions: Scripts, plain_redis_by_tls: Secured, plain_redis_cluster: Clustered, plain_redis_under_sentinels: UnderSentinels);
+every_redis!(
+    plain_redis: Functions,
+    plain_redis_without_functions: Scripts,
+    plain_redis_by_tls: Secured,
+    plain_redis_cluster: Clustered,
+    plain_redis_under_sentinels: UnderSentinels,
+    plain_valkey: OnValkey,
+    plain_logged_valkey: LoggedValkey,
+);
 
 /// It has companions and no plain keys, and passes nothing through.
 #[tokio::test]
@@ -324,6 +356,22 @@ async fn a_user_who_may_not_run_all_of_a_commit_is_refused_at_once() {
     }
     bed.connect().await.unwrap();
     assert_eq!(plain.ask::<u32>(&["DBSIZE"]).await, 0);
+}
+
+/// Else the next hub that turns up would be the first to find out. One that is known is served also without memory.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn identities_are_read_without_memory_and_not_without_the_right_to_note_more() {
+    let bed = Functions::make().await;
+    let plain = bed.plain().unwrap();
+    assert_eq!(bed.store().claim("known", "a").await.unwrap(), "a");
+    plain.ask::<()>(&["CONFIG", "SET", "maxmemory", "1"]).await;
+    assert_eq!(bed.store().owners().await.unwrap().len(), 1);
+    assert_eq!(bed.store().claim("known", "b").await.unwrap(), "a");
+    assert!(bed.store().claim("new", "b").await.unwrap_err().to_string().contains("OOM"));
+    plain.ask::<()>(&["CONFIG", "SET", "maxmemory", "0"]).await;
+    plain.ask::<()>(&["ACL", "SETUSER", "default", "-hsetnx"]).await;
+    let error = bed.store().owners().await.unwrap_err().to_string();
+    assert!(error.to_lowercase().contains("hsetnx"), "{error}");
 }
 
 /// A job must not be lost because a user may not run it; once the right is given, it runs.

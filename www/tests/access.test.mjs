@@ -12,7 +12,7 @@ import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "node:test";
-import { DEADLINE_MS, eventually, here, hitsAt, number, shiftsIn, siteOpened, tab } from "./support.mjs";
+import { DEADLINE_MS, eventually, here, hitsAt, number, required, shiftsIn, siteOpened, tab } from "./support.mjs";
 
 const WIDTHS = [{ width: 1280, height: 900 }, { width: 390, height: 844 }];
 const axe = await readFile("node_modules/axe-core/axe.min.js", "utf8");
@@ -78,6 +78,28 @@ test("the documentation is accessible", async (t) => {
     const page = await tab(t, `${here}/docs/${name}.html`);
     await examine(page, name === "semantics" ? "docs" : undefined);
   }
+});
+
+test("the daemon's status page is accessible, and shows what goes on", async (t) => {
+  const page = await tab(t, required("HEADWATER_TEST_DAEMON"));
+  page.setDefaultTimeout(DEADLINE_MS);
+  // Put in their place by the script: the page itself was loaded before these operations.
+  await page.evaluate(() => { window.isSamePage = true; });
+  for (let hit = 0; hit < 5; hit += 1) await hitsAt(here, "/for-the-daemon", 1);
+  await page.locator("#rows td", { hasText: /^yes$/ }).first().waitFor();
+  await page.locator("#plots figure", { hasText: "Throughput" }).locator("p", { hasText: /operations: \S+ now, (?!0 )/ }).waitFor();
+  assert.equal(await page.locator("#plots svg polyline").count() > 0, true);
+  assert.equal(await page.evaluate(() => window.isSamePage), true);
+  await page.getByRole("button", { name: "Pause" }).click();
+  await page.getByRole("button", { name: "Go on" }).waitFor();
+  await examine(page, "daemon");
+});
+
+test("the daemon's status page shows without script", async (t) => {
+  const page = await tab(t, required("HEADWATER_TEST_DAEMON"), { javaScriptEnabled: false });
+  await page.locator("#rows th").first().waitFor();
+  await page.locator("#plots svg title").first().waitFor({ state: "attached" });
+  assert.equal(await page.locator("#pause").isVisible(), false);
 });
 
 test("nothing moves while a page loads", async (t) => {

@@ -4,6 +4,10 @@
 //! Redis, Chromium and OpenSSL's headers come from the system's packages. Versions are pinned here and in the npm lock
 //! file. The system's own Redis service, where its package starts one, is never used: everything of ours has its own
 //! port.
+//!
+//! Valkey is optional, since not every system offers it: tests that need it are then counted as skipped.
+
+mod valkey;
 
 use std::fs;
 use std::io::{IsTerminal, stdin};
@@ -31,6 +35,8 @@ pub(crate) enum Part {
     WasmBindgen,
     WorkerBuild,
     Redis,
+    /// Optional.
+    Valkey,
     Chromium,
     /// What deploys the Worker. Apart from the other npm packages, since it brings a workerd of its own.
     Wrangler,
@@ -42,7 +48,7 @@ pub(crate) enum Part {
 
 impl Part {
     /// All, each after what it needs.
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::Target(WASM_TARGET),
         Self::Target(WASI_TARGET),
         Self::Node,
@@ -50,9 +56,14 @@ impl Part {
         Self::WasmBindgen,
         Self::WorkerBuild,
         Self::Redis,
+        Self::Valkey,
         Self::Chromium,
         Self::Wrangler,
     ];
+
+    fn is_optional(self) -> bool {
+        self == Self::Valkey
+    }
 
     fn name(self) -> String {
         match self {
@@ -62,6 +73,7 @@ impl Part {
             Self::WasmBindgen => format!("wasm-bindgen {WASM_BINDGEN}"),
             Self::WorkerBuild => format!("worker-build {WORKER_BUILD}"),
             Self::Redis => "Redis".into(),
+            Self::Valkey => "Valkey".into(),
             Self::Chromium => "Chromium".into(),
             Self::Wrangler => "Wrangler".into(),
             Self::LlvmTools => "LLVM's tools".into(),
@@ -78,6 +90,7 @@ impl Part {
             Self::WasmBindgen => installed_with_cargo(workspace, "wasm-bindgen-cli", WASM_BINDGEN),
             Self::WorkerBuild => installed_with_cargo(workspace, "worker-build", WORKER_BUILD),
             Self::Redis => on_path("redis-server") && on_path("redis-cli"),
+            Self::Valkey => valkey::is_present(workspace),
             Self::Chromium => chromium().is_some() && on_path("chromedriver"),
             Self::LlvmTools => host_library(workspace)
                 .is_some_and(|library| library.with_file_name("bin").join("llvm-profdata").is_file()),
@@ -106,6 +119,7 @@ impl Part {
                 self.install_with_cargo(workspace, "worker-build", WORKER_BUILD, true)
             }
             Self::Redis => install_packages(workspace, &["redis-server", "redis-tools"]),
+            Self::Valkey => valkey::unpack(workspace),
             Self::Chromium => install_packages(workspace, &["chromium", "chromium-driver"]),
             Self::LlvmCov => self.install_with_cargo(workspace, "cargo-llvm-cov", LLVM_COV, true),
         }
@@ -136,6 +150,8 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
     for part in Part::ALL {
         if part.present(workspace) {
             eprintln!("{}: present", part.name());
+        } else if part.is_optional() {
+            offered(workspace, part);
         } else if let Err(error) = install(workspace, part) {
             eprintln!("{error:#}");
             missing.push(part.name());
@@ -156,6 +172,18 @@ pub(crate) fn ensure(workspace: &Workspace, parts: impl IntoIterator<Item = Part
     parts.sort_unstable();
     parts.dedup();
     parts.into_iter().filter(|part| !part.present(workspace)).try_for_each(|part| install(workspace, part))
+}
+
+/// Whether an optional part is there, or can be installed. Says why where it can not.
+pub(crate) fn offered(workspace: &Workspace, part: Part) -> bool {
+    if part.present(workspace) {
+        return true;
+    }
+    let installed = install(workspace, part);
+    if let Err(error) = &installed {
+        eprintln!("{error:#}\n{}: none here; tests that need it are skipped", part.name());
+    }
+    installed.is_ok()
 }
 
 /// The browser's program.

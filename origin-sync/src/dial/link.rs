@@ -4,6 +4,7 @@ use super::Dialler;
 use crate::{
     actor::Input,
     backoff::Backoff,
+    identity::{Imposture, NotAdmitted},
     measure,
     outbox::{self, Waiting},
     report::HubAddress,
@@ -15,7 +16,7 @@ use futures_util::{
 };
 use headwater::{
     limits::FRAME_BYTES_MAX,
-    message::{HubToOrigin, OriginToHub, Refusal},
+    message::{HubToOrigin, OriginToHub, Refusal, RefusalCause},
     origin::Link,
     wire::{self, HEADER_BYTES, Terms, WireError},
 };
@@ -63,12 +64,25 @@ enum LinkError {
     Text,
     #[error("a frame from the hub was refused: {0}")]
     Refused(#[source] WireError),
+    #[error("the hub is not who it says: {0}")]
+    Impostor(#[source] Imposture),
+    #[error(transparent)]
+    Unknown(NotAdmitted),
     #[error("a message to the hub does not fit a frame: {0}")]
     Unsendable(#[source] WireError),
     #[error("the origin closed the connection")]
     ClosedHere,
     #[error("another daemon serves the hub, or the directory no longer names it")]
     Removed,
+}
+
+impl From<NotAdmitted> for LinkError {
+    fn from(error: NotAdmitted) -> Self {
+        match error {
+            NotAdmitted::Imposture(imposture) => Self::Impostor(imposture),
+            NotAdmitted::Store(_) => Self::Unknown(error),
+        }
+    }
 }
 
 impl From<tungstenite::Error> for LinkError {
@@ -142,12 +156,18 @@ async fn served(
     let (mut sink, stream) = socket.split();
     let terms = Agreed::default();
     let error = tokio::select! {
-        error = read(stream, link, &dialler.inputs, backoff, &terms) => error,
+        error = read(stream, (dialler, address, link), backoff, &terms) => error,
         error = write(&mut sink, messages, &terms) => error,
     };
     trace::failed(&error);
-    if let LinkError::Refused(cause) = &error {
-        tell(&mut sink, cause).await;
+    match &error {
+        LinkError::Refused(cause) => tell(&mut sink, Refusal::from(cause)).await,
+        LinkError::Impostor(imposture) => {
+            tracing::warn!(hub = address.name, edge = address.edge, %imposture, "a hub is not who it says; it is refused");
+            measure::impostor();
+            tell(&mut sink, Refusal::new(RefusalCause::NotPermitted, imposture.to_string())).await;
+        }
+        _ => {}
     }
     error
 }
@@ -167,8 +187,8 @@ impl Agreed {
 }
 
 /// Says why the connection ends. Whether that arrives does not matter to this end.
-async fn tell(sink: &mut SplitSink<Socket, Message>, cause: &WireError) {
-    if let Ok(frame) = wire::encode(&OriginToHub::Refused(Refusal::from(cause))) {
+async fn tell(sink: &mut SplitSink<Socket, Message>, refusal: Refusal) {
+    if let Ok(frame) = wire::encode(&OriginToHub::Refused(refusal)) {
         let _ = timeout(SEND_TIMEOUT, sink.send(Message::Binary(frame.into()))).await;
         let _ = timeout(SEND_TIMEOUT, sink.close()).await;
     }
@@ -199,10 +219,11 @@ async fn dial(dialler: &Dialler, address: &HubAddress) -> Result<Socket, LinkErr
     Ok(connect_async_with_config(request, Some(config), true).await?.0)
 }
 
+/// A hub's hello is looked at before the machine hears it, and what comes after it waits: one that claims what is another's is
+/// let go, and the other goes on.
 async fn read(
     mut stream: SplitStream<Socket>,
-    link: Link,
-    inputs: &mpsc::Sender<Input>,
+    (dialler, address, link): (&Dialler, &HubAddress, Link),
     backoff: &mut Backoff,
     terms: &Agreed,
 ) -> LinkError {
@@ -231,8 +252,13 @@ async fn read(
         let decoded = wire::decode(&frame).and_then(|message| terms.learn(&message).map(|()| message));
         match decoded {
             Ok(message) => {
+                if let HubToOrigin::Hello { hub, name, .. } = &message
+                    && let Err(error) = dialler.identities.admit(*hub, name, address).await
+                {
+                    return error.into();
+                }
                 backoff.reset();
-                if inputs.send(Input::Hub(link, message)).await.is_err() {
+                if dialler.inputs.send(Input::Hub(link, message)).await.is_err() {
                     // The actor has ended, and with it the outbox: what waits there is still sent before the close.
                     std::future::pending::<()>().await;
                 }

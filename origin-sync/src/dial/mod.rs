@@ -6,6 +6,7 @@ use crate::{
     actor::Input,
     crew::Crew,
     edge::{EdgeUrl, OriginToken},
+    identity::Identities,
     measure,
     report::{HubAddress, Report},
 };
@@ -47,6 +48,7 @@ pub(crate) struct Dialler {
     pub(crate) inputs: mpsc::Sender<Input>,
     pub(crate) numbers: LinkNumbers,
     pub(crate) crew: watch::Receiver<Option<Crew>>,
+    pub(crate) identities: Identities,
 }
 
 /// Why a directory was not read.

@@ -2,6 +2,7 @@
 
 use crate::{
     clock,
+    edge::EdgeUrlError,
     erasure::SubjectError,
     report::Report,
     store::{Store, StoreError},
@@ -41,6 +42,10 @@ pub(crate) enum ReadError {
     Subject(#[from] SubjectError),
     #[error("ERR Headwater: erase-pattern is not set, so nobody knows which keys are a person's")]
     NoErasePattern,
+    #[error("ERR Headwater: the body is no JSON object of the texts from and to")]
+    Move(#[source] serde_json::Error),
+    #[error("ERR Headwater: {text:?} is no URL of an edge: {cause}")]
+    Edge { text: String, cause: EdgeUrlError },
     #[error("ERR Headwater: not all is erased yet; it goes on, and may be asked for again")]
     NotErasedYet,
     #[error("ERR Headwater: the store is not connected")]
@@ -55,7 +60,7 @@ impl ReadError {
     pub(super) fn status(&self) -> StatusCode {
         match self {
             Self::Json(_) | Self::Argument | Self::Command(_) | Self::Write | Self::Key(_) => StatusCode::BAD_REQUEST,
-            Self::Subject(_) => StatusCode::BAD_REQUEST,
+            Self::Subject(_) | Self::Move(_) | Self::Edge { .. } => StatusCode::BAD_REQUEST,
             Self::NoErasePattern => StatusCode::CONFLICT,
             Self::NotErasedYet => StatusCode::SERVICE_UNAVAILABLE,
             Self::NotForeign => StatusCode::CONFLICT,

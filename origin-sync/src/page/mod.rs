@@ -1,21 +1,27 @@
-//! The daemon's own pages, on loopback: health, readiness, status, metrics, reads of the store,
-//! and what an operator may ask for with the origin's token: to look at a key, to settle a foreign value, to drain.
+//! The daemon's own pages, on loopback: health, readiness, status for people and as JSON, metrics, reads of the store,
+//! and what an operator may ask for with the origin's token: to look at a key, to settle a foreign value, to move an edge, to drain.
 
 mod command;
+mod dashboard;
 mod erase;
 mod inspect;
+mod move_edge;
+mod plot;
 mod status;
 
-use crate::{edge::OriginToken, measure, report::Report};
+use crate::{clock, edge::OriginToken, measure, report::Report};
 use axum::{
     Json, Router,
     body::Bytes,
     extract::State,
     http::{HeaderMap, StatusCode, header::AUTHORIZATION},
+    response::{IntoResponse, Response},
     routing::{get, post},
 };
 use command::ReadError;
+use dashboard::Dashboard;
 use metrics_exporter_prometheus::PrometheusHandle;
+use plot::PlotError;
 use serde::Serialize;
 use std::sync::Arc;
 use tokio::sync::Notify;
@@ -35,6 +41,10 @@ pub(crate) struct Pages {
 /// All pages.
 pub(crate) fn router(pages: Pages) -> Router {
     Router::new()
+        .route("/", get(dashboard))
+        .route("/status.css", get(dashboard::style))
+        .route("/status.js", get(dashboard::script))
+        .route("/status/live", get(live))
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(ready))
         .route("/status", get(status))
@@ -43,6 +53,7 @@ pub(crate) fn router(pages: Pages) -> Router {
         .route("/inspect", post(inspect))
         .route("/resolve", post(resolve))
         .route("/erase", post(erase))
+        .route("/move-edge", post(move_edge))
         .route("/drain", post(drain))
         .with_state(pages)
 }
@@ -53,6 +64,26 @@ async fn ready(State(pages): State<Pages>) -> (StatusCode, &'static str) {
 
 async fn status(State(pages): State<Pages>) -> Json<status::Status> {
     Json(status::status(&pages.report).await)
+}
+
+async fn dashboard(State(pages): State<Pages>) -> Response {
+    html(shown(&pages).await.page())
+}
+
+async fn live(State(pages): State<Pages>) -> Response {
+    html(shown(&pages).await.parts())
+}
+
+async fn shown(pages: &Pages) -> Dashboard {
+    let status = status::status(&pages.report).await;
+    Dashboard { status, samples: pages.report.history.samples(), now: clock::now() }
+}
+
+fn html(page: Result<String, PlotError>) -> Response {
+    match page {
+        Ok(page) => dashboard::answer("text/html; charset=utf-8", page).into_response(),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")).into_response(),
+    }
 }
 
 async fn metrics(State(pages): State<Pages>) -> String {
@@ -78,6 +109,10 @@ async fn resolve(State(pages): State<Pages>, headers: HeaderMap, key: Bytes) -> 
 
 async fn erase(State(pages): State<Pages>, headers: HeaderMap, subject: Bytes) -> Answer {
     authorized(&pages, &headers, async || erase::erase(&pages.report, &pages.erase_patterns, &subject).await).await
+}
+
+async fn move_edge(State(pages): State<Pages>, headers: HeaderMap, edges: Bytes) -> Answer {
+    authorized(&pages, &headers, async || move_edge::move_edge(&pages.report, &edges).await).await
 }
 
 async fn drain(State(pages): State<Pages>, headers: HeaderMap) -> Answer {

@@ -2,7 +2,9 @@
 
 use crate::{
     actor::{ActorStatus, Input},
+    clock,
     crew::Crew,
+    history::HubLately,
     report::{Connected, HubAddress, Report},
     store::Store as _,
 };
@@ -16,43 +18,51 @@ const ASK_TIMEOUT: Duration = Duration::from_secs(2);
 /// The page.
 #[derive(Debug, Serialize)]
 pub(crate) struct Status {
-    hubs: Vec<HubStatus>,
-    store: &'static str,
-    store_connected: bool,
+    pub(super) hubs: Vec<HubStatus>,
+    pub(super) store: &'static str,
+    pub(super) store_connected: bool,
     /// By what commits are stable; absent while the store is away.
-    stable_by: Option<String>,
+    pub(super) stable_by: Option<String>,
     /// How many daemons share the hubs; 0 until that is known.
-    daemons: usize,
-    commits: u64,
+    pub(super) daemons: usize,
+    pub(super) commits: u64,
     loads: u64,
-    conflicts: u64,
+    pub(super) conflicts: u64,
     /// Parts of hubs' batches that are received and not committed.
-    pending: usize,
+    pub(super) pending: usize,
 }
 
 #[derive(Debug, Default, Serialize)]
-struct HubStatus {
-    edge: String,
-    name: String,
+pub(super) struct HubStatus {
+    pub(super) edge: String,
+    pub(super) name: String,
     /// Whether this daemon serves the hub, or another one.
-    served: bool,
-    connected: bool,
+    pub(super) served: bool,
+    pub(super) connected: bool,
     hub: Option<String>,
     held: usize,
     batches: u64,
-    clock_offset_ms: i64,
+    /// Parts of its batch that are received and not committed.
+    pub(super) pending: usize,
+    /// Of its latest batches, from the arrival to the commit.
+    pub(super) lag_p50_ms: Option<f64>,
+    pub(super) lag_p99_ms: Option<f64>,
+    pub(super) clock_offset_ms: i64,
+    /// How long ago this daemon heard something of it.
+    pub(super) last_seen_ms: Option<i64>,
 }
 
 pub(crate) async fn status(report: &Report) -> Status {
     let actor = ask(report).await;
     let mut by_address: BTreeMap<HubAddress, HubStatus> =
         report.hubs().into_iter().map(|address| (address, HubStatus::default())).collect();
-    for Connected { address, status } in actor.iter().flat_map(|actor| &actor.connected) {
+    for Connected { address, status, pending } in actor.iter().flat_map(|actor| &actor.connected) {
         let shown = HubStatus {
             connected: true,
             hub: status.hub.map(|hub| hub.to_string()),
             held: status.held,
             batches: status.batches,
+            pending: *pending,
             clock_offset_ms: status.clock_offset_ms,
             ..HubStatus::default()
         };
@@ -63,9 +73,21 @@ pub(crate) async fn status(report: &Report) -> Status {
         None => None,
     };
     let crew = report.live().and_then(|live| live.crew.borrow().clone());
+    let now = clock::now();
     let named = |(address, shown): (HubAddress, HubStatus)| {
         let served = crew.as_ref().is_some_and(|crew| crew.serves(&address.name));
-        HubStatus { edge: address.edge, name: address.name, served, ..shown }
+        let lately = report.history.hub(&address);
+        let lag = lately.and_then(|lately| lately.lag);
+        let last_seen_ms = lately.map(|HubLately { seen_at, .. }| now.since_ms(seen_at).max(0));
+        HubStatus {
+            edge: address.edge,
+            name: address.name,
+            served,
+            lag_p50_ms: lag.map(|lag| lag.p50_ms),
+            lag_p99_ms: lag.map(|lag| lag.p99_ms),
+            last_seen_ms,
+            ..shown
+        }
     };
     Status {
         hubs: by_address.into_iter().map(named).collect(),

@@ -79,6 +79,15 @@ pub trait Store: Send + Sync + 'static {
     /// Forgets the heartbeat of the daemon `me`, which ends.
     fn leave(&self, me: &str) -> impl Future<Output = Result<(), StoreError>> + Send;
 
+    /// Whose the identities of hubs are: each identity with the address at which it was first met.
+    fn owners(&self) -> impl Future<Output = Result<BTreeMap<String, String>, StoreError>> + Send;
+
+    /// Notes whose an identity is, unless that is noted already, and gives whose it is.
+    fn claim(&self, hub: &str, owner: &str) -> impl Future<Output = Result<String, StoreError>> + Send;
+
+    /// Notes whose identities are, whatever was noted before.
+    fn assign(&self, owners: &BTreeMap<String, String>) -> impl Future<Output = Result<(), StoreError>> + Send;
+
     /// Runs a hub's jobs and notes the number of the last, as one step; those up to the number that stands there have run. What
     /// Redis puts off is waited for. After an error it is unknown which of them ran.
     fn jobs(&self, jobs: Jobs) -> impl Future<Output = Result<JobsRun, StoreError>> + Send;
@@ -276,6 +285,27 @@ impl Store for AnyStore {
         match self {
             Self::Redis(store) => store.leave(me).await,
             Self::Embedded(store) => store.leave(me).await,
+        }
+    }
+
+    async fn owners(&self) -> Result<BTreeMap<String, String>, StoreError> {
+        match self {
+            Self::Redis(store) => store.owners().await,
+            Self::Embedded(store) => store.owners().await,
+        }
+    }
+
+    async fn claim(&self, hub: &str, owner: &str) -> Result<String, StoreError> {
+        match self {
+            Self::Redis(store) => store.claim(hub, owner).await,
+            Self::Embedded(store) => store.claim(hub, owner).await,
+        }
+    }
+
+    async fn assign(&self, owners: &BTreeMap<String, String>) -> Result<(), StoreError> {
+        match self {
+            Self::Redis(store) => store.assign(owners).await,
+            Self::Embedded(store) => store.assign(owners).await,
         }
     }
 

@@ -358,3 +358,19 @@ pub async fn an_account_is_swapped_where_its_version_stands(bed: impl Bed) {
     assert_eq!(store.swap(swap(Some(u64::MAX), None)).await.unwrap(), found(0, b"z"));
     assert_eq!(load_all(store, &key).await.keys, [(key.clone(), None)], "it is no companion");
 }
+
+/// Also to whoever opens the store anew.
+pub async fn an_identity_is_whose_it_was_first_until_it_is_assigned(bed: impl Bed) {
+    let owned = |pairs: &[(&str, &str)]| -> BTreeMap<String, String> {
+        pairs.iter().map(|(hub, owner)| ((*hub).to_owned(), (*owner).to_owned())).collect()
+    };
+    assert_eq!(bed.store().owners().await.unwrap(), owned(&[]));
+    for (hub, claimant, owner) in [("1", "a 0", "a 0"), ("1", "b 0", "a 0"), ("2", "b 0", "b 0"), ("2", "b 0", "b 0")] {
+        assert_eq!(bed.store().claim(hub, claimant).await.unwrap(), owner);
+    }
+    bed.store().assign(&owned(&[])).await.unwrap();
+    bed.store().assign(&owned(&[("1", "c 0"), ("3", "c 1")])).await.unwrap();
+    let bed = bed.reopened().await;
+    assert_eq!(bed.store().owners().await.unwrap(), owned(&[("1", "c 0"), ("2", "b 0"), ("3", "c 1")]));
+    assert_eq!(bed.store().claim("1", "a 0").await.unwrap(), "c 0");
+}

@@ -1,11 +1,11 @@
-//! What a server says of its replicas and its log, so that commits can be called stable. Debian's Redis 7.0 knows no WAITAOF:
-//! where the server knows it, it is tried too.
+//! What a server says of its replicas and its log, so that commits can be called stable. Debian's Redis 7.0 knows no WAITAOF,
+//! Valkey does.
 
 use crate::support::{
     bed::{Clustered, UnderSentinels},
     cluster::{RedisCluster, Watched, ask},
     daemon::eventually,
-    say::{commit, committed, key},
+    say::{commit, committed, key, marker},
     server::RedisServer,
 };
 use headwater::{origin::StableBy, slot::Slot};
@@ -22,13 +22,17 @@ async fn open(server: &RedisServer, means: StableMeans, replicas: Option<u32>) -
 async fn replica_of(master: &RedisServer) -> RedisServer {
     let port = master.port().to_string();
     let replica = RedisServer::start_with(|_| ["--replicaof", "127.0.0.1", &port].map(str::to_owned).into()).await;
-    // The master knows it a second later than the replica does.
+    is_online(master, &replica).await;
+    replica
+}
+
+/// The master knows it a second later than the replica does.
+async fn is_online(master: &RedisServer, replica: &RedisServer) {
     eventually("the master has the replica", async || {
         let told: String = ask(master, &["INFO", "replication"]).await;
         told.contains(&format!("port={},state=online", replica.port())).then_some(())
     })
     .await;
-    replica
 }
 
 fn signal(name: &str, server: &RedisServer) {
@@ -115,17 +119,120 @@ async fn what_the_server_has_not_is_told_when_it_is_opened() {
     open(&server, StableMeans::Auto, None).await.unwrap();
     ask::<()>(&server, &["ACL", "SETUSER", "default", "+wait"]).await;
 
-    let known: Vec<Option<Vec<redis::Value>>> = ask(&server, &["COMMAND", "INFO", "WAITAOF"]).await;
-    if known.iter().all(Option::is_none) {
-        assert!(error(StableMeans::WaitAof, None).await.contains("Redis 7.2"));
-        return;
-    }
-    assert!(error(StableMeans::WaitAof, None).await.contains("appendonly yes"));
+    // One that knows WAITAOF is tried below.
+    assert!(error(StableMeans::WaitAof, None).await.contains("Redis 7.2"));
+}
+
+const LOGGED: [&str; 2] = ["--appendonly", "yes"];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs Valkey"]
+async fn valkey_without_a_log_is_told_of_when_it_is_opened() {
+    let server = RedisServer::start_valkey(&[]).await;
+    let error = open(&server, StableMeans::WaitAof, None).await.unwrap_err().to_string();
+    assert!(error.contains("appendonly yes"), "{error}");
+    let store = open(&server, StableMeans::Auto, None).await.unwrap();
+    assert!(store.stable_means().await.contains("the window, for want of log and replicas"));
     ask::<()>(&server, &["CONFIG", "SET", "appendonly", "yes"]).await;
+    ask::<()>(&server, &["ACL", "SETUSER", "default", "-waitaof"]).await;
+    let error = open(&server, StableMeans::WaitAof, None).await.unwrap_err().to_string();
+    assert!(error.contains("a user who may use it"), "{error}");
+}
+
+/// Commits go on in many slots while the log is asked, and the server is killed at any moment.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs Valkey"]
+async fn what_is_stable_by_the_log_of_valkey_outlives_kill_9() {
+    for (means, by, words) in [
+        (StableMeans::WaitAof, StableBy::Store, "WAITAOF"),
+        (StableMeans::Auto, StableBy::Either, "WAITAOF; in any case by the window"),
+    ] {
+        let mut server = RedisServer::start_valkey(&LOGGED).await;
+        let store = open(&server, means, None).await.unwrap();
+        assert_eq!((store.stable_by(), store.stable_means().await.as_str()), (by, words));
+        let slots: Vec<Slot> = ('a'..='h').map(|name| key(name.to_string()).slot()).collect();
+        let (mut committed_seqs, mut stable_seqs) = (vec![0; slots.len()], vec![0; slots.len()]);
+        // Until the log has been asked some times over.
+        let mut confirmed = 0;
+        while confirmed < 3 {
+            let asked = committed_seqs.clone();
+            let is_answered = std::cell::Cell::new(false);
+            let asking = async {
+                let survivors = store.survivors(slots.clone()).await.unwrap();
+                is_answered.set(true);
+                survivors
+            };
+            let committing = async {
+                let mut at = 0;
+                while !is_answered.get() || at < slots.len() {
+                    let (slot, seq) = (slots[at % slots.len()], &mut committed_seqs[at % slots.len()]);
+                    committed(&store, commit(slot, *seq, Vec::new())).await;
+                    *seq += 1;
+                    at += 1;
+                }
+            };
+            let (survivors, ()) = tokio::join!(asking, committing);
+            confirmed += usize::from(!survivors.is_empty());
+            for (at, slot) in slots.iter().enumerate().filter(|(_, slot)| survivors.contains(slot)) {
+                assert!(asked[at] >= stable_seqs[at], "{slot}");
+                stable_seqs[at] = asked[at];
+            }
+        }
+        assert!(stable_seqs.iter().all(|seq| *seq > 0), "{stable_seqs:?}");
+        server.restart().await;
+        let store = open(&server, means, None).await.unwrap();
+        for (slot, stable) in slots.iter().zip(stable_seqs) {
+            let kept = marker(&store, *slot).await.map_or(0, |marker| marker.seq);
+            assert!(kept >= stable, "slot {slot}: {kept} commits are left, and {stable} were called stable");
+        }
+    }
+}
+
+/// The log of such a server is written to the disk when the system pleases, so that nothing is known to be there.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs Valkey"]
+async fn nothing_is_stable_by_a_log_that_valkey_never_syncs() {
+    let server = RedisServer::start_valkey(&[&LOGGED[..], &["--appendfsync", "no"]].concat()).await;
     let store = open(&server, StableMeans::WaitAof, None).await.unwrap();
-    committed(&store, commit(slot(), 1, Vec::new())).await;
+    committed(&store, commit(slot(), 0, Vec::new())).await;
+    assert_eq!(store.survivors(vec![slot()]).await.unwrap(), []);
+    ask::<()>(&server, &["CONFIG", "SET", "appendfsync", "everysec"]).await;
     eventually("the log has it", async || (store.survivors(vec![slot()]).await.unwrap() == [slot()]).then_some(()))
         .await;
+}
+
+/// The connection ends, and the next one finds out what the server has now.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs Valkey"]
+async fn a_log_of_valkey_that_is_switched_off_is_noticed() {
+    let server = RedisServer::start_valkey(&LOGGED).await;
+    let store = open(&server, StableMeans::Auto, None).await.unwrap();
+    committed(&store, commit(slot(), 0, Vec::new())).await;
+    ask::<()>(&server, &["CONFIG", "SET", "appendonly", "no"]).await;
+    let error = store.survivors(vec![slot()]).await.unwrap_err().to_string();
+    assert!(error.contains("WAITAOF"), "{error}");
+    let store = open(&server, StableMeans::Auto, None).await.unwrap();
+    assert!(store.stable_means().await.contains("the window, for want of log and replicas"));
+    assert!(open(&server, StableMeans::WaitAof, None).await.is_err());
+}
+
+/// Both must have it: the log for a restart, the replica for a failover.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs Valkey"]
+async fn valkey_is_asked_for_its_log_and_for_its_replica() {
+    let master = RedisServer::start_valkey(&LOGGED).await;
+    let port = master.port().to_string();
+    let replica = RedisServer::start_valkey(&["--replicaof", "127.0.0.1", &port]).await;
+    is_online(&master, &replica).await;
+    let store = open(&master, StableMeans::WaitAof, None).await.unwrap();
+    assert_eq!(store.stable_means().await, "WAITAOF and WAIT (1 replicas)");
+    committed(&store, commit(slot(), 0, Vec::new())).await;
+    eventually("both have it", async || (store.survivors(vec![slot()]).await.unwrap() == [slot()]).then_some(())).await;
+    signal("-STOP", &replica);
+    committed(&store, commit(slot(), 1, Vec::new())).await;
+    assert_eq!(store.survivors(vec![slot()]).await.unwrap(), []);
+    signal("-CONT", &replica);
+    eventually("both have it", async || (store.survivors(vec![slot()]).await.unwrap() == [slot()]).then_some(())).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -6,8 +6,8 @@ use super::{
     tls::Certificates,
 };
 use origin_sync::store::{
-    ClientFiles, Credentials, EmbeddedStore, RedisConfig, RedisStore, RedisStoreError, RedisUrl, StableConfig, Store,
-    TlsFiles, Topology,
+    ClientFiles, Credentials, EmbeddedStore, RedisConfig, RedisStore, RedisStoreError, RedisUrl, StableConfig,
+    StableMeans, Store, TlsFiles, Topology,
 };
 use redis::{FromRedisValue, aio::MultiplexedConnection, cluster_async::ClusterConnection};
 use std::time::{Duration, Instant};
@@ -89,6 +89,69 @@ impl Bed for Scripts {
 
     fn plain(&self) -> Option<Plain> {
         self.0.plain()
+    }
+}
+
+/// A Valkey by itself, which keeps nothing.
+pub struct OnValkey(Functions);
+
+impl Bed for OnValkey {
+    type Store = RedisStore;
+
+    async fn make() -> Self {
+        let server = RedisServer::start_valkey(&[]).await;
+        let store = RedisStore::connect(&config(&server)).await.unwrap();
+        let plain = Plain::connect(&server).await;
+        Self(Functions { server, store, plain })
+    }
+
+    fn store(&self) -> &RedisStore {
+        &self.0.store
+    }
+
+    async fn reopened(self) -> Self {
+        Self(self.0.reopened().await)
+    }
+
+    fn plain(&self) -> Option<Plain> {
+        self.0.plain()
+    }
+}
+
+/// A Valkey that keeps a log, by which commits are stable.
+pub struct LoggedValkey {
+    server: RedisServer,
+    store: RedisStore,
+    plain: Plain,
+}
+
+impl LoggedValkey {
+    fn config(server: &RedisServer) -> RedisConfig {
+        RedisConfig { stable: StableConfig { means: StableMeans::WaitAof, replicas: None }, ..config(server) }
+    }
+}
+
+impl Bed for LoggedValkey {
+    type Store = RedisStore;
+
+    async fn make() -> Self {
+        let server = RedisServer::start_valkey(&["--appendonly", "yes"]).await;
+        let store = RedisStore::connect(&Self::config(&server)).await.unwrap();
+        let plain = Plain::connect(&server).await;
+        Self { server, store, plain }
+    }
+
+    fn store(&self) -> &RedisStore {
+        &self.store
+    }
+
+    async fn reopened(self) -> Self {
+        let store = RedisStore::connect(&Self::config(&self.server)).await.unwrap();
+        Self { store, ..self }
+    }
+
+    fn plain(&self) -> Option<Plain> {
+        Some(self.plain.clone())
     }
 }
 

@@ -82,13 +82,24 @@ impl Daemon {
         serde_json::from_str(&body).ok()
     }
 
+    /// The head of the answer, in small letters, and its body.
+    pub async fn get_whole(&self, path: &str) -> Option<(String, String)> {
+        let (head, body) = self.ask_whole(&format!("GET {path} HTTP/1.0\r\n\r\n")).await?;
+        Some((head.to_lowercase(), body))
+    }
+
     async fn ask(&self, request: &str) -> Option<(u16, String)> {
+        let (head, body) = self.ask_whole(request).await?;
+        Some((head.split(' ').nth(1)?.parse().ok()?, body))
+    }
+
+    async fn ask_whole(&self, request: &str) -> Option<(String, String)> {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port)).await.ok()?;
         stream.write_all(request.as_bytes()).await.ok()?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await.ok()?;
         let (head, body) = answer.split_once("\r\n\r\n")?;
-        Some((head.split(' ').nth(1)?.parse().ok()?, body.to_owned()))
+        Some((head.to_owned(), body.to_owned()))
     }
 }
 

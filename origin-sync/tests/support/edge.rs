@@ -246,7 +246,9 @@ async fn websocket(stream: TcpStream, shared: &Shared) {
     let check = |request: &Handshake, response: Response| -> Result<Response, ErrorResponse> {
         let token = request.headers().get("authorization").and_then(|value| value.to_str().ok());
         assert_eq!(token, Some(format!("Bearer {TOKEN}").as_str()));
-        assert_eq!(request.uri().to_string(), format!("/v1/origin?hub={}", shared.name.replace('/', "%2F")));
+        let escapes = [('/', "%2F"), ('<', "%3C"), ('>', "%3E")];
+        let name = escapes.iter().fold(shared.name.clone(), |name, (raw, escape)| name.replace(*raw, escape));
+        assert_eq!(request.uri().to_string(), format!("/v1/origin?hub={name}"));
         Ok(response)
     };
     let Ok(socket) = tokio_tungstenite::accept_hdr_async(stream, check).await else { return };

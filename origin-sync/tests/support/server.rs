@@ -1,11 +1,11 @@
-//! A `redis-server` of our own: its own directory and ports, only on loopback, killed when dropped.
+//! A `redis-server` or `valkey-server` of our own: its own directory and ports, only on loopback, killed when dropped.
 //!
 //! It runs under a shell that kills it when its input ends, so it also ends with a test that is killed, and with one that
 //! keeps it in a `static`, of which nothing is ever dropped.
 
 use std::{
     net::TcpListener,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
@@ -21,7 +21,29 @@ exec 3<&-
 wait $server
 kill -9 $keeper 2>/dev/null"#;
 
+/// What is started.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Program {
+    Redis,
+    /// The machine's, or the one that `cargo xtask setup` has unpacked.
+    Valkey,
+}
+
+impl Program {
+    fn path(self) -> PathBuf {
+        match self {
+            Self::Redis => "redis-server".into(),
+            Self::Valkey => {
+                let unpacked =
+                    Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("tools/valkey/usr/bin/valkey-server");
+                if unpacked.is_file() { unpacked } else { "valkey-server".into() }
+            }
+        }
+    }
+}
+
 pub struct RedisServer {
+    program: Program,
     child: Child,
     port: u16,
     directory: TempDir,
@@ -35,17 +57,27 @@ impl RedisServer {
 
     /// With further arguments, which may name files in its directory.
     pub async fn start_with(arguments: impl Fn(&Path) -> Vec<String>) -> Self {
+        Self::start_program(Program::Redis, arguments).await
+    }
+
+    /// A Valkey, with further arguments.
+    pub async fn start_valkey(arguments: &[&str]) -> Self {
+        Self::start_program(Program::Valkey, |_| arguments.iter().map(|&word| word.to_owned()).collect()).await
+    }
+
+    async fn start_program(program: Program, arguments: impl Fn(&Path) -> Vec<String>) -> Self {
         let deadline = Instant::now() + START_DEADLINE;
         loop {
             let port = free_port();
             let directory = tempfile::tempdir().unwrap();
             let arguments = arguments(directory.path());
-            let mut server = Self { child: spawn(port, directory.path(), &arguments), port, directory, arguments };
+            let child = spawn(program, port, directory.path(), &arguments);
+            let mut server = Self { program, child, port, directory, arguments };
             if server.answers(deadline).await {
                 return server;
             }
             // Somebody else took the port between our look and its start.
-            assert!(Instant::now() < deadline, "redis-server ends at once; try it by hand");
+            assert!(Instant::now() < deadline, "{} ends at once; try it by hand", program.path().display());
         }
     }
 
@@ -63,7 +95,8 @@ impl RedisServer {
             ];
             std::fs::write(&file, lines.join("\n")).unwrap();
             let arguments = vec![file.to_str().unwrap().to_owned(), "--sentinel".to_owned()];
-            let mut server = Self { child: keep(&arguments), port, directory, arguments };
+            let (program, child) = (Program::Redis, keep(Program::Redis, &arguments));
+            let mut server = Self { program, child, port, directory, arguments };
             if server.answers(deadline).await {
                 return server;
             }
@@ -88,10 +121,10 @@ impl RedisServer {
         std::fs::read_to_string(self.directory.path().join("pid")).ok()?.trim().parse().ok()
     }
 
-    /// Kills it, and starts it again on its port, empty and under a new run id.
+    /// Kills it, and starts it again on its port, under a new run id and with no more than is in its log, if it keeps one.
     pub async fn restart(&mut self) {
         self.kill();
-        self.child = spawn(self.port, self.directory.path(), &self.arguments);
+        self.child = spawn(self.program, self.port, self.directory.path(), &self.arguments);
         assert!(self.answers(Instant::now() + START_DEADLINE).await, "redis-server does not come back");
     }
 
@@ -133,22 +166,22 @@ pub fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
-fn spawn(port: u16, directory: &Path, arguments: &[String]) -> Child {
+fn spawn(program: Program, port: u16, directory: &Path, arguments: &[String]) -> Child {
     let port = port.to_string();
     let own = ["--bind", "127.0.0.1", "--port", &port, "--save", "", "--appendonly", "no"];
     let more = ["--enable-debug-command", "local", "--dir", directory.to_str().unwrap(), "--pidfile", "pid"];
-    keep(
-        &[&own[..], &more].concat().into_iter().map(str::to_owned).chain(arguments.iter().cloned()).collect::<Vec<_>>(),
-    )
+    let words = [&own[..], &more].concat().into_iter().map(str::to_owned);
+    keep(program, &words.chain(arguments.iter().cloned()).collect::<Vec<_>>())
 }
 
-fn keep(arguments: &[String]) -> Child {
+fn keep(program: Program, arguments: &[String]) -> Child {
     Command::new("sh")
-        .args(["-c", KEEPER, "sh", "redis-server"])
+        .args(["-c", KEEPER, "sh"])
+        .arg(program.path())
         .args(arguments)
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
-        .expect("redis-server cannot be started; install it: apt-get install redis-server")
+        .expect("sh cannot be started")
 }

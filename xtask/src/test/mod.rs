@@ -57,7 +57,7 @@ pub(crate) enum Suite {
     Wasm,
     /// The seeded simulation.
     Sim,
-    /// The daemon against real Redis servers: one, by TLS, under sentinels, a cluster; and without.
+    /// The daemon against real Redis servers: one, by TLS, under sentinels, a cluster, Valkey; and without.
     Redis,
     /// The daemon while servers and itself are killed, stopped and misused, with what was acknowledged counted.
     Faults,
@@ -73,6 +73,7 @@ impl Suite {
         parts.extend_from_slice(match self {
             Self::Unit | Self::Sim => &[],
             Self::Wasm => &[Part::Target(WASI_TARGET), Part::Target(WASM_TARGET), Part::Node, Part::WasmBindgen],
+            // And Valkey where it is offered.
             Self::Redis | Self::Faults => &[Part::Redis],
             Self::Edge => &[Part::Redis, Part::Wrangler],
             Self::Browser => &[Part::Chromium],
@@ -99,7 +100,11 @@ impl Suite {
                 mutants.arg("--mutants");
                 Ok(vec![seeds, mutants])
             }
-            Self::Redis => self.server_tests(workspace),
+            Self::Redis => {
+                let mut commands = self.server_tests(workspace)?;
+                with_valkey(workspace, &mut commands, &[]);
+                Ok(commands)
+            }
             Self::Edge => {
                 let mut commands = self.server_tests(workspace)?;
                 commands.push(deployment(workspace));
@@ -108,9 +113,7 @@ impl Suite {
             Self::Faults => {
                 let mut commands = self.server_tests(workspace)?;
                 // What each case counted is printed, and one at a time, since each wants the machine for itself.
-                for command in &mut commands {
-                    command.args(["--", "--nocapture", "--test-threads=1"]);
-                }
+                with_valkey(workspace, &mut commands, &["--nocapture", "--test-threads=1"]);
                 Ok(commands)
             }
             Self::Browser => Ok(vec![browser(workspace)?]),
@@ -195,7 +198,7 @@ fn try_suite(workspace: &Workspace, suite: Suite, tally: &mut Tally) -> Result<(
         let succeeded = watch(&mut command, COMMAND_LIMIT, |line| tally.read(line))?;
         if !succeeded {
             failed.push(described(&command));
-        } else if *tally == before && suite != Suite::Unit {
+        } else if (tally.passed, tally.failed) == (before.passed, before.failed) && suite != Suite::Unit {
             failed.push(format!("{} ran no tests", described(&command)));
         }
     }
@@ -288,6 +291,15 @@ fn cargo_test(workspace: &Workspace) -> Command {
     let mut command = cargo(workspace);
     command.args(["test", "--no-fail-fast"]);
     command
+}
+
+/// Appends what the tests' runner is told: also to run those that need Valkey, where it is offered. Where it is not they are
+/// counted as skipped.
+fn with_valkey(workspace: &Workspace, commands: &mut [Command], arguments: &[&str]) {
+    let valkey = setup::offered(workspace, Part::Valkey).then_some("--include-ignored");
+    for command in commands {
+        command.arg("--").args(arguments).args(valkey);
+    }
 }
 
 /// What the manifests of the workspace declare.

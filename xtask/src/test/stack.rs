@@ -50,7 +50,7 @@ impl Stack {
     }
 
     /// What www/tests is told.
-    pub(super) fn environment(&self) -> [(&'static str, String); 5] {
+    pub(super) fn environment(&self) -> [(&'static str, String); 6] {
         let urls = REGIONS.iter().zip(self.cluster.edges.iter().map(Edge::url));
         let urls: Vec<String> = urls.map(|(region, url)| format!("{region}={url}")).collect();
         [
@@ -58,6 +58,7 @@ impl Stack {
             ("HEADWATER_TEST_TOKEN", self.cluster.token.clone()),
             ("HEADWATER_TEST_SIGNING_SEED", self.signing_seed.clone()),
             ("HEADWATER_TEST_REDIS", self.cluster.redis.as_ref().map(Redis::url).unwrap_or_default()),
+            ("HEADWATER_TEST_DAEMON", self.cluster.daemon.url()),
             ("HEADWATER_TEST_LINKS", self.cluster.links.control().unwrap_or_default().to_owned()),
         ]
     }

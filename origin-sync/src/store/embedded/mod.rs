@@ -113,6 +113,22 @@ impl EmbeddedStore {
         off_the_runtime(move || tables::read(&database.begin_read()?, load, clock::now())).await
     }
 
+    /// In a transaction of its own, which waits for the writer's and then for the disk.
+    async fn change<T: Send + 'static>(
+        &self,
+        change: impl FnOnce(&mut tables::Tables<'_>) -> Result<T, EmbeddedError> + Send + 'static,
+    ) -> Result<T, EmbeddedError> {
+        let database = Arc::clone(&self.database);
+        off_the_runtime(move || {
+            let mut transaction = database.begin_write()?;
+            transaction.set_durability(Durability::Immediate)?;
+            let changed = change(&mut tables::Tables::open(&transaction)?)?;
+            transaction.commit()?;
+            Ok(changed)
+        })
+        .await
+    }
+
     async fn write(&self, commit: Commit) -> Result<Outcome, EmbeddedError> {
         let (answer, answered) = oneshot::channel();
         self.writer.send(writer::Waiting { commit, answer }).map_err(|_gone| EmbeddedError::Writer)?;
@@ -159,17 +175,22 @@ impl Store for EmbeddedStore {
         Ok(JobsRun { through, replies: jobs.into_iter().map(|(no, _)| (no, refused())).collect() })
     }
 
-    /// In a transaction of its own, which waits for the writer's and then for the disk.
     async fn swap(&self, swap: LedgerSwap) -> Result<LedgerOutcome, StoreError> {
-        let database = Arc::clone(&self.database);
-        let swapped = off_the_runtime(move || {
-            let mut transaction = database.begin_write()?;
-            transaction.set_durability(Durability::Immediate)?;
-            let outcome = tables::Tables::open(&transaction)?.swap(&swap, clock::now())?;
-            transaction.commit()?;
-            Ok(outcome)
-        });
-        Ok(swapped.await?)
+        Ok(self.change(move |tables| tables.swap(&swap, clock::now())).await?)
+    }
+
+    async fn owners(&self) -> Result<BTreeMap<String, String>, StoreError> {
+        Ok(self.change(|tables| tables.owners()).await?)
+    }
+
+    async fn claim(&self, hub: &str, owner: &str) -> Result<String, StoreError> {
+        let (hub, owner) = (hub.to_owned(), owner.to_owned());
+        Ok(self.change(move |tables| tables.claim(&hub, &owner)).await?)
+    }
+
+    async fn assign(&self, owners: &BTreeMap<String, String>) -> Result<(), StoreError> {
+        let owners = owners.clone();
+        Ok(self.change(move |tables| tables.assign(&owners)).await?)
     }
 
     async fn run(&self, _command: &Passed) -> Result<Reply, RunError> {

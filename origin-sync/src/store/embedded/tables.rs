@@ -11,7 +11,7 @@ use headwater::{
     store::{Commit, Companion, KeyCommit, LedgerOutcome, LedgerSwap, Load, Loaded, Marker, Outcome, StoredLedger},
     wire::{self, WireError},
 };
-use redb::{ReadTransaction, ReadableTable, Table, TableDefinition, WriteTransaction};
+use redb::{AccessGuard, ReadTransaction, ReadableTable, Table, TableDefinition, WriteTransaction};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A slot and a key's bytes.
@@ -40,6 +40,9 @@ const LEDGERS: TableDefinition<'_, &[u8], (i64, u64, &[u8])> = TableDefinition::
 /// The same in the order in which they may vanish.
 const LEDGER_ENDS: TableDefinition<'_, (i64, &[u8]), ()> = TableDefinition::new("ledger_ends");
 
+/// Whose the identities of hubs are.
+const OWNERS: TableDefinition<'_, &str, &str> = TableDefinition::new("owners");
+
 /// Accounts that one swap drops which may vanish: more than it adds.
 const LEDGERS_SWEPT: usize = 4;
 
@@ -60,6 +63,7 @@ pub(super) struct Tables<'a> {
     expiries: Table<'a, (i64, u16, &'static [u8]), ()>,
     ledgers: Table<'a, &'static [u8], (i64, u64, &'static [u8])>,
     ledger_ends: Table<'a, (i64, &'static [u8]), ()>,
+    owners: Table<'a, &'static str, &'static str>,
 }
 
 impl<'a> Tables<'a> {
@@ -75,6 +79,7 @@ impl<'a> Tables<'a> {
             expiries: transaction.open_table(EXPIRIES)?,
             ledgers: transaction.open_table(LEDGERS)?,
             ledger_ends: transaction.open_table(LEDGER_ENDS)?,
+            owners: transaction.open_table(OWNERS)?,
         })
     }
 
@@ -145,6 +150,32 @@ impl<'a> Tables<'a> {
             self.ledger_ends.insert((swap.expire_at.0, key), ())?;
         }
         Ok(outcome)
+    }
+
+    /// Whose the identities of hubs are.
+    pub(super) fn owners(&self) -> Result<BTreeMap<String, String>, EmbeddedError> {
+        let owned = |(hub, owner): (AccessGuard<'_, &str>, AccessGuard<'_, &str>)| {
+            (hub.value().to_owned(), owner.value().to_owned())
+        };
+        Ok(self.owners.iter()?.map(|row| row.map(owned)).collect::<Result<_, _>>()?)
+    }
+
+    /// Notes whose an identity is, unless that is noted, and gives whose it is.
+    pub(super) fn claim(&mut self, hub: &str, owner: &str) -> Result<String, EmbeddedError> {
+        let known = self.owners.get(hub)?.map(|row| row.value().to_owned());
+        if let Some(known) = known {
+            return Ok(known);
+        }
+        self.owners.insert(hub, owner)?;
+        Ok(owner.to_owned())
+    }
+
+    /// Notes whose identities are.
+    pub(super) fn assign(&mut self, owners: &BTreeMap<String, String>) -> Result<(), EmbeddedError> {
+        for (hub, owner) in owners {
+            self.owners.insert(hub.as_str(), owner.as_str())?;
+        }
+        Ok(())
     }
 
     /// Drops companions that have expired, up to `count_max` of them. Their place in the change feed stays, as in Redis.

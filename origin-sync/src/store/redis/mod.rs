@@ -10,6 +10,7 @@ mod keyspace;
 mod ledger;
 mod names;
 mod news;
+mod owners;
 mod passage;
 mod plain;
 mod plain_read;
@@ -402,6 +403,18 @@ impl Store for RedisStore {
 
     async fn leave(&self, me: &str) -> Result<(), StoreError> {
         Ok(self.server_of(names::crew_slot())?.leave(me).await?)
+    }
+
+    async fn owners(&self) -> Result<BTreeMap<String, String>, StoreError> {
+        Ok(self.server_of(names::crew_slot())?.owners().await?)
+    }
+
+    async fn claim(&self, hub: &str, owner: &str) -> Result<String, StoreError> {
+        Ok(self.server_of(names::crew_slot())?.claim(hub, owner).await?)
+    }
+
+    async fn assign(&self, owners: &BTreeMap<String, String>) -> Result<(), StoreError> {
+        Ok(self.server_of(names::crew_slot())?.assign(owners).await?)
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

@@ -8,7 +8,10 @@ pub(super) const CHANNEL: &str = "hw:changed";
 /// The hash that holds the daemons' heartbeats.
 pub(super) const CREW: &str = "hw:daemons";
 
-/// The slot in which [`CREW`] lies.
+/// The hash that holds whose the identities of hubs are, in the slot of [`CREW`].
+pub(super) const OWNERS: &str = "hw:hubs:{hw:daemons}";
+
+/// The slot in which [`CREW`] and [`OWNERS`] lie.
 pub(super) fn crew_slot() -> Slot {
     Slot::of(CREW.as_bytes())
 }
@@ -67,6 +70,11 @@ pub(super) fn witness(slot: Slot) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_daemons_share_lies_in_one_slot() {
+        assert_eq!(Slot::of(OWNERS.as_bytes()), crew_slot());
+    }
 
     #[test]
     fn all_names_lie_in_the_slot_of_the_key() {

@@ -10,7 +10,7 @@ use super::{
     batch::{Batches, Extent},
     jobs,
     jobs::{Answered, Jobs},
-    ledger, names,
+    ledger, names, owners,
     passage::Passage,
     plain_read,
     read::{self, Asked, Read, Reads},
@@ -214,6 +214,21 @@ impl Server {
         Ok(forget.arg(names::CREW).arg(me).exec_async(&mut self.connection.clone()).await?)
     }
 
+    /// Whose the identities of hubs are.
+    pub(super) async fn owners(&self) -> Result<BTreeMap<String, String>, RedisStoreError> {
+        owners::read(self.connection.clone()).await
+    }
+
+    /// Notes whose an identity is, unless that is noted.
+    pub(super) async fn claim(&self, hub: &str, owner: &str) -> Result<String, RedisStoreError> {
+        owners::claim(self.connection.clone(), hub, owner).await
+    }
+
+    /// Notes whose identities are.
+    pub(super) async fn assign(&self, owners: &BTreeMap<String, String>) -> Result<(), RedisStoreError> {
+        owners::assign(self.connection.clone(), owners).await
+    }
+
     /// Whether the server answers, and still is a master: one that was demoted answers reads from what it copies.
     pub(super) async fn check_role(&self) -> Result<(), RedisStoreError> {
         if self.is_master().await? { Ok(()) } else { Err(RedisStoreError::NotMaster) }
@@ -237,7 +252,11 @@ pub(super) enum Mode {
 
 impl Mode {
     fn is_of(self, info: &str) -> bool {
-        let is = |mode: &str| info.lines().any(|line| line.trim_end() == format!("redis_mode:{mode}"));
+        // Valkey has another word for it.
+        let is = |mode: &str| {
+            let told = info.lines().filter_map(|line| line.trim_end().split_once(':'));
+            told.filter(|(word, _)| matches!(*word, "redis_mode" | "server_mode")).any(|(_, told)| told == mode)
+        };
         match self {
             // What is like Redis need not say it.
             Self::Standalone => !is("cluster") && !is("sentinel"),
@@ -255,4 +274,23 @@ impl Mode {
 
 async fn info(connection: &mut MultiplexedConnection) -> Result<String, RedisStoreError> {
     Ok(redis::cmd("INFO").arg("server").query_async(connection).await?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn redis_and_valkey_say_as_what_they_run() {
+        for word in ["redis_mode", "server_mode"] {
+            let info = |mode: &str| format!("# Server\r\nos:Linux\r\n{word}:{mode}\r\nrun_id:1\r\n");
+            for (mode, is_single, is_node) in
+                [("standalone", true, false), ("cluster", false, true), ("sentinel", false, false)]
+            {
+                assert_eq!(Mode::Standalone.is_of(&info(mode)), is_single, "{word} {mode}");
+                assert_eq!(Mode::Cluster.is_of(&info(mode)), is_node, "{word} {mode}");
+            }
+        }
+        assert!(Mode::Standalone.is_of("run_id:1\r\n"), "what says nothing of it");
+    }
 }

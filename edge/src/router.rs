@@ -20,7 +20,7 @@ use crate::{
     refusal::Refusal,
     respond,
     rest::{self, Encoding, Shape},
-    scenario::{Desk, Verb},
+    scenario::{Desk, Once, Verb},
     session::BadSession,
     shard::Shard,
     timeout,
@@ -181,8 +181,10 @@ async fn scenario(mut request: Request, scene: Scene<'_>) -> Result<Response, Re
     let client = client(&auth::sent(request.headers(), None), scene.env)?;
     let verb = Verb::find(&request.path()).ok_or(Refusal::NotFound)?;
     let sync_token = sync_token(&request, levels(&request)?)?;
+    let idempotency = idempotency(&request)?;
     let body = body(&mut request, BODY_BYTES_MAX).await?;
-    let desk = Desk::new(scene, &client, sync_token);
+    let once = idempotency.map(|key| Once::of(&key, &request.path(), &body));
+    let desk = Desk::new(scene, &client, sync_token, once);
     let answer = verb.answer(&body, &desk).await?;
     desk.respond(&answer)
 }

@@ -7,6 +7,8 @@ mod cache;
 mod flags;
 #[path = "scenarios/metrics.rs"]
 mod metrics;
+#[path = "scenarios/once.rs"]
+mod once;
 #[path = "scenarios/presence.rs"]
 mod presence;
 #[path = "scenarios/sessions.rs"]

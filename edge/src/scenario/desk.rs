@@ -1,5 +1,6 @@
 //! How a scenario speaks with hubs, and what it answers.
 
+use super::once::Once;
 use crate::{
     auth::Client,
     clock, config, decide,
@@ -55,8 +56,11 @@ enum Outcome {
     Error(String),
 }
 
+/// What came of a command.
+pub(crate) type Replied = Result<Value, Unanswered>;
+
 /// What came of each command of a list.
-pub(crate) type Replies<const N: usize> = [Result<Value, Unanswered>; N];
+pub(crate) type Replies<const N: usize> = [Replied; N];
 
 /// What a verb answers.
 #[derive(Debug)]
@@ -79,13 +83,19 @@ impl Answer {
 pub(crate) struct Desk<'a> {
     scene: Scene<'a>,
     client: &'a Client,
+    once: Option<Once>,
     sync_token: RefCell<Option<String>>,
     is_provisional: Cell<bool>,
 }
 
 impl<'a> Desk<'a> {
-    pub(crate) fn new(scene: Scene<'a>, client: &'a Client, sync_token: Option<String>) -> Self {
-        Self { scene, client, sync_token: RefCell::new(sync_token), is_provisional: Cell::new(false) }
+    pub(crate) fn new(
+        scene: Scene<'a>,
+        client: &'a Client,
+        sync_token: Option<String>,
+        once: Option<Once>,
+    ) -> Self {
+        Self { scene, client, once, sync_token: RefCell::new(sync_token), is_provisional: Cell::new(false) }
     }
 
     pub(crate) fn now_ms(&self) -> i64 {
@@ -94,15 +104,85 @@ impl<'a> Desk<'a> {
 
     /// Has commands run in one step that no other request comes between, at the hub of their keys.
     pub(crate) async fn run<const N: usize>(&self, commands: [Vec<Bytes>; N]) -> Result<Replies<N>, Refusal> {
-        let commands = Vec::from(commands);
+        self.run_all(Vec::from(commands)).await?.try_into().map_err(|_other_count| Refusal::TimedOut)
+    }
+
+    async fn run_all(&self, commands: Vec<Vec<Bytes>>) -> Result<Vec<Replied>, Refusal> {
+        let hub = self.hub(&commands)?;
+        self.keep_rate(&commands).await?;
+        self.hand(&hub, None, commands).await
+    }
+
+    /// As [`Self::run`], for the one step in which a verb writes. `memo` is what beside the replies its answer is made of. Where the
+    /// call bears an `Idempotency-Key` that wrote before, nothing is executed, and both are those of the first time.
+    pub(crate) async fn write<const N: usize>(
+        &self,
+        memo: Value,
+        commands: [Vec<Bytes>; N],
+    ) -> Result<(Value, Replies<N>), Refusal> {
+        let (memo, replies) = self.write_all(memo, Vec::from(commands)).await?;
+        Ok((memo, replies.try_into().map_err(|_other_count| Refusal::TimedOut)?))
+    }
+
+    /// As [`Self::write`], of any number of commands.
+    pub(crate) async fn write_all(
+        &self,
+        memo: Value,
+        mut commands: Vec<Vec<Bytes>>,
+    ) -> Result<(Value, Vec<Replied>), Refusal> {
+        let Some(once) = &self.once else { return Ok((memo, self.run_all(commands).await?)) };
+        let hub = self.hub(&commands)?;
+        self.keep_rate(&commands).await?;
+        commands.push(once.note(memo));
+        let replies = self.hand(&hub, Some(once.key()), commands).await?;
+        self.remembered(once, replies)?.ok_or(Refusal::OtherCall)
+    }
+
+    /// What the call wrote before, for verbs that read first and would find what they did. `commands` are some of those by which it
+    /// would write.
+    pub(crate) async fn written(&self, commands: &[Vec<Bytes>]) -> Result<Option<(Value, Vec<Replied>)>, Refusal> {
+        let Some(once) = &self.once else { return Ok(None) };
+        let hub = self.hub(commands)?;
+        let replies = self.hand(&hub, Some(once.key()), vec![Once::look()]).await?;
+        self.remembered(once, replies)
+    }
+
+    /// The memo among the replies to a step, and the others.
+    fn remembered(&self, once: &Once, mut replies: Vec<Replied>) -> Result<Option<(Value, Vec<Replied>)>, Refusal> {
+        let last = replies.pop().ok_or(Refusal::TimedOut)??;
+        Ok(once.read(&last)?.map(|memo| (memo, replies)))
+    }
+
+    /// A name for what this call makes, which a retry of it has too.
+    pub(crate) fn name(&self) -> Result<String, worker::Error> {
+        match &self.once {
+            Some(once) => Ok(once.name()),
+            None => Ok(format!("{:016x}{:016x}", clock::entropy()?, clock::entropy()?)),
+        }
+    }
+
+    /// The name of the hub of these commands, if the client may run them.
+    fn hub(&self, commands: &[Vec<Bytes>]) -> Result<String, Refusal> {
         self.client.check(commands.iter().map(Vec::as_slice)).map_err(Refusal::NotPermitted)?;
         let (env, namespace) = (self.scene.env, &self.client.namespace);
-        let shard = Shard::of_commands(&commands, namespace, config::shards(env)?)?;
-        decide::keep_rate(self.scene, rate::call(self.client, commands.iter().map(Vec::as_slice))).await?;
+        let shard = Shard::of_commands(commands, namespace, config::shards(env)?)?;
+        Ok(shard.hub_name(&config::region(env)?, namespace))
+    }
+
+    async fn keep_rate(&self, commands: &[Vec<Bytes>]) -> Result<(), Refusal> {
+        decide::keep_rate(self.scene, rate::call(self.client, commands.iter().map(Vec::as_slice))).await
+    }
+
+    async fn hand(
+        &self,
+        hub: &str,
+        idempotency: Option<Bytes>,
+        commands: Vec<Vec<Bytes>>,
+    ) -> Result<Vec<Replied>, Refusal> {
         let sync_token = self.sync_token.borrow().clone();
         let (shape, encoding) = (Shape::Transaction, Encoding::Lossy);
-        let commands = Commands { shape, encoding, sync_token, idempotency: None, commands };
-        let mut response = router::hand(env, &shard.hub_name(&config::region(env)?, namespace), &commands).await?;
+        let commands = Commands { shape, encoding, sync_token, idempotency, commands };
+        let mut response = router::hand(self.scene.env, hub, &commands).await?;
         let headers = response.headers();
         if let Some(token) = headers.get(respond::SYNC_TOKEN)? {
             self.sync_token.replace(Some(token));
@@ -115,8 +195,7 @@ impl<'a> Desk<'a> {
             return Err(Unanswered(text).into());
         }
         let outcomes: Vec<Outcome> = response.json().await?;
-        let replies: Vec<Result<Value, Unanswered>> = outcomes.into_iter().map(Outcome::reply).collect();
-        replies.try_into().map_err(|_other_count| Refusal::TimedOut)
+        Ok(outcomes.into_iter().map(Outcome::reply).collect())
     }
 
     /// The response, with what the client has seen by now.
@@ -127,7 +206,7 @@ impl<'a> Desk<'a> {
 }
 
 impl Outcome {
-    fn reply(self) -> Result<Value, Unanswered> {
+    fn reply(self) -> Replied {
         match self {
             Self::Result(value) => Ok(value),
             Self::Error(error) => Err(Unanswered(error)),

@@ -2,13 +2,15 @@
 //!
 //! All are of one shape. A verb reads its fields, has commands on ordinary keys run by the hub of these keys, each list of them in
 //! one step ([`Desk::run`]), and says what came of it. So whatever it stores any Redis client at the origin reads; what the
-//! bearer of a token may do is what it may do to these keys; and no rule about data is here.
+//! bearer of a token may do is what it may do to these keys; and no rule about data is here. A verb that writes does so in one step, so
+//! that it can be done once ([`Desk::write`]).
 
 mod cache;
 mod denial;
 mod desk;
 mod flags;
 mod metrics;
+mod once;
 mod presence;
 mod sessions;
 
@@ -16,6 +18,7 @@ use crate::{fields::Fields, refusal::Refusal};
 use serde_json::{Map, Value};
 
 pub(crate) use desk::{Answer, Desk, Unanswered};
+pub(crate) use once::Once;
 
 /// The body is no call.
 #[derive(Debug, thiserror::Error)]

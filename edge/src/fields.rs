@@ -65,7 +65,8 @@ impl<'a> Fields<'a> {
     /// A key.
     pub(crate) fn key(&self, field: &str) -> Result<Key, BadField> {
         let name = self.name(field, KEY_BYTES_MAX)?;
-        Key::new(Bytes::copy_from_slice(name.as_bytes())).map_err(|error| self.wrong(field, format!("is wrong: {error}")))
+        Key::new(Bytes::copy_from_slice(name.as_bytes()))
+            .map_err(|error| self.wrong(field, format!("is wrong: {error}")))
     }
 
     pub(crate) fn integer(&self, field: &str) -> Result<Option<u64>, BadField> {

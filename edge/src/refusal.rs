@@ -43,6 +43,8 @@ pub(crate) enum Refusal {
     Field(#[from] BadField),
     #[error(transparent)]
     Unanswered(#[from] Unanswered),
+    #[error(transparent)]
+    NotErased(Unanswered),
     #[error("ERR Headwater: an Idempotency-Key has 1 to {IDEMPOTENCY_KEY_BYTES_MAX} bytes")]
     IdempotencyKey,
     #[error(
@@ -120,6 +122,7 @@ impl Refusal {
             Self::Method(_) => 405,
             Self::TooLarge(_) => 413,
             Self::OtherCall => 422,
+            Self::NotErased(_) => 409,
             Self::Rate(_) => 429,
             Self::NoUpgrade => 426,
             Self::Config(_) => 500,

@@ -184,7 +184,7 @@ async fn scenario(mut request: Request, scene: Scene<'_>) -> Result<Response, Re
     let idempotency = idempotency(&request)?;
     let body = body(&mut request, BODY_BYTES_MAX).await?;
     let once = idempotency.map(|key| Once::of(&key, &request.path(), &body));
-    let desk = Desk::new(scene, &client, sync_token, once);
+    let desk = Desk::new(scene, &client, sync_token, (verb.shape(), once));
     let answer = verb.answer(&body, &desk).await?;
     desk.respond(&answer)
 }

@@ -68,7 +68,7 @@ pub(crate) enum Input {
     Hub(Link, HubToOrigin),
     /// A socket is gone.
     Closed(Link),
-    /// The operator has keys erased, and is told when they are.
+    /// The operator, or an edge's client who may, has keys erased, and is told when they are.
     Erase(BTreeSet<Key>, oneshot::Sender<()>),
     /// The status page asks.
     Status(oneshot::Sender<ActorStatus>),
@@ -122,6 +122,7 @@ pub(crate) struct Actor {
     is_pinging: bool,
     /// What edges may have passed through.
     pass_through: Arc<BTreeSet<Family>>,
+    erasing: run::Erasing,
     /// Outlives this task.
     identities: Arc<Mutex<Identities>>,
 }
@@ -135,6 +136,7 @@ impl Actor {
         config: &DaemonConfig,
     ) -> Self {
         let pass_through = Arc::new(config.pass_through.clone());
+        let erasing = run::Erasing { report: Arc::clone(&report), patterns: config.erase_patterns.clone().into() };
         let config = OriginConfig {
             run_id: store.run_id(),
             entropy: fastrand::u64(..),
@@ -158,6 +160,7 @@ impl Actor {
             wake_at: None,
             is_pinging: false,
             pass_through,
+            erasing,
             identities,
         }
     }
@@ -450,9 +453,9 @@ impl Actor {
     /// The machine hears of it in any case, so that no hub waits for nothing.
     fn run_passed(&mut self, link: Link, call: u64, commands: Vec<Vec<Bytes>>, within: Namespace) {
         let (store, allowed) = (Arc::clone(&self.store), Arc::clone(&self.pass_through));
-        let span = trace::run(commands.len());
+        let (erasing, span) = (self.erasing.clone(), trace::run(commands.len()));
         let running = async move {
-            let replies = run::run(&*store, &allowed, commands, &within).await;
+            let replies = run::run(&*store, &allowed, &erasing, commands, &within).await;
             Ok(Answer::Input(OriginInput::Ran(link, call, replies)))
         };
         self.requests.spawn(running.instrument(span));

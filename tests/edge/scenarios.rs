@@ -3,8 +3,14 @@
 
 #[path = "scenarios/cache.rs"]
 mod cache;
+#[path = "scenarios/erasure.rs"]
+mod erasure;
 #[path = "scenarios/flags.rs"]
 mod flags;
+#[path = "scenarios/jobs.rs"]
+mod jobs;
+#[path = "scenarios/locks.rs"]
+mod locks;
 #[path = "scenarios/metrics.rs"]
 mod metrics;
 #[path = "scenarios/once.rs"]

@@ -18,6 +18,8 @@ pub(crate) const EXCHANGE: &str = "/exchange";
 pub(crate) const POLL: &str = "/poll";
 /// Answers with a stream of what is published to what [`Listen`] names.
 pub(crate) const LISTEN: &str = "/listen";
+/// Says what the outbox has for the client's key in the body, as [`Jobs`].
+pub(crate) const JOBS: &str = "/jobs";
 /// Says how the hub is, as [`Status`].
 pub(crate) const STATUS: &str = "/status";
 /// Makes sure that the hub exists and that the directory knows it.
@@ -109,6 +111,17 @@ impl Bounds {
     pub(crate) fn read(json: &str) -> Self {
         serde_json::from_str(json).unwrap_or_else(|_| Self { grants: Grants::default(), until_s: 0 })
     }
+}
+
+/// What the outbox of a hub has for a key.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(crate) struct Jobs {
+    /// On their way to the origin.
+    pub(crate) stored: usize,
+    /// Delivered, and kept in case that the origin's store loses them.
+    pub(crate) unstable: usize,
+    /// Whether there is an origin that they can go to now.
+    pub(crate) origin_connected: bool,
 }
 
 /// How a hub is. The hubs of a region add up.

@@ -82,6 +82,10 @@ impl DurableObject for Hub {
                 self.shell.turn().await;
                 self.listen(&body).await
             }
+            call::JOBS => {
+                let key = request.bytes().await?;
+                self.jobs(key)
+            }
             call::STATUS => self.status(),
             call::WAKE => self.shell.register().await.and_then(|()| Ok(Response::empty()?)),
             call::LEAF => self.shell.accept(Peer::Leaf, call::bounds(&request)?),
@@ -240,6 +244,13 @@ impl Hub {
             None => respond::error(504, &NOT_HEARD),
         };
         Ok(error?)
+    }
+
+    fn jobs(&self, key: Vec<u8>) -> Result<Response, ShellError> {
+        match Key::new(key) {
+            Ok(key) => Ok(Response::from_json(&self.shell.jobs(&key)?)?),
+            Err(error) => Ok(respond::error(400, &format_args!("ERR Headwater: {error}"))?),
+        }
     }
 
     fn status(&self) -> Result<Response, ShellError> {

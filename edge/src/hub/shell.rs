@@ -6,7 +6,7 @@
 //! machine holds in memory is forgotten.
 
 use super::{
-    call::{Bounds, Exchanged},
+    call::{self, Bounds, Exchanged},
     links::{self, Links, Taken},
     rows::{Rows, RowsError},
     sockets::{self, CLOSE_POLICY, Peer, Sockets},
@@ -22,7 +22,10 @@ use crate::{
 use futures_channel::oneshot;
 use headwater::{
     command::{CommandError, Reply},
-    hub::{Connection, Hub, HubConfig, HubEffect, HubInput, HubStatus, ListenError, Listener, Request, RestoreError},
+    hub::{
+        Connection, Hub, HubConfig, HubEffect, HubInput, HubStatus, ListenError, Listener, OutboxStatus, Request,
+        RestoreError,
+    },
     id::{HashSeed, Key, ReplicaId, TimestampMs},
     message::{HubToLeaf, LeafToHub, Mark, Refusal},
     namespace::Namespace,
@@ -319,6 +322,15 @@ impl Shell {
                     ((), live.hub.handle(HubInput::Tick, now))
                 }
             }
+        })
+    }
+
+    /// What the outbox has for a client's key.
+    pub(crate) fn jobs(self: &Rc<Self>, key: &Key) -> Result<call::Jobs, ShellError> {
+        self.with(|live, _| {
+            let OutboxStatus { stored, unstable } = live.hub.jobs_of(key);
+            let jobs = call::Jobs { stored, unstable, origin_connected: live.hub.status().is_origin_connected };
+            (jobs, vec![])
         })
     }
 

@@ -4,14 +4,17 @@ use super::once::Once;
 use crate::{
     auth::Client,
     clock, config, decide,
-    hub::call::Commands,
+    hub::call::{self, Commands},
     isolate::Scene,
+    limits::HUB_TIMEOUT_MS,
+    peers::{self, PeerError},
     rate,
     refusal::Refusal,
     respond,
     rest::{self, Encoding, Shape},
     router,
     shard::Shard,
+    timeout,
 };
 use bytes::Bytes;
 use headwater::command::CommandError;
@@ -38,9 +41,12 @@ impl Unanswered {
 
     /// The status of the whole answer: who asks again later may have more luck, or not.
     pub(crate) fn status(&self) -> u16 {
-        let is_passing = [CommandError::NotHeld, CommandError::Behind, CommandError::OutOfMemory];
+        let is_one = |errors: &[CommandError]| errors.iter().any(|error| self.0 == error.to_string());
+        let at_hub = [CommandError::NotHeld, CommandError::Behind, CommandError::OutOfMemory, CommandError::OutboxFull];
+        let at_origin = [CommandError::OriginAway, CommandError::TooManyAtOrigin, CommandError::OriginBehind];
         match () {
-            () if is_passing.iter().any(|error| self.0 == error.to_string()) => 503,
+            () if is_one(&at_hub) || is_one(&at_origin) => 503,
+            () if is_one(&[CommandError::OutcomeUnknown]) => 504,
             () if self.is_of_revoked() => 410,
             () if self.0.starts_with("WRONGTYPE") => 409,
             () => 400,
@@ -83,6 +89,7 @@ impl Answer {
 pub(crate) struct Desk<'a> {
     scene: Scene<'a>,
     client: &'a Client,
+    shape: Shape,
     once: Option<Once>,
     sync_token: RefCell<Option<String>>,
     is_provisional: Cell<bool>,
@@ -93,9 +100,9 @@ impl<'a> Desk<'a> {
         scene: Scene<'a>,
         client: &'a Client,
         sync_token: Option<String>,
-        once: Option<Once>,
+        (shape, once): (Shape, Option<Once>),
     ) -> Self {
-        Self { scene, client, once, sync_token: RefCell::new(sync_token), is_provisional: Cell::new(false) }
+        Self { scene, client, shape, once, sync_token: RefCell::new(sync_token), is_provisional: Cell::new(false) }
     }
 
     pub(crate) fn now_ms(&self) -> i64 {
@@ -153,6 +160,21 @@ impl<'a> Desk<'a> {
         Ok(once.read(&last)?.map(|memo| (memo, replies)))
     }
 
+    /// What the outbox has for the key of a command, if the client may run that.
+    pub(crate) async fn jobs(&self, of: &[Bytes]) -> Result<call::Jobs, Refusal> {
+        let asked = [of.to_vec()];
+        let hub = self.hub(&asked)?;
+        self.keep_rate(&asked).await?;
+        let key = of.get(1).map_or(&[][..], |key| key);
+        let hub = peers::hub(self.scene.env, &hub)?;
+        let asked = hub.fetch_with_request(call::post(call::JOBS, key)?);
+        let mut response = timeout::within(HUB_TIMEOUT_MS, asked).await.ok_or(Refusal::TimedOut)??;
+        match response.status_code() {
+            200 => Ok(response.json().await?),
+            status => Err(PeerError::Status(status).into()),
+        }
+    }
+
     /// A name for what this call makes, which a retry of it has too.
     pub(crate) fn name(&self) -> Result<String, worker::Error> {
         match &self.once {
@@ -180,7 +202,7 @@ impl<'a> Desk<'a> {
         commands: Vec<Vec<Bytes>>,
     ) -> Result<Vec<Replied>, Refusal> {
         let sync_token = self.sync_token.borrow().clone();
-        let (shape, encoding) = (Shape::Transaction, Encoding::Lossy);
+        let (shape, encoding) = (self.shape, Encoding::Lossy);
         let commands = Commands { shape, encoding, sync_token, idempotency, commands };
         let mut response = router::hand(self.scene.env, hub, &commands).await?;
         let headers = response.headers();

@@ -90,7 +90,9 @@ mod tests {
         let reply = replied(&once, json!({"at": 7}));
         assert_eq!(once.read(&reply).expect("the same call"), Some(json!({"at": 7})));
         assert_eq!(once.read(&json!("")).expect("nothing yet"), None);
-        for (path, body) in [("/v1/metrics/add", &b"{ }"[..]), ("/v1/metrics/read", b"{}"), ("/v1/metrics/add\0", b"{}")] {
+        for (path, body) in
+            [("/v1/metrics/add", &b"{ }"[..]), ("/v1/metrics/read", b"{}"), ("/v1/metrics/add\0", b"{}")]
+        {
             let other = Once::of(b"k", path, body);
             assert_eq!(other.key(), once.key());
             assert!(matches!(other.read(&reply), Err(Refusal::OtherCall)), "{path}");

@@ -150,7 +150,8 @@ pub(super) async fn rotate(fields: Fields<'_>, desk: &Desk<'_>) -> Result<Answer
     let handle = Handle::of(&fields)?;
     let ttl_ms = fields.between("ttl_ms", 1, TTL_MS_MAX)?;
     let place = handle.place(prefix(&fields)?);
-    let (mut set, ends) = (vec!["HSET", &place.session, SECRET], |at: &str| command(&["PEXPIREAT", &place.session, at]));
+    let (mut set, ends) =
+        (vec!["HSET", &place.session, SECRET], |at: &str| command(&["PEXPIREAT", &place.session, at]));
     let (told, replies) = match desk.written(&[command(&[&set[..], &[""]].concat()), ends("0")]).await? {
         Some(written) => written,
         None => {

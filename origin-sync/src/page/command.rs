@@ -2,7 +2,7 @@
 
 use crate::{
     clock,
-    erasure::SubjectError,
+    erasure::EraseError,
     report::Report,
     store::{Store, StoreError},
 };
@@ -38,9 +38,7 @@ pub(crate) enum ReadError {
     #[error("ERR Headwater: nothing foreign stands at the key, or Headwater has nothing to put there")]
     NotForeign,
     #[error(transparent)]
-    Subject(#[from] SubjectError),
-    #[error("ERR Headwater: erase-pattern is not set, so nobody knows which keys are a person's")]
-    NoErasePattern,
+    Erase(#[from] EraseError),
     #[error("ERR Headwater: not all is erased yet; it goes on, and may be asked for again")]
     NotErasedYet,
     #[error("ERR Headwater: the store is not connected")]
@@ -55,8 +53,9 @@ impl ReadError {
     pub(super) fn status(&self) -> StatusCode {
         match self {
             Self::Json(_) | Self::Argument | Self::Command(_) | Self::Write | Self::Key(_) => StatusCode::BAD_REQUEST,
-            Self::Subject(_) => StatusCode::BAD_REQUEST,
-            Self::NoErasePattern => StatusCode::CONFLICT,
+            Self::Erase(EraseError::Subject(_)) => StatusCode::BAD_REQUEST,
+            Self::Erase(EraseError::NoPattern) => StatusCode::CONFLICT,
+            Self::Erase(EraseError::Away | EraseError::Store(_)) => StatusCode::SERVICE_UNAVAILABLE,
             Self::NotErasedYet => StatusCode::SERVICE_UNAVAILABLE,
             Self::NotForeign => StatusCode::CONFLICT,
             Self::Away | Self::Store(_) => StatusCode::SERVICE_UNAVAILABLE,

@@ -56,14 +56,14 @@ macro_rules! command_names {
                 }
             }
 
-            /// Whether the command asks for the names of keys, or deletes all of them, and names none itself.
+            /// Whether the command asks for the names of keys, or deletes such as it does not name.
             pub const fn is_of_keyspace(self) -> bool {
                 match self {
                     $(Self::$variant => matches!(Access::$access, Access::Keyspace | Access::Flush),)*
                 }
             }
 
-            /// Whether the command deletes all keys.
+            /// Whether the command deletes keys that it does not name, all of them or a person's.
             pub const fn flushes(self) -> bool {
                 match self {
                     $(Self::$variant => matches!(Access::$access, Access::Flush),)*
@@ -100,7 +100,7 @@ enum Access {
     OrderedGrow,
     /// Tells of all keys, which only the origin knows.
     Keyspace,
-    /// Deletes all keys.
+    /// Deletes keys that it does not name.
     Flush,
     /// Passes through to the origin, as one of a family.
     Lists,
@@ -313,6 +313,7 @@ command_names! {
     Unlock "hw.unlock" 3..=3, OrderedWrite;
     Revoke "hw.revoke" 4..=4, Write;
     Revoked "hw.revoked" 2..=2, Read;
+    Erase "hw.erase" 2..=2, Flush;
 }
 
 impl CommandName {

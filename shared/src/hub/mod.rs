@@ -37,6 +37,7 @@ mod uplink;
 
 pub use api::{Connection, HubConfig, HubEffect, HubInput, HubStatus, Listener, MemoryLimit, Request, RowId, RowWrite};
 pub use listeners::{Heard, ListenError};
+pub use outbox::OutboxStatus;
 pub use rows::RestoreError;
 
 use crate::{

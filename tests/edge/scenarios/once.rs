@@ -50,7 +50,7 @@ async fn every_verb_that_writes_is_done_once_and_answered_alike() {
     let left = twice(&http, "leave", "presence/leave", json!({"room": "lobby", "member": "ada"})).await;
     assert_eq!(left["was_present"], json!(true));
 
-    let add = json!({"metric": "hits", "by": 5});
+    let add = json!({"metric": "hits", "by": 5, "bucket_ms": 86_400_000});
     assert_eq!(twice(&http, "add", "metrics/add", add.clone()).await["value"], json!(5));
     assert_eq!(twice(&http, "add again", "metrics/add", add).await["value"], json!(10));
 }
@@ -99,7 +99,8 @@ async fn what_wrote_nothing_is_tried_again_and_bad_calls_use_no_key_up() {
 async fn a_lost_answer_is_given_again_after_the_edge_was_killed_and_to_nobody_without_the_grant() {
     let mut region = alone().await;
     let session = created(&region.http(), "ada").await;
-    let (body, grants) = (json!({"session": session}), json!([{"verbs": ["read", "write"], "keys": ["session:{bob}*"]}]));
+    let (body, grants) =
+        (json!({"session": session}), json!([{"verbs": ["read", "write"], "keys": ["session:{bob}*"]}]));
     let rotated = ok(&keyed(&region.http(), "k"), "sessions/rotate", body.clone()).await;
     region.kill_and_restart().await;
     let bob = keyed(&tokens::bearer_of(&region, &grants), "k");

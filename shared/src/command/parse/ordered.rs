@@ -52,6 +52,7 @@ fn keyspace(args: &mut Arguments<'_>) -> Result<Option<KeyspaceAction>, CommandE
         CommandName::Keys => KeyspaceAction::Keys(args.bytes(Part::Key)?),
         CommandName::DbSize => KeyspaceAction::Count,
         CommandName::RandomKey => KeyspaceAction::Random,
+        CommandName::Erase => KeyspaceAction::Erase(args.bytes(Part::Key)?),
         CommandName::FlushDb | CommandName::FlushAll => {
             match args.rest {
                 [] => {}

@@ -20,6 +20,8 @@ mod http;
 mod isolate;
 #[path = "../edge/leaves.rs"]
 mod leaves;
+#[path = "../edge/levels.rs"]
+mod levels;
 #[path = "../edge/limit.rs"]
 mod limit;
 #[path = "../edge/namespaces.rs"]

@@ -1,6 +1,9 @@
 //! What the Worker asks of a hub object: the requests between the two, which nobody else can send.
 
-use crate::rest::{Encoding, Shape};
+use crate::{
+    level::Levels,
+    rest::{Encoding, Shape},
+};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use headwater::{grant::Grants, id::BadKey, topic::Topic};
@@ -43,6 +46,8 @@ pub(crate) struct Commands {
     pub(crate) sync_token: Option<String>,
     /// The client's `Idempotency-Key`.
     pub(crate) idempotency: Option<Bytes>,
+    /// What the call asks of durability and consistency.
+    pub(crate) levels: Levels,
     /// Each with its arguments.
     pub(crate) commands: Vec<Vec<Bytes>>,
 }

@@ -72,6 +72,8 @@ pub(crate) enum Answer {
     Replies(Vec<Result<Reply, CommandError>>, bool),
     /// What the leaf is to be told.
     Relayed(HubToLeaf),
+    /// Whether the origin has committed it.
+    Committed(bool),
 }
 
 /// One object's machine and what surrounds it.
@@ -435,6 +437,7 @@ impl Shell {
                     live.answer(request, Answer::Replies(replies, provisional));
                 }
                 HubEffect::Relayed(request, message) => live.answer(request, Answer::Relayed(message)),
+                HubEffect::Committed(request, is_committed) => live.answer(request, Answer::Committed(is_committed)),
                 HubEffect::ToLeaf(connection, _) if live.sockets.has_expired(connection, now()) => {
                     let effects = live.close(Peer::Leaf, connection, CLOSE_POLICY, EXPIRED, now());
                     self.perform(live, effects)?;

@@ -6,6 +6,7 @@ use crate::{
     clock, config, decide,
     hub::call::{self, Commands},
     isolate::Scene,
+    level::Levels,
     limits::HUB_TIMEOUT_MS,
     peers::{self, PeerError},
     rate,
@@ -23,10 +24,10 @@ use serde_json::Value;
 use std::cell::{Cell, RefCell};
 use worker::Response;
 
-/// What a hub answered to a command instead of a reply.
+/// What a hub answered to a command instead of a reply; to the whole request, where it says with which status.
 #[derive(Clone, PartialEq, Debug, thiserror::Error)]
 #[error("{0}")]
-pub(crate) struct Unanswered(String);
+pub(crate) struct Unanswered(String, Option<u16>);
 
 impl Unanswered {
     /// Whether the hub does not hold a key that it needs, and cannot ask for it.
@@ -44,12 +45,13 @@ impl Unanswered {
         let is_one = |errors: &[CommandError]| errors.iter().any(|error| self.0 == error.to_string());
         let at_hub = [CommandError::NotHeld, CommandError::Behind, CommandError::OutOfMemory, CommandError::OutboxFull];
         let at_origin = [CommandError::OriginAway, CommandError::TooManyAtOrigin, CommandError::OriginBehind];
-        match () {
-            () if is_one(&at_hub) || is_one(&at_origin) => 503,
-            () if is_one(&[CommandError::OutcomeUnknown]) => 504,
-            () if self.is_of_revoked() => 410,
-            () if self.0.starts_with("WRONGTYPE") => 409,
-            () => 400,
+        match self.1 {
+            Some(status) => status,
+            None if is_one(&at_hub) || is_one(&at_origin) => 503,
+            None if is_one(&[CommandError::OutcomeUnknown]) => 504,
+            None if self.is_of_revoked() => 410,
+            None if self.0.starts_with("WRONGTYPE") => 409,
+            None => 400,
         }
     }
 }
@@ -89,6 +91,7 @@ impl Answer {
 pub(crate) struct Desk<'a> {
     scene: Scene<'a>,
     client: &'a Client,
+    levels: Levels,
     shape: Shape,
     once: Option<Once>,
     sync_token: RefCell<Option<String>>,
@@ -100,9 +103,18 @@ impl<'a> Desk<'a> {
         scene: Scene<'a>,
         client: &'a Client,
         sync_token: Option<String>,
+        levels: Levels,
         (shape, once): (Shape, Option<Once>),
     ) -> Self {
-        Self { scene, client, shape, once, sync_token: RefCell::new(sync_token), is_provisional: Cell::new(false) }
+        Self {
+            scene,
+            client,
+            levels,
+            shape,
+            once,
+            sync_token: RefCell::new(sync_token),
+            is_provisional: Cell::new(false),
+        }
     }
 
     pub(crate) fn now_ms(&self) -> i64 {
@@ -203,7 +215,9 @@ impl<'a> Desk<'a> {
     ) -> Result<Vec<Replied>, Refusal> {
         let sync_token = self.sync_token.borrow().clone();
         let (shape, encoding) = (self.shape, Encoding::Lossy);
-        let commands = Commands { shape, encoding, sync_token, idempotency, commands };
+        // What a verb writes rests on what it has read before.
+        let levels = Levels { reads_at_origin: self.levels.reads_at_origin && idempotency.is_none(), ..self.levels };
+        let commands = Commands { shape, encoding, sync_token, idempotency, levels, commands };
         let mut response = router::hand(self.scene.env, hub, &commands).await?;
         let headers = response.headers();
         if let Some(token) = headers.get(respond::SYNC_TOKEN)? {
@@ -212,9 +226,10 @@ impl<'a> Desk<'a> {
         let is_provisional = headers.get("headwater-provisional")?.is_some();
         self.is_provisional.set(self.is_provisional.get() || is_provisional);
         if response.status_code() != 200 {
+            let status = response.status_code();
             let outcome: Outcome = response.json().await?;
             let text = if let Outcome::Error(error) = outcome { error } else { String::new() };
-            return Err(Unanswered(text).into());
+            return Err(Unanswered(text, Some(status)).into());
         }
         let outcomes: Vec<Outcome> = response.json().await?;
         Ok(outcomes.into_iter().map(Outcome::reply).collect())
@@ -231,7 +246,7 @@ impl Outcome {
     fn reply(self) -> Replied {
         match self {
             Self::Result(value) => Ok(value),
-            Self::Error(error) => Err(Unanswered(error)),
+            Self::Error(error) => Err(Unanswered(error, None)),
         }
     }
 }

@@ -125,6 +125,8 @@ pub enum KeyAction {
     Revoke(Expiry),
     /// HW.REVOKED: for how long yet.
     Revoked,
+    /// HW.REFRESH: whether there is anything, at the origin.
+    Refresh,
     /// EXPIRETIME.
     ExpireTime,
     /// PEXPIRETIME.

@@ -51,7 +51,11 @@ macro_rules! command_names {
                 match self {
                     $(Self::$variant => matches!(
                         Access::$access,
-                        Access::OrderedWrite | Access::OrderedGrow | Access::Keyspace | Access::Flush
+                        Access::OrderedRead
+                            | Access::OrderedWrite
+                            | Access::OrderedGrow
+                            | Access::Keyspace
+                            | Access::Flush
                     ),)*
                 }
             }
@@ -94,7 +98,9 @@ enum Access {
     Write,
     /// Changes a key and may take more memory.
     Grow,
-    /// Needs one agreed order of all writes, which only the origin has; changes a key and takes no more memory.
+    /// Needs one agreed order of all writes, which only the origin has, and changes nothing.
+    OrderedRead,
+    /// Likewise; changes a key and takes no more memory.
     OrderedWrite,
     /// Likewise, and may take more memory.
     OrderedGrow,
@@ -118,6 +124,7 @@ impl Access {
             Self::Read
             | Self::Write
             | Self::Grow
+            | Self::OrderedRead
             | Self::OrderedWrite
             | Self::OrderedGrow
             | Self::Keyspace
@@ -314,6 +321,7 @@ command_names! {
     Revoke "hw.revoke" 4..=4, Write;
     Revoked "hw.revoked" 2..=2, Read;
     Erase "hw.erase" 2..=2, Flush;
+    Refresh "hw.refresh" 2..=2, OrderedRead;
 }
 
 impl CommandName {

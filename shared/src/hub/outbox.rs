@@ -95,6 +95,16 @@ impl Outbox {
         status
     }
 
+    /// The last job of a slot that is kept.
+    pub(super) fn last(&self, slot: Slot) -> No {
+        self.slots.get(&slot).and_then(|queue| queue.jobs.back()).map(|(no, _)| *no).unwrap_or_default()
+    }
+
+    /// Whether all jobs of a slot up to this one have run, as the present connection knows.
+    pub(super) fn has_run(&self, slot: Slot, last: No) -> bool {
+        self.slots.get(&slot).is_none_or(|queue| queue.done >= last || queue.jobs.is_empty())
+    }
+
     /// The numbers of all that is kept.
     pub(super) fn numbers(&self) -> impl Iterator<Item = No> + '_ {
         self.slots.values().flat_map(|queue| queue.jobs.iter().map(|(no, _)| *no))

@@ -24,6 +24,7 @@ pub(super) fn ordered(args: &mut Arguments<'_>) -> Result<Keyed, CommandError> {
             keys.push(args.key()?);
             Action::Key(KeyAction::RenameAbsent)
         }
+        CommandName::Refresh => Action::Key(KeyAction::Refresh),
         CommandName::SPop => Action::Set(SetAction::Pop(count(args)?)),
         CommandName::ZPopMin | CommandName::ZPopMax => {
             let highest = name == CommandName::ZPopMax;

@@ -50,6 +50,8 @@ mod socket;
 mod storage;
 #[path = "../edge/strict.rs"]
 mod strict;
+#[path = "../edge/sync_tokens.rs"]
+mod sync_tokens;
 #[path = "../edge/throughput.rs"]
 mod throughput;
 #[path = "../edge/tokens.rs"]

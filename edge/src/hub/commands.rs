@@ -58,10 +58,15 @@ impl Hub {
         if let Some(discarded) = shape.discarded(&commands, &namespace) {
             return Ok(respond::error(400, &discarded)?);
         }
-        let session = sync_token.map(|token| Session::read(&token, namespace.as_str(), clock::now())).transpose();
-        let mut session = match session {
-            Ok(session) => session,
-            Err(error) => return Ok(respond::error(400, &error)?),
+        let session = match sync_token {
+            None => None,
+            Some(token) => {
+                let secrets = self.shell.sync_secrets()?;
+                match Session::read(&token, namespace.as_str(), &secrets, clock::now()) {
+                    Ok(session) => Some((session, secrets)),
+                    Err(error) => return Ok(respond::error(400, &error)?),
+                }
+            }
         };
         let keys = session.as_ref().map(|_| keys_of(&commands, &namespace, |_| true)).unwrap_or_default();
         let written = if levels.writes_at_origin { keys_of(&commands, &namespace, writes_here) } else { vec![] };
@@ -73,7 +78,7 @@ impl Hub {
         {
             return Ok(respond::error(error.status(), &error)?);
         }
-        let asked = self.shell.ask(|request| match session.as_ref().map(Session::marks) {
+        let asked = self.shell.ask(|request| match session.as_ref().map(|(session, _)| session.marks()) {
             None => HubInput::Commands { request, commands, idempotency },
             Some(marks) => HubInput::SessionCommands { marks, request, commands, idempotency },
         })?;
@@ -88,10 +93,10 @@ impl Hub {
             return Ok(respond::error(status, &text)?);
         }
         let (status, body) = shape.answer(&results, encoding);
-        if let Some(session) = &mut session {
+        let token = session.map(|(mut session, secrets)| {
             session.note(self.shell.marks(&keys), clock::now());
-        }
-        let token = session.map(|session| session.write(namespace.as_str()));
+            session.write(namespace.as_str(), &secrets)
+        });
         let response = respond::replies(status, body, provisional, token.as_deref())?;
         if is_committed {
             response.headers().set(level::DURABILITY, level::ORIGIN)?;

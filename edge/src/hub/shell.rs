@@ -17,7 +17,9 @@ use crate::{
     clock::{entropy, now},
     config::{self, ConfigError},
     limits::CLOSE_REASON_BYTES_MAX,
-    peers, shard,
+    peers,
+    session::Secrets,
+    shard,
 };
 use futures_channel::oneshot;
 use headwater::{
@@ -160,6 +162,11 @@ impl Shell {
     /// How far the hub has come in the slots of these keys.
     pub(crate) fn marks(&self, keys: &[Key]) -> Vec<Mark> {
         self.live.borrow().as_ref().map(|live| live.hub.marks(keys.iter())).unwrap_or_default()
+    }
+
+    /// Under what session tokens are signed.
+    pub(crate) fn sync_secrets(&self) -> Result<Secrets, ShellError> {
+        Ok(config::sync_secrets(&self.env)?)
     }
 
     /// Whose hub it is.

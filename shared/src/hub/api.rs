@@ -152,7 +152,8 @@ pub enum HubEffect {
         /// The operations.
         message: LeafToHub,
     },
-    /// Answer a [`HubInput::AwaitCommit`]: whether the origin has committed it. Else it stays here and is committed later.
+    /// Answer a [`HubInput::AwaitCommit`]: whether the origin has committed it. Else it stays here and is
+    /// committed later, unless this hub's storage turned out to be an old copy.
     Committed(Request, bool),
     /// Answer a relay.
     Relayed(Request, HubToLeaf),

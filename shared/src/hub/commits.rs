@@ -56,6 +56,12 @@ impl Hub {
         }
     }
 
+    /// What they wait for is this hub's no more, and nobody will say what became of it.
+    pub(super) fn give_up_commits(&mut self) {
+        let given_up = std::mem::take(&mut self.committing);
+        self.effects.extend(given_up.into_iter().map(|waiting| HubEffect::Committed(waiting.request, false)));
+    }
+
     fn is_committed(&self, Awaited { slot, written, job }: &Awaited) -> bool {
         self.slots.at(*slot).is_none_or(|state| state.committed >= *written) && self.outbox.has_run(*slot, *job)
     }

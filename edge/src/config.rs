@@ -2,6 +2,7 @@
 
 use crate::{
     limits::{MEMORY_BYTES_MAX, MEMORY_BYTES_MAX_LEAST, SHARDS_MAX, UNACKNOWLEDGED_MAX},
+    session::{BadSecrets, Secrets},
     token::{BadKeys, Keys},
 };
 use headwater::{
@@ -40,6 +41,9 @@ pub(crate) enum ConfigError {
     /// Not names of namespaces.
     #[error("HEADWATER_NAMESPACES is wrong: {0}")]
     Namespaces(#[from] BadNamespace),
+    /// Not secrets.
+    #[error("HEADWATER_SYNC_SECRETS is wrong: {0}")]
+    SyncSecrets(#[from] BadSecrets),
     /// Not public keys.
     #[error("HEADWATER_TOKEN_KEYS is wrong: {0}")]
     TokenKeys(#[from] BadKeys),
@@ -62,6 +66,15 @@ pub(crate) fn token(env: &Env) -> Result<String, ConfigError> {
 pub(crate) fn token_keys(env: &Env) -> Result<Keys, ConfigError> {
     let Some(text) = optional(env, "HEADWATER_TOKEN_KEYS") else { return Ok(Keys::default()) };
     Ok(Keys::parse(&text)?)
+}
+
+/// The secrets under which session tokens are signed: the same in every region, where clients may come. Unless the operator says
+/// otherwise it is the origin's token, which all regions have.
+pub(crate) fn sync_secrets(env: &Env) -> Result<Secrets, ConfigError> {
+    match optional(env, "HEADWATER_SYNC_SECRETS") {
+        Some(text) => Ok(Secrets::parse(&text)?),
+        None => Ok(Secrets::of(&origin_token(env)?)),
+    }
 }
 
 /// The namespaces beside the default one: names with commas between them. The same in every region, or what is one

@@ -85,8 +85,8 @@ async fn decide(scene: Scene<'_>, hub: String, checks: &[&Check], asking: &Askin
         }
     }
     let idempotency = asking.idempotency.clone();
-    let commands =
-        Commands { shape: Shape::Pipeline, encoding: Encoding::Lossy, sync_token: None, idempotency, commands };
+    let (shape, encoding, levels) = (Shape::Pipeline, Encoding::Lossy, asking.levels);
+    let commands = Commands { shape, encoding, sync_token: None, idempotency, levels, commands };
     let answered = async {
         let mut response = hand(scene.env, &hub, &commands).await?;
         match response.status_code() {

@@ -12,6 +12,12 @@ pub(crate) const BODY_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// A session token, in bytes: all the marks that it may have, each some 45 bytes of numbers at the most, in base64.
 pub(crate) const SYNC_TOKEN_BYTES_MAX: usize = 5 * 1024;
 
+/// Secrets of session tokens in force at once: the one that signs, and the one before it or after it.
+pub(crate) const SYNC_SECRETS_MAX: usize = 2;
+
+/// The least of a session token's secret, in bytes: as many as its tag has.
+pub(crate) const SYNC_SECRET_BYTES_MIN: usize = 16;
+
 /// A signed token, in bytes: what servers take in a header beside all others.
 pub(crate) const TOKEN_BYTES_MAX: usize = 8 * 1024;
 

@@ -43,8 +43,15 @@ pub(crate) enum Refusal {
     Field(#[from] BadField),
     #[error(transparent)]
     Unanswered(#[from] Unanswered),
+    #[error(transparent)]
+    NotErased(Unanswered),
     #[error("ERR Headwater: an Idempotency-Key has 1 to {IDEMPOTENCY_KEY_BYTES_MAX} bytes")]
     IdempotencyKey,
+    #[error(
+        "ERR Headwater: another call bore this Idempotency-Key, and nothing was executed; draw a key for each call, and \
+             repeat a call as it was"
+    )]
+    OtherCall,
     #[error(transparent)]
     Level(#[from] BadLevel),
     #[error(transparent)]
@@ -114,6 +121,8 @@ impl Refusal {
             Self::NotFound | Self::NoSuchHub(_) => 404,
             Self::Method(_) => 405,
             Self::TooLarge(_) => 413,
+            Self::OtherCall => 422,
+            Self::NotErased(_) => 409,
             Self::Rate(_) => 429,
             Self::NoUpgrade => 426,
             Self::Config(_) => 500,

@@ -8,7 +8,7 @@ use crate::{
     directory::HubsQuery,
     hub::call::{self, Bounds, Commands, Listen, Poll, Status},
     isolate::{self, Scene},
-    level::{self, BadLevel, Levels},
+    level::{self, Levels},
     limit::{Answer, Call, Check},
     limits::{
         BODY_BYTES_MAX, HUB_TIMEOUT_MS, POLL_BYTES_MAX, POLL_WAIT_MS, RELAY_BYTES_MAX, SOCKET_GRANTS_BYTES_MAX,
@@ -20,7 +20,7 @@ use crate::{
     refusal::Refusal,
     respond,
     rest::{self, Encoding, Shape},
-    scenario::{Desk, Verb},
+    scenario::{Desk, Once, Verb},
     session::BadSession,
     shard::Shard,
     timeout,
@@ -144,7 +144,7 @@ async fn execute(
         let response = respond::replies(status, body, answered.is_provisional, sync_token.as_deref())?;
         return Ok(respond::from_leaf(response, answered.staleness_ms)?);
     }
-    hand(scene.env, &hub, &Commands { shape, encoding, sync_token, idempotency, commands }).await
+    hand(scene.env, &hub, &Commands { shape, encoding, sync_token, idempotency, levels, commands }).await
 }
 
 /// What the call asks of durability and consistency.
@@ -180,9 +180,12 @@ fn idempotency(request: &Request) -> Result<Option<Bytes>, Refusal> {
 async fn scenario(mut request: Request, scene: Scene<'_>) -> Result<Response, Refusal> {
     let client = client(&auth::sent(request.headers(), None), scene.env)?;
     let verb = Verb::find(&request.path()).ok_or(Refusal::NotFound)?;
-    let sync_token = sync_token(&request, levels(&request)?)?;
+    let levels = levels(&request)?;
+    let sync_token = sync_token(&request, levels)?;
+    let idempotency = idempotency(&request)?;
     let body = body(&mut request, BODY_BYTES_MAX).await?;
-    let desk = Desk::new(scene, &client, sync_token);
+    let once = idempotency.map(|key| Once::of(&key, &request.path(), &body));
+    let desk = Desk::new(scene, &client, sync_token, levels, (verb.shape(), once));
     let answer = verb.answer(&body, &desk).await?;
     desk.respond(&answer)
 }
@@ -209,9 +212,7 @@ async fn limit(mut request: Request, scene: Scene<'_>) -> Result<Response, Refus
     client.check(asked.iter().map(Vec::as_slice)).map_err(Refusal::NotPermitted)?;
     let idempotency = idempotency(&request)?;
     let levels = levels(&request)?;
-    if levels.in_session {
-        return Err(BadLevel::LimitInSession.into());
-    }
+    levels.check_limit()?;
     keep_rate(scene, rate::call(&client, asked.iter().map(Vec::as_slice))).await?;
     let (verdicts, staleness_ms) =
         verdicts(scene, &call, Asking { levels, idempotency, namespace: client.namespace }).await?;

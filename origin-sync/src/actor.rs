@@ -68,7 +68,7 @@ pub(crate) enum Input {
     Hub(Link, HubToOrigin),
     /// A socket is gone.
     Closed(Link),
-    /// The operator has keys erased, and is told when they are.
+    /// The operator, or an edge's client who may, has keys erased, and is told when they are.
     Erase(BTreeSet<Key>, oneshot::Sender<()>),
     /// The status page asks.
     Status(oneshot::Sender<ActorStatus>),
@@ -123,12 +123,14 @@ pub(crate) struct Actor {
     /// What edges may have passed through.
     pass_through: Arc<BTreeSet<Family>>,
     clocks: Clocks,
+    erasing: run::Erasing,
 }
 
 impl Actor {
     /// A fresh machine on a fresh connection.
     pub(crate) fn new(store: Arc<AnyStore>, report: Arc<Report>, config: &DaemonConfig) -> Self {
         let pass_through = Arc::new(config.pass_through.clone());
+        let erasing = run::Erasing { report: Arc::clone(&report), patterns: config.erase_patterns.clone().into() };
         let config = OriginConfig {
             run_id: store.run_id(),
             entropy: fastrand::u64(..),
@@ -153,6 +155,7 @@ impl Actor {
             is_pinging: false,
             pass_through,
             clocks: Clocks::default(),
+            erasing,
         }
     }
 
@@ -441,9 +444,9 @@ impl Actor {
     /// The machine hears of it in any case, so that no hub waits for nothing.
     fn run_passed(&mut self, link: Link, call: u64, commands: Vec<Vec<Bytes>>, within: Namespace) {
         let (store, allowed) = (Arc::clone(&self.store), Arc::clone(&self.pass_through));
-        let span = trace::run(commands.len());
+        let (erasing, span) = (self.erasing.clone(), trace::run(commands.len()));
         let running = async move {
-            let replies = run::run(&*store, &allowed, commands, &within).await;
+            let replies = run::run(&*store, &allowed, &erasing, commands, &within).await;
             Ok(Answer::Input(OriginInput::Ran(link, call, replies)))
         };
         self.requests.spawn(running.instrument(span));

@@ -1,6 +1,21 @@
-//! Which keys are a person's: patterns that name the person's place, as `user:{subject}:*`.
+//! A person's keys, removed for good: those that the store has now under patterns that name the person's place, as
+//! `user:{subject}:*`.
 //!
-//! A subject is put into a pattern as it is and stands for itself alone, whatever signs are in it.
+//! A subject is put into a pattern as it is and stands for itself alone, whatever signs are in it. Each key is removed by the
+//! machine as its own operation and ends at once, so that hubs and companions forget it with all names in it. What an edge took
+//! in and has not sent yet is not among them: whoever asked asks again.
+
+use crate::{
+    actor::Input,
+    report::Live,
+    store::{Store as _, StoreError},
+};
+use headwater::id::Key;
+use std::{collections::BTreeSet, time::Duration};
+use tokio::{sync::oneshot, time::timeout};
+
+/// How long the machine may take. What it has not removed by then it removes later.
+const ERASE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The place of the person in a pattern.
 pub const PLACE: &str = "{subject}";
@@ -53,6 +68,70 @@ impl Subject {
         let parts: Vec<&[u8]> = pattern.split(PLACE).map(str::as_bytes).collect();
         parts.join(&literal[..])
     }
+}
+
+/// What became of the keys.
+#[derive(Debug, Default)]
+pub(crate) struct Erased {
+    /// Those that were there.
+    pub(crate) erased: BTreeSet<Key>,
+    /// Those at which a value of another type stands, which is not Headwater's to remove.
+    pub(crate) left: BTreeSet<Key>,
+    /// Those that the machine has yet to remove.
+    pub(crate) pending: BTreeSet<Key>,
+}
+
+/// Why nothing is erased.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum EraseError {
+    #[error("ERR Headwater: erase-pattern is not set, so nobody knows which keys are a person's")]
+    NoPattern,
+    #[error(transparent)]
+    Subject(#[from] SubjectError),
+    #[error("ERR Headwater: the store is not connected")]
+    Away,
+    #[error("ERR Headwater: the store failed: {0}")]
+    Store(#[from] StoreError),
+}
+
+/// Removes the keys of a person that are the asker's own.
+pub(crate) async fn erase(
+    live: Option<Live>,
+    patterns: &[String],
+    subject: &[u8],
+    is_own: impl Fn(&Key) -> bool,
+) -> Result<Erased, EraseError> {
+    let subject = Subject::new(subject)?;
+    if patterns.is_empty() {
+        return Err(EraseError::NoPattern);
+    }
+    let live = live.ok_or(EraseError::Away)?;
+    let mut keys: BTreeSet<Key> = BTreeSet::new();
+    for pattern in patterns {
+        keys.extend(live.store.find(&subject.within(pattern)).await?.into_iter().filter(&is_own));
+    }
+    if !keys.is_empty() {
+        let (answer, answered) = oneshot::channel();
+        let ask = async {
+            live.inputs.send(Input::Erase(keys.clone(), answer)).await.ok()?;
+            answered.await.ok()
+        };
+        if timeout(ERASE_TIMEOUT, ask).await.ok().flatten().is_none() {
+            return Ok(Erased { pending: keys, ..Erased::default() });
+        }
+    }
+    let mut all = Erased::default();
+    for key in keys {
+        let is_gone = live.store.plain_type(&key).await?.is_none_or(|kind| kind == "none");
+        let kept = if is_gone { &mut all.erased } else { &mut all.left };
+        kept.insert(key);
+    }
+    tracing::warn!(
+        keys = all.erased.len(),
+        left = all.left.len(),
+        "a person's keys were erased, as somebody asked who may"
+    );
+    Ok(all)
 }
 
 /// Checks what the operator wrote.

@@ -79,6 +79,8 @@ impl<S: Store> Scope<'_, S> {
                 }
                 Ok(Reply::Ok)
             }
+            // The machine does that, by the operator's patterns.
+            KeyspaceAction::Erase(_) => Err(Refused::Here),
         }
     }
 

@@ -4,20 +4,23 @@
 //! edge sends; Redis' own access control stands behind that.
 
 use crate::{
+    erasure::{self, EraseError, Erased},
     keyspace::Scope,
     measure,
+    report::Report,
     store::{Jobs, JobsRun, RunError, Store, StoreError},
 };
 use bytes::Bytes;
 use headwater::{
     command::{Command, CommandError, CommandName, Family, KeyspaceAction, Passed, Reply, parse},
-    id::No,
+    id::{Key, No},
     limits::{ERROR_BYTES_MAX, RUN_REPLY_BYTES_MAX},
     message::RunReply,
     namespace::Namespace,
 };
 use std::{
     collections::BTreeSet,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -46,12 +49,22 @@ pub(crate) enum Refused {
     Run(#[from] RunError),
     #[error("ERR Headwater: the origin's store failed: {0}")]
     Store(#[from] StoreError),
+    #[error(transparent)]
+    Erase(#[from] EraseError),
+}
+
+/// What erasing takes.
+#[derive(Clone, Debug)]
+pub(crate) struct Erasing {
+    pub(crate) report: Arc<Report>,
+    pub(crate) patterns: Arc<[String]>,
 }
 
 /// Runs the commands of one call in order, each once. Of what asks of all keys, those of the namespace count.
 pub(crate) async fn run(
     store: &impl Store,
     allowed: &BTreeSet<Family>,
+    erasing: &Erasing,
     commands: Vec<Vec<Bytes>>,
     within: &Namespace,
 ) -> Vec<RunReply> {
@@ -62,6 +75,7 @@ pub(crate) async fn run(
         let answered = match permitted(&argv, allowed) {
             Ok(_) if began.elapsed() >= CALL_TIME => Err(Refused::Late),
             Ok(Permitted::Passed(passed)) => store.run(&passed).await.map_err(Refused::Run),
+            Ok(Permitted::Keyspace(KeyspaceAction::Erase(subject))) => erase(erasing, &subject, within).await,
             Ok(Permitted::Keyspace(action)) => {
                 Scope { store, within, until: began + CALL_TIME }.answer(&action, room).await
             }
@@ -72,6 +86,16 @@ pub(crate) async fn run(
         replies.push(answered.map_err(|refused| cut(refused.to_string())));
     }
     replies
+}
+
+/// Removes a person's keys of a namespace, and tells how many are removed, how many are left for what stands there, and how many
+/// will be removed yet.
+async fn erase(erasing: &Erasing, subject: &[u8], within: &Namespace) -> Result<Reply, Refused> {
+    let is_own = |key: &Key| within.holds(key.as_bytes());
+    let Erased { erased, left, pending } =
+        erasure::erase(erasing.report.live(), &erasing.patterns, subject, is_own).await?;
+    let count = |keys: BTreeSet<Key>| Reply::Int(i64::try_from(keys.len()).unwrap_or(i64::MAX));
+    Ok([erased, left, pending].map(count).into_iter().collect())
 }
 
 /// Runs a hub's jobs. One that may not run counts as run, with an error: the hub must not keep it for ever.

@@ -1,7 +1,7 @@
 //! What the bearer of a token may do: verbs on keys by pattern.
 //!
 //! A list of grants permits what any one of them permits. The verbs `read` and `write` stand for the commands that do no more,
-//! a command's own name for that command, and `admin` for every command but those that must be named: FLUSHDB and FLUSHALL,
+//! a command's own name for that command, and `admin` for every command but those that must be named: FLUSHDB, FLUSHALL and HW.ERASE,
 //! and scripts that the origin runs. A command that carries what one key holds to another also needs to be permitted to
 //! read, so that who may write to a key cannot copy it to where it may be read. A grant may bear a rate; whoever asks here
 //! counts what was done. Nothing here knows how a token is signed.
@@ -74,7 +74,7 @@ pub enum Verb {
     Read,
     /// Commands that may change a key; what they answer is seen.
     Write,
-    /// Every command but FLUSHDB, FLUSHALL and scripts that the origin runs, which must be named.
+    /// Every command but FLUSHDB, FLUSHALL, HW.ERASE and scripts that the origin runs, which must be named.
     Admin,
     /// To listen to channels, whose names count as keys.
     Subscribe,
@@ -359,6 +359,8 @@ mod tests {
         assert_eq!(check(&some, "flushdb"), Err(CommandError::KeyNotPermitted));
         let named = grants(&[(&[Verb::Command(CommandName::FlushDb)], &["*"])]);
         assert_eq!(check(&named, "flushdb"), Ok(()));
+        assert_eq!(check(&named, "hw.erase ada"), Err(CommandError::CommandNotPermitted(CommandName::Erase)));
+        assert_eq!(check(&admin, "hw.erase ada"), Err(CommandError::CommandNotPermitted(CommandName::Erase)));
         assert_eq!(check(&named, "flushall"), Err(CommandError::CommandNotPermitted(CommandName::FlushAll)));
     }
 

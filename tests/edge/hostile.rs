@@ -162,6 +162,60 @@ fn others() -> Vec<Hostile> {
     ]
 }
 
+/// Calls of scenarios that are none, and levels and session tokens that nobody gave.
+fn scenarios() -> Vec<Hostile> {
+    let call = |verb: &str, body: Value| post(&format!("/v1/{verb}"), body.to_string());
+    let nested = "{\"a\":".repeat(100_000) + "1" + &"}".repeat(100_000);
+    let with = |name, value: &str, status| Hostile {
+        header: Some((name, value.into())),
+        status,
+        ..call("metrics/add", json!({"metric": "hits"}))
+    };
+    let expired = signed("old", "old", &json!({"exp": 1, "grants": [{"verbs": ["admin"], "keys": ["*"]}]}));
+    vec![
+        post("/v1/sessions/create", "{"),
+        post("/v1/sessions/create", "null"),
+        post("/v1/metrics/add", nested),
+        post("/v1/metrics/add", &b"{\"metric\":\"\xff\"}"[..]),
+        call("sessions/create", json!({"subject": "a{b}", "ttl_ms": 1})),
+        call("sessions/create", json!({"subject": "ada", "ttl_ms": -1})),
+        call("sessions/rotate", json!({"session": "..."})),
+        call("sessions/revoke", json!({"session": {"$ne": null}})),
+        call("tokens/deny", json!({"jti": "a", "exp": i64::MAX})),
+        call("tokens/check", json!({"jtis": vec!["a"; 257]})),
+        call("cache/put", json!({"key": "hw:m:{0}", "value": "v", "fresh_ms": 1})),
+        call("cache/put", json!({"key": "n", "value": "v".repeat(1024 * 1024 + 1), "fresh_ms": 1})),
+        call("cache/get", json!({"key": "n".repeat(1025)})),
+        call("presence/join", json!({"room": "", "member": "ada", "ttl_ms": 1})),
+        call("presence/join", json!({"room": "r".repeat(1_020), "member": "ada", "ttl_ms": 1})),
+        call("metrics/add", json!({"metric": "n", "by": 1e40})),
+        call("metrics/add", json!({"metric": "n", "bucket_ms": 0})),
+        call("locks/acquire", json!({"lock": "\u{0}", "ttl_ms": i64::MIN})),
+        call("locks/acquire", json!({"lock": "a", "ttl_ms": 1, "owner": 7})),
+        call("locks/release", json!({"lock": "a", "owner": "o".repeat(257)})),
+        call("locks/extend", json!([])),
+        call("jobs/add", json!({"list": "hw:q:{0}", "jobs": ["a"]})),
+        call("jobs/add", json!({"list": "l", "jobs": vec!["a"; 1_001]})),
+        call("jobs/add", json!({"list": "l", "jobs": ["j".repeat(1024 * 1024 + 1)]})),
+        call("jobs/add", json!({"list": "l", "jobs": vec!["j".repeat(1024 * 1024); 3]})),
+        call("jobs/add", json!({"stream": "s", "fields": {"f": null}})),
+        call("jobs/add", json!({"stream": "s", "fields": {"f": "v"}, "length_max": -1})),
+        call("jobs/state", json!({"list": "a", "stream": "b"})),
+        call("erase", json!({"subject": ""})),
+        call("erase", json!({"subject": "*".repeat(1_025)})),
+        call("erase", json!({"subject": "ada", "pattern": "*"})),
+        Hostile { status: 403, ..call("cache/put", json!({"key": "shop:n", "value": "v", "fresh_ms": 1})) },
+        Hostile { status: 403, ..call("jobs/add", json!({"list": "shop:l", "jobs": ["a"]})) },
+        Hostile { status: 405, ..call("erase/all", json!({"subject": "ada"})) },
+        with("authorization", &format!("Bearer {expired}"), 401),
+        with("idempotency-key", &"x".repeat(256), 400),
+        with("headwater-durability", "Origin", 400),
+        with("headwater-consistency", "origin, local", 400),
+        with("upstash-sync-token", "hw1.AAAA", 400),
+        with("upstash-sync-token", &format!("hw1.{}", "A".repeat(6_000)), 400),
+    ]
+}
+
 /// Requests for what is Headwater's own or another namespace's; of the default namespace, and of `shop`.
 fn elsewhere() -> Vec<Hostile> {
     let forbidden = |hostile: Hostile| Hostile { status: 403, ..hostile };
@@ -217,7 +271,7 @@ async fn wrong(http: &Http, hostile: Hostile) -> Option<String> {
 async fn a_hundred_hostile_requests_are_refused_and_change_nothing() {
     let region = Region::with("HEADWATER_NAMESPACES", "shop").await;
     let http = region.http();
-    let hostile: Vec<Hostile> = commands().into_iter().chain(others()).chain(elsewhere()).collect();
+    let hostile: Vec<Hostile> = commands().into_iter().chain(others()).chain(scenarios()).chain(elsewhere()).collect();
     assert!(hostile.len() >= 100, "{}", hostile.len());
     let mut answered_wrong = Vec::new();
     for request in hostile {
@@ -228,7 +282,8 @@ async fn a_hundred_hostile_requests_are_refused_and_change_nothing() {
     let token = signed("old", "old", &json!({"exp": now().0 / 1000 + 600, "ns": "shop", "grants": grants}));
     let shop = region.stranger().with("authorization", &format!("Bearer {token}"));
     for status in [region.status().await, shop.get("/v1/status").await.json()] {
-        assert_eq!((&status["keys"], &status["pending"]), (&json!(0), &json!(0)), "{status}");
+        let nothing = ["keys", "pending", "jobs"].map(|count| &status[count]);
+        assert_eq!(nothing, [&json!(0); 3], "{status}");
     }
     assert_eq!(http.run("INCR n").await, Ok(json!(1)));
 }

@@ -177,12 +177,10 @@ async fn levels_that_are_none_or_not_served_are_refused_and_nothing_is_done() {
     let region = Region::start().await;
     let http = region.http();
     for (name, value, problem) in [
-        (DURABILITY, "none", r#"headwater-durability is "none"; it must be leaf or hub"#),
-        (DURABILITY, "", r#"headwater-durability is ""; it must be leaf or hub"#),
-        (DURABILITY, "Leaf", r#"headwater-durability is "Leaf"; it must be leaf or hub"#),
-        (DURABILITY, "origin", "headwater-durability origin is not served yet"),
-        (CONSISTENCY, "strong", r#"headwater-consistency is "strong"; it must be local or session"#),
-        (CONSISTENCY, "origin", "headwater-consistency origin is not served yet"),
+        (DURABILITY, "none", r#"headwater-durability is "none"; it must be leaf, hub or origin"#),
+        (DURABILITY, "", r#"headwater-durability is ""; it must be leaf, hub or origin"#),
+        (DURABILITY, "Leaf", r#"headwater-durability is "Leaf"; it must be leaf, hub or origin"#),
+        (CONSISTENCY, "strong", r#"headwater-consistency is "strong"; it must be local, session or origin"#),
     ] {
         let http = http.with(name, value);
         let check = json!({"key": "l", "algorithm": "fixed", "limit": 3, "window_ms": 86_400_000}).to_string();

@@ -223,7 +223,7 @@ async fn idempotency_keys_sync_tokens_limits_and_status_are_each_namespaces_own(
     }
     let seen = shop.with("upstash-sync-token", "").command(json!(["INCR", "n"])).await;
     let seen = seen.header("upstash-sync-token").unwrap().to_owned();
-    assert!(seen.starts_with("hw0.shop."), "{seen}");
+    assert!(seen.starts_with("hw1.shop."), "{seen}");
     for (http, status) in [(&default, 400), (&blog, 400), (&shop, 200)] {
         let answer = http.with("upstash-sync-token", &seen).command(json!(["GET", "n"])).await;
         assert_eq!(answer.status.as_u16(), status, "{answer:?}");

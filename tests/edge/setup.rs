@@ -16,6 +16,7 @@ pub(crate) fn origin_config(regions: &[&Region], store: Store, dir: &Path) -> Da
         store,
         listen_port: free_port().unwrap(),
         loss_window_ms: 100,
+        erase_patterns: vec![],
         log: dir.join("daemon.log"),
     }
 }

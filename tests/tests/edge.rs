@@ -20,6 +20,8 @@ mod http;
 mod isolate;
 #[path = "../edge/leaves.rs"]
 mod leaves;
+#[path = "../edge/levels.rs"]
+mod levels;
 #[path = "../edge/limit.rs"]
 mod limit;
 #[path = "../edge/namespaces.rs"]
@@ -48,6 +50,8 @@ mod socket;
 mod storage;
 #[path = "../edge/strict.rs"]
 mod strict;
+#[path = "../edge/sync_tokens.rs"]
+mod sync_tokens;
 #[path = "../edge/throughput.rs"]
 mod throughput;
 #[path = "../edge/tokens.rs"]

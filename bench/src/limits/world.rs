@@ -272,6 +272,7 @@ impl World {
                 HubEffect::ToLeaf(..)
                 | HubEffect::Forward { .. }
                 | HubEffect::Relayed(..)
+                | HubEffect::Committed(..)
                 | HubEffect::ToListeners(..) => {}
             }
         }

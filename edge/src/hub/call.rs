@@ -1,6 +1,9 @@
 //! What the Worker asks of a hub object: the requests between the two, which nobody else can send.
 
-use crate::rest::{Encoding, Shape};
+use crate::{
+    level::Levels,
+    rest::{Encoding, Shape},
+};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use headwater::{grant::Grants, id::BadKey, topic::Topic};
@@ -18,6 +21,8 @@ pub(crate) const EXCHANGE: &str = "/exchange";
 pub(crate) const POLL: &str = "/poll";
 /// Answers with a stream of what is published to what [`Listen`] names.
 pub(crate) const LISTEN: &str = "/listen";
+/// Says what the outbox has for the client's key in the body, as [`Jobs`].
+pub(crate) const JOBS: &str = "/jobs";
 /// Says how the hub is, as [`Status`].
 pub(crate) const STATUS: &str = "/status";
 /// Makes sure that the hub exists and that the directory knows it.
@@ -41,6 +46,8 @@ pub(crate) struct Commands {
     pub(crate) sync_token: Option<String>,
     /// The client's `Idempotency-Key`.
     pub(crate) idempotency: Option<Bytes>,
+    /// What the call asks of durability and consistency.
+    pub(crate) levels: Levels,
     /// Each with its arguments.
     pub(crate) commands: Vec<Vec<Bytes>>,
 }
@@ -109,6 +116,17 @@ impl Bounds {
     pub(crate) fn read(json: &str) -> Self {
         serde_json::from_str(json).unwrap_or_else(|_| Self { grants: Grants::default(), until_s: 0 })
     }
+}
+
+/// What the outbox of a hub has for a key.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(crate) struct Jobs {
+    /// On their way to the origin.
+    pub(crate) stored: usize,
+    /// Delivered, and kept in case that the origin's store loses them.
+    pub(crate) unstable: usize,
+    /// Whether there is an origin that they can go to now.
+    pub(crate) origin_connected: bool,
 }
 
 /// How a hub is. The hubs of a region add up.

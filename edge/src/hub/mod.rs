@@ -3,6 +3,7 @@
 //! Each handler makes one input of its event. Only requests wait, and they hold nothing while they do.
 
 pub(crate) mod call;
+mod commands;
 mod links;
 mod rows;
 mod shell;
@@ -11,21 +12,15 @@ mod streams;
 mod turn;
 
 use crate::{
-    clock,
     limits::{LISTEN_TIMEOUT_MS, REPLY_TIMEOUT_MS},
-    respond,
-    rest::Shape,
-    session::Session,
-    timeout,
+    respond, timeout,
 };
-use bytes::Bytes;
-use call::{Bounds, Commands, Exchange, Listen, Poll, Status};
+use call::{Bounds, Exchange, Listen, Poll, Status};
 use futures_channel::oneshot;
 use headwater::{
     hub::{Connection, HubInput, ListenError},
     id::Key,
     message::{LeafToHub, OriginToHub, Refusal, RefusalCause},
-    namespace::Namespace,
     wire::{self, Terms, WireError},
 };
 use links::Taken;
@@ -82,6 +77,10 @@ impl DurableObject for Hub {
                 self.shell.turn().await;
                 self.listen(&body).await
             }
+            call::JOBS => {
+                let key = request.bytes().await?;
+                self.jobs(key)
+            }
             call::STATUS => self.status(),
             call::WAKE => self.shell.register().await.and_then(|()| Ok(Response::empty()?)),
             call::LEAF => self.shell.accept(Peer::Leaf, call::bounds(&request)?),
@@ -132,44 +131,6 @@ impl DurableObject for Hub {
 }
 
 impl Hub {
-    async fn commands(&self, body: &[u8]) -> Result<Response, ShellError> {
-        let Ok(Commands { shape, encoding, sync_token, idempotency, commands }) = postcard::from_bytes(body) else {
-            // Only a Worker of another version sends what this one cannot read.
-            return Ok(respond::error(503, &INTERRUPTED)?);
-        };
-        if commands.is_empty() && shape != Shape::Single {
-            return Ok(respond::json(200, shape.answer(&[], encoding).1)?);
-        }
-        let namespace = self.shell.namespace()?;
-        // One input of the machine is one step, which no other request comes between.
-        if let Some(discarded) = shape.discarded(&commands, &namespace) {
-            return Ok(respond::error(400, &discarded)?);
-        }
-        let session = sync_token.map(|token| Session::read(&token, namespace.as_str(), clock::now())).transpose();
-        let mut session = match session {
-            Ok(session) => session,
-            Err(error) => return Ok(respond::error(400, &error)?),
-        };
-        let keys = session.as_ref().map(|_| keys_of(&commands, &namespace)).unwrap_or_default();
-        let asked = self.shell.ask(|request| match session.as_ref().map(Session::marks) {
-            None => HubInput::Commands { request, commands, idempotency },
-            Some(marks) => HubInput::SessionCommands { marks, request, commands, idempotency },
-        })?;
-        match self.answer(asked).await {
-            Ok(Answer::Replies(results, provisional)) => {
-                let (status, body) = shape.answer(&results, encoding);
-                if let Some(session) = &mut session {
-                    session.note(self.shell.marks(&keys), clock::now());
-                }
-                let token = session.map(|session| session.write(namespace.as_str()));
-                Ok(respond::replies(status, body, provisional, token.as_deref())?)
-            }
-            // The machine answers commands with replies only.
-            Ok(Answer::Relayed(_)) => Ok(respond::error(500, &INTERRUPTED)?),
-            Err((status, text)) => Ok(respond::error(status, &text)?),
-        }
-    }
-
     async fn relay(&self, frame: &[u8]) -> Result<Response, ShellError> {
         let message = match wire::decode::<LeafToHub>(frame) {
             Ok(message) => message,
@@ -182,7 +143,7 @@ impl Hub {
                 Err(error) => Ok(respond::error(500, &format_args!("ERR Headwater: {error}"))?),
             },
             // The machine answers a relay with a message only.
-            Ok(Answer::Replies(..)) => Ok(respond::error(500, &INTERRUPTED)?),
+            Ok(_) => Ok(respond::error(500, &INTERRUPTED)?),
             Err((status, text)) => Ok(respond::error(status, &text)?),
         }
     }
@@ -240,6 +201,13 @@ impl Hub {
             None => respond::error(504, &NOT_HEARD),
         };
         Ok(error?)
+    }
+
+    fn jobs(&self, key: Vec<u8>) -> Result<Response, ShellError> {
+        match Key::new(key) {
+            Ok(key) => Ok(Response::from_json(&self.shell.jobs(&key)?)?),
+            Err(error) => Ok(respond::error(400, &format_args!("ERR Headwater: {error}"))?),
+        }
     }
 
     fn status(&self) -> Result<Response, ShellError> {
@@ -300,12 +268,6 @@ fn said(frame: &[u8]) -> Result<(LeafToHub, Option<Terms>), WireError> {
     let message = wire::decode::<LeafToHub>(frame)?;
     let terms = Terms::said_by(&message)?;
     Ok((message, terms))
-}
-
-/// The keys of what can be read of these, as Redis has them.
-fn keys_of(commands: &[Vec<Bytes>], namespace: &Namespace) -> Vec<Key> {
-    let read = commands.iter().filter_map(|argv| namespace.read(argv).ok());
-    read.flat_map(|placed| placed.command.keys().cloned().collect::<Vec<_>>()).collect()
 }
 
 /// What the machine is to be told, and what to send to this peer from now on where it said so.

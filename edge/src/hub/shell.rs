@@ -6,7 +6,7 @@
 //! machine holds in memory is forgotten.
 
 use super::{
-    call::{Bounds, Exchanged},
+    call::{self, Bounds, Exchanged},
     links::{self, Links, Taken},
     rows::{Rows, RowsError},
     sockets::{self, CLOSE_POLICY, Peer, Sockets},
@@ -17,12 +17,17 @@ use crate::{
     clock::{entropy, now},
     config::{self, ConfigError},
     limits::CLOSE_REASON_BYTES_MAX,
-    peers, shard,
+    peers,
+    session::Secrets,
+    shard,
 };
 use futures_channel::oneshot;
 use headwater::{
     command::{CommandError, Reply},
-    hub::{Connection, Hub, HubConfig, HubEffect, HubInput, HubStatus, ListenError, Listener, Request, RestoreError},
+    hub::{
+        Connection, Hub, HubConfig, HubEffect, HubInput, HubStatus, ListenError, Listener, OutboxStatus, Request,
+        RestoreError,
+    },
     id::{HashSeed, Key, ReplicaId, TimestampMs},
     message::{HubToLeaf, LeafToHub, Mark, Refusal},
     namespace::Namespace,
@@ -69,6 +74,8 @@ pub(crate) enum Answer {
     Replies(Vec<Result<Reply, CommandError>>, bool),
     /// What the leaf is to be told.
     Relayed(HubToLeaf),
+    /// Whether the origin has committed it.
+    Committed(bool),
 }
 
 /// One object's machine and what surrounds it.
@@ -155,6 +162,11 @@ impl Shell {
     /// How far the hub has come in the slots of these keys.
     pub(crate) fn marks(&self, keys: &[Key]) -> Vec<Mark> {
         self.live.borrow().as_ref().map(|live| live.hub.marks(keys.iter())).unwrap_or_default()
+    }
+
+    /// Under what session tokens are signed.
+    pub(crate) fn sync_secrets(&self) -> Result<Secrets, ShellError> {
+        Ok(config::sync_secrets(&self.env)?)
     }
 
     /// Whose hub it is.
@@ -322,6 +334,15 @@ impl Shell {
         })
     }
 
+    /// What the outbox has for a client's key.
+    pub(crate) fn jobs(self: &Rc<Self>, key: &Key) -> Result<call::Jobs, ShellError> {
+        self.with(|live, _| {
+            let OutboxStatus { stored, unstable } = live.hub.jobs_of(key);
+            let jobs = call::Jobs { stored, unstable, origin_connected: live.hub.status().is_origin_connected };
+            (jobs, vec![])
+        })
+    }
+
     /// How the hub is.
     pub(crate) fn status(self: &Rc<Self>) -> Result<HubStatus, ShellError> {
         self.with(|live, _| (live.hub.status(), vec![]))
@@ -423,6 +444,7 @@ impl Shell {
                     live.answer(request, Answer::Replies(replies, provisional));
                 }
                 HubEffect::Relayed(request, message) => live.answer(request, Answer::Relayed(message)),
+                HubEffect::Committed(request, is_committed) => live.answer(request, Answer::Committed(is_committed)),
                 HubEffect::ToLeaf(connection, _) if live.sockets.has_expired(connection, now()) => {
                     let effects = live.close(Peer::Leaf, connection, CLOSE_POLICY, EXPIRED, now());
                     self.perform(live, effects)?;

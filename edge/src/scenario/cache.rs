@@ -7,7 +7,7 @@
 //! does not hold counts as missing.
 
 use super::desk::{Answer, Desk, Replies, command, integer};
-use crate::{clock, fields::Fields, refusal::Refusal, timeout::Timer};
+use crate::{fields::Fields, refusal::Refusal, timeout::Timer};
 use headwater::limits::VALUE_BYTES_MAX;
 use serde_json::{Value, json};
 
@@ -66,23 +66,26 @@ pub(super) async fn get(fields: Fields<'_>, desk: &Desk<'_>) -> Result<Answer, R
         asked?;
     }
     let (give_up_ms, mut pause_ms) = (desk.now_ms() + wait_ms, PAUSE_MS);
-    let fill = format!("{:016x}{:016x}", clock::entropy()?, clock::entropy()?);
+    let own = desk.name()?;
     let lease = lease_ms.to_string();
     loop {
-        let [won, leased, bounded, found]: Replies<4> = desk
+        let [asked, leased, bounded, found]: Replies<4> = desk
             .run([
-                command(&["HSETNX", &key, "filler", &fill]),
+                command(&["HSETNX", &key, "filler", &own]),
                 command(&["HPEXPIRE", &key, &lease, "NX", "FIELDS", "1", "filler"]),
                 // What nobody fills is not kept.
                 command(&["PEXPIRE", &key, &lease, "NX"]),
-                command(&["HMGET", &key, "value", "fresh_until"]),
+                command(&["HMGET", &key, "value", "fresh_until", "filler"]),
             ])
             .await?;
+        asked?;
         leased?;
         bounded?;
-        let (is_filler, entry) = (integer(&won?) == Some(1), Entry::of(&found?, desk.now_ms()));
-        let fill = is_filler.then_some(&fill);
-        match entry {
+        let found = found?;
+        // Also where this is a retry of the call that won.
+        let is_filler = found.get(2).and_then(Value::as_str) == Some(&own);
+        let fill = is_filler.then_some(&own);
+        match Entry::of(&found, desk.now_ms()) {
             Entry::Fresh { value, left_ms } => {
                 if is_filler {
                     let [done] = desk.run([command(&["HDEL", &key, "filler"])]).await?;
@@ -115,33 +118,38 @@ pub(super) async fn put(fields: Fields<'_>, desk: &Desk<'_>) -> Result<Answer, R
     }
     let fresh_ms = fields.between("fresh_ms", 1, LIFE_MS_MAX)?.ok_or_else(|| fields.missing("fresh_ms"))?;
     let stale_ms = fields.between("stale_ms", 0, LIFE_MS_MAX)?.unwrap_or(0);
-    if let Some(fill) = fields.text("fill")? {
-        let [filler] = desk.run([command(&["HGET", &key, "filler"])]).await?;
-        if filler?.as_str() != Some(fill) {
+    let until = (desk.now_ms() + fresh_ms).to_string();
+    let commands = [
+        command(&["HSET", &key, "value", value, "fresh_until", &until]),
+        command(&["HDEL", &key, "filler", "asked"]),
+        command(&["PEXPIRE", &key, &(fresh_ms + stale_ms).to_string()]),
+    ];
+    let replies = match (fields.text("fill")?, desk.written(&commands).await?) {
+        (_, Some((_, replies))) => replies,
+        (Some(fill), None) if !is_filler(&key, fill, desk).await? => {
             return Ok(Answer::of(
                 409,
                 json!({"stored": false, "reason": "the lease has ended, or the entry was forgotten"}),
             ));
         }
+        (_, None) => desk.write_all(Value::Null, commands.into()).await?.1,
+    };
+    for reply in replies {
+        reply?;
     }
-    let until = (desk.now_ms() + fresh_ms).to_string();
-    let [set, done, ends] = desk
-        .run([
-            command(&["HSET", &key, "value", value, "fresh_until", &until]),
-            command(&["HDEL", &key, "filler", "asked"]),
-            command(&["PEXPIRE", &key, &(fresh_ms + stale_ms).to_string()]),
-        ])
-        .await?;
-    set?;
-    done?;
-    ends?;
     Ok(Answer::ok(json!({"stored": true})))
 }
 
 pub(super) async fn forget(fields: Fields<'_>, desk: &Desk<'_>) -> Result<Answer, Refusal> {
     fields.expect(&["key"], "an entry to forget")?;
-    let [gone] = desk.run([command(&["DEL", &fields.key("key")?.to_string()])]).await?;
+    let (_, [gone]) = desk.write(Value::Null, [command(&["DEL", &fields.key("key")?.to_string()])]).await?;
     Ok(Answer::ok(json!({"forgotten": integer(&gone?) == Some(1)})))
+}
+
+/// Whether the entry's lease is that of `fill`.
+async fn is_filler(key: &str, fill: &str, desk: &Desk<'_>) -> Result<bool, Refusal> {
+    let [filler] = desk.run([command(&["HGET", key, "filler"])]).await?;
+    Ok(filler?.as_str() == Some(fill))
 }
 
 fn fresh(value: &Value, left_ms: i64) -> Answer {

@@ -31,7 +31,8 @@ pub(super) async fn deny(fields: Fields<'_>, desk: &Desk<'_>) -> Result<Answer, 
     }
     let seconds = exp.to_string();
     let set = command(&["HSET", &list, jti, &seconds]);
-    let [set, ends] = desk.run([set, command(&["HEXPIREAT", &list, &seconds, "FIELDS", "1", jti])]).await?;
+    let ends = command(&["HEXPIREAT", &list, &seconds, "FIELDS", "1", jti]);
+    let (_, [set, ends]) = desk.write(Value::Null, [set, ends]).await?;
     set?;
     ends?;
     Ok(Answer::ok(json!({"denied": true, "until": exp})))

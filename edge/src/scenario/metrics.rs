@@ -22,14 +22,13 @@ pub(super) async fn add(fields: Fields<'_>, desk: &Desk<'_>) -> Result<Answer, R
     let keep_ms = fields.between("keep_ms", 1, KEEP_MS_MAX)?.unwrap_or(KEEP_MS);
     let begins = desk.now_ms().div_euclid(bucket_ms) * bucket_ms;
     let (bucket, ends) = (begins.to_string(), (begins + bucket_ms + keep_ms).to_string());
-    let [sum, kept] = desk
-        .run([
-            command(&["HINCRBY", &key, &bucket, &by.to_string()]),
-            command(&["HPEXPIREAT", &key, &ends, "NX", "FIELDS", "1", &bucket]),
-        ])
-        .await?;
+    let commands = [
+        command(&["HINCRBY", &key, &bucket, &by.to_string()]),
+        command(&["HPEXPIREAT", &key, &ends, "NX", "FIELDS", "1", &bucket]),
+    ];
+    let (at, [sum, kept]) = desk.write(begins.into(), commands).await?;
     kept?;
-    Ok(Answer::ok(json!({"at": begins, "value": integer(&sum?)})))
+    Ok(Answer::ok(json!({"at": at, "value": integer(&sum?)})))
 }
 
 /// The buckets that begin between two times, in order, and their sum.

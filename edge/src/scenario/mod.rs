@@ -2,20 +2,26 @@
 //!
 //! All are of one shape. A verb reads its fields, has commands on ordinary keys run by the hub of these keys, each list of them in
 //! one step ([`Desk::run`]), and says what came of it. So whatever it stores any Redis client at the origin reads; what the
-//! bearer of a token may do is what it may do to these keys; and no rule about data is here.
+//! bearer of a token may do is what it may do to these keys; and no rule about data is here. A verb that writes does so in one step, so
+//! that it can be done once ([`Desk::write`]).
 
 mod cache;
 mod denial;
 mod desk;
+mod erasure;
 mod flags;
+mod jobs;
+mod locks;
 mod metrics;
+mod once;
 mod presence;
 mod sessions;
 
-use crate::{fields::Fields, refusal::Refusal};
+use crate::{fields::Fields, refusal::Refusal, rest::Shape};
 use serde_json::{Map, Value};
 
 pub(crate) use desk::{Answer, Desk, Unanswered};
+pub(crate) use once::Once;
 
 /// The body is no call.
 #[derive(Debug, thiserror::Error)]
@@ -49,9 +55,15 @@ pub(crate) enum Verb {
     ListPresent,
     AddMetric,
     ReadMetric,
+    AcquireLock,
+    ExtendLock,
+    ReleaseLock,
+    AddJob,
+    ReadJobs,
+    Erase,
 }
 
-const VERBS: [(&str, Verb); 18] = [
+const VERBS: [(&str, Verb); 24] = [
     ("/v1/sessions/create", Verb::CreateSession),
     ("/v1/sessions/read", Verb::ReadSession),
     ("/v1/sessions/update", Verb::UpdateSession),
@@ -70,12 +82,26 @@ const VERBS: [(&str, Verb); 18] = [
     ("/v1/presence/list", Verb::ListPresent),
     ("/v1/metrics/add", Verb::AddMetric),
     ("/v1/metrics/read", Verb::ReadMetric),
+    ("/v1/locks/acquire", Verb::AcquireLock),
+    ("/v1/locks/extend", Verb::ExtendLock),
+    ("/v1/locks/release", Verb::ReleaseLock),
+    ("/v1/jobs/add", Verb::AddJob),
+    ("/v1/jobs/state", Verb::ReadJobs),
+    ("/v1/erase", Verb::Erase),
 ];
 
 impl Verb {
     /// The verb at this address.
     pub(crate) fn find(path: &str) -> Option<Self> {
         VERBS.iter().find(|(known, _)| *known == path).map(|(_, verb)| *verb)
+    }
+
+    /// How its commands go to the hub: in one step, but for those that the origin executes.
+    pub(crate) fn shape(self) -> Shape {
+        match self {
+            Self::AcquireLock | Self::ExtendLock | Self::ReleaseLock | Self::AddJob | Self::Erase => Shape::Pipeline,
+            _ => Shape::Transaction,
+        }
     }
 
     /// Does what is asked.
@@ -101,6 +127,12 @@ impl Verb {
             Self::ListPresent => presence::list(fields, desk).await,
             Self::AddMetric => metrics::add(fields, desk).await,
             Self::ReadMetric => metrics::read(fields, desk).await,
+            Self::AcquireLock => locks::acquire(fields, desk).await,
+            Self::ExtendLock => locks::extend(fields, desk).await,
+            Self::ReleaseLock => locks::release(fields, desk).await,
+            Self::AddJob => jobs::add(fields, desk).await,
+            Self::ReadJobs => jobs::state(fields, desk).await,
+            Self::Erase => erasure::erase(fields, desk).await,
         }
     }
 }

@@ -23,19 +23,20 @@ pub(super) async fn join(fields: Fields<'_>, desk: &Desk<'_>) -> Result<Answer, 
     if info.len() > INFO_BYTES_MAX {
         return Err(fields.wrong("info", format!("must have at most {INFO_BYTES_MAX} bytes")).into());
     }
-    let [set, ends] = desk.run([command(&["HSET", &key, member, info]), ends(&key, ttl_ms, member)]).await?;
+    let commands = [command(&["HSET", &key, member, info]), ends(&key, ttl_ms, member)];
+    let (until, [set, ends]) = desk.write((desk.now_ms() + ttl_ms).into(), commands).await?;
     set?;
     ends?;
-    Ok(Answer::ok(json!({"present": true, "until": desk.now_ms() + ttl_ms})))
+    Ok(Answer::ok(json!({"present": true, "until": until})))
 }
 
 /// Stays, if still there.
 pub(super) async fn beat(fields: Fields<'_>, desk: &Desk<'_>) -> Result<Answer, Refusal> {
     fields.expect(&["room", "member", "ttl_ms"], "who stays")?;
     let (key, member, ttl_ms) = (room(&fields)?, fields.name("member", MEMBER_BYTES_MAX)?, ttl_ms(&fields)?);
-    let [stays] = desk.run([ends(&key, ttl_ms, member)]).await?;
+    let (until, [stays]) = desk.write((desk.now_ms() + ttl_ms).into(), [ends(&key, ttl_ms, member)]).await?;
     let is_there = stays?.get(0).and_then(integer) == Some(1);
-    let until = is_there.then(|| desk.now_ms() + ttl_ms);
+    let until = is_there.then_some(until);
     Ok(Answer::of(if is_there { 200 } else { 404 }, json!({"present": is_there, "until": until})))
 }
 
@@ -43,7 +44,7 @@ pub(super) async fn beat(fields: Fields<'_>, desk: &Desk<'_>) -> Result<Answer, 
 pub(super) async fn leave(fields: Fields<'_>, desk: &Desk<'_>) -> Result<Answer, Refusal> {
     fields.expect(&["room", "member"], "who leaves")?;
     let (key, member) = (room(&fields)?, fields.name("member", MEMBER_BYTES_MAX)?);
-    let [gone] = desk.run([command(&["HDEL", &key, member])]).await?;
+    let (_, [gone]) = desk.write(Value::Null, [command(&["HDEL", &key, member])]).await?;
     Ok(Answer::ok(json!({"present": false, "was_present": integer(&gone?) == Some(1)})))
 }
 

@@ -73,10 +73,11 @@ pub(super) async fn create(fields: Fields<'_>, desk: &Desk<'_>) -> Result<Answer
     let mut set = vec!["HSET", &place.session, SECRET, &digest, GENERATION, &generation, TTL, &ttl, CREATED, &created];
     set.extend(data.into_iter().flat_map(|(name, value)| [name, value]));
     let ends = command(&["PEXPIRE", &place.session, &ttl]);
-    let [set, ends, ends_at] = desk.run([command(&set), ends, ends_at(&place)]).await?;
+    let commands = [command(&set), ends, ends_at(&place)];
+    let (session, [set, ends, ends_at]) = desk.write(handle.text().into(), commands).await?;
     set?;
     ends?;
-    Ok(Answer::of(201, json!({"session": handle.text(), "subject": subject, "expires_at": integer(&ends_at?)})))
+    Ok(Answer::of(201, json!({"session": session, "subject": subject, "expires_at": integer(&ends_at?)})))
 }
 
 pub(super) async fn read(fields: Fields<'_>, desk: &Desk<'_>) -> Result<Answer, Refusal> {
@@ -113,33 +114,29 @@ pub(super) async fn update(fields: Fields<'_>, desk: &Desk<'_>) -> Result<Answer
     if set.is_empty() && unset.is_empty() {
         return Err(fields.wrong("set", "or unset must name something").into());
     }
-    let ends_at = match find(&handle, &place, desk).await? {
-        Found::Active { ends_at, .. } => ends_at,
-        Found::Inactive(reason) => return Ok(inactive(reason)),
+    let mut changes = Vec::new();
+    if !set.is_empty() {
+        let set = set.iter().flat_map(|(name, value)| [*name, *value]);
+        changes.push(command(&["HSET", &place.session].into_iter().chain(set).collect::<Vec<_>>()));
+    }
+    if !unset.is_empty() {
+        changes.push(command(&[&["HDEL", &place.session], &unset[..]].concat()));
+    }
+    let replies = match desk.written(&changes).await? {
+        Some((_, replies)) => replies,
+        None => {
+            let ends_at = match find(&handle, &place, desk).await? {
+                Found::Active { ends_at, .. } => ends_at,
+                Found::Inactive(reason) => return Ok(inactive(reason)),
+            };
+            if !set.is_empty() {
+                // Should it have ended just now, what is written ends too.
+                changes.push(command(&["PEXPIREAT", &place.session, &ends_at.to_string(), "NX"]));
+            }
+            desk.write_all(Value::Null, changes).await?.1
+        }
     };
-    let mut changes = vec!["HSET", &place.session];
-    changes.extend(set.iter().flat_map(|(name, value)| [*name, *value]));
-    if set.is_empty() {
-        changes = vec!["HDEL", &place.session];
-        changes.extend(&unset);
-        return changed(desk, &handle, [command(&changes)]).await;
-    }
-    // Should it have ended just now, what is written ends too.
-    let ends = command(&["PEXPIREAT", &place.session, &ends_at.to_string(), "NX"]);
-    if unset.is_empty() {
-        return changed(desk, &handle, [command(&changes), ends]).await;
-    }
-    let mut gone = vec!["HDEL", &place.session];
-    gone.extend(&unset);
-    changed(desk, &handle, [command(&changes), command(&gone), ends]).await
-}
-
-async fn changed<const N: usize>(
-    desk: &Desk<'_>,
-    handle: &Handle,
-    commands: [Vec<Bytes>; N],
-) -> Result<Answer, Refusal> {
-    for reply in desk.run(commands).await? {
+    for reply in replies {
         match reply {
             Err(error) if error.is_of_revoked() => return Ok(inactive("revoked")),
             reply => drop(reply?),
@@ -153,21 +150,31 @@ pub(super) async fn rotate(fields: Fields<'_>, desk: &Desk<'_>) -> Result<Answer
     let handle = Handle::of(&fields)?;
     let ttl_ms = fields.between("ttl_ms", 1, TTL_MS_MAX)?;
     let place = handle.place(prefix(&fields)?);
-    let (ends_at, stored_ms) = match find(&handle, &place, desk).await? {
-        Found::Active { ends_at, ttl_ms, .. } => (ends_at, ttl_ms),
-        Found::Inactive(reason) => return Ok(inactive(reason)),
+    let (mut set, ends) =
+        (vec!["HSET", &place.session, SECRET], |at: &str| command(&["PEXPIREAT", &place.session, at]));
+    let (told, replies) = match desk.written(&[command(&[&set[..], &[""]].concat()), ends("0")]).await? {
+        Some(written) => written,
+        None => {
+            let (ends_at, stored_ms) = match find(&handle, &place, desk).await? {
+                Found::Active { ends_at, ttl_ms, .. } => (ends_at, ttl_ms),
+                Found::Inactive(reason) => return Ok(inactive(reason)),
+            };
+            let (expires_at, ttl_ms) =
+                ttl_ms.map_or((ends_at, stored_ms), |ttl_ms| (desk.now_ms().saturating_add(ttl_ms), ttl_ms));
+            let next = Handle { secret: random(3)?, ..handle };
+            let (digest, ttl) = (digest(&next.secret), ttl_ms.to_string());
+            set.extend([&digest[..], TTL, &ttl]);
+            let told = json!({"session": next.text(), "subject": next.subject, "expires_at": expires_at});
+            desk.write_all(told, vec![command(&set), ends(&expires_at.to_string())]).await?
+        }
     };
-    let (expires_at, ttl_ms) =
-        ttl_ms.map_or((ends_at, stored_ms), |ttl_ms| (desk.now_ms().saturating_add(ttl_ms), ttl_ms));
-    let next = Handle { secret: random(3)?, ..handle };
-    let (digest, ttl, ends) = (digest(&next.secret), ttl_ms.to_string(), expires_at.to_string());
-    let set = command(&["HSET", &place.session, SECRET, &digest, TTL, &ttl]);
-    let [set, ends] = desk.run([set, command(&["PEXPIREAT", &place.session, &ends])]).await?;
-    match set {
-        Err(error) if error.is_of_revoked() => return Ok(inactive("revoked")),
-        set => (set?, ends?),
-    };
-    Ok(Answer::ok(json!({"session": next.text(), "subject": next.subject, "expires_at": expires_at})))
+    for reply in replies {
+        match reply {
+            Err(error) if error.is_of_revoked() => return Ok(inactive("revoked")),
+            reply => drop(reply?),
+        }
+    }
+    Ok(Answer::ok(told))
 }
 
 pub(super) async fn revoke(fields: Fields<'_>, desk: &Desk<'_>) -> Result<Answer, Refusal> {
@@ -175,17 +182,18 @@ pub(super) async fn revoke(fields: Fields<'_>, desk: &Desk<'_>) -> Result<Answer
     let handle = Handle::of(&fields)?;
     let for_ms = fields.between("for_ms", 1, TTL_MS_MAX)?.unwrap_or(REVOKED_MS);
     let place = handle.place(prefix(&fields)?);
-    let [was_there] = desk.run([command(&["HW.REVOKE", &place.session, "PX", &for_ms.to_string()])]).await?;
+    let revoke = command(&["HW.REVOKE", &place.session, "PX", &for_ms.to_string()]);
+    let (until, [was_there]) = desk.write((desk.now_ms() + for_ms).into(), [revoke]).await?;
     let was_active = integer(&was_there?) == Some(1);
-    Ok(Answer::ok(json!({"revoked": true, "was_active": was_active, "until": desk.now_ms() + for_ms})))
+    Ok(Answer::ok(json!({"revoked": true, "was_active": was_active, "until": until})))
 }
 
 pub(super) async fn revoke_all(fields: Fields<'_>, desk: &Desk<'_>) -> Result<Answer, Refusal> {
     fields.expect(&["subject", "prefix"], "a subject whose sessions to revoke")?;
     let key = generation_key(prefix(&fields)?, subject(&fields)?);
     // It is kept as long as any session that it ends could live.
-    let [generation, ends] =
-        desk.run([command(&["INCR", &key]), command(&["PEXPIRE", &key, &TTL_MS_MAX.to_string()])]).await?;
+    let commands = [command(&["INCR", &key]), command(&["PEXPIRE", &key, &TTL_MS_MAX.to_string()])];
+    let (_, [generation, ends]) = desk.write(Value::Null, commands).await?;
     ends?;
     Ok(Answer::ok(json!({"revoked": true, "generation": integer(&generation?)})))
 }

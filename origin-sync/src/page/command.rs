@@ -3,7 +3,7 @@
 use crate::{
     clock,
     edge::EdgeUrlError,
-    erasure::SubjectError,
+    erasure::EraseError,
     report::Report,
     store::{Store, StoreError},
 };
@@ -39,9 +39,7 @@ pub(crate) enum ReadError {
     #[error("ERR Headwater: nothing foreign stands at the key, or Headwater has nothing to put there")]
     NotForeign,
     #[error(transparent)]
-    Subject(#[from] SubjectError),
-    #[error("ERR Headwater: erase-pattern is not set, so nobody knows which keys are a person's")]
-    NoErasePattern,
+    Erase(#[from] EraseError),
     #[error("ERR Headwater: the body is no JSON object of the texts from and to")]
     Move(#[source] serde_json::Error),
     #[error("ERR Headwater: {text:?} is no URL of an edge: {cause}")]
@@ -60,8 +58,10 @@ impl ReadError {
     pub(super) fn status(&self) -> StatusCode {
         match self {
             Self::Json(_) | Self::Argument | Self::Command(_) | Self::Write | Self::Key(_) => StatusCode::BAD_REQUEST,
-            Self::Subject(_) | Self::Move(_) | Self::Edge { .. } => StatusCode::BAD_REQUEST,
-            Self::NoErasePattern => StatusCode::CONFLICT,
+            Self::Move(_) | Self::Edge { .. } => StatusCode::BAD_REQUEST,
+            Self::Erase(EraseError::Subject(_)) => StatusCode::BAD_REQUEST,
+            Self::Erase(EraseError::NoPattern) => StatusCode::CONFLICT,
+            Self::Erase(EraseError::Away | EraseError::Store(_)) => StatusCode::SERVICE_UNAVAILABLE,
             Self::NotErasedYet => StatusCode::SERVICE_UNAVAILABLE,
             Self::NotForeign => StatusCode::CONFLICT,
             Self::Away | Self::Store(_) => StatusCode::SERVICE_UNAVAILABLE,

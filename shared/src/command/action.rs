@@ -125,6 +125,8 @@ pub enum KeyAction {
     Revoke(Expiry),
     /// HW.REVOKED: for how long yet.
     Revoked,
+    /// HW.REFRESH: whether there is anything, at the origin.
+    Refresh,
     /// EXPIRETIME.
     ExpireTime,
     /// PEXPIRETIME.
@@ -296,6 +298,8 @@ pub enum KeyspaceAction {
     Random,
     /// FLUSHDB and FLUSHALL.
     Flush,
+    /// HW.ERASE: the keys of this person, as the operator's patterns name them.
+    Erase(Bytes),
 }
 
 impl KeyspaceAction {
@@ -303,7 +307,7 @@ impl KeyspaceAction {
     pub fn pattern(&self) -> &[u8] {
         match self {
             Self::Scan { scan: Scan { pattern: Some(pattern), .. }, .. } | Self::Keys(pattern) => pattern,
-            Self::Scan { .. } | Self::Count | Self::Random | Self::Flush => b"*",
+            Self::Scan { .. } | Self::Count | Self::Random | Self::Flush | Self::Erase(_) => b"*",
         }
     }
 }

@@ -650,6 +650,8 @@ mod tests {
             ("hw.lock k me 1000", &["k"], true),
             ("hw.extend k me 1000", &["k"], true),
             ("hw.unlock k me", &["k"], true),
+            ("hw.erase ada", &[], true),
+            ("hw.refresh k", &["k"], false),
             ("hw.revoke k ex 10", &["k"], true),
             ("hw.revoked k", &["k"], false),
             ("evalsha b2efc02798c8e9b471a10f9b1d5745db89923ff3 2 k l 10 1000 1", &["k", "l"], true),

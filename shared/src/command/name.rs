@@ -51,19 +51,23 @@ macro_rules! command_names {
                 match self {
                     $(Self::$variant => matches!(
                         Access::$access,
-                        Access::OrderedWrite | Access::OrderedGrow | Access::Keyspace | Access::Flush
+                        Access::OrderedRead
+                            | Access::OrderedWrite
+                            | Access::OrderedGrow
+                            | Access::Keyspace
+                            | Access::Flush
                     ),)*
                 }
             }
 
-            /// Whether the command asks for the names of keys, or deletes all of them, and names none itself.
+            /// Whether the command asks for the names of keys, or deletes such as it does not name.
             pub const fn is_of_keyspace(self) -> bool {
                 match self {
                     $(Self::$variant => matches!(Access::$access, Access::Keyspace | Access::Flush),)*
                 }
             }
 
-            /// Whether the command deletes all keys.
+            /// Whether the command deletes keys that it does not name, all of them or a person's.
             pub const fn flushes(self) -> bool {
                 match self {
                     $(Self::$variant => matches!(Access::$access, Access::Flush),)*
@@ -94,13 +98,15 @@ enum Access {
     Write,
     /// Changes a key and may take more memory.
     Grow,
-    /// Needs one agreed order of all writes, which only the origin has; changes a key and takes no more memory.
+    /// Needs one agreed order of all writes, which only the origin has, and changes nothing.
+    OrderedRead,
+    /// Likewise; changes a key and takes no more memory.
     OrderedWrite,
     /// Likewise, and may take more memory.
     OrderedGrow,
     /// Tells of all keys, which only the origin knows.
     Keyspace,
-    /// Deletes all keys.
+    /// Deletes keys that it does not name.
     Flush,
     /// Passes through to the origin, as one of a family.
     Lists,
@@ -118,6 +124,7 @@ impl Access {
             Self::Read
             | Self::Write
             | Self::Grow
+            | Self::OrderedRead
             | Self::OrderedWrite
             | Self::OrderedGrow
             | Self::Keyspace
@@ -313,6 +320,8 @@ command_names! {
     Unlock "hw.unlock" 3..=3, OrderedWrite;
     Revoke "hw.revoke" 4..=4, Write;
     Revoked "hw.revoked" 2..=2, Read;
+    Erase "hw.erase" 2..=2, Flush;
+    Refresh "hw.refresh" 2..=2, OrderedRead;
 }
 
 impl CommandName {

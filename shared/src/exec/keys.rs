@@ -18,6 +18,8 @@ pub(super) fn act(key: Subject<'_>, other: Option<Subject<'_>>, action: &KeyActi
         (KeyAction::ExpireAt { at, condition }, _) => Ok(expire_at(key, *at, *condition)),
         (KeyAction::Revoke(expiry), _) => revoke(key, *expiry),
         (KeyAction::Revoked, _) => Ok(revoked(&key)),
+        // Executed in the origin's order, it has the hub that asks hear of the key.
+        (KeyAction::Refresh, _) => Ok(Reply::from(key.shown.is_some()).into()),
         (KeyAction::ExpireTime, _) => Ok(expire_time(&key, Unit::Seconds)),
         (KeyAction::PExpireTime, _) => Ok(expire_time(&key, Unit::Milliseconds)),
         // The parser gives each action the keys that it takes, and those of several keys are not asked here.

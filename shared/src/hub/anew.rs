@@ -59,6 +59,8 @@ impl Hub {
         next.give_up_remotes(now);
         next.seen = std::mem::take(&mut self.seen);
         next.give_up_behind();
+        next.committing = std::mem::take(&mut self.committing);
+        next.give_up_commits();
         // The sockets stay, and so does what their leaves may do.
         next.grants = std::mem::take(&mut self.grants);
         let leaves = self.leaves.keys().copied();

@@ -86,6 +86,14 @@ pub enum HubInput {
         /// As with [`HubInput::Commands`].
         idempotency: Option<Bytes>,
     },
+    /// A request is to be answered once the origin has committed what this hub has now in the slots of these keys, as Redis calls
+    /// them. Answered by [`HubEffect::Committed`], at the latest after ten seconds or when the origin goes away.
+    AwaitCommit {
+        /// For the answer.
+        request: Request,
+        /// The keys that the request wrote.
+        keys: Vec<Key>,
+    },
     /// The shell started with these sockets still open from before; their ends are asked to begin again.
     Woken {
         /// Leaf sockets.
@@ -144,6 +152,9 @@ pub enum HubEffect {
         /// The operations.
         message: LeafToHub,
     },
+    /// Answer a [`HubInput::AwaitCommit`]: whether the origin has committed it. Else it stays here and is
+    /// committed later, unless this hub's storage turned out to be an old copy.
+    Committed(Request, bool),
     /// Answer a relay.
     Relayed(Request, HubToLeaf),
     /// Tell these listeners. After [`Heard::Ended`] they are forgotten.

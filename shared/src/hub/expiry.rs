@@ -140,7 +140,8 @@ impl Hub {
     pub(super) fn ask_to_wake(&mut self, now: TimestampMs) {
         let remote = self.remotes.values().map(|remote| remote.until);
         let behind = self.seen.behind.values().map(|behind| behind.until);
-        let waiting = self.waiting.iter().map(|waiting| waiting.until).chain(remote).chain(behind);
+        let committing = self.committing.iter().map(|waiting| waiting.until);
+        let waiting = self.waiting.iter().map(|waiting| waiting.until).chain(remote).chain(behind).chain(committing);
         let ends = self.wheel.next().into_iter().chain(self.ends.next()).min().map(whole_minute);
         let rights = self.strict.next_due();
         let behind = self.memory.is_behind.then_some(now);

@@ -18,6 +18,7 @@ mod anew;
 mod api;
 mod boards;
 mod commands;
+mod commits;
 mod compare;
 mod downlink;
 mod expiry;
@@ -37,6 +38,7 @@ mod uplink;
 
 pub use api::{Connection, HubConfig, HubEffect, HubInput, HubStatus, Listener, MemoryLimit, Request, RowId, RowWrite};
 pub use listeners::{Heard, ListenError};
+pub use outbox::OutboxStatus;
 pub use rows::RestoreError;
 
 use crate::{
@@ -50,6 +52,7 @@ use crate::{
 };
 use bytes::Bytes;
 use commands::{Answer, Waiting};
+use commits::Committing;
 use expiry::Ends;
 use keyspace::{KeyNo, Keyspace};
 use leaves::{LeafSocket, Session};
@@ -93,6 +96,7 @@ pub struct Hub {
     /// Requests whose commands the origin runs, by the number of the call.
     remotes: BTreeMap<u64, Remote>,
     seen: Seen,
+    committing: Vec<Committing>,
     outbox: Outbox,
     listeners: Listeners,
     /// Rights under strict limits.
@@ -143,6 +147,7 @@ impl Hub {
             HubInput::SessionCommands { marks, request, commands, idempotency } => {
                 self.commands(request, &commands, idempotency, marks, now);
             }
+            HubInput::AwaitCommit { request, keys } => self.await_commit(request, &keys, now),
             HubInput::Woken { leaves, origins } => self.woken(&leaves, &origins, now),
             HubInput::Leaf(connection, message) => self.leaf_message(connection, message, now),
             HubInput::Granted(connection, grants) => {
@@ -259,6 +264,7 @@ impl Hub {
             waiting: Vec::new(),
             remotes: BTreeMap::new(),
             seen: Seen::default(),
+            committing: Vec::new(),
             outbox: Outbox::default(),
             listeners: Listeners::default(),
             strict: Strict::default(),
@@ -280,6 +286,7 @@ impl Hub {
     /// first.
     fn conclude(&mut self, now: TimestampMs) -> Vec<HubEffect> {
         self.answer_ready(now);
+        self.answer_committed(now);
         self.ask_for_rights(now);
         self.show_changes(now);
         self.show_boards(now);

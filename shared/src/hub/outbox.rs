@@ -9,7 +9,7 @@
 use super::{Hub, HubEffect, RowId, remote::Passing};
 use crate::{
     command::{CommandError, Passed, Reply},
-    id::{No, TimestampMs},
+    id::{Key, No, TimestampMs},
     limits::{FRAME_BYTES_TARGET, JOB_ARGUMENTS_MAX, JOB_BYTES_MAX, JOBS_MAX, OUTBOX_BYTES_MAX},
     message::{HubToOrigin, Job, RunReply},
     slot::Slot,
@@ -48,6 +48,15 @@ impl Queue {
     }
 }
 
+/// What the outbox has for a key.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct OutboxStatus {
+    /// Jobs that the origin is not known to have run.
+    pub stored: usize,
+    /// Jobs that have run, and are kept until the origin's store cannot lose them.
+    pub unstable: usize,
+}
+
 /// All of them.
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
@@ -70,6 +79,30 @@ impl Outbox {
     pub(super) fn waiting(&self) -> usize {
         let of = |queue: &Queue| queue.jobs.iter().filter(|(no, _)| *no > queue.done).count();
         self.slots.values().map(of).sum()
+    }
+
+    /// What is kept for one key. Linear in the jobs of its slot.
+    fn of(&self, key: &Key) -> OutboxStatus {
+        let queue = self.slots.get(&key.slot());
+        let is_its = |argv: &[Bytes]| argv.get(1).is_some_and(|name| name == key.as_bytes());
+        let jobs =
+            queue.into_iter().flat_map(|queue| queue.jobs.iter().map(move |(no, argv)| (*no <= queue.done, argv)));
+        let mut status = OutboxStatus::default();
+        for (is_done, _) in jobs.filter(|(_, argv)| is_its(argv)) {
+            let count = if is_done { &mut status.unstable } else { &mut status.stored };
+            *count = count.saturating_add(1);
+        }
+        status
+    }
+
+    /// The last job of a slot that is kept.
+    pub(super) fn last(&self, slot: Slot) -> No {
+        self.slots.get(&slot).and_then(|queue| queue.jobs.back()).map(|(no, _)| *no).unwrap_or_default()
+    }
+
+    /// Whether all jobs of a slot up to this one have run, as the present connection knows.
+    pub(super) fn has_run(&self, slot: Slot, last: No) -> bool {
+        self.slots.get(&slot).is_none_or(|queue| queue.done >= last || queue.jobs.is_empty())
     }
 
     /// The numbers of all that is kept.
@@ -130,6 +163,11 @@ impl Outbox {
 }
 
 impl Hub {
+    /// What the outbox has for a key, by the name that clients of this hub's namespace give it.
+    pub fn jobs_of(&self, key: &Key) -> OutboxStatus {
+        self.namespace.key(key).map(|key| self.outbox.of(&key)).unwrap_or_default()
+    }
+
     /// Keeps a job, to be stored with this input's rows, and gives what it is answered until the origin has run it: nothing.
     pub(super) fn take_in(
         &mut self,
@@ -138,7 +176,7 @@ impl Hub {
         passing: &mut Passing,
     ) -> Result<Reply, CommandError> {
         let Passed { argv, keys, .. } = passed;
-        let Some(slot) = keys.first().map(crate::id::Key::slot) else { return Err(CommandError::Syntax) };
+        let Some(slot) = keys.first().map(Key::slot) else { return Err(CommandError::Syntax) };
         if argv.len() > JOB_ARGUMENTS_MAX {
             return Err(CommandError::TooManyArguments { limit: u32::try_from(JOB_ARGUMENTS_MAX).unwrap_or(u32::MAX) });
         }

@@ -653,6 +653,7 @@ impl World {
                     }
                 }
                 HubEffect::ToListeners(..) => panic!("nobody listens here"),
+                HubEffect::Committed(..) => panic!("nobody waits for commits here"),
                 HubEffect::WakeAt(at) => self.hubs[hub].wake_at = Some(at),
             }
         }

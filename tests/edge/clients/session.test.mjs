@@ -76,7 +76,7 @@ test("a token that is none is refused, and one that names too much is told that 
   assert.equal(status, 400);
   assert.match(body.error, /Upstash-Sync-Token cannot be read/);
   const [, , begun] = await ask("", "/get/session:value");
-  assert.match(begun, /^hw0\./);
+  assert.match(begun, /^hw1\./);
 });
 
 test("Headwater-Consistency: session begins a session without a token", async () => {

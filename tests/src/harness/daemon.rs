@@ -33,6 +33,8 @@ pub struct DaemonConfig {
     pub listen_port: u16,
     /// How long after a commit that commit counts as stable where the store says nothing better, in milliseconds.
     pub loss_window_ms: u64,
+    /// Which keys are a person's; none unless there is a pattern.
+    pub erase_patterns: Vec<String>,
     /// The file that takes its output.
     pub log: PathBuf,
 }
@@ -61,6 +63,9 @@ impl Daemon {
         }
         flag("--listen", format!("127.0.0.1:{}", config.listen_port));
         flag("--loss-window-ms", config.loss_window_ms.to_string());
+        for pattern in config.erase_patterns {
+            flag("--erase-pattern", pattern);
+        }
         let launch = Launch { name: "origin-sync", program: layout.origin_sync.clone(), arguments, log: config.log };
         let mut daemon = Self { port: config.listen_port, server: Server::spawn(launch)? };
         daemon.ready().await?;

@@ -64,6 +64,12 @@ impl Edge {
         self.0.address()
     }
 
+    /// Its process, while that runs.
+    #[must_use]
+    pub fn pid(&self) -> Option<u32> {
+        self.0.pid()
+    }
+
     /// SIGKILL: what no object had persisted is lost.
     pub fn kill(&mut self) {
         self.0.kill();

@@ -71,6 +71,12 @@ impl Workerd {
         format!("127.0.0.1:{}", self.port)
     }
 
+    /// Its process, while that runs.
+    #[must_use]
+    pub fn pid(&self) -> Option<u32> {
+        self.server.pid()
+    }
+
     /// SIGKILL: what no object had persisted is lost.
     pub fn kill(&mut self) {
         self.server.kill();

@@ -71,6 +71,7 @@ impl Cluster {
             store,
             listen_port: free_port()?,
             loss_window_ms: u64::try_from(config.loss_window.as_millis())?,
+            erase_patterns: vec![],
             log: config.dir.join("daemon.log"),
         };
         let daemon = Daemon::start(&layout, daemon).await.context("the daemon does not start")?;

@@ -24,6 +24,7 @@ pub(super) fn ordered(args: &mut Arguments<'_>) -> Result<Keyed, CommandError> {
             keys.push(args.key()?);
             Action::Key(KeyAction::RenameAbsent)
         }
+        CommandName::Refresh => Action::Key(KeyAction::Refresh),
         CommandName::SPop => Action::Set(SetAction::Pop(count(args)?)),
         CommandName::ZPopMin | CommandName::ZPopMax => {
             let highest = name == CommandName::ZPopMax;
@@ -52,6 +53,7 @@ fn keyspace(args: &mut Arguments<'_>) -> Result<Option<KeyspaceAction>, CommandE
         CommandName::Keys => KeyspaceAction::Keys(args.bytes(Part::Key)?),
         CommandName::DbSize => KeyspaceAction::Count,
         CommandName::RandomKey => KeyspaceAction::Random,
+        CommandName::Erase => KeyspaceAction::Erase(args.bytes(Part::Key)?),
         CommandName::FlushDb | CommandName::FlushAll => {
             match args.rest {
                 [] => {}

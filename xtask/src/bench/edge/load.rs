@@ -1,6 +1,7 @@
 //! The load generator: connections that are kept, each with one request under way.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
@@ -48,6 +49,33 @@ pub(super) async fn per_second(call: &Call, connections: usize, duration: Durati
         answered += client.await??;
     }
     Ok(answered as f64 / began.elapsed().as_secs_f64())
+}
+
+/// Sends so many requests, each call in its turn.
+pub(super) async fn send_all(calls: &[Call], connections: usize, count: u64) -> Result<()> {
+    let (calls, sent) = (Arc::new(calls.to_vec()), Arc::new(AtomicU64::new(0)));
+    let mut clients = Vec::new();
+    for _ in 0..connections {
+        let address = &calls.first().context("no call")?.address;
+        let mut sender = connect(address).await?;
+        let (calls, sent) = (Arc::clone(&calls), Arc::clone(&sent));
+        clients.push(tokio::spawn(async move {
+            loop {
+                let number = sent.fetch_add(1, Ordering::Relaxed);
+                if number >= count {
+                    return anyhow::Ok(());
+                }
+                let at = usize::try_from(number)? % calls.len();
+                if let Some(call) = calls.get(at) {
+                    once(&mut sender, call).await?;
+                }
+            }
+        }));
+    }
+    for client in clients {
+        client.await??;
+    }
+    Ok(())
 }
 
 /// The answer to one request on a connection of its own, and whether it has this header.

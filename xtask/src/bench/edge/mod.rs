@@ -5,6 +5,7 @@
 
 mod bridge;
 mod load;
+mod soak;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -180,6 +181,10 @@ impl Stage {
             let [ours, bridge] = turns.measure([&ours, &self.bridged()], 1).await?;
             let peer = "a call of a bridge from HTTP to Redis";
             rows.push(Row::against(name, 1e9 / ours, peer, 1e9 / bridge, Unit::Nanoseconds));
+        }
+        let name = "soak: memory of the process";
+        if wanted(name) {
+            rows.extend(soak::rows(self, name, options.quick).await?);
         }
         Ok(rows)
     }

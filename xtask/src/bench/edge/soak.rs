@@ -1,0 +1,71 @@
+//! Many requests of all kinds on few keys: what the Worker's process takes in memory after them, beside what it took after the
+//! first quarter, when isolates, rows and pools had the size that they need.
+
+use anyhow::{Context, Result};
+use sysinfo::{Pid, ProcessesToUpdate, System};
+
+use super::load::{Call, send_all};
+use super::{CONNECTIONS, Stage};
+use crate::bench::row::{Bar, Row, Unit};
+
+const REQUESTS: u64 = 200_000;
+const REQUESTS_QUICK: u64 = 20_000;
+
+/// Keys of each kind.
+const KEYS: usize = 64;
+
+/// A process that grows by less has no leak that shows in so many requests: one of 64 bytes a request would take 10 MB, and what
+/// is resident here is some 100 MB.
+const RATIO_LEAST: f64 = 0.9;
+
+pub(super) async fn rows(stage: &Stage, name: &str, is_quick: bool) -> Result<Vec<Row>> {
+    let requests = if is_quick { REQUESTS_QUICK } else { REQUESTS };
+    let calls = calls(stage);
+    let before = resident(stage)?;
+    send_all(&calls, CONNECTIONS, requests / 4).await?;
+    let quarter = resident(stage)?;
+    send_all(&calls, CONNECTIONS, requests - requests / 4).await?;
+    let after = resident(stage)?;
+    println!(
+        "soak: {before} bytes resident before, {quarter} after {} requests, {after} after {requests}",
+        requests / 4
+    );
+    let row = Row::against(name, after as f64, "after the first quarter", quarter as f64, Unit::Bytes);
+    Ok(vec![row.at(requests, "requests").judged(Some(Bar::Ratio(RATIO_LEAST)))])
+}
+
+/// One of each kind for each key.
+fn calls(stage: &Stage) -> Vec<Call> {
+    let of_key = |key: usize| {
+        let command = |line: &str| format!("[\"{}\"]", line.replace(' ', "\",\""));
+        let at_hub = |path: &'static str, body: String| stage.edge_commands(path, body, false);
+        let put = format!(r#"{{"key":"page:{key}","value":"{}","fresh_ms":60000}}"#, "v".repeat(512));
+        let check = format!(r#"{{"key":"limit:{key}","algorithm":"sliding","limit":1000000000,"window_ms":60000}}"#);
+        let pipeline = ["SET p v", "HSET h f v", "ZADD z 1 m", "SADD s m", "INCR n"].map(|line| {
+            let (verb, rest) = line.split_once(' ').unwrap_or_default();
+            command(&format!("{verb} {key}{rest}"))
+        });
+        [
+            at_hub("/", command(&format!("SET text:{key} v"))),
+            at_hub("/", command(&format!("GET text:{key}"))),
+            at_hub("/", command(&format!("INCR count:{key}"))),
+            stage.edge_commands("/", command(&format!("INCR leaf:{key}")), true),
+            at_hub("/pipeline", format!("[{}]", pipeline.join(","))),
+            at_hub("/v1/limit", check.clone()),
+            stage.edge_commands("/v1/limit", check, true),
+            at_hub("/v1/metrics/add", format!(r#"{{"metric":"hits:{key}","bucket_ms":2678400000}}"#)),
+            at_hub("/v1/presence/join", format!(r#"{{"room":"lobby","member":"{key}","ttl_ms":60000}}"#)),
+            at_hub("/v1/cache/put", put),
+            at_hub("/v1/cache/get", format!(r#"{{"key":"page:{key}","wait_ms":0}}"#)),
+        ]
+    };
+    (0..KEYS).flat_map(of_key).collect()
+}
+
+/// What the edge's process has in memory, in bytes.
+fn resident(stage: &Stage) -> Result<u64> {
+    let pid = Pid::from_u32(stage.edge.pid().context("the edge runs")?);
+    let mut system = System::new()?;
+    system.refresh_processes(ProcessesToUpdate::Some(&[pid]), true);
+    Ok(system.process(pid).context("the edge's process is there")?.memory())
+}

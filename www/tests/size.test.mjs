@@ -11,7 +11,7 @@ import { gzipSync } from "node:zlib";
 import { build } from "esbuild";
 import { required } from "./support.mjs";
 
-const WASM_BYTES_MAX = 207_500;
+const WASM_BYTES_MAX = 202_200;
 const SCRIPT_BYTES_MAX = 11_050;
 
 const folder = required("HEADWATER_TEST_PACKAGE");

@@ -41,6 +41,9 @@ use crate::{id::Key, limits::ARGUMENTS_MAX};
 use bytes::Bytes;
 use std::{num::NonZeroU64, slice};
 
+/// Whether this build knows all commands, or those alone that the browser package's views are made of.
+pub(crate) const ALL_COMMANDS: bool = cfg!(feature = "all-commands");
+
 /// A command with its arguments. Lists are never empty, and keep doubled elements as they were sent.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Command {

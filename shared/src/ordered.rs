@@ -456,10 +456,34 @@ fn permute<T>(items: &mut [T], mut places: Vec<usize>) {
     }
 }
 
-/// From which place each item comes in order. The one sort that all types share.
+/// From which place each item comes in order: runs of one, two, four and so on are merged. The one sort that all types share;
+/// what is in order costs a comparison an item.
 fn sorted_places(len: usize, order: &mut dyn FnMut(usize, usize) -> Ordering) -> Vec<usize> {
     let mut places: Vec<usize> = (0..len).collect();
-    places.sort_by(|a, b| order(*a, *b));
+    let mut merged = Vec::with_capacity(len);
+    let mut run = 1_usize;
+    while run < len {
+        let pair = run.saturating_mul(2);
+        for both in places.chunks(pair) {
+            let (mut left, mut right) = both.split_at(run.min(both.len()));
+            if left.last().zip(right.first()).is_some_and(|(a, b)| order(*a, *b).is_gt()) {
+                while let (Some((a, after_a)), Some((b, after_b))) = (left.split_first(), right.split_first()) {
+                    if order(*b, *a).is_lt() {
+                        merged.push(*b);
+                        right = after_b;
+                    } else {
+                        merged.push(*a);
+                        left = after_a;
+                    }
+                }
+            }
+            merged.extend_from_slice(left);
+            merged.extend_from_slice(right);
+        }
+        std::mem::swap(&mut places, &mut merged);
+        merged.clear();
+        run = pair;
+    }
     places
 }
 

@@ -27,7 +27,7 @@ pub use action::{
 pub use condition::{Condition, Expiry, FieldExpiry, deadline_after};
 pub use error::{CommandError, Part};
 pub use long_double::LongDouble;
-pub use name::CommandName;
+pub use name::{CommandName, UnknownCommandName};
 pub use number::{format_score, parse_integer, parse_score, parse_score_bound};
 pub use parse::parse;
 pub use passed::{Family, Passed, UnknownFamily};

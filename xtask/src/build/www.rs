@@ -13,8 +13,9 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 
 use super::fingerprint::{Fingerprint, files_below};
+use super::short_names::{self, ShortNames};
 use super::{Profile, built_module, docs, package, say_size, wasm_library};
-use crate::process::run;
+use crate::process::{output, run};
 use crate::workspace::Workspace;
 
 const PACKAGE: &str = "headwater-www";
@@ -49,7 +50,7 @@ pub(super) fn build(workspace: &Workspace, profile: Profile) -> Result<()> {
     let www = workspace.root.join("www");
     let mut inputs = Fingerprint::default()
         .text(profile.directory())
-        .text("two modules")
+        .text("short names")
         .file(&module)?
         .file(&complete)?
         .file(&workspace.root.join("package-lock.json"))?
@@ -84,7 +85,9 @@ pub(super) fn build(workspace: &Workspace, profile: Profile) -> Result<()> {
 
 fn bind(workspace: &Workspace, module: &Path, stage: &Path, profile: Profile) -> Result<()> {
     let mut bindgen = Command::new(workspace.tool("wasm-bindgen"));
-    bindgen.args(["--target", "web", "--out-name", BINDINGS, "--out-dir"]).arg(stage).arg(module);
+    // What knows the classes' private fields knows `encodeInto`.
+    bindgen.args(["--target", "web", "--encode-into", "always"]);
+    bindgen.args(["--out-name", BINDINGS, "--out-dir"]).arg(stage).arg(module);
     run(&mut bindgen)?;
     if profile == Profile::Dev {
         return Ok(());
@@ -100,13 +103,14 @@ fn bind(workspace: &Workspace, module: &Path, stage: &Path, profile: Profile) ->
         "-Oz",
         "-Oz",
         "--reorder-functions-by-name",
+        short_names::PASS,
         "--strip-producers",
         "--strip-target-features",
         "--output",
     ]);
     optimise.arg(&bound).arg(&bound);
     optimise.args(WASM_FEATURES.map(|feature| format!("--enable-{feature}")));
-    run(&mut optimise)
+    ShortNames::parse(&output(&mut optimise)?)?.apply(stage, BINDINGS)
 }
 
 /// Puts the module with all commands beside the other one, whose bindings it shares.

@@ -1,40 +1,38 @@
-//! Ordered maps and sets, and sorting, in little code.
+//! Maps and sets in order, and sorting, in little code.
 //!
-//! A B-tree and a sort of the standard library are some five kilobytes of wasm for each type they are used with, which was a
-//! quarter of what a browser loads. A map here is a list of sorted runs, a few hundred bytes of code each: logarithmic to
-//! look up, and to insert or remove a move of at most a run and of the list of runs. The sort is the standard library's, once,
-//! over the places of the items.
+//! The standard library's B-tree and sort are compiled anew for each type that they hold, and browsers load all of it. Here
+//! what is compiled for a type is a list of entries as they came, and beside it the order in which they stand, as runs of
+//! their places: one code for all types. A run splits when it is full. An insertion into a large map moves at most a run of
+//! places and the list of runs, a removal fills its gap with the last entry. Hub and origin keep B-trees where those serve
+//! better.
 //!
-//! Invariant: no run is empty, and all entries ascend strictly, within runs and from run to run.
+//! Invariants: every place stands in the order once; no run is empty; keys ascend in it.
 
 use std::{borrow::Borrow, cmp::Ordering, fmt, iter::FusedIterator, slice, vec};
 
-/// Entries of one run at most: to move half of them takes about as long as to find the place.
+/// The most places in a run.
 const RUN_MAX: usize = 256;
 
 /// A map in the order of its keys.
 #[derive(Clone)]
 pub(crate) struct OrderedMap<K, V> {
-    runs: Vec<Vec<(K, V)>>,
-    len: usize,
+    entries: Vec<(K, V)>,
+    order: Order,
 }
-
-/// Where a key is, or where it belongs: the run and the place in it.
-type Place = (usize, Result<usize, usize>);
 
 impl<K: Ord, V> OrderedMap<K, V> {
     /// A map of nothing.
     pub(crate) const fn new() -> Self {
-        Self { runs: Vec::new(), len: 0 }
+        Self { entries: Vec::new(), order: Order { runs: Vec::new() } }
     }
 
     /// How many entries there are.
     pub(crate) fn len(&self) -> usize {
-        self.len
+        self.entries.len()
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.len == 0
+        self.entries.is_empty()
     }
 
     /// The value of a key. Logarithmic.
@@ -42,8 +40,8 @@ impl<K: Ord, V> OrderedMap<K, V> {
     where
         K: Borrow<Q>,
     {
-        let (run, place) = self.place(key);
-        self.runs.get(run)?.get(place.ok()?).map(|(_, value)| value)
+        let place = self.order.place(self.find(key).ok()?)?;
+        self.entries.get(place).map(|(_, value)| value)
     }
 
     /// As [`Self::get`], to be changed.
@@ -51,27 +49,26 @@ impl<K: Ord, V> OrderedMap<K, V> {
     where
         K: Borrow<Q>,
     {
-        let (run, place) = self.place(key);
-        self.runs.get_mut(run)?.get_mut(place.ok()?).map(|(_, value)| value)
+        let place = self.order.place(self.find(key).ok()?)?;
+        self.entries.get_mut(place).map(|(_, value)| value)
     }
 
     pub(crate) fn contains_key<Q: Ord + ?Sized>(&self, key: &Q) -> bool
     where
         K: Borrow<Q>,
     {
-        self.place(key).1.is_ok()
+        self.find(key).is_ok()
     }
 
     /// Puts a value in the place of what the key had, which is returned.
     pub(crate) fn insert(&mut self, key: K, value: V) -> Option<V> {
-        let (run, place) = self.place(&key);
-        match place {
-            Ok(place) => {
-                let slot = self.runs.get_mut(run).and_then(|run| run.get_mut(place));
-                slot.map(|(_, own)| std::mem::replace(own, value))
+        match self.find(&key) {
+            Ok(spot) => {
+                let (_, own) = self.entries.get_mut(self.order.place(spot)?)?;
+                Some(std::mem::replace(own, value))
             }
-            Err(place) => {
-                self.put(run, place, (key, value));
+            Err(spot) => {
+                self.put(spot, (key, value));
                 None
             }
         }
@@ -79,13 +76,11 @@ impl<K: Ord, V> OrderedMap<K, V> {
 
     /// The value of a key, which gets `make`'s where it has none.
     pub(crate) fn get_or_insert_with(&mut self, key: K, make: impl FnOnce() -> V) -> &mut V {
-        let (run, place) = self.place(&key);
-        let (run, place) = match place {
-            Ok(place) => (run, place),
-            Err(place) => self.put(run, place, (key, make())),
+        let place = match self.find(&key) {
+            Ok(spot) => self.order.place(spot).unwrap_or_default(),
+            Err(spot) => self.put(spot, (key, make())),
         };
-        let entry = self.runs.get_mut(run).and_then(|run| run.get_mut(place));
-        &mut entry.expect("it is where it was found or put").1
+        &mut self.entries.get_mut(place).expect("it is where it was found or put").1
     }
 
     /// Takes an entry out.
@@ -93,14 +88,12 @@ impl<K: Ord, V> OrderedMap<K, V> {
     where
         K: Borrow<Q>,
     {
-        let (at, place) = self.place(key);
-        let run = self.runs.get_mut(at)?;
-        let (_, value) = run.remove(place.ok()?);
-        if run.is_empty() {
-            self.runs.remove(at);
-        }
-        self.len = self.len.saturating_sub(1);
-        Some(value)
+        let spot = self.find(key).ok()?;
+        let last = self.find(self.entries.last()?.0.borrow()).ok()?;
+        let place = self.order.place(spot)?;
+        self.order.replace(last, place);
+        self.order.remove(spot);
+        Some(self.entries.swap_remove(place).1)
     }
 
     pub(crate) fn clear(&mut self) {
@@ -109,24 +102,21 @@ impl<K: Ord, V> OrderedMap<K, V> {
 
     /// Keeps what `keep` says. Linear.
     pub(crate) fn retain(&mut self, mut keep: impl FnMut(&K, &mut V) -> bool) {
-        for run in &mut self.runs {
-            run.retain_mut(|(key, value)| keep(key, value));
-        }
-        self.runs.retain(|run| !run.is_empty());
-        self.len = self.runs.iter().map(Vec::len).sum();
+        self.arrange();
+        self.entries.retain_mut(|(key, value)| keep(key, value));
+        self.order = Order::of(self.entries.len());
     }
 
     /// The entries in order.
     pub(crate) fn iter(&self) -> Iter<'_, K, V> {
-        Iter { runs: self.runs.iter(), run: [].iter() }
+        Iter { entries: &self.entries, places: self.order.places() }
     }
 
     /// The first entry whose key is `from` or comes after it. Logarithmic.
     pub(crate) fn at_or_after(&self, from: &K) -> Option<(&K, &V)> {
-        let (run, place) = self.place(from);
-        let (Ok(place) | Err(place)) = place;
-        let after = || self.runs.get(run.checked_add(1)?)?.first();
-        self.runs.get(run)?.get(place).or_else(after).map(|(key, value)| (key, value))
+        let (Ok(spot) | Err(spot)) = self.find(from);
+        let place = self.order.place(spot).or_else(|| self.order.place((spot.0.checked_add(1)?, 0)))?;
+        self.entries.get(place).map(|(key, value)| (key, value))
     }
 
     pub(crate) fn keys(&self) -> impl Iterator<Item = &K> + Clone {
@@ -137,8 +127,10 @@ impl<K: Ord, V> OrderedMap<K, V> {
         self.iter_mut().map(|(_, value)| value)
     }
 
+    /// As [`Self::iter`], to be changed. Linear at once.
     pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (&K, &mut V)> {
-        self.runs.iter_mut().flatten().map(|(key, value)| (&*key, value))
+        self.arrange();
+        self.entries.iter_mut().map(|(key, value)| (&*key, value))
     }
 
     pub(crate) fn into_keys(self) -> impl Iterator<Item = K> {
@@ -149,44 +141,28 @@ impl<K: Ord, V> OrderedMap<K, V> {
         self.into_iter().map(|(_, value)| value)
     }
 
-    /// The first run that does not end before the key, or the last one.
-    fn place<Q: Ord + ?Sized>(&self, key: &Q) -> Place
+    /// Where the key is, or where it belongs.
+    fn find<Q: Ord + ?Sized>(&self, key: &Q) -> Result<Spot, Spot>
     where
         K: Borrow<Q>,
     {
-        let ends_before = |run: &Vec<(K, V)>| run.last().is_some_and(|(last, _)| last.borrow() < key);
-        let at = self.runs.partition_point(ends_before).min(self.runs.len().saturating_sub(1));
-        let run = self.runs.get(at).map(Vec::as_slice).unwrap_or_default();
-        (at, run.binary_search_by(|(own, _)| own.borrow().cmp(key)))
+        self.order.find(&|place| self.entries.get(place).map_or(Ordering::Equal, |(own, _)| own.borrow().cmp(key)))
     }
 
-    /// Puts an entry where [`Self::place`] says, and returns where it is then.
-    fn put(&mut self, at: usize, place: usize, entry: (K, V)) -> (usize, usize) {
-        self.len = self.len.saturating_add(1);
-        let Some(run) = self.runs.get_mut(at) else {
-            self.runs.push(vec![entry]);
-            return (at, place);
-        };
-        if run.len() < RUN_MAX {
-            run.insert(place, entry);
-            return (at, place);
-        }
-        let next = at.saturating_add(1);
-        // What comes in order fills its runs.
-        let half = if place == run.len() { place } else { run.len().div_ceil(2) };
-        let mut rest = run.split_off(half);
-        match place.checked_sub(half) {
-            Some(place) => {
-                rest.insert(place, entry);
-                self.runs.insert(next, rest);
-                (next, place)
-            }
-            None => {
-                run.insert(place, entry);
-                self.runs.insert(next, rest);
-                (at, place)
-            }
-        }
+    /// Puts an entry where [`Self::find`] says that it belongs, and returns its place.
+    fn put(&mut self, spot: Spot, entry: (K, V)) -> usize {
+        let place = self.entries.len();
+        self.order.insert(spot, place);
+        self.entries.push(entry);
+        place
+    }
+}
+
+impl<K, V> OrderedMap<K, V> {
+    /// Moves the entries to where they stand in the order.
+    fn arrange(&mut self) {
+        let order = std::mem::replace(&mut self.order, Order::of(self.entries.len()));
+        permute(&mut self.entries, order.places().collect());
     }
 }
 
@@ -199,7 +175,7 @@ impl<K: Ord, V: Default> OrderedMap<K, V> {
 
 impl<K, V> Default for OrderedMap<K, V> {
     fn default() -> Self {
-        Self { runs: Vec::new(), len: 0 }
+        Self { entries: Vec::new(), order: Order::of(0) }
     }
 }
 
@@ -235,10 +211,11 @@ impl<K: Ord, V> FromIterator<(K, V)> for OrderedMap<K, V> {
 
 impl<K, V> IntoIterator for OrderedMap<K, V> {
     type Item = (K, V);
-    type IntoIter = std::iter::Flatten<vec::IntoIter<Vec<(K, V)>>>;
+    type IntoIter = vec::IntoIter<(K, V)>;
 
-    fn into_iter(self) -> Self::IntoIter {
-        self.runs.into_iter().flatten()
+    fn into_iter(mut self) -> Self::IntoIter {
+        self.arrange();
+        self.entries.into_iter()
     }
 }
 
@@ -253,13 +230,13 @@ impl<'a, K: Ord, V> IntoIterator for &'a OrderedMap<K, V> {
 
 /// The entries of a map in order.
 pub(crate) struct Iter<'a, K, V> {
-    runs: slice::Iter<'a, Vec<(K, V)>>,
-    run: slice::Iter<'a, (K, V)>,
+    entries: &'a [(K, V)],
+    places: Places<'a>,
 }
 
 impl<K, V> Clone for Iter<'_, K, V> {
     fn clone(&self) -> Self {
-        Self { runs: self.runs.clone(), run: self.run.clone() }
+        Self { entries: self.entries, places: self.places.clone() }
     }
 }
 
@@ -267,16 +244,98 @@ impl<'a, K, V> Iterator for Iter<'a, K, V> {
     type Item = (&'a K, &'a V);
 
     fn next(&mut self) -> Option<Self::Item> {
+        self.entries.get(self.places.next()?).map(|(key, value)| (key, value))
+    }
+}
+
+impl<K, V> FusedIterator for Iter<'_, K, V> {}
+
+/// In which order things stand that lie at places 0, 1, 2 and so on; it does not know what they are.
+#[derive(Clone)]
+struct Order {
+    runs: Vec<Vec<usize>>,
+}
+
+/// Where something stands in an order: the run, and where in it.
+type Spot = (usize, usize);
+
+impl Order {
+    /// So many as they lie.
+    fn of(len: usize) -> Self {
+        let run = |start: usize| (start..start.saturating_add(RUN_MAX).min(len)).collect();
+        Self { runs: (0..len).step_by(RUN_MAX).map(run).collect() }
+    }
+
+    /// The place of what stands there.
+    fn place(&self, (run, at): Spot) -> Option<usize> {
+        self.runs.get(run)?.get(at).copied()
+    }
+
+    /// Where that is which `compare` says is equal to what is sought, or where that belongs. `compare` is told a place.
+    fn find(&self, compare: &dyn Fn(usize) -> Ordering) -> Result<Spot, Spot> {
+        let ends_before = |run: &Vec<usize>| run.last().is_some_and(|last| compare(*last).is_lt());
+        // The first run that does not end before it, or the last one.
+        let at = self.runs.partition_point(ends_before).min(self.runs.len().saturating_sub(1));
+        let run = self.runs.get(at).map(Vec::as_slice).unwrap_or_default();
+        run.binary_search_by(|place| compare(*place)).map(|found| (at, found)).map_err(|free| (at, free))
+    }
+
+    /// Puts a place where [`Self::find`] says.
+    fn insert(&mut self, (at, spot): Spot, place: usize) {
+        let Some(run) = self.runs.get_mut(at) else { return self.runs.push(vec![place]) };
+        if run.len() < RUN_MAX {
+            return run.insert(spot, place);
+        }
+        // What comes in order fills its runs.
+        let half = if spot == run.len() { spot } else { run.len().div_ceil(2) };
+        let mut rest = run.split_off(half);
+        match spot.checked_sub(half) {
+            Some(spot) => rest.insert(spot, place),
+            None => run.insert(spot, place),
+        }
+        self.runs.insert(at.saturating_add(1), rest);
+    }
+
+    /// Says that what stands there lies elsewhere now.
+    fn replace(&mut self, (run, at): Spot, place: usize) {
+        if let Some(own) = self.runs.get_mut(run).and_then(|run| run.get_mut(at)) {
+            *own = place;
+        }
+    }
+
+    fn remove(&mut self, (at, spot): Spot) {
+        let Some(run) = self.runs.get_mut(at).filter(|run| spot < run.len()) else { return };
+        run.remove(spot);
+        if run.is_empty() {
+            self.runs.remove(at);
+        }
+    }
+
+    /// The places in order.
+    fn places(&self) -> Places<'_> {
+        Places { runs: self.runs.iter(), run: [].iter() }
+    }
+}
+
+/// The places in an order.
+#[derive(Clone)]
+struct Places<'a> {
+    runs: slice::Iter<'a, Vec<usize>>,
+    run: slice::Iter<'a, usize>,
+}
+
+impl Iterator for Places<'_> {
+    type Item = usize;
+
+    fn next(&mut self) -> Option<usize> {
         loop {
-            if let Some((key, value)) = self.run.next() {
-                return Some((key, value));
+            if let Some(place) = self.run.next() {
+                return Some(*place);
             }
             self.run = self.runs.next()?.iter();
         }
     }
 }
-
-impl<K, V> FusedIterator for Iter<'_, K, V> {}
 
 /// A set in order.
 #[derive(Clone)]
@@ -361,7 +420,7 @@ impl<'a, K: Ord> IntoIterator for &'a OrderedSet<K> {
 
 impl<K> IntoIterator for OrderedSet<K> {
     type Item = K;
-    type IntoIter = std::iter::Map<<OrderedMap<K, ()> as IntoIterator>::IntoIter, fn((K, ())) -> K>;
+    type IntoIter = std::iter::Map<vec::IntoIter<(K, ())>, fn((K, ())) -> K>;
 
     fn into_iter(self) -> Self::IntoIter {
         self.0.into_iter().map(|(key, ())| key)
@@ -370,11 +429,21 @@ impl<K> IntoIterator for OrderedSet<K> {
 
 /// Sorts stably.
 pub(crate) fn sort_by<T>(items: &mut [T], mut order: impl FnMut(&T, &T) -> Ordering) {
-    let mut places = sorted_places(items.len(), &mut |a, b| match (items.get(a), items.get(b)) {
+    let places = sorted_places(items.len(), &mut |a, b| match (items.get(a), items.get(b)) {
         (Some(a), Some(b)) => order(a, b),
         _ => Ordering::Equal,
     });
-    // Each cycle of the permutation is walked once, and what is walked says so by naming itself.
+    permute(items, places);
+}
+
+/// As [`sort_by`], in the items' own order.
+pub(crate) fn sort<T: Ord>(items: &mut [T]) {
+    sort_by(items, T::cmp);
+}
+
+/// Moves to each place what lies at the one that is named there; `places` names each once.
+fn permute<T>(items: &mut [T], mut places: Vec<usize>) {
+    // Each cycle is walked once, and what is walked says so by naming itself.
     for start in 0..items.len() {
         let mut at = start;
         while let Some(from) = places.get_mut(at).map(|from| std::mem::replace(from, at)) {
@@ -387,15 +456,34 @@ pub(crate) fn sort_by<T>(items: &mut [T], mut order: impl FnMut(&T, &T) -> Order
     }
 }
 
-/// As [`sort_by`], in the items' own order.
-pub(crate) fn sort<T: Ord>(items: &mut [T]) {
-    sort_by(items, T::cmp);
-}
-
-/// From which place each item comes in order. The one sort that all types share.
+/// From which place each item comes in order: runs of one, two, four and so on are merged. The one sort that all types share;
+/// what is in order costs a comparison an item.
 fn sorted_places(len: usize, order: &mut dyn FnMut(usize, usize) -> Ordering) -> Vec<usize> {
     let mut places: Vec<usize> = (0..len).collect();
-    places.sort_by(|a, b| order(*a, *b));
+    let mut merged = Vec::with_capacity(len);
+    let mut run = 1_usize;
+    while run < len {
+        let pair = run.saturating_mul(2);
+        for both in places.chunks(pair) {
+            let (mut left, mut right) = both.split_at(run.min(both.len()));
+            if left.last().zip(right.first()).is_some_and(|(a, b)| order(*a, *b).is_gt()) {
+                while let (Some((a, after_a)), Some((b, after_b))) = (left.split_first(), right.split_first()) {
+                    if order(*b, *a).is_lt() {
+                        merged.push(*b);
+                        right = after_b;
+                    } else {
+                        merged.push(*a);
+                        left = after_a;
+                    }
+                }
+            }
+            merged.extend_from_slice(left);
+            merged.extend_from_slice(right);
+        }
+        std::mem::swap(&mut places, &mut merged);
+        merged.clear();
+        run = pair;
+    }
     places
 }
 
@@ -427,7 +515,10 @@ mod tests {
     }
 
     fn is_well_made(map: &OrderedMap<u32, u32>) -> bool {
-        map.runs.iter().all(|run| !run.is_empty() && run.len() <= RUN_MAX)
+        let mut places: Vec<usize> = map.order.places().collect();
+        places.sort_unstable();
+        map.order.runs.iter().all(|run| !run.is_empty() && run.len() <= RUN_MAX)
+            && places.into_iter().eq(0..map.entries.len())
             && map.keys().zip(map.keys().skip(1)).all(|(a, b)| a < b)
             && map.iter().count() == map.len()
     }

@@ -1,10 +1,11 @@
 //! The leaf's effects as tagged objects. The frame is encoded here, so TypeScript never sees a message.
 
+use crate::record::Record;
 use headwater::{
     leaf::{LeafEffect, LeafRowId, LeafRowWrite, TabId},
     wire::{self, Terms, WireError},
 };
-use wasm_bindgen::prelude::*;
+use wasm_bindgen::{JsCast, prelude::*};
 
 #[wasm_bindgen(typescript_custom_section)]
 const TYPES: &str = r#"
@@ -46,48 +47,9 @@ extern "C" {
     /// One effect.
     #[wasm_bindgen(typescript_type = "Effect")]
     pub type JsEffect;
-    #[wasm_bindgen(constructor, js_class = "Object")]
-    fn new() -> JsEffect;
-    #[wasm_bindgen(method, setter)]
-    fn set_kind(this: &JsEffect, kind: &str);
-    #[wasm_bindgen(method, setter)]
-    fn set_frame(this: &JsEffect, frame: Vec<u8>);
-    #[wasm_bindgen(method, setter)]
-    fn set_keys(this: &JsEffect, keys: Vec<String>);
-    #[wasm_bindgen(method, setter)]
-    fn set_key(this: &JsEffect, key: &str);
-    #[wasm_bindgen(method, setter)]
-    fn set_error(this: &JsEffect, error: &str);
-    #[wasm_bindgen(method, setter)]
-    fn set_at(this: &JsEffect, at: f64);
-    #[wasm_bindgen(method, setter)]
-    fn set_writes(this: &JsEffect, writes: Vec<JsRowWrite>);
-    #[wasm_bindgen(method, setter)]
-    fn set_no(this: &JsEffect, no: f64);
-    #[wasm_bindgen(method, setter)]
-    fn set_version(this: &JsEffect, version: f64);
-    #[wasm_bindgen(method, setter)]
-    fn set_operation(this: &JsEffect, operation: Vec<u8>);
-    #[wasm_bindgen(method, setter)]
-    fn set_tab(this: &JsEffect, tab: u64);
-
     /// One change of what is stored.
     #[wasm_bindgen(typescript_type = "RowWrite")]
     pub type JsRowWrite;
-    #[wasm_bindgen(constructor, js_class = "Object")]
-    fn new() -> JsRowWrite;
-    #[wasm_bindgen(method, setter)]
-    fn set_kind(this: &JsRowWrite, kind: &str);
-    #[wasm_bindgen(method, setter)]
-    fn set_id(this: &JsRowWrite, id: Vec<u8>);
-    #[wasm_bindgen(method, setter)]
-    fn set_body(this: &JsRowWrite, body: Vec<u8>);
-    #[wasm_bindgen(method, getter)]
-    fn kind(this: &JsRowWrite) -> String;
-    #[wasm_bindgen(method, getter)]
-    fn id(this: &JsRowWrite) -> Vec<u8>;
-    #[wasm_bindgen(method, getter)]
-    fn body(this: &JsRowWrite) -> Option<Vec<u8>>;
 }
 
 /// The effect's JavaScript form.
@@ -95,7 +57,7 @@ extern "C" {
 /// # Errors
 /// As [`Terms::encode`]: when the message to send is longer than the hub accepts.
 pub(crate) fn to_js(effect: LeafEffect, terms: &Terms) -> Result<JsEffect, WireError> {
-    let object = JsEffect::new();
+    let object = Record::new();
     match effect {
         LeafEffect::Persist(writes) => {
             object.set_kind("persist");
@@ -136,11 +98,11 @@ pub(crate) fn to_js(effect: LeafEffect, terms: &Terms) -> Result<JsEffect, WireE
             object.set_tab(tab);
         }
     }
-    Ok(object)
+    Ok(object.unchecked_into())
 }
 
 fn row_to_js(write: LeafRowWrite) -> JsRowWrite {
-    let object = JsRowWrite::new();
+    let object = Record::new();
     let (kind, row) = match write {
         LeafRowWrite::Put(row, body) => {
             // A borrowed slice would be a view of memory that is used again before it is stored.
@@ -156,11 +118,12 @@ fn row_to_js(write: LeafRowWrite) -> JsRowWrite {
     };
     object.set_kind(kind);
     object.set_id(row.to_bytes());
-    object
+    object.unchecked_into()
 }
 
 /// What another tab's leaf wrote; `None` where it makes no sense.
-pub(crate) fn row_from_js(object: &JsRowWrite) -> Option<LeafRowWrite> {
+pub(crate) fn row_from_js(object: JsRowWrite) -> Option<LeafRowWrite> {
+    let object: Record = object.unchecked_into();
     let row = LeafRowId::from_bytes(&object.id())?;
     match (object.kind().as_str(), row, object.body()) {
         ("put", row, Some(body)) => Some(LeafRowWrite::Put(row, body.into())),

@@ -55,6 +55,11 @@ export interface Options {
   storage?: string | false;
   /** Aborted, the store is closed, or never opened. */
   signal?: AbortSignal;
+  /**
+   * What `store.command` knows: the commands of which counters, sets, maps, boards and limits are made, or `"all"` that a tab can
+   * answer, for which a larger module is loaded. A page loads one of both; the first store that it opens says which.
+   */
+  commands?: "all";
   /** Where the module is, if a bundler has put it elsewhere than beside this one. */
   wasm?: InitInput;
 }
@@ -66,9 +71,10 @@ export interface Options {
  * read; the signal's reason where it is aborted first.
  */
 export async function open(options: Options): Promise<Store> {
-  const { url, token, storage = new URL(url).origin, signal, wasm } = options;
+  const { url, token, storage = new URL(url).origin, signal, commands, wasm } = options;
   signal?.throwIfAborted();
-  await load(wasm === undefined ? undefined : { module_or_path: wasm });
+  const module = wasm ?? (commands && new URL("headwater_all_bg.wasm", import.meta.url));
+  await load(module && { module_or_path: module });
   const store = await begun(url, token, storage);
   const close = () => store.close();
   if (signal?.aborted) close();

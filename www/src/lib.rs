@@ -5,6 +5,7 @@
 //! business; sockets, timers and retries are TypeScript's.
 
 mod effect;
+mod record;
 mod reply;
 
 use bytes::Bytes;
@@ -17,7 +18,12 @@ use headwater::{
     standings::{RankedMember, Ranking, StandingsQuery},
     wire::{self, Terms},
 };
-use wasm_bindgen::prelude::*;
+use record::Record;
+use wasm_bindgen::{JsCast, prelude::*};
+
+/// The allocator that comes with the compiler takes four times as much code.
+#[global_allocator]
+static ALLOCATOR: rlsf::SmallGlobalTlsf = rlsf::SmallGlobalTlsf::new();
 
 #[wasm_bindgen(typescript_custom_section)]
 const TYPES: &str = r#"
@@ -58,48 +64,12 @@ extern "C" {
     #[wasm_bindgen(typescript_type = "Outcome")]
     /// What a command came to.
     pub type JsOutcome;
-    #[wasm_bindgen(constructor, js_class = "Object")]
-    fn new() -> JsOutcome;
-    #[wasm_bindgen(method, setter)]
-    fn set_result(this: &JsOutcome, result: JsValue);
-    #[wasm_bindgen(method, setter)]
-    fn set_error(this: &JsOutcome, error: &str);
-    #[wasm_bindgen(method, setter, js_name = "isUnknown")]
-    fn set_is_unknown(this: &JsOutcome, is_unknown: bool);
-    #[wasm_bindgen(method, setter)]
-    fn set_effects(this: &JsOutcome, effects: Vec<JsEffect>);
-
     #[wasm_bindgen(typescript_type = "StoredRow")]
     /// A row as it was stored.
     pub type JsStoredRow;
-    #[wasm_bindgen(method, getter)]
-    fn id(this: &JsStoredRow) -> Vec<u8>;
-    #[wasm_bindgen(method, getter)]
-    fn body(this: &JsStoredRow) -> Vec<u8>;
-    #[wasm_bindgen(constructor, js_class = "Object")]
-    fn new() -> JsStoredRow;
-    #[wasm_bindgen(method, setter)]
-    fn set_id(this: &JsStoredRow, id: Vec<u8>);
-    #[wasm_bindgen(method, setter)]
-    fn set_body(this: &JsStoredRow, body: Vec<u8>);
-
     #[wasm_bindgen(typescript_type = "LeafStatus")]
     /// What an application shows of its leaf.
     pub type JsLeafStatus;
-    #[wasm_bindgen(constructor, js_class = "Object")]
-    fn new() -> JsLeafStatus;
-    #[wasm_bindgen(method, setter, js_name = "isConnected")]
-    fn set_is_connected(this: &JsLeafStatus, is_connected: bool);
-    #[wasm_bindgen(method, setter)]
-    fn set_pending(this: &JsLeafStatus, pending: usize);
-    #[wasm_bindgen(method, setter, js_name = "handedOver")]
-    fn set_handed_over(this: &JsLeafStatus, handed_over: usize);
-    #[wasm_bindgen(method, setter, js_name = "heardAt")]
-    fn set_heard_at(this: &JsLeafStatus, heard_at: Option<f64>);
-    #[wasm_bindgen(method, setter)]
-    fn set_keys(this: &JsLeafStatus, keys: usize);
-    #[wasm_bindgen(method, setter, js_name = "offsetMs")]
-    fn set_offset_ms(this: &JsLeafStatus, offset_ms: f64);
 }
 
 /// One tab's leaf. Every `now` is `Date.now()`; every list of effects is to be performed in order, before the next call.
@@ -133,10 +103,10 @@ impl WasmLeaf {
     /// All that is or will be stored, for a tab that mirrors this leaf.
     pub fn rows(&self) -> Vec<JsStoredRow> {
         let row = |(id, body): (LeafRowId, Bytes)| {
-            let row = JsStoredRow::new();
+            let row = Record::new();
             row.set_id(id.to_bytes());
             row.set_body(body.to_vec());
-            row
+            row.unchecked_into()
         };
         self.leaf.rows().into_iter().map(row).collect()
     }
@@ -150,7 +120,7 @@ impl WasmLeaf {
     /// A mirror takes up what the leader stored since; throws when it is of no use.
     #[wasm_bindgen(js_name = "takeUp")]
     pub fn take_up(&mut self, version: f64, writes: Vec<JsRowWrite>, now: f64) -> Result<Vec<JsEffect>, JsError> {
-        let writes = writes.into_iter().map(|write| effect::row_from_js(&write)).collect::<Option<Vec<_>>>();
+        let writes = writes.into_iter().map(|write| effect::row_from_js(write)).collect::<Option<Vec<_>>>();
         let writes = writes.ok_or_else(|| JsError::new("a row was changed in an unknown way"))?;
         to_js(self.leaf.take_up(version as u64, writes, timestamp(now))?, &self.terms)
     }
@@ -270,28 +240,28 @@ impl WasmLeaf {
     pub fn command(&mut self, arguments: Vec<String>, now: f64) -> Result<JsOutcome, JsError> {
         let arguments: Vec<Bytes> = arguments.into_iter().map(Bytes::from).collect();
         let (answer, effects) = self.leaf.command(&arguments, timestamp(now));
-        let outcome = JsOutcome::new();
+        let outcome = Record::new();
         outcome.set_is_unknown(answer == Err(CommandError::NotHeld));
         match answer {
             Ok(reply) => outcome.set_result(reply::to_js(reply)),
             Err(error) => outcome.set_error(&error.to_string()),
         }
         outcome.set_effects(to_js(effects, &self.terms)?);
-        Ok(outcome)
+        Ok(outcome.unchecked_into())
     }
 
     /// What to show of the leaf.
     pub fn status(&self) -> JsLeafStatus {
         let status = self.leaf.status();
-        let shown = JsLeafStatus::new();
+        let shown = Record::new();
         shown.set_is_connected(status.is_connected);
         shown.set_pending(status.pending);
         shown.set_handed_over(status.handed_over);
         shown.set_heard_at(status.heard_at.map(|at| at.0 as f64));
-        shown.set_keys(status.keys);
+        shown.set_key_count(status.keys);
         // Exact: clocks do not differ by 2^53 ms.
         shown.set_offset_ms(status.offset_ms as f64);
-        shown
+        shown.unchecked_into()
     }
 
     fn handle(&mut self, input: LeafInput, now: f64) -> Result<Vec<JsEffect>, JsError> {
@@ -305,8 +275,10 @@ fn client(entropy_high: u64, entropy_low: u64) -> ClientId {
 
 fn stored(rows: Vec<JsStoredRow>) -> Result<Vec<(LeafRowId, Bytes)>, JsError> {
     let row = |row: JsStoredRow| {
+        let row: Record = row.unchecked_into();
         let id = LeafRowId::from_bytes(&row.id()).ok_or_else(|| JsError::new("a stored row has an unknown name"))?;
-        Ok((id, row.body().into()))
+        let body = row.body().ok_or_else(|| JsError::new("a stored row has no body"))?;
+        Ok((id, body.into()))
     };
     rows.into_iter().map(row).collect()
 }

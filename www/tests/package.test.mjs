@@ -103,7 +103,7 @@ async function newProject(t) {
   const packed = await npm("pack", "--json", "--ignore-scripts", required("HEADWATER_TEST_PACKAGE"));
   const [{ filename, files }] = JSON.parse(packed.stdout);
   const names = files.map(({ path }) => path);
-  for (const name of ["index.js", "index.d.ts", "react/index.js", "react/index.d.ts", "headwater_bg.wasm"]) {
+  for (const name of ["index.js", "index.d.ts", "react/index.js", "react/index.d.ts", "headwater_bg.wasm", "headwater_all_bg.wasm"]) {
     assert.ok(names.includes(name), `${name} is packed`);
   }
   await writeFile(join(project, "package.json"), JSON.stringify({ private: true, type: "module" }));

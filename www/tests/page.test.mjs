@@ -184,3 +184,29 @@ test("an operation that the edge refuses is rolled back and reported", async (t)
   assert.deepEqual(refused, { isMine: true, error: "ERR increment or decrement would overflow", pending: 0 });
   await eventually("the page reads the other's sum", () => page.evaluate((key) => store.command(["GET", key]), key), most);
 });
+
+test("a tab answers all commands where it is opened for them, and says how where it is not", async (t) => {
+  const answers = async (commands) => {
+    const page = await tab(t, `${here}/icon.svg`);
+    return page.evaluate(
+      async ([token, options]) => {
+        const { open } = await import("/index.js");
+        const store = await open({ url: location.origin, token, storage: false, ...options });
+        const key = `commands:${crypto.randomUUID()}`;
+        await store.ready([key]);
+        store.command(["SADD", key, "a", "b"]);
+        try {
+          return store.command(["SINTERCARD", 1, key]);
+        } catch ({ message }) {
+          return message;
+        } finally {
+          store.close();
+        }
+      },
+      [token, commands === undefined ? {} : { commands }],
+    );
+  };
+  assert.equal(await answers("all"), 2);
+  const refusal = "the 'sintercard' command is not in the module that is loaded; open the store with commands: \"all\"";
+  assert.equal(await answers(undefined), `ERR Headwater: ${refusal}`);
+});

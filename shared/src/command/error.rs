@@ -299,6 +299,11 @@ pub enum CommandError {
         /// How long that is.
         days: u32,
     },
+    /// A command that this build of a leaf leaves out, see the feature `all-commands`. Nothing was done.
+    #[error(
+        "ERR Headwater: the '{0}' command is not in the module that is loaded; open the store with commands: \"all\""
+    )]
+    NotBuiltIn(CommandName),
 }
 
 /// A kind of argument that has a limit.

@@ -27,7 +27,7 @@ pub use action::{
 pub use condition::{Condition, Expiry, FieldExpiry, deadline_after};
 pub use error::{CommandError, Part};
 pub use long_double::LongDouble;
-pub use name::CommandName;
+pub use name::{CommandName, UnknownCommandName};
 pub use number::{format_score, parse_integer, parse_score, parse_score_bound};
 pub use parse::parse;
 pub use passed::{Family, Passed, UnknownFamily};
@@ -40,6 +40,9 @@ pub use script::{Place, Script};
 use crate::{id::Key, limits::ARGUMENTS_MAX};
 use bytes::Bytes;
 use std::{num::NonZeroU64, slice};
+
+/// Whether this build knows all commands, or those alone that the browser package's views are made of.
+pub(crate) const ALL_COMMANDS: bool = cfg!(feature = "all-commands");
 
 /// A command with its arguments. Lists are never empty, and keep doubled elements as they were sent.
 #[derive(Clone, PartialEq, Debug)]

@@ -12,6 +12,7 @@ macro_rules! command_names {
     ($($variant:ident $name:literal $arguments:expr, $access:ident;)*) => {
         /// The name of a command that Headwater runs. New names go at the end: the order is part of stored and sent errors.
         #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+        #[serde(try_from = "u32", into = "u32")]
         #[allow(missing_docs, reason = "each is the Redis command of that name")]
         pub enum CommandName {
             $($variant,)*
@@ -91,6 +92,27 @@ macro_rules! command_names {
         }
     };
 }
+
+impl From<CommandName> for u32 {
+    /// Its place in the order, which a stored or sent error bears.
+    fn from(name: CommandName) -> Self {
+        name as Self
+    }
+}
+
+impl TryFrom<u32> for CommandName {
+    type Error = UnknownCommandName;
+
+    fn try_from(number: u32) -> Result<Self, UnknownCommandName> {
+        let name = usize::try_from(number).ok().and_then(|number| Self::ALL.get(number));
+        name.copied().ok_or(UnknownCommandName(number))
+    }
+}
+
+/// A number that is no command's name here.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("no command has the number {0}")]
+pub struct UnknownCommandName(u32);
 
 enum Access {
     Read,

@@ -15,8 +15,8 @@ mod ranges;
 mod script;
 
 use super::{
-    Action, Command, CommandError, CommandName, Condition, Expiry, Keyed, Part, Passed, StringAction, parse_integer,
-    parse_score,
+    ALL_COMMANDS, Action, Command, CommandError, CommandName, Condition, Expiry, Keyed, Part, Passed, StringAction,
+    parse_integer, parse_score,
 };
 use crate::{
     id::{Key, TimestampMs},
@@ -101,14 +101,18 @@ pub fn parse(argv: &[Bytes]) -> Result<Command, CommandError> {
         }
         CommandName::ZCard => Ok(Command::ZCard { key: args.key()? }),
         CommandName::ZRem => Ok(Command::ZRem { key: args.key()?, members: args.remaining(Part::Member)? }),
-        CommandName::HExpire | CommandName::HPExpire | CommandName::HExpireAt | CommandName::HPExpireAt => {
+        CommandName::HExpire | CommandName::HPExpire | CommandName::HExpireAt | CommandName::HPExpireAt
+            if ALL_COMMANDS =>
+        {
             field_deadline::expire(args)
         }
-        CommandName::HTtl | CommandName::HPTtl | CommandName::HExpireTime | CommandName::HPExpireTime => {
+        CommandName::HTtl | CommandName::HPTtl | CommandName::HExpireTime | CommandName::HPExpireTime
+            if ALL_COMMANDS =>
+        {
             let (command, key, fields) = field_deadline::of_fields(args)?;
             Ok(Command::HTtl { command, key, fields })
         }
-        CommandName::HPersist => {
+        CommandName::HPersist if ALL_COMMANDS => {
             let (_, key, fields) = field_deadline::of_fields(args)?;
             Ok(Command::HPersist { key, fields })
         }
@@ -127,7 +131,8 @@ pub fn parse(argv: &[Bytes]) -> Result<Command, CommandError> {
         #[cfg(not(feature = "hub"))]
         name if name.needs_origin() => Err(CommandError::NeedsOrigin),
         name if name.passes().is_some() => passed(name, argv),
-        _ => keyed::keyed(args).map(Command::Keyed),
+        _ if ALL_COMMANDS => keyed::keyed(args).map(Command::Keyed),
+        _ => Err(CommandError::NotBuiltIn(name)),
     }
 }
 
@@ -271,6 +276,9 @@ fn set(args: &mut Arguments<'_>) -> Result<Command, CommandError> {
         None if keep => Expiry::Keep,
         None => Expiry::None,
     };
+    if !ALL_COMMANDS && (nx || xx || get) {
+        return Err(CommandError::NeedsOrigin);
+    }
     if nx || xx || get {
         let condition = Flags { nx, xx, ..Flags::default() }.condition();
         let action = Action::String(StringAction::SetIf { value, expiry, condition, get });

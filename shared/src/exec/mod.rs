@@ -19,7 +19,9 @@ mod string;
 mod subject;
 
 use crate::{
-    command::{Action, Command, CommandError, CommandName, KeyAction, Keyed, Reply, Script, StringAction},
+    command::{
+        ALL_COMMANDS, Action, Command, CommandError, CommandName, KeyAction, Keyed, Reply, Script, StringAction,
+    },
     id::{Key, ReplicaId, TimestampMs},
     random::Random,
     state::{ElementId, KeyView, Kind, Operation},
@@ -122,7 +124,8 @@ fn prepare_on<'a>(
     entropy: u64,
 ) -> Result<Prepared, CommandError> {
     match command {
-        Command::Keyed(keyed) => prepare_keyed(keyed, view, now, Random::new(entropy)),
+        Command::Keyed(keyed) if ALL_COMMANDS => prepare_keyed(keyed, view, now, Random::new(entropy)),
+        Command::Keyed(keyed) => Err(CommandError::NotBuiltIn(keyed.name)),
         Command::Passed(_) => Err(CommandError::NeedsOrigin),
         Command::Ping { message } => Ok(message.clone().map_or(Reply::simple("PONG"), Reply::Bulk).into()),
         Command::Echo { message } => Ok(Reply::Bulk(message.clone()).into()),
@@ -163,10 +166,10 @@ fn prepare_one(command: &Command, key: Subject<'_>) -> Result<Prepared, CommandE
         Command::HDel { fields, .. } => key.remove(Kind::Hash, fields),
         Command::HIncrBy { field, by, .. } => hash::increment(key, field, *by),
         Command::HLen { .. } => key.count(Kind::Hash),
-        Command::HExpire { command, expiry, condition, fields, .. } => {
+        Command::HExpire { command, expiry, condition, fields, .. } if ALL_COMMANDS => {
             field_deadline::expire(key, *command, *expiry, *condition, fields)
         }
-        Command::HTtl { command, fields, .. } => {
+        Command::HTtl { command, fields, .. } if ALL_COMMANDS => {
             let unit = match command {
                 CommandName::HTtl | CommandName::HExpireTime => keys::Unit::Seconds,
                 _ => keys::Unit::Milliseconds,
@@ -174,7 +177,7 @@ fn prepare_one(command: &Command, key: Subject<'_>) -> Result<Prepared, CommandE
             let from_epoch = matches!(command, CommandName::HExpireTime | CommandName::HPExpireTime);
             field_deadline::time_left(&key, fields, unit, from_epoch)
         }
-        Command::HPersist { fields, .. } => field_deadline::persist(key, fields),
+        Command::HPersist { fields, .. } if ALL_COMMANDS => field_deadline::persist(key, fields),
         // Rights are a hub's, which decides by them before it comes here.
         Command::Limit { strict: true, .. } => Err(CommandError::StrictElsewhere),
         Command::Limit { limit, cost, nodes, peek, .. } => limit::decide(key, limit, *cost, *nodes, *peek),
@@ -191,6 +194,9 @@ fn prepare_one(command: &Command, key: Subject<'_>) -> Result<Prepared, CommandE
         }
         Command::ZCard { .. } => key.count(Kind::Board),
         Command::ZRem { members, .. } => key.remove(Kind::Board, members),
+        Command::HExpire { .. } | Command::HTtl { .. } | Command::HPersist { .. } => {
+            Err(CommandError::NotBuiltIn(command.name()))
+        }
         // Answered by `prepare`.
         Command::Ping { .. }
         | Command::Echo { .. }

@@ -186,9 +186,9 @@ impl Collection {
     /// The bytes that the table and the orders have allocated, that of ends by estimate; the elements are the arena's.
     pub(super) fn memory_bytes(&self) -> usize {
         let ranks = usize::try_from(self.ranks.memory_bytes()).unwrap_or(usize::MAX);
-        // A node of a B-tree is at least half full.
+        // A list has room for twice what it holds at most; beside the entries are their places.
         let ends = self.ends.as_ref().map_or(0, |ends| {
-            let entries = ends.by_time.len().saturating_mul(size_of::<[(TimestampMs, Bytes); 2]>());
+            let entries = ends.by_time.len().saturating_mul(size_of::<[(TimestampMs, Bytes, usize); 2]>());
             entries.saturating_add(ends.name_bytes).saturating_add(size_of::<Ends>())
         });
         self.blocks.allocation_size().saturating_add(ranks).saturating_add(ends)

@@ -522,6 +522,7 @@ pub fn errors() -> Vec<CommandError> {
         CommandError::ScriptInNamespace,
         CommandError::Revoked { until_ms: START.0 },
         CommandError::RevokedTooLong { days: 400 },
+        CommandError::NotBuiltIn(CommandName::SInter),
     ];
     errors.extend(CommandName::ALL.iter().map(|name| CommandError::WrongArity(*name)));
     errors

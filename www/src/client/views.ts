@@ -91,7 +91,7 @@ export class Fields extends View {
   }
 
   has(field: string): boolean | undefined {
-    return this.read(isOne, "HEXISTS", field);
+    return this.read((reply) => reply !== null, "HGET", field);
   }
 
   /** The field's value; `null` where there is none. */

@@ -7,6 +7,7 @@ mod docs;
 mod edge;
 mod fingerprint;
 mod package;
+mod short_names;
 mod www;
 
 use std::fs::{self, File};

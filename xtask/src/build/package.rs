@@ -1,4 +1,4 @@
-//! The npm package `headwater`, in target/npm/headwater, as `npm pack` and `npm publish` take it: the module with its
+//! The npm package `headwater`, in target/npm/headwater, as `npm pack` and `npm publish` take it: the modules with their
 //! bindings, the bundled entries, and their declarations. It has the version of the workspace.
 
 use std::fs;
@@ -7,14 +7,14 @@ use std::process::Command;
 
 use anyhow::{Result, ensure};
 
-use super::www::{BINDINGS, mirror};
+use super::www::{ALL_COMMANDS_MODULE, BINDINGS, mirror};
 use crate::process::run;
 use crate::workspace::Workspace;
 
 /// The entries, as package.json exports them.
 const ENTRIES: [&str; 2] = ["index.ts", "react/index.ts"];
 
-/// Builds the package from `bound`, a folder with the module and its bindings, which the site's dist must have already.
+/// Builds the package from `bound`, a folder with the modules and their bindings, which the site's dist must have already.
 pub(super) fn build(workspace: &Workspace, bound: &Path) -> Result<()> {
     let www = workspace.root.join("www");
     let stage = workspace.scratch("npm");
@@ -25,6 +25,7 @@ pub(super) fn build(workspace: &Workspace, bound: &Path) -> Result<()> {
     for file in [".js", "_bg.wasm", "_bg.wasm.d.ts"].map(|ending| format!("{BINDINGS}{ending}")) {
         fs::copy(bound.join(&file), stage.join(&file))?;
     }
+    fs::copy(bound.join(ALL_COMMANDS_MODULE), stage.join(ALL_COMMANDS_MODULE))?;
     let declared = format!("{BINDINGS}.d.ts");
     fs::write(stage.join(&declared), without_disposal(&fs::read_to_string(bound.join(&declared))?))?;
     fs::copy(www.join("README.md"), stage.join("README.md"))?;

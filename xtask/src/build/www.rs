@@ -1,5 +1,8 @@
-//! The browser package and the site, in www/dist: the wasm module with its bindings, the bundled TypeScript, and
-//! www/public as it is, and the documentation as pages. From the same module, the npm package.
+//! The browser package and the site, in www/dist: the wasm modules with their bindings, the bundled TypeScript, and
+//! www/public as it is, and the documentation as pages. From the same modules, the npm package.
+//!
+//! There are two modules: the one that every page loads has the commands that the package's views are made of, the other one
+//! all that a tab can answer. Their bindings are the same, so one file of them serves both.
 //!
 //! Each www/src/*.ts is an entry of its own. It imports the bindings as `./headwater.js`, which stays an import.
 
@@ -7,15 +10,18 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 use super::fingerprint::{Fingerprint, files_below};
+use super::short_names::{self, ShortNames};
 use super::{Profile, built_module, docs, package, say_size, wasm_library};
-use crate::process::run;
+use crate::process::{output, run};
 use crate::workspace::Workspace;
 
 const PACKAGE: &str = "headwater-www";
 pub(super) const BINDINGS: &str = "headwater";
+/// The module with all commands.
+pub(super) const ALL_COMMANDS_MODULE: &str = "headwater_all_bg.wasm";
 
 /// What rustc assumes of every host, and no more: a browser may lack what wasm-opt knows besides.
 pub(crate) const WASM_FEATURES: [&str; 6] =
@@ -24,19 +30,29 @@ pub(crate) const WASM_FEATURES: [&str; 6] =
 /// What the npm package is made of besides www/src.
 const PACKAGE_FILES: [&str; 4] = ["README.md", "package.json", "tsconfig.json", "tsconfig.package.json"];
 
-/// Builds the module as cargo leaves it.
+/// Builds the module that every page loads, as cargo leaves it.
 pub(super) fn module(workspace: &Workspace, profile: Profile) -> Result<PathBuf> {
     run(&mut wasm_library(workspace, PACKAGE, profile))?;
     built_module(workspace, PACKAGE, profile)
 }
 
+/// Builds the module with all commands, which cargo leaves where the other one will be.
+fn module_with_all_commands(workspace: &Workspace, profile: Profile) -> Result<PathBuf> {
+    run(wasm_library(workspace, PACKAGE, profile).args(["--features", "all-commands"]))?;
+    let kept = workspace.scratch(ALL_COMMANDS_MODULE);
+    fs::copy(built_module(workspace, PACKAGE, profile)?, &kept)?;
+    Ok(kept)
+}
+
 pub(super) fn build(workspace: &Workspace, profile: Profile) -> Result<()> {
+    let complete = module_with_all_commands(workspace, profile)?;
     let module = module(workspace, profile)?;
     let www = workspace.root.join("www");
     let mut inputs = Fingerprint::default()
         .text(profile.directory())
-        .text("flattened")
+        .text("short names")
         .file(&module)?
+        .file(&complete)?
         .file(&workspace.root.join("package-lock.json"))?
         .file(&workspace.tools().join(".crates.toml"))?
         .folder(&www.join("src"))?
@@ -57,36 +73,55 @@ pub(super) fn build(workspace: &Workspace, profile: Profile) -> Result<()> {
     }
     mirror(&www.join("public"), &stage)?;
     bind(workspace, &module, &stage, profile)?;
+    bind_complete(workspace, &complete, &stage, profile)?;
     bundle(workspace, &entries(&www.join("src"))?, &stage, profile)?;
     docs::build(workspace, &stage.join("docs"))?;
     mirror(&stage, dist)?;
     package::build(workspace, &stage)?;
     say_size(workspace, &dist.join(format!("{BINDINGS}_bg.wasm")))?;
+    say_size(workspace, &dist.join(ALL_COMMANDS_MODULE))?;
     inputs.record(&stamp)
 }
 
 fn bind(workspace: &Workspace, module: &Path, stage: &Path, profile: Profile) -> Result<()> {
     let mut bindgen = Command::new(workspace.tool("wasm-bindgen"));
-    bindgen.args(["--target", "web", "--out-name", BINDINGS, "--out-dir"]).arg(stage).arg(module);
+    // What knows the classes' private fields knows `encodeInto`.
+    bindgen.args(["--target", "web", "--encode-into", "always"]);
+    bindgen.args(["--out-name", BINDINGS, "--out-dir"]).arg(stage).arg(module);
     run(&mut bindgen)?;
     if profile == Profile::Dev {
         return Ok(());
     }
     let bound = stage.join(format!("{BINDINGS}_bg.wasm"));
     let mut optimise = Command::new(workspace.npm_tool("wasm-opt"));
-    // What the second round finds is what the first one made flat.
+    // What the second round finds is what the first one made flat. The first kilobyte of memory is the far end of the stack.
+    // Instances of one generic function are alike and bear like names: side by side, gzip sees it.
     optimise.args([
+        "--low-memory-unused",
         "--flatten",
         "--rereloop",
         "-Oz",
         "-Oz",
+        "--reorder-functions-by-name",
+        short_names::PASS,
         "--strip-producers",
         "--strip-target-features",
         "--output",
     ]);
     optimise.arg(&bound).arg(&bound);
     optimise.args(WASM_FEATURES.map(|feature| format!("--enable-{feature}")));
-    run(&mut optimise)
+    ShortNames::parse(&output(&mut optimise)?)?.apply(stage, BINDINGS)
+}
+
+/// Puts the module with all commands beside the other one, whose bindings it shares.
+fn bind_complete(workspace: &Workspace, module: &Path, stage: &Path, profile: Profile) -> Result<()> {
+    let bound = workspace.scratch("www-complete");
+    bind(workspace, module, &bound, profile)?;
+    let bindings = format!("{BINDINGS}.js");
+    let [ours, theirs] = [stage, &bound].map(|folder| fs::read(folder.join(&bindings)));
+    ensure!(ours? == theirs?, "the modules with few and with all commands have different bindings");
+    fs::copy(bound.join(format!("{BINDINGS}_bg.wasm")), stage.join(ALL_COMMANDS_MODULE))?;
+    Ok(())
 }
 
 fn entries(source: &Path) -> Result<Vec<PathBuf>> {

@@ -57,7 +57,7 @@ impl Store {
             marker: slot.marker.clone(),
             keys: load.keys.iter().map(|key| (key.clone(), slot.companion(key, now).cloned())).collect(),
             changed,
-            plain: load.plain.iter().map(|key| (key.clone(), self.plain_read(key, now))).collect(),
+            plain: load.plain.iter().map(|plain| (plain.key.clone(), self.plain_read(&plain.key, now))).collect(),
             evictions: self.evictions,
         }
     }

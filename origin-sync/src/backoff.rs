@@ -23,6 +23,11 @@ impl Backoff {
         Duration::from_millis(fastrand::u64(step / 2..=step))
     }
 
+    /// Trying soon again is of no use: the next wait is of the longest.
+    pub(crate) fn lengthen(&mut self) {
+        self.next_ms = LONGEST_MS;
+    }
+
     /// It worked: the next failure is a first one.
     pub(crate) fn reset(&mut self) {
         self.next_ms = FIRST_MS;

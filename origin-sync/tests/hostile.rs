@@ -12,7 +12,10 @@ use headwater::{
     message::{HubToOrigin, OriginToHub, SlotDelta},
     wire,
 };
-use std::path::PathBuf;
+use std::{
+    path::PathBuf,
+    time::{Duration, Instant},
+};
 use support::{
     bed::Plain,
     daemon::{Daemon, eventually},
@@ -180,12 +183,14 @@ async fn what_is_said_before_a_hello_is_refused() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_absurd_clock_is_refused() {
     let setup = Setup::new().await;
+    let said = Instant::now();
     setup.say(&HubToOrigin::Delta(batch(TimestampMs(now().0 * 2)))).await;
     setup.is_refused(r#"headwater_hub_refusals_total{cause="clock"}"#, "ahead").await;
     // It goes on, and each time is counted; the log says it once.
     let told = || std::fs::read_to_string(setup.log()).unwrap().matches("too far ahead").count();
     assert_eq!(setup.clocks("refused").await, 1);
     eventually("the hub is dialled again", async || (setup.hostile.accepted() > 1).then_some(())).await;
+    assert!(said.elapsed() >= Duration::from_secs(2), "somebody must mend its clock first");
     setup.say(&HubToOrigin::Delta(batch(TimestampMs(now().0 * 2)))).await;
     eventually("it is counted again", async || (setup.clocks("refused").await == 2).then_some(())).await;
     assert_eq!(told(), 1);

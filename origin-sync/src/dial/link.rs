@@ -22,7 +22,7 @@ use headwater::{
 };
 use hyper::header::AUTHORIZATION;
 use std::{
-    sync::{Mutex, PoisonError, atomic::Ordering},
+    sync::{Mutex, OnceLock, PoisonError, atomic::Ordering},
     time::Duration,
 };
 use tokio::{
@@ -72,8 +72,22 @@ enum LinkError {
     Unsendable(#[source] WireError),
     #[error("the origin closed the connection")]
     ClosedHere,
+    #[error("the origin refused the hub, and told it why")]
+    RefusedHere(RefusalCause),
     #[error("another daemon serves the hub, or the directory no longer names it")]
     Removed,
+}
+
+impl LinkError {
+    /// Whether somebody must mend something first, so that a connection that comes soon ends alike.
+    fn lasts(&self) -> bool {
+        let cause = match self {
+            Self::Refused(error) => Refusal::from(error).cause,
+            Self::RefusedHere(cause) => *cause,
+            _ => return false,
+        };
+        matches!(cause, RefusalCause::Malformed | RefusalCause::Format | RefusalCause::Clock)
+    }
 }
 
 impl From<NotAdmitted> for LinkError {
@@ -109,6 +123,9 @@ pub(super) async fn run(dialler: Dialler, address: HubAddress, mut removed: ones
         }
         if dialler.inputs.is_closed() {
             return;
+        }
+        if error.lasts() {
+            backoff.lengthen();
         }
         let wait = backoff.next();
         tracing::info!(hub = address.name, edge = address.edge, %error, wait_ms = wait.as_millis(), "not connected");
@@ -159,6 +176,8 @@ async fn served(
         error = read(stream, (dialler, address, link), backoff, &terms) => error,
         error = write(&mut sink, messages, &terms) => error,
     };
+    // Whichever end closed it then.
+    let error = terms.ended_by().map_or(error, LinkError::RefusedHere);
     trace::failed(&error);
     match &error {
         LinkError::Refused(cause) => tell(&mut sink, Refusal::from(cause)).await,
@@ -172,17 +191,29 @@ async fn served(
     error
 }
 
-/// What the hub accepts, as its hello said.
+/// What the hub accepts, as its hello said, and why the origin refused it, if it did.
 #[derive(Default)]
-struct Agreed(Mutex<Terms>);
+struct Agreed {
+    terms: Mutex<Terms>,
+    refused: OnceLock<RefusalCause>,
+}
 
 impl Agreed {
     fn now(&self) -> Terms {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.terms.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn learn(&self, message: &HubToOrigin) -> Result<(), WireError> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).learn(message)
+        self.terms.lock().unwrap_or_else(PoisonError::into_inner).learn(message)
+    }
+
+    fn end(&self, cause: RefusalCause) {
+        // The first refusal ends the connection.
+        let _ = self.refused.set(cause);
+    }
+
+    fn ended_by(&self) -> Option<RefusalCause> {
+        self.refused.get().copied()
     }
 }
 
@@ -277,10 +308,16 @@ async fn write(sink: &mut SplitSink<Socket, Message>, mut messages: Waiting, ter
     loop {
         let message = tokio::select! {
             message = messages.next() => match message {
-                Some(message) => match terms.now().encode(&message) {
-                    Ok(frame) => Message::Binary(frame.into()),
-                    Err(error) => return LinkError::Unsendable(error),
-                },
+                Some(message) => {
+                    let frame = match terms.now().encode(&message) {
+                        Ok(frame) => frame,
+                        Err(error) => return LinkError::Unsendable(error),
+                    };
+                    if let OriginToHub::Refused(refusal) = message {
+                        terms.end(refusal.cause);
+                    }
+                    Message::Binary(frame.into())
+                }
                 // What was sent before has left; the peer need not answer.
                 None => {
                     let _ = timeout(SEND_TIMEOUT, sink.close()).await;

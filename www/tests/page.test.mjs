@@ -191,8 +191,9 @@ test("a tab answers all commands where it is opened for them, and says how where
     return page.evaluate(
       async ([token, options]) => {
         const { open } = await import("/index.js");
-        const store = await open({ url: location.origin, token, storage: false, ...options });
         const key = `commands:${crypto.randomUUID()}`;
+        const store = await open({ url: location.origin, token, storage: false, ...options });
+        store.subscribe([key], () => {});
         await store.ready([key]);
         store.command(["SADD", key, "a", "b"]);
         try {

@@ -11,9 +11,9 @@ import { gzipSync } from "node:zlib";
 import { build } from "esbuild";
 import { required } from "./support.mjs";
 
-const WASM_BYTES_MAX = 164_200;
-const ALL_COMMANDS_BYTES_MAX = 199_000;
-const SCRIPT_BYTES_MAX = 10_350;
+const WASM_BYTES_MAX = 163_500;
+const ALL_COMMANDS_BYTES_MAX = 195_000;
+const SCRIPT_BYTES_MAX = 10_250;
 
 const folder = required("HEADWATER_TEST_PACKAGE");
 

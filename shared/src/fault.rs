@@ -32,6 +32,7 @@ pub enum Fault {
     TombstoneDroppedAtOnce,
     OwnPendingNotObserved,
     IdempotencyForgotten,
+    CommitNotAwaited,
     CreditKept,
     FeedIgnored,
     FeedNotTrimmed,
@@ -85,7 +86,7 @@ pub enum Fault {
 #[cfg(feature = "mutants")]
 impl Fault {
     /// All faults.
-    pub const ALL: [Self; 72] = [
+    pub const ALL: [Self; 73] = [
         Self::CausalKeepsRemoved,
         Self::CausalDropsUnseen,
         Self::CutTakesWholeSum,
@@ -110,6 +111,7 @@ impl Fault {
         Self::TombstoneDroppedAtOnce,
         Self::OwnPendingNotObserved,
         Self::IdempotencyForgotten,
+        Self::CommitNotAwaited,
         Self::CreditKept,
         Self::FeedIgnored,
         Self::FeedNotTrimmed,

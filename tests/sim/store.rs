@@ -4,7 +4,7 @@ use crate::scenario::LOSS_WINDOW_MS;
 use bytes::Bytes;
 use headwater::{
     fault::{self, Fault},
-    id::{Key, TimestampMs},
+    id::{Key, No, ReplicaId, TimestampMs},
     slot::Slot,
     state::Kind,
     store::{
@@ -56,6 +56,8 @@ struct Data {
 /// The store, with snapshots of its recent past for a failover to fall back to.
 pub(crate) struct Store {
     data: Data,
+    /// The most that was ever committed of each hub in a slot, whatever was lost of it since.
+    reached: BTreeMap<(Slot, ReplicaId), No>,
     snapshots: Vec<(TimestampMs, Data)>,
     pub(crate) run_id: u64,
     reach_ms: i64,
@@ -67,7 +69,15 @@ pub(crate) struct Store {
 impl Store {
     /// A store of which a failover may lose so many milliseconds.
     pub(crate) fn new(reach_ms: i64) -> Self {
-        Self { data: Data::default(), snapshots: Vec::new(), run_id: 1, reach_ms, replicated_at: None, evictions: 0 }
+        Self {
+            data: Data::default(),
+            reached: BTreeMap::new(),
+            snapshots: Vec::new(),
+            run_id: 1,
+            reach_ms,
+            replicated_at: None,
+            evictions: 0,
+        }
     }
 
     /// Keeps the state as of now for a later failover.
@@ -133,6 +143,11 @@ impl Store {
         self.evictions += 1;
         self.data.companions.remove(key);
         self.data.plain.remove(key);
+    }
+
+    /// The most that was ever committed of a hub in a slot.
+    pub(crate) fn reached(&self, slot: Slot, hub: ReplicaId) -> No {
+        self.reached.get(&(slot, hub)).copied().unwrap_or_default()
     }
 
     /// The keys with companions that have not vanished.
@@ -285,6 +300,10 @@ impl Store {
             marker.seq = change.seq;
             marker.no = change.no;
             marker.hubs.extend(change.hubs.iter().copied());
+        }
+        for (hub, no) in &change.hubs {
+            let reached = self.reached.entry((commit.slot, *hub)).or_default();
+            *reached = (*reached).max(*no);
         }
         if drifted.is_empty() { Outcome::Committed } else { Outcome::Drifted(drifted) }
     }

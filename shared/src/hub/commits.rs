@@ -63,6 +63,7 @@ impl Hub {
     }
 
     fn is_committed(&self, Awaited { slot, written, job }: &Awaited) -> bool {
-        self.slots.at(*slot).is_none_or(|state| state.committed >= *written) && self.outbox.has_run(*slot, *job)
+        fault!(CommitNotAwaited)
+            || self.slots.at(*slot).is_none_or(|state| state.committed >= *written) && self.outbox.has_run(*slot, *job)
     }
 }

@@ -73,6 +73,31 @@ impl World {
             }
             let number = self.ledger.book(work.entry.clone(), seen, asked_ms, self.now);
             self.note_landed(hub, &work, number);
+            if number.is_multiple_of(4) {
+                let name = work.commands[0].get(1).and_then(|name| Key::new(name.clone()).ok());
+                self.after(Lane::Http(id), 1, 20, Event::AwaitCommit(hub, name.into_iter().collect()));
+            }
+        }
+    }
+
+    pub(super) fn await_commit(&mut self, hub: usize, keys: Vec<Key>) {
+        let request = self.fresh_id();
+        let Some(machine) = &self.hubs[hub].machine else { return };
+        self.commits.insert(request, machine.marks(keys.iter()));
+        self.hub_input(hub, HubInput::AwaitCommit { request: Request(request), keys });
+    }
+
+    /// What a hub calls committed the store has had.
+    pub(super) fn told_committed(&mut self, hub: usize, request: u64, is_committed: bool) {
+        let marks = self.commits.remove(&request).unwrap_or_default();
+        for Mark { slot, hub: id, no, .. } in marks.into_iter().filter(|_| is_committed) {
+            let reached = self.store.reached(slot, id);
+            if reached < no {
+                self.violate(
+                    Checker::Stability,
+                    format!("hub {hub} calls {no:?} committed in {slot:?}, and it was {reached:?}"),
+                );
+            }
         }
     }
 

@@ -93,8 +93,9 @@ impl World {
                         self.after(lane, 5, 100, Event::Forwarded { hub: from, wire, message: Box::new(message) });
                     }
                 }
-                // Nobody listens to channels here, or waits for commits.
-                HubEffect::ToListeners(..) | HubEffect::Committed(..) => {}
+                HubEffect::Committed(request, is_committed) => self.told_committed(hub, request.0, is_committed),
+                // Nobody listens to channels here.
+                HubEffect::ToListeners(..) => {}
                 HubEffect::WakeAt(at) => {
                     let delay = at.since_ms(self.clock(End::Hub(hub))).max(0);
                     self.hubs[hub].wake_at = self.now + delay;

@@ -31,7 +31,7 @@ use headwater::{
     hub::{Connection, Hub, HubConfig, HubEffect, HubInput, Request, RowId},
     id::{ClientId, HashSeed, Key, No, ReplicaId, SessionId, TimestampMs},
     leaf::{Leaf, LeafEffect, LeafInput, LeafRowId, LeafRowWrite},
-    message::{HubToLeaf, HubToOrigin, LeafToHub, Lifetime, OriginToHub},
+    message::{HubToLeaf, HubToOrigin, LeafToHub, Lifetime, Mark, OriginToHub},
     origin::{JobsDone, Link, Origin, OriginConfig, OriginEffect, OriginInput, StableBy},
     slot::Slot,
     store::{Commit, LedgerOutcome, LedgerSwap, Load, Loaded, Outcome},
@@ -89,31 +89,97 @@ pub(crate) struct Violation {
 #[derive(Clone, Debug)]
 enum Event {
     Act(usize),
-    Deliver { wire: u64, to_hub: bool, frame: Vec<u8> },
-    Closed { wire: u64, at_hub: bool },
-    Silent { hub: usize, peer: End },
+    Deliver {
+        wire: u64,
+        to_hub: bool,
+        frame: Vec<u8>,
+    },
+    Closed {
+        wire: u64,
+        at_hub: bool,
+    },
+    Silent {
+        hub: usize,
+        peer: End,
+    },
     LeafDial(usize),
     LeafTick(usize, i64),
     HttpSend(u64),
+    /// A client wants to be told that the origin has what it wrote at a hub.
+    AwaitCommit(usize, Vec<Key>),
     HubUp(usize),
     HubTick(usize, i64),
     DaemonUp(usize, u64),
     DaemonLost(usize, u64),
     DaemonDial(usize, u64),
     OriginTick(usize, u64, i64),
-    StoreLoad { daemon: usize, life: u64, run_id: u64, load: Load },
-    StoreCommit { daemon: usize, life: u64, run_id: u64, commit: Box<Commit> },
-    StoreConfirm { daemon: usize, life: u64, run_id: u64, slots: Vec<Slot> },
-    StoreConfirmed { daemon: usize, life: u64, slots: Vec<Slot> },
-    StoreLoaded { daemon: usize, life: u64, loaded: Box<Loaded> },
-    StoreCommitted { daemon: usize, life: u64, slot: Slot, outcome: Outcome },
-    StoreSwap { daemon: usize, life: u64, run_id: u64, swap: Box<LedgerSwap> },
-    StoreSwapped { daemon: usize, life: u64, answer: Box<(Key, LedgerOutcome)> },
-    Hint { daemon: usize, slot: Slot, seq: u64 },
-    Touched { daemon: usize, life: u64, keys: Vec<Key> },
+    StoreLoad {
+        daemon: usize,
+        life: u64,
+        run_id: u64,
+        load: Load,
+    },
+    StoreCommit {
+        daemon: usize,
+        life: u64,
+        run_id: u64,
+        commit: Box<Commit>,
+    },
+    StoreConfirm {
+        daemon: usize,
+        life: u64,
+        run_id: u64,
+        slots: Vec<Slot>,
+    },
+    StoreConfirmed {
+        daemon: usize,
+        life: u64,
+        slots: Vec<Slot>,
+    },
+    StoreLoaded {
+        daemon: usize,
+        life: u64,
+        loaded: Box<Loaded>,
+    },
+    StoreCommitted {
+        daemon: usize,
+        life: u64,
+        slot: Slot,
+        outcome: Outcome,
+    },
+    StoreSwap {
+        daemon: usize,
+        life: u64,
+        run_id: u64,
+        swap: Box<LedgerSwap>,
+    },
+    StoreSwapped {
+        daemon: usize,
+        life: u64,
+        answer: Box<(Key, LedgerOutcome)>,
+    },
+    Hint {
+        daemon: usize,
+        slot: Slot,
+        seq: u64,
+    },
+    Touched {
+        daemon: usize,
+        life: u64,
+        keys: Vec<Key>,
+    },
     Snapshot,
-    Relay { hub: usize, from: usize, wire: u64, frame: Vec<u8> },
-    Forwarded { hub: usize, wire: u64, message: Box<HubToLeaf> },
+    Relay {
+        hub: usize,
+        from: usize,
+        wire: u64,
+        frame: Vec<u8>,
+    },
+    Forwarded {
+        hub: usize,
+        wire: u64,
+        message: Box<HubToLeaf>,
+    },
     ClockBack(End),
 }
 
@@ -236,6 +302,8 @@ pub(crate) struct World {
     latest_clock: TimestampMs,
     https: BTreeMap<u64, Http>,
     requests: BTreeMap<u64, u64>,
+    /// What hubs are asked to see committed: their numbers in slots.
+    commits: BTreeMap<u64, Vec<Mark>>,
     relays: BTreeMap<u64, (usize, u64)>,
     next_id: u64,
     pub(crate) ledger: Ledger,
@@ -284,6 +352,7 @@ impl World {
             latest_clock: TimestampMs(START_MS),
             https: BTreeMap::new(),
             requests: BTreeMap::new(),
+            commits: BTreeMap::new(),
             relays: BTreeMap::new(),
             next_id: 1,
             ledger: Ledger::default(),
@@ -546,6 +615,7 @@ impl World {
                 }
             }
             Event::HttpSend(id) => self.http_send(id),
+            Event::AwaitCommit(hub, keys) => self.await_commit(hub, keys),
             Event::HubUp(hub) => self.hub_up(hub),
             Event::HubTick(hub, at) => {
                 if self.hubs[hub].wake_at == at {

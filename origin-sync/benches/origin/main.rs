@@ -17,6 +17,10 @@ mod throughput;
 use clap::Parser;
 use std::time::Duration;
 
+/// As the daemon does, so that both ends of the connection are alike.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 #[derive(Parser)]
 #[command(about = "Measures the daemon beside its Redis.")]
 struct Arguments {

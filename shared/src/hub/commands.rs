@@ -2,7 +2,7 @@
 //! is asked of it once the others are executed. What needs one agreed order is asked of it in its place: what follows in the
 //! same request waits for the answer, and meets what it did.
 
-use super::{Hub, HubEffect, Request, RowId, keyspace::KeyNo, remote::Passing};
+use super::{Hub, HubEffect, Request, RowId, keyspace::KeyNo, remote::Passing, slots::SlotState};
 use crate::{
     command::{Command, CommandError, Placed, Reply},
     exec::{self, Vantage, View},
@@ -134,7 +134,7 @@ impl Hub {
     pub(super) fn take_up(&mut self, mut waiting: Waiting, now: TimestampMs) {
         waiting.until = now.plus_ms(FETCH_MS_MAX);
         if waiting.commands.len() > 1 {
-            let read_slot = |slot: Slot| self.slots.at(slot).map_or(0, |state| state.latest.0);
+            let read_slot = |slot: Slot| self.slots.at(slot).map_or(0, SlotState::touch);
             self.keys.warm(waiting.keys(), read_slot);
         }
         let mut firsts = Vec::with_capacity(waiting.commands.len());

@@ -180,9 +180,8 @@ impl Keyspace {
             let entries: SmallVec<[&Entry; GROUP]> = nos.iter().filter_map(|no| self.entries.at(no.0)).collect();
             let places = entries.iter().map(|entry| (entry.packed, entry.notes, entry.slot));
             let read = places.fold(0, |read, (packed, notes, slot)| {
-                let name = u64::from(packed.name(&self.space).last().copied().unwrap_or(0));
-                let noted = notes.and_then(|place| self.notes.at(place)).map_or(0, |notes| notes.latest().0);
-                read ^ name ^ noted ^ read_slot(slot)
+                let noted = notes.and_then(|place| self.notes.at(place)).map_or(0, Notes::touch);
+                read ^ packed.touch(&self.space) ^ noted ^ read_slot(slot)
             });
             std::hint::black_box(read);
         }

@@ -47,6 +47,11 @@ pub(super) struct SlotState {
 }
 
 impl SlotState {
+    /// Something of each part, for who wants them to be near.
+    pub(super) fn touch(&self) -> u64 {
+        self.committed.0 ^ self.latest.0 ^ self.uttered.0 ^ self.unstable.len() as u64 ^ u64::from(self.is_dirty)
+    }
+
     /// Whether the origin lost what was stable: what is held is compared then, and the other keys are sent whole. It follows
     /// from what is stored, so that a hub which restarts before it made good the loss still does.
     pub(super) fn is_lost(&self) -> bool {

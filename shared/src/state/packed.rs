@@ -36,6 +36,13 @@ impl PackedKey {
         self.block.map_or(&[], |block| pack::name(&space.arena, block))
     }
 
+    /// Both ends of the key's own block, for who wants that to be near.
+    pub(crate) fn touch(&self, space: &Space) -> u64 {
+        let block = self.block.map_or(&[][..], |block| space.arena.heap.read(block));
+        let byte = |byte: Option<&u8>| u64::from(byte.copied().unwrap_or(0));
+        byte(block.first()) ^ byte(block.last())
+    }
+
     /// Appends the header and the string to `row`, for a store that keeps the space's replicas too.
     pub(crate) fn append_row(&self, space: &mut Space, row: Vec<u8>) -> Vec<u8> {
         Scalar::append_row(&mut space.arena, self.block, row)

@@ -120,7 +120,7 @@ impl WasmLeaf {
     /// A mirror takes up what the leader stored since; throws when it is of no use.
     #[wasm_bindgen(js_name = "takeUp")]
     pub fn take_up(&mut self, version: f64, writes: Vec<JsRowWrite>, now: f64) -> Result<Vec<JsEffect>, JsError> {
-        let writes = writes.into_iter().map(|write| effect::row_from_js(write)).collect::<Option<Vec<_>>>();
+        let writes = writes.into_iter().map(effect::row_from_js).collect::<Option<Vec<_>>>();
         let writes = writes.ok_or_else(|| JsError::new("a row was changed in an unknown way"))?;
         to_js(self.leaf.take_up(version as u64, writes, timestamp(now))?, &self.terms)
     }

@@ -75,7 +75,7 @@ impl Origin {
         };
         let gone = keys(&|cached| cached.has_ended(now) && !fault!(ExpiredKept));
         let ended = keys(&|cached| cached.has_ended_fields(now));
-        for at in work.cache.values().filter_map(Cached::next_end) {
+        for at in work.cache.values().filter_map(|cached| cached.next_end()) {
             self.ends.note(slot, if at <= now { retry } else { at });
         }
         if !(gone.is_empty() && ended.is_empty()) {

@@ -86,7 +86,8 @@ pub(super) struct SlotWork {
     /// Whether the marker below is as the store had it.
     pub(super) is_known: bool,
     pub(super) marker: Option<Marker>,
-    pub(super) cache: BTreeMap<Key, Cached>,
+    /// Boxed: most slots know few keys, and a node of the map has room for eleven.
+    pub(super) cache: BTreeMap<Key, Box<Cached>>,
     /// Deltas to commit.
     pub(super) inbox: Vec<(Link, SlotDelta)>,
     /// What hubs shipped where digests differed, to commit too; not numbered.
@@ -456,7 +457,7 @@ impl Origin {
                     let key_state = stored.unwrap_or_default();
                     let cached = Cached { version, key: key_state, ..Cached::default() };
                     cached.next_end().into_iter().for_each(|at| self.ends.note(slot, at));
-                    work.cache.insert(key, cached);
+                    work.cache.insert(key, Box::new(cached));
                 }
                 Err(_) => {
                     work.is_damaged = true;

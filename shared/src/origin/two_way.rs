@@ -117,7 +117,7 @@ impl PlainReads {
     }
 
     /// Drops what was read of values that are as they should be, so that nobody waits for a commit of them.
-    pub(super) fn pass(&mut self, cache: &BTreeMap<Key, Cached>, now: TimestampMs) {
+    pub(super) fn pass(&mut self, cache: &BTreeMap<Key, Box<Cached>>, now: TimestampMs) {
         let Self { reads, seen, evictions, .. } = self;
         reads.retain(|key, read| {
             let is_same = cache.get(key).is_some_and(|cached| !differs(&cached.key.state, read, now));

@@ -171,13 +171,13 @@ async fn served(
         return LinkError::ClosedHere;
     }
     let (mut sink, stream) = socket.split();
-    let terms = Agreed::default();
+    let said = Said::default();
     let error = tokio::select! {
-        error = read(stream, (dialler, address, link), backoff, &terms) => error,
-        error = write(&mut sink, messages, &terms) => error,
+        error = read(stream, (dialler, address, link), backoff, &said) => error,
+        error = write(&mut sink, messages, &said) => error,
     };
     // Whichever end closed it then.
-    let error = terms.ended_by().map_or(error, LinkError::RefusedHere);
+    let error = said.refused().map_or(error, LinkError::RefusedHere);
     trace::failed(&error);
     match &error {
         LinkError::Refused(cause) => tell(&mut sink, Refusal::from(cause)).await,
@@ -191,15 +191,16 @@ async fn served(
     error
 }
 
-/// What the hub accepts, as its hello said, and why the origin refused it, if it did.
+/// What was said on a connection that both of its halves must know: the terms of the hub's hello, and why the origin refused
+/// the hub, if it did.
 #[derive(Default)]
-struct Agreed {
+struct Said {
     terms: Mutex<Terms>,
     refused: OnceLock<RefusalCause>,
 }
 
-impl Agreed {
-    fn now(&self) -> Terms {
+impl Said {
+    fn terms(&self) -> Terms {
         *self.terms.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -207,12 +208,12 @@ impl Agreed {
         self.terms.lock().unwrap_or_else(PoisonError::into_inner).learn(message)
     }
 
-    fn end(&self, cause: RefusalCause) {
+    fn refuse(&self, cause: RefusalCause) {
         // The first refusal ends the connection.
         let _ = self.refused.set(cause);
     }
 
-    fn ended_by(&self) -> Option<RefusalCause> {
+    fn refused(&self) -> Option<RefusalCause> {
         self.refused.get().copied()
     }
 }
@@ -256,7 +257,7 @@ async fn read(
     mut stream: SplitStream<Socket>,
     (dialler, address, link): (&Dialler, &HubAddress, Link),
     backoff: &mut Backoff,
-    terms: &Agreed,
+    said: &Said,
 ) -> LinkError {
     loop {
         // Only waiting for the socket counts as silence, not waiting for the actor.
@@ -280,7 +281,7 @@ async fn read(
             Message::Close(_) => return LinkError::Closed,
             Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => continue,
         };
-        let decoded = wire::decode(&frame).and_then(|message| terms.learn(&message).map(|()| message));
+        let decoded = wire::decode(&frame).and_then(|message| said.learn(&message).map(|()| message));
         match decoded {
             Ok(message) => {
                 if let HubToOrigin::Hello { hub, name, .. } = &message
@@ -302,19 +303,19 @@ async fn read(
     }
 }
 
-async fn write(sink: &mut SplitSink<Socket, Message>, mut messages: Waiting, terms: &Agreed) -> LinkError {
+async fn write(sink: &mut SplitSink<Socket, Message>, mut messages: Waiting, said: &Said) -> LinkError {
     let mut ping = interval(PING_INTERVAL);
     ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         let message = tokio::select! {
             message = messages.next() => match message {
                 Some(message) => {
-                    let frame = match terms.now().encode(&message) {
+                    let frame = match said.terms().encode(&message) {
                         Ok(frame) => frame,
                         Err(error) => return LinkError::Unsendable(error),
                     };
                     if let OriginToHub::Refused(refusal) = message {
-                        terms.end(refusal.cause);
+                        said.refuse(refusal.cause);
                     }
                     Message::Binary(frame.into())
                 }

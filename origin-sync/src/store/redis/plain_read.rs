@@ -45,11 +45,6 @@ pub(super) fn ask(pipe: &mut Pipeline, slot: Slot, key: &Key, read_as: As, tells
     ask_value(pipe, key.as_bytes(), read_as);
 }
 
-/// How many answers a key's reads have.
-pub(super) fn count(read_as: As, tells_expiry: bool) -> usize {
-    2 + usize::from(tells_expiry) + read_as.kinds().count()
-}
-
 /// Finds out on a key of no use whether this user may read, and whether the server tells when values end, which those before
 /// Redis 7 do not.
 pub(super) async fn check(connection: &mut MultiplexedConnection, slot: Slot) -> Result<bool, RedisStoreError> {

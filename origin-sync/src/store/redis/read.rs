@@ -41,8 +41,12 @@ impl Reads {
     pub(super) async fn run(mut self, loads: Vec<Asked>) -> Vec<Read> {
         let mut pipe = redis::pipe();
         pipe.atomic();
+        // How many commands each load is.
+        let mut counts = Vec::with_capacity(loads.len());
         for asked in &loads {
+            let before = pipe.len();
             self.ask(&mut pipe, asked);
+            counts.push(pipe.len().saturating_sub(before));
         }
         let asks_evictions = loads.iter().any(|asked| !asked.load.plain.is_empty());
         if asks_evictions {
@@ -54,15 +58,23 @@ impl Reads {
             Ok(answers) => answers,
             Err(error) => return loads.iter().map(|_| Err(error.clone().into())).collect(),
         };
-        if asks_evictions && let Some(Ok(evictions)) = answers.pop().map(|info| answer::evictions(&info)) {
+        // Where nobody asks, what was told last counts.
+        let info = if asks_evictions { answers.pop() } else { None };
+        let evictions = || match &info {
+            Some(info) => answer::evictions(info),
+            None => Ok(self.evictions.load(Ordering::Relaxed)),
+        };
+        if let Ok(evictions) = evictions() {
             self.evictions.store(evictions, Ordering::Relaxed);
         }
         let mut answers = answers.into_iter();
-        let mut answer = |asked: Asked| {
-            let mut own = answers.by_ref().take(self.count(&asked)).collect::<Vec<_>>().into_iter();
-            self.take(asked, &mut || own.next().ok_or(RedisStoreError::Answer("a transaction has too few answers")))
-        };
-        loads.into_iter().map(&mut answer).collect()
+        let answered = loads.into_iter().zip(counts).map(|(asked, count)| {
+            // Also where an answer is malformed, the next load's begin behind all of this one's.
+            let mut own = answers.by_ref().take(count).collect::<Vec<_>>().into_iter();
+            let mut next = || own.next().ok_or(RedisStoreError::Answer("a transaction has too few answers"));
+            self.take(asked, evictions()?, &mut next)
+        });
+        answered.collect()
     }
 
     fn ask(&self, pipe: &mut redis::Pipeline, Asked { load, of_any_type }: &Asked) {
@@ -79,16 +91,10 @@ impl Reads {
         }
     }
 
-    /// How many answers a load has.
-    fn count(&self, Asked { load, of_any_type }: &Asked) -> usize {
-        let count = |plain: &PlainLoad| plain_read::count(read_as(plain, *of_any_type), self.tells_expiry);
-        let plain: usize = load.plain.iter().map(count).sum();
-        1 + load.keys.len() + usize::from(load.changed_after.is_some()) + plain
-    }
-
     fn take(
         &self,
         Asked { load, of_any_type }: Asked,
+        evictions: u64,
         next: &mut impl FnMut() -> Result<Value, RedisStoreError>,
     ) -> Read {
         let marker = answer::marker(answer::answered(next()?)?)?;
@@ -107,7 +113,6 @@ impl Reads {
                 None => return Ok(None),
             }
         }
-        let evictions = self.evictions.load(Ordering::Relaxed);
         Ok(Some(Loaded { slot: load.slot, marker, keys, changed, plain, evictions }))
     }
 }

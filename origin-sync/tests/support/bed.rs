@@ -10,7 +10,10 @@ use origin_sync::store::{
     StableMeans, Store, TlsFiles, Topology,
 };
 use redis::{FromRedisValue, aio::MultiplexedConnection, cluster_async::ClusterConnection};
-use std::time::{Duration, Instant};
+use std::{
+    marker::PhantomData,
+    time::{Duration, Instant},
+};
 use tempfile::TempDir;
 use tokio::sync::MutexGuard;
 
@@ -25,30 +28,87 @@ pub trait Bed: Sized {
     fn plain(&self) -> Option<Plain>;
 }
 
-pub struct Functions {
+/// How a server by itself is begun, and what the store is told of it.
+pub trait Kind: Sized {
+    async fn begin() -> RedisServer;
+
+    fn config(server: &RedisServer) -> RedisConfig {
+        config(server)
+    }
+}
+
+/// A server by itself.
+pub struct Single<K> {
     server: RedisServer,
     store: RedisStore,
     plain: Plain,
+    kind: PhantomData<K>,
 }
 
-impl Functions {
+/// A Redis whose users may load functions.
+pub type Functions = Single<WithFunctions>;
+pub struct WithFunctions;
+
+impl Kind for WithFunctions {
+    async fn begin() -> RedisServer {
+        RedisServer::start().await
+    }
+}
+
+/// A Redis whose users may not.
+pub type Scripts = Single<WithoutFunctions>;
+pub struct WithoutFunctions;
+
+impl Kind for WithoutFunctions {
+    async fn begin() -> RedisServer {
+        let server = RedisServer::start().await;
+        Plain::connect(&server).await.ask::<()>(&["ACL", "SETUSER", "default", "-function", "-fcall"]).await;
+        server
+    }
+}
+
+/// A Valkey, which keeps nothing.
+pub type OnValkey = Single<Valkey>;
+pub struct Valkey;
+
+impl Kind for Valkey {
+    async fn begin() -> RedisServer {
+        RedisServer::start_valkey(&[]).await
+    }
+}
+
+/// A Valkey that keeps a log, by which commits are stable.
+pub type LoggedValkey = Single<ValkeyWithLog>;
+pub struct ValkeyWithLog;
+
+impl Kind for ValkeyWithLog {
+    async fn begin() -> RedisServer {
+        RedisServer::start_valkey(&["--appendonly", "yes"]).await
+    }
+
+    fn config(server: &RedisServer) -> RedisConfig {
+        RedisConfig { stable: StableConfig { means: StableMeans::WaitAof, replicas: None }, ..config(server) }
+    }
+}
+
+impl<K: Kind> Single<K> {
     pub fn server(&self) -> &RedisServer {
         &self.server
     }
 
     pub async fn connect(&self) -> Result<RedisStore, RedisStoreError> {
-        RedisStore::connect(&config(&self.server)).await
+        RedisStore::connect(&K::config(&self.server)).await
     }
 }
 
-impl Bed for Functions {
+impl<K: Kind> Bed for Single<K> {
     type Store = RedisStore;
 
     async fn make() -> Self {
-        let server = RedisServer::start().await;
-        let store = RedisStore::connect(&config(&server)).await.unwrap();
+        let server = K::begin().await;
+        let store = RedisStore::connect(&K::config(&server)).await.unwrap();
         let plain = Plain::connect(&server).await;
-        Self { server, store, plain }
+        Self { server, store, plain, kind: PhantomData }
     }
 
     fn store(&self) -> &RedisStore {
@@ -57,96 +117,6 @@ impl Bed for Functions {
 
     async fn reopened(self) -> Self {
         let store = self.connect().await.unwrap();
-        Self { store, ..self }
-    }
-
-    fn plain(&self) -> Option<Plain> {
-        Some(self.plain.clone())
-    }
-}
-
-/// A Redis whose users may not load functions.
-pub struct Scripts(Functions);
-
-impl Bed for Scripts {
-    type Store = RedisStore;
-
-    async fn make() -> Self {
-        let server = RedisServer::start().await;
-        let plain = Plain::connect(&server).await;
-        plain.ask::<()>(&["ACL", "SETUSER", "default", "-function", "-fcall"]).await;
-        let store = RedisStore::connect(&config(&server)).await.unwrap();
-        Self(Functions { server, store, plain })
-    }
-
-    fn store(&self) -> &RedisStore {
-        &self.0.store
-    }
-
-    async fn reopened(self) -> Self {
-        Self(self.0.reopened().await)
-    }
-
-    fn plain(&self) -> Option<Plain> {
-        self.0.plain()
-    }
-}
-
-/// A Valkey by itself, which keeps nothing.
-pub struct OnValkey(Functions);
-
-impl Bed for OnValkey {
-    type Store = RedisStore;
-
-    async fn make() -> Self {
-        let server = RedisServer::start_valkey(&[]).await;
-        let store = RedisStore::connect(&config(&server)).await.unwrap();
-        let plain = Plain::connect(&server).await;
-        Self(Functions { server, store, plain })
-    }
-
-    fn store(&self) -> &RedisStore {
-        &self.0.store
-    }
-
-    async fn reopened(self) -> Self {
-        Self(self.0.reopened().await)
-    }
-
-    fn plain(&self) -> Option<Plain> {
-        self.0.plain()
-    }
-}
-
-/// A Valkey that keeps a log, by which commits are stable.
-pub struct LoggedValkey {
-    server: RedisServer,
-    store: RedisStore,
-    plain: Plain,
-}
-
-impl LoggedValkey {
-    fn config(server: &RedisServer) -> RedisConfig {
-        RedisConfig { stable: StableConfig { means: StableMeans::WaitAof, replicas: None }, ..config(server) }
-    }
-}
-
-impl Bed for LoggedValkey {
-    type Store = RedisStore;
-
-    async fn make() -> Self {
-        let server = RedisServer::start_valkey(&["--appendonly", "yes"]).await;
-        let store = RedisStore::connect(&Self::config(&server)).await.unwrap();
-        let plain = Plain::connect(&server).await;
-        Self { server, store, plain }
-    }
-
-    fn store(&self) -> &RedisStore {
-        &self.store
-    }
-
-    async fn reopened(self) -> Self {
-        let store = RedisStore::connect(&Self::config(&self.server)).await.unwrap();
         Self { store, ..self }
     }
 

@@ -70,7 +70,7 @@ impl Hub {
         };
         let keys = session.as_ref().map(|_| keys_of(&commands, &namespace, |_| true)).unwrap_or_default();
         let written = if levels.writes_at_origin { keys_of(&commands, &namespace, writes_here) } else { vec![] };
-        if !written.is_empty() && !self.shell.status()?.is_origin_connected {
+        if !written.is_empty() && !self.shell.is_origin_connected()? {
             return Ok(respond::error(503, &NotRefreshed::Away(level::DURABILITY))?);
         }
         if levels.reads_at_origin
@@ -88,8 +88,8 @@ impl Hub {
             Ok(_) => return Ok(respond::error(500, &INTERRUPTED)?),
             Err((status, text)) => return Ok(respond::error(status, &text)?),
         };
-        let is_committed = levels.writes_at_origin && results.iter().any(Result::is_ok);
-        if is_committed && let Err((status, text)) = self.await_commit(written).await? {
+        let awaits_commit = levels.writes_at_origin && results.iter().any(Result::is_ok);
+        if awaits_commit && let Err((status, text)) = self.await_commit(written).await? {
             return Ok(respond::error(status, &text)?);
         }
         let (status, body) = shape.answer(&results, encoding);
@@ -98,7 +98,7 @@ impl Hub {
             session.write(namespace.as_str(), &secrets)
         });
         let response = respond::replies(status, body, provisional, token.as_deref())?;
-        if is_committed {
+        if awaits_commit {
             response.headers().set(level::DURABILITY, level::ORIGIN)?;
         }
         Ok(response)

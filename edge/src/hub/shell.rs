@@ -338,9 +338,14 @@ impl Shell {
     pub(crate) fn jobs(self: &Rc<Self>, key: &Key) -> Result<call::Jobs, ShellError> {
         self.with(|live, _| {
             let OutboxStatus { stored, unstable } = live.hub.jobs_of(key);
-            let jobs = call::Jobs { stored, unstable, origin_connected: live.hub.status().is_origin_connected };
+            let jobs = call::Jobs { stored, unstable, origin_connected: live.hub.is_origin_connected() };
             (jobs, vec![])
         })
+    }
+
+    /// Whether a daemon is connected.
+    pub(crate) fn is_origin_connected(self: &Rc<Self>) -> Result<bool, ShellError> {
+        self.with(|live, _| (live.hub.is_origin_connected(), vec![]))
     }
 
     /// How the hub is.

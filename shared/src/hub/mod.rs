@@ -193,7 +193,7 @@ impl Hub {
             keys: self.keys.len(),
             pending: count(|slot| slot.committed),
             unstable: count(|slot| slot.stable),
-            is_origin_connected: self.origin.is_some(),
+            is_origin_connected: self.is_origin_connected(),
             leaves: self.leaves.len(),
             jobs: self.outbox.waiting(),
             memory_bytes: self.memory_bytes(),
@@ -206,6 +206,11 @@ impl Hub {
     /// Whether all of the hub's operations are in the origin's store. Linear in the slots.
     pub fn is_settled(&self) -> bool {
         self.slots.iter().all(|(_, slot)| slot.latest.max(slot.stable) <= slot.committed)
+    }
+
+    /// Whether a daemon is connected. Constant time.
+    pub fn is_origin_connected(&self) -> bool {
+        self.origin.is_some()
     }
 
     /// The hub's identity.

@@ -134,7 +134,7 @@ impl Hub {
     pub(super) fn take_up(&mut self, mut waiting: Waiting, now: TimestampMs) {
         waiting.until = now.plus_ms(FETCH_MS_MAX);
         if waiting.commands.len() > 1 {
-            let read_slot = |slot: Slot| self.slots.at(slot).map_or(0, SlotState::touch);
+            let read_slot = |slot: Slot| self.slots.at(slot).map_or(0, SlotState::skim);
             self.keys.warm(waiting.keys(), read_slot);
         }
         let mut firsts = Vec::with_capacity(waiting.commands.len());

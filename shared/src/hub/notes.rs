@@ -223,8 +223,8 @@ impl Notes {
         self.latest = no;
     }
 
-    /// Something of each part, for who wants them to be near.
-    pub(super) fn touch(&self) -> u64 {
+    /// Something of each part, read so that all are near.
+    pub(super) fn skim(&self) -> u64 {
         self.latest.0 ^ self.string.no.0 ^ self.memory_bytes() as u64 ^ u64::from(self.told_end.is_some())
     }
 

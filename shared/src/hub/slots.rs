@@ -47,8 +47,8 @@ pub(super) struct SlotState {
 }
 
 impl SlotState {
-    /// Something of each part, for who wants them to be near.
-    pub(super) fn touch(&self) -> u64 {
+    /// Something of each part, read so that all are near.
+    pub(super) fn skim(&self) -> u64 {
         self.committed.0 ^ self.latest.0 ^ self.uttered.0 ^ self.unstable.len() as u64 ^ u64::from(self.is_dirty)
     }
 

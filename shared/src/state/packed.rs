@@ -36,8 +36,8 @@ impl PackedKey {
         self.block.map_or(&[], |block| pack::name(&space.arena, block))
     }
 
-    /// Both ends of the key's own block, for who wants that to be near.
-    pub(crate) fn touch(&self, space: &Space) -> u64 {
+    /// Both ends of the key's own block, read so that it is near.
+    pub(crate) fn skim(&self, space: &Space) -> u64 {
         let block = self.block.map_or(&[][..], |block| space.arena.heap.read(block));
         let byte = |byte: Option<&u8>| u64::from(byte.copied().unwrap_or(0));
         byte(block.first()) ^ byte(block.last())

@@ -89,23 +89,12 @@ pub(crate) struct Violation {
 #[derive(Clone, Debug)]
 enum Event {
     Act(usize),
-    Deliver {
-        wire: u64,
-        to_hub: bool,
-        frame: Vec<u8>,
-    },
-    Closed {
-        wire: u64,
-        at_hub: bool,
-    },
-    Silent {
-        hub: usize,
-        peer: End,
-    },
+    Deliver { wire: u64, to_hub: bool, frame: Vec<u8> },
+    Closed { wire: u64, at_hub: bool },
+    Silent { hub: usize, peer: End },
     LeafDial(usize),
     LeafTick(usize, i64),
     HttpSend(u64),
-    /// A client wants to be told that the origin has what it wrote at a hub.
     AwaitCommit(usize, Vec<Key>),
     HubUp(usize),
     HubTick(usize, i64),
@@ -113,73 +102,19 @@ enum Event {
     DaemonLost(usize, u64),
     DaemonDial(usize, u64),
     OriginTick(usize, u64, i64),
-    StoreLoad {
-        daemon: usize,
-        life: u64,
-        run_id: u64,
-        load: Load,
-    },
-    StoreCommit {
-        daemon: usize,
-        life: u64,
-        run_id: u64,
-        commit: Box<Commit>,
-    },
-    StoreConfirm {
-        daemon: usize,
-        life: u64,
-        run_id: u64,
-        slots: Vec<Slot>,
-    },
-    StoreConfirmed {
-        daemon: usize,
-        life: u64,
-        slots: Vec<Slot>,
-    },
-    StoreLoaded {
-        daemon: usize,
-        life: u64,
-        loaded: Box<Loaded>,
-    },
-    StoreCommitted {
-        daemon: usize,
-        life: u64,
-        slot: Slot,
-        outcome: Outcome,
-    },
-    StoreSwap {
-        daemon: usize,
-        life: u64,
-        run_id: u64,
-        swap: Box<LedgerSwap>,
-    },
-    StoreSwapped {
-        daemon: usize,
-        life: u64,
-        answer: Box<(Key, LedgerOutcome)>,
-    },
-    Hint {
-        daemon: usize,
-        slot: Slot,
-        seq: u64,
-    },
-    Touched {
-        daemon: usize,
-        life: u64,
-        keys: Vec<Key>,
-    },
+    StoreLoad { daemon: usize, life: u64, run_id: u64, load: Load },
+    StoreCommit { daemon: usize, life: u64, run_id: u64, commit: Box<Commit> },
+    StoreConfirm { daemon: usize, life: u64, run_id: u64, slots: Vec<Slot> },
+    StoreConfirmed { daemon: usize, life: u64, slots: Vec<Slot> },
+    StoreLoaded { daemon: usize, life: u64, loaded: Box<Loaded> },
+    StoreCommitted { daemon: usize, life: u64, slot: Slot, outcome: Outcome },
+    StoreSwap { daemon: usize, life: u64, run_id: u64, swap: Box<LedgerSwap> },
+    StoreSwapped { daemon: usize, life: u64, answer: Box<(Key, LedgerOutcome)> },
+    Hint { daemon: usize, slot: Slot, seq: u64 },
+    Touched { daemon: usize, life: u64, keys: Vec<Key> },
     Snapshot,
-    Relay {
-        hub: usize,
-        from: usize,
-        wire: u64,
-        frame: Vec<u8>,
-    },
-    Forwarded {
-        hub: usize,
-        wire: u64,
-        message: Box<HubToLeaf>,
-    },
+    Relay { hub: usize, from: usize, wire: u64, frame: Vec<u8> },
+    Forwarded { hub: usize, wire: u64, message: Box<HubToLeaf> },
     ClockBack(End),
 }
 

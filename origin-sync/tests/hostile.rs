@@ -98,6 +98,13 @@ impl Setup {
         assert_eq!(self.honest.accepted(), 1, "the honest hub has kept its connection");
     }
 
+    /// Kills the daemon. The hubs have noticed then: what is said goes to the next one.
+    async fn kill_daemon(&mut self) {
+        self.daemon.kill();
+        let are_alone = || [&self.honest, &self.hostile].iter().all(|edge| !edge.status().is_origin_connected);
+        eventually("the hubs have noticed", async || are_alone().then_some(())).await;
+    }
+
     /// Sends it once the daemon is there to hear it.
     async fn send(&self, message: Message) {
         eventually("the hostile hub is connected", async || self.hostile.status().is_origin_connected.then_some(()))
@@ -253,7 +260,7 @@ fn hello(hub: ReplicaId, name: &str) -> HubToOrigin {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_daemon_that_comes_later_knows_whose_an_identity_is() {
     let mut setup = Setup::new().await;
-    setup.daemon.kill();
+    setup.kill_daemon().await;
     let arguments = ["--store", &setup.redis.url()];
     setup.daemon = Daemon::start(&setup.hostile.url(), arguments, &setup.log());
     setup.say(&hello(ReplicaId::from_entropy(HONEST), "test/hostile")).await;
@@ -262,7 +269,7 @@ async fn a_daemon_that_comes_later_knows_whose_an_identity_is() {
     assert!(std::fs::read_to_string(setup.log()).unwrap().contains("of the hub test/honest at "));
 
     // Redis forgets it, and a daemon that has met the honest hub does not.
-    setup.daemon.kill();
+    setup.kill_daemon().await;
     let arguments = ["--store", &setup.redis.url(), "--edge", &setup.hostile.url()];
     setup.daemon = Daemon::start(&setup.honest.url(), arguments, &setup.log());
     setup.honest.execute(&["INCR", "hits"]).unwrap();
@@ -280,7 +287,7 @@ async fn a_daemon_that_comes_later_knows_whose_an_identity_is() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_edge_that_moves_is_served_once_the_operator_says_so() {
     let mut setup = Setup::new().await;
-    setup.daemon.kill();
+    setup.kill_daemon().await;
     let moved = Edge::with_identity("test/honest", HONEST).await;
     let (redis, old, new) = (setup.redis.url(), setup.honest.url(), moved.url());
     let arguments = ["--store", &redis, "--edge", &setup.hostile.url()];
@@ -302,7 +309,7 @@ async fn an_edge_that_moves_is_served_once_the_operator_says_so() {
     assert!(told.contains("moved            1"), "{told}");
     setup.reads("moved", "1").await;
 
-    setup.daemon.kill();
+    setup.kill_daemon().await;
     setup.daemon = Daemon::start(&old, ["--store", &redis], &setup.log());
     let counted = r#"headwater_hub_refusals_total{cause="identity"}"#;
     eventually("the old address is refused", async || {

@@ -60,8 +60,8 @@ test("subscribe hears what edges and plain clients publish", async () => {
 test("one subscription of the daemon serves all", async () => {
   const name = channel();
   const subscribers = [here, here, elsewhere].map((client) => client.subscribe(name));
-  const messages = subscribers.map((subscriber) => heard(subscriber, "message"));
-  for (const subscriber of subscribers) await heard(subscriber, "subscribe")();
+  const [subscribed, messages] = ["subscribe", "message"].map((kind) => subscribers.map((each) => heard(each, kind)));
+  for (const subscribe of subscribed) await subscribe();
   assert.equal(await server(["PUBLISH", name, "text"]), 1);
   for (const message of messages) assert.equal((await message()).message, "text");
   await subscribers[0].unsubscribe();

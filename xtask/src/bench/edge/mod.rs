@@ -26,6 +26,8 @@ use load::{Call, answer, per_second};
 
 const TOKEN: &str = "bench";
 
+const ORIGIN_TOKEN: &str = "bench of the origin";
+
 /// Connections with a request under way, where there is more than one.
 const CONNECTIONS: usize = 32;
 
@@ -36,14 +38,15 @@ const PIPELINE: usize = 1_000;
 const FOLLOWED_WITHIN: Duration = Duration::from_secs(30);
 
 pub(super) fn rows(workspace: &Workspace, options: &Options) -> Result<Vec<Row>> {
-    setup::ensure(workspace, build::parts(&[Artefact::Edge]).into_iter().chain([Part::Redis]))?;
-    build::run(workspace, &[Artefact::Edge], Profile::Release)?;
+    const ARTEFACTS: &[Artefact] = &[Artefact::Edge, Artefact::Daemon];
+    setup::ensure(workspace, build::parts(ARTEFACTS).into_iter().chain([Part::Redis]))?;
+    build::run(workspace, ARTEFACTS, Profile::Release)?;
     build::worker(workspace, "bench/worker", "headwater-bench-worker", Profile::Release)?;
     // One thread here leaves the others to what is measured.
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     runtime.block_on(async {
         let stage = Stage::start(workspace).await?;
-        stage.rows(options).await
+        stage.rows(workspace, options).await
     })
 }
 
@@ -52,7 +55,7 @@ struct Stage {
     edge: Edge,
     peers: Workerd,
     bridge: Bridge,
-    _redis: Redis,
+    redis: Redis,
 }
 
 /// How long and how often each contender is measured.
@@ -99,7 +102,7 @@ impl Stage {
             port: free_port()?,
             token: TOKEN.to_owned(),
             token_keys: BTreeMap::new(),
-            origin_token: "unused".to_owned(),
+            origin_token: ORIGIN_TOKEN.to_owned(),
             peers: BTreeMap::new(),
             variables: BTreeMap::from([("HEADWATER_LEAF_OPERATIONS_MAX".to_owned(), "10000000".to_owned())]),
         };
@@ -108,7 +111,7 @@ impl Stage {
         let redis =
             Redis::start(RedisConfig { dir: dir.join("redis"), port: free_port()?, append_only: false }).await?;
         let bridge = Bridge::start(&redis.url()).await?;
-        Ok(Self { edge, peers, bridge, _redis: redis })
+        Ok(Self { edge, peers, bridge, redis })
     }
 
     async fn peers(workspace: &Workspace, dir: &Path) -> Result<Workerd> {
@@ -123,7 +126,7 @@ impl Stage {
         Workerd::start(&workspace.layout, config).await
     }
 
-    async fn rows(&self, options: &Options) -> Result<Vec<Row>> {
+    async fn rows(&self, workspace: &Workspace, options: &Options) -> Result<Vec<Row>> {
         let turns = Turns::of(options);
         self.edge_commands("/", "[\"SET\",\"n\",0]".to_owned(), false).send().await?;
         for line in [r#"["SET","l","v"]"#, r#"["DEL","l"]"#] {
@@ -184,7 +187,7 @@ impl Stage {
         }
         let name = "soak: memory of the process";
         if wanted(name) {
-            rows.extend(soak::rows(self, name, options.quick).await?);
+            rows.extend(soak::rows(self, workspace, name, options.quick).await?);
         }
         Ok(rows)
     }

@@ -1,15 +1,23 @@
 //! Many requests of all kinds on few keys: what the Worker's process takes in memory after them, beside what it took after the
-//! first quarter, when isolates, rows and pools had the size that they need.
+//! first quarter, when isolates, rows and pools had the size that they need. A daemon takes what they write to Redis.
 
-use anyhow::{Context, Result};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use headwater_tests::harness::{Daemon, DaemonConfig, Store, free_port};
 use sysinfo::{Pid, ProcessesToUpdate, System};
+use tokio::time::sleep;
 
 use super::load::{Call, send_all};
-use super::{CONNECTIONS, Stage};
+use super::{CONNECTIONS, ORIGIN_TOKEN, Stage};
 use crate::bench::row::{Bar, Row, Unit};
+use crate::workspace::Workspace;
 
 const REQUESTS: u64 = 200_000;
 const REQUESTS_QUICK: u64 = 20_000;
+
+/// How long the daemon may take to reach the edge.
+const CONNECTED_WITHIN: Duration = Duration::from_secs(30);
 
 /// Keys of each kind.
 const KEYS: usize = 64;
@@ -18,7 +26,8 @@ const KEYS: usize = 64;
 /// is resident here is some 100 MB.
 const RATIO_LEAST: f64 = 0.9;
 
-pub(super) async fn rows(stage: &Stage, name: &str, is_quick: bool) -> Result<Vec<Row>> {
+pub(super) async fn rows(stage: &Stage, workspace: &Workspace, name: &str, is_quick: bool) -> Result<Vec<Row>> {
+    let _daemon = daemon(stage, workspace).await?;
     let requests = if is_quick { REQUESTS_QUICK } else { REQUESTS };
     let calls = calls(stage);
     let before = resident(stage)?;
@@ -32,6 +41,26 @@ pub(super) async fn rows(stage: &Stage, name: &str, is_quick: bool) -> Result<Ve
     );
     let row = Row::against(name, after as f64, "after the first quarter", quarter as f64, Unit::Bytes);
     Ok(vec![row.at(requests, "requests").judged(Some(Bar::Ratio(RATIO_LEAST)))])
+}
+
+/// What the hub asks for keys that it does not hold. Returns once the hub has such an answer.
+async fn daemon(stage: &Stage, workspace: &Workspace) -> Result<Daemon> {
+    let config = DaemonConfig {
+        edges: vec![stage.edge.url()],
+        origin_token: ORIGIN_TOKEN.to_owned(),
+        store: Store::Redis(stage.redis.url()),
+        listen_port: free_port()?,
+        loss_window_ms: 1_000,
+        erase_patterns: Vec::new(),
+        log: workspace.scratch("bench-edge").join("daemon.log"),
+    };
+    let daemon = Daemon::start(&workspace.layout, config).await?;
+    let (read, began) = (stage.edge_commands("/", r#"["GET","absent"]"#.to_owned(), false), Instant::now());
+    while let Err(error) = read.send().await {
+        ensure!(began.elapsed() < CONNECTED_WITHIN, "the daemon does not reach the edge: {error}");
+        sleep(Duration::from_millis(50)).await;
+    }
+    Ok(daemon)
 }
 
 /// One of each kind for each key.

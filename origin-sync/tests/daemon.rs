@@ -73,7 +73,8 @@ async fn what_a_hub_writes_stands_in_redis_and_on_the_pages() {
     assert_eq!((&hub["name"], &hub["connected"]), (&"test/0".into(), &true.into()), "{status}");
     assert_eq!(hub["hub"], edge.status().hub.to_string());
     assert!(hub["batches"].as_u64().unwrap() >= 1, "{status}");
-    assert!(hub["clock_offset_ms"].as_i64().unwrap().abs() < 1000, "{status}");
+    // One clock, and the hello's way to the daemon.
+    assert!(hub["clock_offset_ms"].as_i64().unwrap().abs() < 30_000, "{status}");
     assert_eq!(status["store"], "redis");
     assert!(status["commits"].as_u64().unwrap() >= 2, "{status}");
     assert!(status["loads"].as_u64().unwrap() >= 2, "{status}");
@@ -150,7 +151,10 @@ async fn a_frame_that_does_not_decode_costs_its_connection_only() {
     eventually("the hub is dialled again", async || (setup.edge.accepted() > before).then_some(())).await;
     let (_, metrics) = setup.daemon.get("/metrics").await.unwrap();
     assert!(metrics.contains(r#"headwater_hub_frames_refused_total{reason="short"} 1"#), "{metrics}");
-    assert!(std::fs::read_to_string(setup.log()).unwrap().contains("a frame from a hub was refused"));
+    eventually("the log says so", async || {
+        std::fs::read_to_string(setup.log()).unwrap().contains("a frame from a hub was refused").then_some(())
+    })
+    .await;
     setup.edge.execute(&["INCR", "visits"]).unwrap();
     setup.plain_reads("visits", "2").await;
 }
@@ -163,7 +167,8 @@ async fn a_hub_that_falls_silent_is_noticed() {
     setup.edge.go_deaf();
     let since = Instant::now();
     eventually("the hub is dialled again", async || (setup.edge.accepted() > before).then_some(())).await;
-    assert!(since.elapsed() < Duration::from_secs(15), "{:?}", since.elapsed());
+    // After ten seconds, and what a loaded machine adds.
+    assert!(since.elapsed() < Duration::from_secs(60), "{:?}", since.elapsed());
 }
 
 /// What stands under a counter is a list: it is left to the operator, and the rest of the slot goes on.
@@ -269,9 +274,8 @@ async fn sigterm_commits_what_was_received_and_ends_well() {
         setup.edge.execute(&["INCR", "visits"]).unwrap();
     }
     setup.plain_reads("visits", "100").await;
-    let since = Instant::now();
     assert!(setup.daemon.terminate().await.success());
-    assert!(since.elapsed() < Duration::from_secs(5), "{:?}", since.elapsed());
+    assert!(!std::fs::read_to_string(setup.log()).unwrap().contains("did not finish in time"));
     eventually("the hub hears of it", async || (!setup.edge.status().is_origin_connected).then_some(())).await;
     assert!(std::fs::read_to_string(setup.log()).unwrap().contains("stopped"));
 }

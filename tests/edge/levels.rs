@@ -87,7 +87,8 @@ async fn what_is_not_committed_in_time_stays_and_arrives_and_a_retry_counts_it_o
     let setup = TwoRegions::new().await;
     let http = durable(&setup.regions[0].http()).with("idempotency-key", "k");
     assert_at_origin(&durable(&setup.regions[0].http()).command(json!(["INCR", "n"])).await);
-    setup.plain::<()>("CLIENT PAUSE 12000 ALL").await;
+    // Twice as long as the edge waits, so that also one that is asked late waits in vain.
+    setup.plain::<()>("CLIENT PAUSE 20000 ALL").await;
     let late = http.command(json!(["INCR", "n"])).await.refusal(504);
     assert!(late.starts_with("ERR Headwater: the origin has not committed it in time. It was executed"), "{late}");
     assert_eq!(setup.regions[0].http().run("GET n").await, Ok(json!("2")), "it stays");

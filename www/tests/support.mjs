@@ -26,6 +26,7 @@ export let browser;
 before(async () => {
   browser = await chromium.launch({
     executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
+    timeout: DEADLINE_MS,
     args: ["--no-sandbox", "--disable-dev-shm-usage", "--disable-background-networking"],
   });
 });

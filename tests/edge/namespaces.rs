@@ -42,6 +42,9 @@ impl Setup {
                 assert!(Instant::now() < deadline, "a hub stays without its origin");
                 sleep(Duration::from_millis(5)).await;
             }
+            while let Err(error) = http.run("GET nothing").await {
+                assert!(Instant::now() < deadline, "{error}");
+            }
         }
         setup
     }

@@ -26,11 +26,16 @@ pub(crate) fn origin_config(regions: &[&Region], store: Store, dir: &Path) -> Da
     }
 }
 
-/// The origin of these edges, once it has met them.
+/// The origin of these edges, once it has met them and answered each. A part that has just begun takes its time where the
+/// machine does much else, and an edge refuses what the origin does not answer within five seconds.
 pub(crate) async fn origin_of(regions: &[&Region], store: Store, dir: &Path) -> Daemon {
     let daemon = Daemon::start(&Layout::of_workspace(), origin_config(regions, store, dir)).await.unwrap();
     for region in regions {
         region.until("origin_connected", true).await;
+        let deadline = Instant::now() + DEADLINE;
+        while let Err(error) = region.http().run("GET nothing").await {
+            assert!(Instant::now() < deadline, "{error}");
+        }
     }
     daemon
 }

@@ -168,15 +168,23 @@ export async function post(edge, route, body) {
     body: JSON.stringify(body),
     signal: AbortSignal.timeout(DEADLINE_MS),
   });
-  assert.ok(answer.ok, `${edge}${route}: ${answer.status} ${await answer.clone().text()}`);
+  const told = () => answer.clone().text().then((text) => `${edge}${route}: ${answer.status} ${text}`);
+  if (answer.status === 503) throw new Away(await told());
+  assert.ok(answer.ok, await told());
   return answer.json();
 }
 
-/** Waits until `read` gives `wanted`; fails at the deadline with what it gave last. */
+/** What an edge answers that asked its origin in vain for five seconds, as it may on a machine that does much else. */
+class Away extends Error {}
+
+/** Waits until `read` gives `wanted`; fails at the deadline with what it gave last. An edge that is away may come back. */
 export async function eventually(what, read, wanted) {
   const deadline = Date.now() + DEADLINE_MS;
   for (;;) {
-    const found = await read();
+    const found = await Promise.resolve(read()).catch((error) => {
+      if (error instanceof Away) return error;
+      throw error;
+    });
     if (found === wanted) return;
     assert.ok(Date.now() < deadline, `${what}: still ${found}`);
     await new Promise((resolve) => setTimeout(resolve, 50));

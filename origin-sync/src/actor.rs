@@ -110,6 +110,8 @@ pub(crate) struct Actor {
     store: Arc<AnyStore>,
     report: Arc<Report>,
     links: BTreeMap<Link, (HubAddress, Outbox)>,
+    /// When a hub was welcomed that has not said hello.
+    welcomed: BTreeMap<Link, Instant>,
     batches: BTreeMap<Link, Batch>,
     requests: JoinSet<Result<Answer, StoreError>>,
     /// What asks the store what is stable. The end of the daemon does not wait for it.
@@ -146,6 +148,7 @@ impl Actor {
             store,
             report,
             links: BTreeMap::new(),
+            welcomed: BTreeMap::new(),
             batches: BTreeMap::new(),
             requests: JoinSet::new(),
             confirmations: JoinSet::new(),
@@ -214,6 +217,7 @@ impl Actor {
             Input::Opened(link, address, outbox) => {
                 self.links.insert(link, (address, outbox));
                 measure::hubs_connected(self.links.len());
+                self.welcomed.insert(link, Instant::now());
                 self.handle(OriginInput::Opened(link));
             }
             Input::Hub(link, message) => {
@@ -221,7 +225,9 @@ impl Actor {
                 if let Some((address, _)) = self.links.get(&link) {
                     self.report.history.heard(address, &message, clock::now());
                     if let HubToOrigin::Hello { now, .. } = &message {
-                        self.clocks.said_hello(address, now.since_ms(clock::now()));
+                        // A hub that wakes up says hello by itself, and nobody knows when it did.
+                        let waited = self.welcomed.remove(&link).map_or(Duration::ZERO, |at| at.elapsed());
+                        self.clocks.said_hello(address, now.since_ms(clock::now()), waited);
                     }
                 }
                 if let HubToOrigin::Delta(parts) = &message {
@@ -388,6 +394,7 @@ impl Actor {
 
     fn close(&mut self, link: Link) {
         self.links.remove(&link);
+        self.welcomed.remove(&link);
         self.batches.remove(&link);
         measure::hubs_connected(self.links.len());
     }

@@ -50,9 +50,9 @@ struct Told {
 }
 
 impl Clocks {
-    /// A hub said hello by a clock that differs from this machine's by so much.
-    pub(crate) fn said_hello(&mut self, hub: &HubAddress, offset_ms: i64) {
-        if offset_ms.saturating_abs() <= CLOCK_BOUND_MS {
+    /// A hub said hello by a clock that differs by so much from this machine's as it is now, after it was `waited` for.
+    pub(crate) fn said_hello(&mut self, hub: &HubAddress, offset_ms: i64, waited: Duration) {
+        if !is_off(offset_ms, waited) {
             return;
         }
         measure::clock_wrong(hub, Wrong::Off);
@@ -114,9 +114,35 @@ impl Clocks {
     }
 }
 
+/// Whether a clock is off that showed a time so far from now at some moment within the last `waited`. Not where the hello may
+/// only have been long on its way.
+fn is_off(offset_ms: i64, waited: Duration) -> bool {
+    let waited_ms = i64::try_from(waited.as_millis()).unwrap_or(i64::MAX);
+    offset_ms > CLOCK_BOUND_MS || offset_ms.saturating_add(waited_ms) < -CLOCK_BOUND_MS
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_hello_that_was_long_on_its_way_is_not_taken_for_a_clock_that_is_behind() {
+        let after = Duration::from_millis;
+        for (offset_ms, waited, is) in [
+            (CLOCK_BOUND_MS, after(0), false),
+            (CLOCK_BOUND_MS + 1, after(0), true),
+            (-CLOCK_BOUND_MS, after(0), false),
+            (-CLOCK_BOUND_MS - 1, after(0), true),
+            // Stamped at once and three seconds under way.
+            (-3_000, after(3_000), false),
+            (-3_000 - CLOCK_BOUND_MS - 1, after(3_000), true),
+            // However long it was under way, it was not stamped later than now.
+            (CLOCK_BOUND_MS + 1, after(3_000), true),
+            (i64::MIN, Duration::MAX, false),
+        ] {
+            assert_eq!(is_off(offset_ms, waited), is, "{offset_ms} ms after {waited:?}");
+        }
+    }
 
     fn hub(name: &str) -> HubAddress {
         HubAddress { edge: "https://edge.example".to_owned(), name: name.to_owned() }

@@ -76,9 +76,16 @@ impl Setup {
             (counts.sum::<u64>() > 0).then_some(())
         })
         .await;
-        let log = std::fs::read_to_string(self.log()).unwrap();
-        assert!(log.contains(logged), "{logged:?} is not in the log:\n{log}");
+        self.logs(logged).await;
         self.goes_on().await;
+    }
+
+    /// What is counted may be there to read before its line in the log is.
+    async fn logs(&self, words: &str) {
+        eventually(&format!("{words:?} is in the log"), async || {
+            std::fs::read_to_string(self.log()).unwrap().contains(words).then_some(())
+        })
+        .await;
     }
 
     /// How often the hostile hub's clock was counted as being so. Nobody else's ever is.
@@ -109,11 +116,18 @@ impl Setup {
     async fn send(&self, message: Message) {
         eventually("the hostile hub is connected", async || self.hostile.status().is_origin_connected.then_some(()))
             .await;
-        self.hostile.send(message);
+        self.hostile.send([message]);
     }
 
-    async fn say(&self, message: &HubToOrigin) {
-        self.send(Message::Binary(wire::encode(message).unwrap().into())).await;
+    async fn say(&self, message: HubToOrigin) {
+        self.say_all(&[message]).await;
+    }
+
+    /// Says all of it by one connection, whatever the daemon makes of the first.
+    async fn say_all(&self, messages: &[HubToOrigin]) {
+        eventually("the hostile hub is connected", async || self.hostile.status().is_origin_connected.then_some(()))
+            .await;
+        self.hostile.say(messages);
     }
 }
 
@@ -182,7 +196,7 @@ async fn what_is_said_before_a_hello_is_refused() {
     setup.hostile.send_garbage();
     eventually("the hub is dialled again", async || (setup.hostile.accepted() > 1).then_some(())).await;
     setup.hostile.when_open().await;
-    setup.hostile.say(&HubToOrigin::Subscribe(vec![Key::new("k").unwrap()]));
+    setup.hostile.say(&[HubToOrigin::Subscribe(vec![Key::new("k").unwrap()])]);
     let counted = r#"headwater_hub_refusals_total{cause="unexpected"}"#;
     setup.is_refused(counted, "the first message of a hub must be its hello").await;
 }
@@ -191,15 +205,16 @@ async fn what_is_said_before_a_hello_is_refused() {
 async fn an_absurd_clock_is_refused() {
     let setup = Setup::new().await;
     let said = Instant::now();
-    setup.say(&HubToOrigin::Delta(batch(TimestampMs(now().0 * 2)))).await;
+    setup.say(HubToOrigin::Delta(batch(TimestampMs(now().0 * 2)))).await;
     setup.is_refused(r#"headwater_hub_refusals_total{cause="clock"}"#, "ahead").await;
     // It goes on, and each time is counted; the log says it once.
     let told = || std::fs::read_to_string(setup.log()).unwrap().matches("too far ahead").count();
     assert_eq!(setup.clocks("refused").await, 1);
     eventually("the hub is dialled again", async || (setup.hostile.accepted() > 1).then_some(())).await;
     assert!(said.elapsed() >= Duration::from_secs(2), "somebody must mend its clock first");
-    setup.say(&HubToOrigin::Delta(batch(TimestampMs(now().0 * 2)))).await;
+    setup.say(HubToOrigin::Delta(batch(TimestampMs(now().0 * 2)))).await;
     eventually("it is counted again", async || (setup.clocks("refused").await == 2).then_some(())).await;
+    setup.logs("too far ahead").await;
     assert_eq!(told(), 1);
     assert_eq!(setup.clocks("off").await, 0);
     let plain = Plain::connect(&setup.redis).await;
@@ -215,6 +230,7 @@ async fn a_clock_that_is_off_is_told_of() {
         // A hello by that clock.
         setup.send(Message::Binary(bytes("what is no frame of ours at all"))).await;
         eventually("the clock is counted as off", async || (setup.clocks("off").await > 0).then_some(())).await;
+        setup.logs("the clock of a hub, or of this machine, is off").await;
         let log = std::fs::read_to_string(setup.log()).unwrap();
         assert_eq!(log.matches("the clock of a hub, or of this machine, is off").count(), 1, "{log}");
         setup.hostile.execute(&["INCR", "theirs"]).unwrap();
@@ -228,7 +244,7 @@ async fn an_absurd_number_is_refused() {
     let setup = Setup::new().await;
     let mut parts = batch(now());
     parts[0].to = No(NUMBER_MAX + 1);
-    setup.say(&HubToOrigin::Delta(parts)).await;
+    setup.say(HubToOrigin::Delta(parts)).await;
     setup.is_refused(r#"headwater_hub_refusals_total{cause="limit"}"#, "an operation's number is").await;
 }
 
@@ -263,10 +279,10 @@ async fn a_daemon_that_comes_later_knows_whose_an_identity_is() {
     setup.kill_daemon().await;
     let arguments = ["--store", &setup.redis.url()];
     setup.daemon = Daemon::start(&setup.hostile.url(), arguments, &setup.log());
-    setup.say(&hello(ReplicaId::from_entropy(HONEST), "test/hostile")).await;
+    setup.say(hello(ReplicaId::from_entropy(HONEST), "test/hostile")).await;
     let counted = r#"headwater_hub_refusals_total{cause="identity"}"#;
     eventually("it is refused", async || setup.daemon.get("/metrics").await?.1.contains(counted).then_some(())).await;
-    assert!(std::fs::read_to_string(setup.log()).unwrap().contains("of the hub test/honest at "));
+    setup.logs("of the hub test/honest at ").await;
 
     // Redis forgets it, and a daemon that has met the honest hub does not.
     setup.kill_daemon().await;
@@ -276,7 +292,7 @@ async fn a_daemon_that_comes_later_knows_whose_an_identity_is() {
     setup.reads("hits", "2").await;
     let plain = Plain::connect(&setup.redis).await;
     plain.ask::<()>(&["DEL", "hw:hubs:{hw:daemons}"]).await;
-    setup.say(&hello(ReplicaId::from_entropy(HONEST), "test/hostile")).await;
+    setup.say(hello(ReplicaId::from_entropy(HONEST), "test/hostile")).await;
     eventually("it is refused", async || setup.daemon.get("/metrics").await?.1.contains(counted).then_some(())).await;
     let owner: String =
         plain.ask(&["HGET", "hw:hubs:{hw:daemons}", &ReplicaId::from_entropy(HONEST).to_string()]).await;
@@ -294,10 +310,7 @@ async fn an_edge_that_moves_is_served_once_the_operator_says_so() {
     setup.daemon = Daemon::start(&new, arguments, &setup.log());
     // Its number there would be its first again: in a slot of its own.
     moved.execute(&["INCR", "moved"]).unwrap();
-    eventually("it is refused, with what to do", async || {
-        std::fs::read_to_string(setup.log()).unwrap().contains("`origin-sync move-edge FROM TO`").then_some(())
-    })
-    .await;
+    setup.logs("`origin-sync move-edge FROM TO`").await;
     let plain = Plain::connect(&setup.redis).await;
     assert_eq!(plain.ask::<Option<String>>(&["GET", "moved"]).await, None);
 
@@ -321,22 +334,19 @@ async fn an_edge_that_moves_is_served_once_the_operator_says_so() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_hub_that_claims_anothers_identity_is_refused() {
     let setup = Setup::new().await;
-    setup.say(&hello(ReplicaId::from_entropy(HONEST), "test/hostile")).await;
-    // With it goes what would have the honest hub's operations taken for committed.
-    setup.hostile.say(&HubToOrigin::Delta(vec![SlotDelta {
+    // With the hello goes what would have the honest hub's operations taken for committed.
+    let committed = HubToOrigin::Delta(vec![SlotDelta {
         slot: Key::new("hits").unwrap().slot(),
         history: None,
         from: No(0),
         to: No(1000),
         keys: Vec::new(),
-    }]));
+    }]);
+    setup.say_all(&[hello(ReplicaId::from_entropy(HONEST), "test/hostile"), committed]).await;
     setup.is_refused(r#"headwater_hub_refusals_total{cause="identity"}"#, "claims the identity").await;
     eventually("the hub is dialled again", async || (setup.hostile.accepted() > 1).then_some(())).await;
-    setup.say(&hello(ReplicaId::from_entropy(5 << 32), "test/honest")).await;
-    eventually("the name is refused too", async || {
-        std::fs::read_to_string(setup.log()).unwrap().contains("calls itself \"test/honest\"").then_some(())
-    })
-    .await;
+    setup.say(hello(ReplicaId::from_entropy(5 << 32), "test/honest")).await;
+    setup.logs("calls itself \"test/honest\"").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -19,6 +19,7 @@ use std::{
 use support::{
     daemon::{Daemon, eventually},
     edge::{Edge, TOKEN},
+    server::free_port,
 };
 use tokio::{net::TcpListener, task::JoinSet};
 
@@ -149,7 +150,7 @@ async fn the_variables_of_opentelemetry_count() {
     let (collector, url, _serving) = Collector::start().await;
     let (edge, directory) = (Edge::start().await, tempfile::tempdir().unwrap());
     let start = |endpoint: &str, disabled: &str| {
-        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = free_port();
         Command::new(env!("CARGO_BIN_EXE_origin-sync"))
             .args(["run", "--edge", &edge.url(), "--listen", &format!("127.0.0.1:{port}")])
             .args(arguments(directory.path(), &[]))

@@ -2,15 +2,20 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use hyper::Method;
 use serde_json::{Value, json};
+use tokio::time::{Instant, sleep};
 
 use super::http::Http;
 use super::region::Region;
 
 const WRITERS: u64 = 8;
 const KILLS: usize = 3;
+
+/// How long so many writes may take, an edge that starts included.
+const DEADLINE: Duration = Duration::from_secs(120);
 
 #[tokio::test]
 async fn state_survives_a_kill_between_requests() {
@@ -159,9 +164,10 @@ async fn clients_that_hang_up_do_not_hold_up_the_others() {
 
 /// Waits until so many more have been counted.
 async fn more(count: &AtomicU64, by: u64) {
-    let until = count.load(Ordering::Relaxed) + by;
+    let (until, deadline) = (count.load(Ordering::Relaxed) + by, Instant::now() + DEADLINE);
     while count.load(Ordering::Relaxed) < until {
-        tokio::task::yield_now().await;
+        assert!(Instant::now() < deadline, "nothing is counted any more");
+        sleep(Duration::from_millis(1)).await;
     }
 }
 
@@ -175,6 +181,6 @@ async fn incremented(http: &Http) -> bool {
 
 async fn until_answered(http: &Http) {
     while !incremented(http).await {
-        tokio::task::yield_now().await;
+        sleep(Duration::from_millis(5)).await;
     }
 }

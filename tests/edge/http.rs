@@ -13,7 +13,11 @@ use serde_json::Value;
 use tokio::time::timeout;
 
 /// More than the edge itself takes to give up.
-const ANSWER_DEADLINE: Duration = Duration::from_secs(40);
+const ANSWER_DEADLINE: Duration = Duration::from_secs(90);
+
+/// How long a connection is kept that nothing is asked by: less than the five seconds after which workerd closes it, or a
+/// request might be on its way just then.
+const IDLE_MAX: Duration = Duration::from_secs(2);
 
 /// A client that sends these headers with every request.
 #[derive(Clone)]
@@ -33,7 +37,7 @@ pub(crate) struct Answer {
 
 impl Http {
     pub(crate) fn new(base: &str) -> Self {
-        let client = Client::builder(TokioExecutor::new()).build_http();
+        let client = Client::builder(TokioExecutor::new()).pool_idle_timeout(IDLE_MAX).build_http();
         Self { base: base.to_owned(), headers: HeaderMap::new(), client }
     }
 

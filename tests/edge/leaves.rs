@@ -195,10 +195,10 @@ async fn after_hibernation_the_open_sockets_are_asked_to_begin_again() {
     let mut leaf = Leaf::hello(&region, 1, None).await;
     let first = leaf.increment("n", 1, 1).await;
     let mut asked = None;
-    for _ in 0..4 {
+    for _ in 0..8 {
         tokio::time::sleep(Duration::from_secs(13)).await;
         assert_eq!(region.http().run("GET n").await, Ok(json!("1")));
-        let answer = tokio::time::timeout(Duration::from_secs(2), leaf.socket.receive::<HubToLeaf>()).await;
+        let answer = tokio::time::timeout(Duration::from_secs(5), leaf.socket.receive::<HubToLeaf>()).await;
         if let Ok(message) = answer {
             asked = Some(message);
             break;

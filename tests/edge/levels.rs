@@ -13,7 +13,7 @@ use headwater_tests::harness::Store;
 
 const DURABILITY: &str = "headwater-durability";
 const CONSISTENCY: &str = "headwater-consistency";
-const DEADLINE: Duration = Duration::from_secs(20);
+const DEADLINE: Duration = Duration::from_secs(60);
 
 fn durable(http: &Http) -> Http {
     http.with(DURABILITY, "origin")
@@ -59,11 +59,16 @@ async fn with_the_origin_cut_nothing_that_needs_it_is_executed() {
         format!("ERR Headwater: the origin is away, and {header} origin needs it; nothing of this request was executed")
     };
     assert_eq!(refused, needs(DURABILITY));
-    let begun = Instant::now();
     for command in [json!(["GET", "n"]), json!(["INCR", "n"])] {
-        assert_eq!(fresh(&http).command(command).await.refusal(503), needs(CONSISTENCY));
+        // At once: what waits for the origin takes five seconds each time, and a machine that stood still does so once.
+        let mut soonest = Duration::MAX;
+        for _ in 0..3 {
+            let begun = Instant::now();
+            assert_eq!(fresh(&http).command(command.clone()).await.refusal(503), needs(CONSISTENCY));
+            soonest = soonest.min(begun.elapsed());
+        }
+        assert!(soonest < Duration::from_secs(4), "{command}: {soonest:?}");
     }
-    assert!(begun.elapsed() < Duration::from_secs(4), "at once: {:?}", begun.elapsed());
     let refused = durable(&http).post("/v1/metrics/add", r#"{"metric":"hits"}"#).await.refusal(503);
     assert_eq!(refused, needs(DURABILITY));
     assert_eq!(http.run("GET n").await, Ok(json!("5")));
@@ -82,7 +87,8 @@ async fn what_is_not_committed_in_time_stays_and_arrives_and_a_retry_counts_it_o
     let setup = TwoRegions::new().await;
     let http = durable(&setup.regions[0].http()).with("idempotency-key", "k");
     assert_at_origin(&durable(&setup.regions[0].http()).command(json!(["INCR", "n"])).await);
-    setup.plain::<()>("CLIENT PAUSE 12000 ALL").await;
+    // Twice as long as the edge waits, so that also one that is asked late waits in vain.
+    setup.plain::<()>("CLIENT PAUSE 20000 ALL").await;
     let late = http.command(json!(["INCR", "n"])).await.refusal(504);
     assert!(late.starts_with("ERR Headwater: the origin has not committed it in time. It was executed"), "{late}");
     assert_eq!(setup.regions[0].http().run("GET n").await, Ok(json!("2")), "it stays");

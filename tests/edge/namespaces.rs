@@ -18,7 +18,7 @@ use super::socket::{Leaf, Socket, increment, key, now};
 use super::tokens::signed;
 
 /// How long what an edge acknowledged may take to be in Redis.
-const DEADLINE: Duration = Duration::from_secs(20);
+const DEADLINE: Duration = Duration::from_secs(60);
 
 /// An edge with the namespaces `shop` and `blog`, whose origin keeps its state in a Redis.
 struct Setup {
@@ -41,6 +41,9 @@ impl Setup {
             while http.get("/v1/status").await.json()["origin_connected"] != json!(true) {
                 assert!(Instant::now() < deadline, "a hub stays without its origin");
                 sleep(Duration::from_millis(5)).await;
+            }
+            while let Err(error) = http.run("GET nothing").await {
+                assert!(Instant::now() < deadline, "{error}");
             }
         }
         setup
@@ -213,12 +216,17 @@ async fn idempotency_keys_sync_tokens_limits_and_status_are_each_namespaces_own(
         let once = http.with("idempotency-key", "the same");
         assert_eq!(once.run("INCR n").await, Ok(json!(1)));
         assert_eq!(once.run("INCR n").await, Ok(json!(1)));
-        let check = json!({"key": "limit", "algorithm": "fixed", "limit": 1, "window_ms": 3_600_000}).to_string();
+        let check = json!({"key": "limit", "algorithm": "fixed", "limit": 1, "window_ms": 86_400_000}).to_string();
         assert_eq!(http.post("/v1/limit", check.clone()).await.status.as_u16(), 200);
         assert_eq!(http.post("/v1/limit", check).await.status.as_u16(), 429);
-        for hits in 1..4 {
-            let counted = http.with("headwater-durability", "leaf").run("INCR hits").await;
-            assert_eq!(counted, Ok(json!(hits)));
+        // One that the isolate counts may reach the hub after the next one, which the hub then answers.
+        for _ in 0..3 {
+            http.with("headwater-durability", "leaf").run("INCR hits").await.unwrap();
+        }
+        let deadline = Instant::now() + DEADLINE;
+        while http.run("GET hits").await != Ok(json!("3")) {
+            assert!(Instant::now() < deadline, "what isolates count comes to three");
+            sleep(Duration::from_millis(5)).await;
         }
     }
     let seen = shop.with("upstash-sync-token", "").command(json!(["INCR", "n"])).await;
@@ -275,7 +283,7 @@ async fn a_leaf_follows_and_changes_what_is_its_own_namespaces() {
     assert_eq!(refusal.cause, RefusalCause::NotPermitted);
     assert_eq!(refusal.detail, "NOPERM Headwater: the key shop:n is another namespace's");
     assert_eq!(default.socket.closed().await.map(|(code, _)| code), Some(1008));
-    assert_eq!(setup.plain.run::<i64>("GET shop:n").await, 7);
+    setup.plain.until("GET shop:n", &7).await;
 }
 
 #[tokio::test]

@@ -16,7 +16,7 @@ pub(crate) const TOKEN: &str = "a client's token";
 pub(crate) const ORIGIN_TOKEN: &str = "the origin's token";
 
 /// How long a condition may take to come about.
-const DEADLINE: Duration = Duration::from_secs(20);
+const DEADLINE: Duration = Duration::from_secs(60);
 
 /// A running edge. Its directory goes with it, unless the test fails.
 pub(crate) struct Region {

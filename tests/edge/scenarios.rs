@@ -35,7 +35,7 @@ use super::socket::now;
 use super::tokens;
 
 const AWAY: &str = "ERR Headwater: the origin is away and this edge does not hold the key";
-const DEADLINE: Duration = Duration::from_secs(20);
+const DEADLINE: Duration = Duration::from_secs(60);
 
 impl TwoRegions {
     fn http(&self) -> [Http; 2] {

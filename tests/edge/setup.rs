@@ -2,11 +2,16 @@
 
 use headwater_tests::harness::{Daemon, DaemonConfig, Layout, Redis, RedisConfig, Store, free_port};
 use redis::{FromRedisValue, aio::MultiplexedConnection};
+use std::fmt::Debug;
 use std::path::Path;
 use tempfile::TempDir;
 use tokio::join;
+use tokio::time::{Duration, Instant, sleep};
 
 use super::region::{ORIGIN_TOKEN, Region};
+
+/// How long what an edge acknowledged may take to be in Redis.
+const DEADLINE: Duration = Duration::from_secs(60);
 
 /// How the origin of these edges is run.
 pub(crate) fn origin_config(regions: &[&Region], store: Store, dir: &Path) -> DaemonConfig {
@@ -21,11 +26,16 @@ pub(crate) fn origin_config(regions: &[&Region], store: Store, dir: &Path) -> Da
     }
 }
 
-/// The origin of these edges, once it has met them.
+/// The origin of these edges, once it has met them and answered each. A part that has just begun takes its time where the
+/// machine does much else, and an edge refuses what the origin does not answer within five seconds.
 pub(crate) async fn origin_of(regions: &[&Region], store: Store, dir: &Path) -> Daemon {
     let daemon = Daemon::start(&Layout::of_workspace(), origin_config(regions, store, dir)).await.unwrap();
     for region in regions {
         region.until("origin_connected", true).await;
+        let deadline = Instant::now() + DEADLINE;
+        while let Err(error) = region.http().run("GET nothing").await {
+            assert!(Instant::now() < deadline, "{error}");
+        }
     }
     daemon
 }
@@ -57,6 +67,21 @@ impl Plain {
     }
 }
 
+impl Plain {
+    /// Waits until a command is answered so, since what an edge acknowledged is in Redis a little later.
+    pub(crate) async fn until<T: FromRedisValue + PartialEq + Debug>(&self, line: &str, expected: &T) {
+        let deadline = Instant::now() + DEADLINE;
+        loop {
+            let answer: T = self.run(line).await;
+            if answer == *expected {
+                return;
+            }
+            assert!(Instant::now() < deadline, "{line}: {answer:?}, not {expected:?}");
+            sleep(Duration::from_millis(5)).await;
+        }
+    }
+}
+
 /// Two regions whose origin keeps its state in a Redis.
 pub(crate) struct TwoRegions {
     pub(crate) regions: [Region; 2],
@@ -74,6 +99,11 @@ impl TwoRegions {
         let daemon = origin_of(&[&one, &two], Store::Redis(redis.url()), dir.path()).await;
         let plain = Plain::of(&redis).await;
         Self { regions: [one, two], daemon, plain, _redis: redis, _dir: dir }
+    }
+
+    /// Waits until a plain client is answered so.
+    pub(crate) async fn until_plain<T: FromRedisValue + PartialEq + Debug>(&self, line: &str, expected: &T) {
+        self.plain.until(line, expected).await;
     }
 
     /// What a plain client is answered.

@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep};
 use super::region::Region;
 
 /// How long the hub may be at a write of its own.
-const DEADLINE: Duration = Duration::from_secs(30);
+const DEADLINE: Duration = Duration::from_secs(60);
 
 /// Where SQLite locks the index of a write-ahead log for its one writer (https://sqlite.org/walformat.html#wal_locks).
 const WRITE_LOCK_BYTE: i64 = 120;

@@ -1,6 +1,7 @@
 //! Strict limits over real parts: two edges, one daemon, one Redis, and kills while all are asked.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use headwater_tests::harness::{Daemon, Redis, Store};
@@ -16,11 +17,14 @@ use super::setup::{origin_of, redis_in};
 const LIMIT: usize = 60;
 const WINDOW: Duration = Duration::from_secs(4);
 
-/// How long clients ask.
+/// How long clients ask at least.
 const WORK: Duration = Duration::from_secs(24);
 
+/// How long it may take until half of what may pass in that time has passed.
+const WORK_DEADLINE: Duration = Duration::from_secs(180);
+
 /// How long a daemon may take until it grants: a lease of five seconds and the window, and what workers take to start.
-const SILENCE_DEADLINE: Duration = Duration::from_secs(60);
+const SILENCE_DEADLINE: Duration = Duration::from_secs(120);
 
 struct Setup {
     regions: Vec<Region>,
@@ -50,9 +54,14 @@ fn check(key: &str) -> Value {
 
 /// Waits until the origin grants at all.
 async fn granting(http: &Http) {
+    passed(http, &check("probe")).await;
+}
+
+/// Asks until it passes.
+async fn passed(http: &Http, check: &Value) {
     let deadline = Instant::now() + SILENCE_DEADLINE;
     loop {
-        let answer = http.post("/v1/limit", check("probe").to_string()).await;
+        let answer = http.post("/v1/limit", check.to_string()).await;
         if answer.status.as_u16() == 200 {
             return;
         }
@@ -64,9 +73,9 @@ async fn granting(http: &Http) {
 /// When a request that passed was sent, and when its answer was there: it passed in between.
 type Passed = (Instant, Instant);
 
-/// Asks again and again until the end, also while an edge is down.
-async fn keep_asking(http: Http, until: Instant, passed: Arc<Mutex<Vec<Passed>>>, asked: Arc<Mutex<usize>>) {
-    while Instant::now() < until {
+/// Asks again and again until it is to stop, also while an edge is down.
+async fn keep_asking(http: Http, stop: Arc<AtomicBool>, passed: Arc<Mutex<Vec<Passed>>>, asked: Arc<Mutex<usize>>) {
+    while !stop.load(Ordering::Relaxed) {
         let begun = Instant::now();
         let body = check("k").to_string();
         let answer = http.send(hyper::Method::POST, "/v1/limit", body.into()).await;
@@ -86,10 +95,10 @@ async fn edges_together_keep_a_strict_limit_while_they_and_the_daemon_are_killed
     let mut setup = Setup::new(2).await;
     granting(&setup.regions[0].http()).await;
     let (passed, asked) = (Arc::new(Mutex::new(Vec::new())), Arc::new(Mutex::new(0)));
-    let begun = Instant::now();
+    let (begun, stop) = (Instant::now(), Arc::new(AtomicBool::new(false)));
     let clients: Vec<_> = (0..4)
         .map(|at| setup.regions[at % 2].http())
-        .map(|http| tokio::spawn(keep_asking(http, begun + WORK, Arc::clone(&passed), Arc::clone(&asked))))
+        .map(|http| tokio::spawn(keep_asking(http, Arc::clone(&stop), Arc::clone(&passed), Arc::clone(&asked))))
         .collect();
     sleep(Duration::from_secs(5)).await;
     setup.regions[0].kill_and_restart().await;
@@ -97,9 +106,18 @@ async fn edges_together_keep_a_strict_limit_while_they_and_the_daemon_are_killed
     setup.daemon.kill();
     sleep(Duration::from_secs(1)).await;
     setup.daemon.restart().await.unwrap();
+    // A slow machine takes longer for as much.
+    let may_in = |time: Duration| LIMIT * usize::try_from(time.as_millis() / WINDOW.as_millis()).unwrap();
+    while begun.elapsed() < WORK || passed.lock().await.len() * 2 < may_in(WORK) {
+        let so_far = passed.lock().await.len();
+        assert!(begun.elapsed() < WORK_DEADLINE, "{so_far} passed where {} may in {WORK:?}", may_in(WORK));
+        sleep(Duration::from_millis(50)).await;
+    }
+    stop.store(true, Ordering::Relaxed);
     for client in clients {
         client.await.unwrap();
     }
+    let may = may_in(begun.elapsed());
     let mut passed = passed.lock().await.clone();
     passed.sort_unstable_by_key(|(_, answered)| *answered);
     // What was sent after `begin` and answered before its window ended lies within it for certain.
@@ -107,11 +125,9 @@ async fn edges_together_keep_a_strict_limit_while_they_and_the_daemon_are_killed
         passed.iter().filter(|(sent, answered)| sent >= begin && *answered < *begin + WINDOW).count()
     });
     let most = most.max().unwrap_or(0);
-    let may = LIMIT * usize::try_from(WORK.as_millis() / WINDOW.as_millis()).unwrap();
     println!("{} of {} passed, at most {most} in a window, where {may} may", passed.len(), *asked.lock().await);
     assert!(most <= LIMIT, "{most} passed within {WINDOW:?}");
-    assert!(passed.len() <= may + LIMIT, "{} passed", passed.len());
-    assert!(passed.len() * 2 >= may, "{} passed where {may} may", passed.len());
+    assert!(passed.len() <= may + LIMIT, "{} passed where {may} may", passed.len());
 }
 
 #[tokio::test]
@@ -138,19 +154,12 @@ async fn a_redis_that_restarts_grants_nothing_until_all_has_ended() {
     granting(&http).await;
     let mut costly = check("k");
     costly["cost"] = json!(LIMIT);
-    assert_eq!(http.post("/v1/limit", costly.to_string()).await.status.as_u16(), 200);
+    // The origin may take longer to grant as much than one request waits, which then spends nothing.
+    passed(&http, &costly).await;
     let spent = Instant::now();
     setup.redis.kill();
     setup.redis.restart().await.unwrap();
-    let deadline = Instant::now() + SILENCE_DEADLINE;
-    loop {
-        let answer = http.post("/v1/limit", costly.to_string()).await;
-        if answer.status.as_u16() == 200 {
-            // A lease, and the window.
-            assert!(spent.elapsed() >= Duration::from_secs(5) + WINDOW, "{:?}", spent.elapsed());
-            return;
-        }
-        assert!(Instant::now() < deadline, "nothing is granted: {answer:?}");
-        sleep(Duration::from_millis(100)).await;
-    }
+    passed(&http, &costly).await;
+    // A lease, and the window.
+    assert!(spent.elapsed() >= Duration::from_secs(5) + WINDOW, "{:?}", spent.elapsed());
 }

@@ -99,7 +99,8 @@ for (const [how, sockets] of [["sockets", "pass"], ["requests", "refuse"]]) {
   test(`by ${how}, a token that expires is replaced by the next one, and nothing is lost`, async (t) => {
     const proxy = await proxied(t, { sockets });
     const key = named();
-    const holdsSeconds = 3;
+    // Each of them must live until its socket is open, also on a slow machine.
+    const holdsSeconds = 6;
     let asked = 0;
     const page = await opened(t, proxy.url, key, () => {
       asked += 1;

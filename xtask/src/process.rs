@@ -201,7 +201,7 @@ mod tests {
         let mut command = Command::new("sh");
         command.args(["-c", "sleep 600 & echo started; wait"]);
         let mut lines = Vec::new();
-        let error = watch(&mut command, Duration::from_secs(1), |line| lines.push(line.to_owned())).unwrap_err();
+        let error = watch(&mut command, Duration::from_secs(5), |line| lines.push(line.to_owned())).unwrap_err();
         assert!(error.to_string().contains("was killed"), "{error}");
         assert_eq!(lines, ["started"]);
     }

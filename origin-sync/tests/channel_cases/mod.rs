@@ -11,7 +11,7 @@ fn plain(bed: &impl Bed) -> Plain {
 }
 
 async fn heard(bed: &impl Bed) -> Heard {
-    timeout(Duration::from_secs(10), bed.store().heard()).await.expect("something is heard")
+    timeout(Duration::from_secs(60), bed.store().heard()).await.expect("something is heard")
 }
 
 fn channel(name: &'static str) -> Topic {

@@ -334,7 +334,7 @@ impl Bed for Embedded {
 
 /// The writer's thread lets go of the file a moment after the store is dropped.
 async fn opened(path: &std::path::Path) -> EmbeddedStore {
-    let deadline = Instant::now() + Duration::from_secs(10);
+    let deadline = Instant::now() + Duration::from_secs(60);
     loop {
         match EmbeddedStore::open(path.to_owned()).await {
             Ok(store) => return store,

@@ -4,11 +4,14 @@
 
 use super::{
     daemon::eventually,
-    server::{RedisServer, free_port},
+    server::{DOWN_AFTER_MS, RedisServer, free_port},
 };
 use headwater::slot::Slot;
-use redis::{FromRedisValue, aio::MultiplexedConnection};
-use std::ops::RangeInclusive;
+use redis::{FromRedisValue, RedisResult, aio::MultiplexedConnection};
+use std::{
+    ops::RangeInclusive,
+    time::{Duration, Instant},
+};
 use tokio::sync::{Mutex, MutexGuard};
 
 pub struct RedisCluster {
@@ -79,6 +82,24 @@ impl RedisCluster {
             }
         }
         panic!("nobody serves {slot}");
+    }
+
+    /// Has a replica take its master's place in an orderly way.
+    pub async fn promote(&self, replica: usize) {
+        // Nodes that are held up give such an attempt up after five seconds, and nobody begins another.
+        let mut begun: Option<Instant> = None;
+        eventually("the replica is promoted", async || {
+            let told: String = ask(&self.nodes[replica], &["INFO", "replication"]).await;
+            if told.contains("role:master") {
+                return Some(());
+            }
+            if begun.is_none_or(|begun| begun.elapsed() > Duration::from_secs(8)) {
+                ask::<()>(&self.nodes[replica], &["CLUSTER", "FAILOVER"]).await;
+                begun = Some(Instant::now());
+            }
+            None
+        })
+        .await;
     }
 
     /// Begins to move a slot: from now on its source lets keys go and asks others for what it lacks.
@@ -188,15 +209,24 @@ impl Watched {
     /// Has the other server promoted, in an orderly way.
     pub async fn fail_over(&self) {
         let before = self.master().await;
-        ask::<()>(&self.sentinels[0], &["SENTINEL", "FAILOVER", "mine"]).await;
+        // Refused as long as the sentinel has not heard from the replica lately.
+        eventually("the failover begins", async || {
+            try_ask::<()>(&self.sentinels[0], &["SENTINEL", "FAILOVER", "mine"]).await.ok()
+        })
+        .await;
         eventually("another server is the master", async || (self.master().await != before).then_some(())).await;
     }
 }
 
 pub async fn ask<T: FromRedisValue>(server: &RedisServer, words: &[&str]) -> T {
+    try_ask(server, words).await.unwrap()
+}
+
+/// What it answers, or why not.
+async fn try_ask<T: FromRedisValue>(server: &RedisServer, words: &[&str]) -> RedisResult<T> {
     let mut command = redis::Cmd::new();
     command.arg(words);
-    command.query_async(&mut connection(server).await).await.unwrap()
+    command.query_async(&mut connection(server).await).await
 }
 
 async fn connection(server: &RedisServer) -> MultiplexedConnection {
@@ -214,6 +244,8 @@ async fn bus_port(node: &RedisServer) -> String {
 
 /// The bus has a port of its own, since the usual one, 10000 further, may not exist.
 fn cluster_flags(_directory: &std::path::Path) -> Vec<String> {
-    let bus = free_port().to_string();
-    ["--cluster-enabled", "yes", "--cluster-node-timeout", "1000", "--cluster-port", &bus].map(str::to_owned).into()
+    let (bus, down_after) = (free_port().to_string(), DOWN_AFTER_MS.to_string());
+    ["--cluster-enabled", "yes", "--cluster-node-timeout", &down_after, "--cluster-port", &bus]
+        .map(str::to_owned)
+        .into()
 }

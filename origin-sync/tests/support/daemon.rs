@@ -1,8 +1,7 @@
 //! The built daemon as a process of its own, killed when dropped.
 
-use super::edge::TOKEN;
+use super::{edge::TOKEN, server::free_port};
 use std::{
-    net::TcpListener,
     path::Path,
     process::{Child, Command, ExitStatus, Stdio},
     time::{Duration, Instant},
@@ -20,7 +19,7 @@ pub struct Daemon {
 impl Daemon {
     /// With further arguments, of which one says where to store.
     pub fn start<'a>(edge: &str, arguments: impl IntoIterator<Item = &'a str>, log: &Path) -> Self {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = free_port();
         let log = std::fs::File::options().create(true).append(true).open(log).unwrap();
         let child = Command::new(env!("CARGO_BIN_EXE_origin-sync"))
             .args(["run", "--edge", edge, "--listen", &format!("127.0.0.1:{port}")])
@@ -109,9 +108,12 @@ impl Drop for Daemon {
     }
 }
 
+/// How long any of these may take: a failover of sentinels that were held up waits for half a minute by itself.
+const DEADLINE: Duration = Duration::from_secs(120);
+
 /// Asks until there is an answer.
 pub async fn eventually<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + Duration::from_secs(30);
+    let deadline = Instant::now() + DEADLINE;
     loop {
         if let Some(answer) = ask().await {
             return answer;

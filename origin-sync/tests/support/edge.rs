@@ -112,19 +112,20 @@ impl Edge {
 
     /// Sends the daemon what is no frame of ours.
     pub fn send_garbage(&self) {
-        self.send(Message::Binary(bytes("garbage")));
+        self.send([Message::Binary(bytes("garbage"))]);
     }
 
-    /// Sends the daemon what the hub did not say.
-    pub fn say(&self, message: &HubToOrigin) {
-        self.send(Message::Binary(wire::encode(message).unwrap().into()));
+    /// Sends the daemon what the hub did not say: all of it by one socket, whatever the daemon makes of the first.
+    pub fn say(&self, messages: &[HubToOrigin]) {
+        self.send(messages.iter().map(|message| Message::Binary(wire::encode(message).unwrap().into())));
     }
 
     /// Sends the daemon anything.
-    pub fn send(&self, message: Message) {
+    pub fn send(&self, messages: impl IntoIterator<Item = Message>) {
+        // No socket is taken away while this is held.
         let sockets = self.hub.0.sockets.lock().unwrap();
         let (_, socket) = sockets.open.as_ref().expect("a connected daemon");
-        socket.send(message).unwrap();
+        messages.into_iter().for_each(|message| socket.send(message).unwrap());
     }
 
     /// From now on sockets are accepted and then ignored.
@@ -252,8 +253,8 @@ async fn websocket(stream: TcpStream, shared: &Shared) {
         Ok(response)
     };
     let Ok(socket) = tokio_tungstenite::accept_hdr_async(stream, check).await else { return };
-    shared.accepted.fetch_add(1, Ordering::SeqCst);
     if shared.is_deaf.load(Ordering::SeqCst) {
+        shared.accepted.fetch_add(1, Ordering::SeqCst);
         std::future::pending::<()>().await;
     }
     let (mut sink, mut stream) = socket.split();
@@ -265,6 +266,8 @@ async fn websocket(stream: TcpStream, shared: &Shared) {
         sockets.open = Some((connection, sender));
         connection
     };
+    // Only now: whoever has seen it counted may send by it.
+    shared.accepted.fetch_add(1, Ordering::SeqCst);
     loop {
         tokio::select! {
             Some(message) = waiting.recv() => drop(sink.send(message).await),
@@ -281,6 +284,7 @@ async fn websocket(stream: TcpStream, shared: &Shared) {
             std::future::pending::<()>().await;
         }
     }
-    shared.sockets.lock().unwrap().open.take_if(|(open, _)| *open == connection);
+    // In this order, so that a hub that says it is connected has a socket.
     let _ = shared.handle(HubInput::OriginClosed(connection));
+    shared.sockets.lock().unwrap().open.take_if(|(open, _)| *open == connection);
 }

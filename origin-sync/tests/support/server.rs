@@ -4,14 +4,21 @@
 //! keeps it in a `static`, of which nothing is ever dropped.
 
 use std::{
+    io::ErrorKind,
     net::TcpListener,
+    ops::Range,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    sync::atomic::{AtomicUsize, Ordering},
     time::{Duration, Instant},
 };
 use tempfile::TempDir;
 
-const START_DEADLINE: Duration = Duration::from_secs(20);
+const START_DEADLINE: Duration = Duration::from_secs(120);
+
+/// A server that is silent for so long is taken for dead by its sentinels and by the other nodes of its cluster. On a machine
+/// that does much else a server that lives may say nothing for a second or two.
+pub const DOWN_AFTER_MS: u32 = 6_000;
 
 /// Runs the arguments, and ends them when the input ends or they end by themselves.
 const KEEPER: &str = r#"exec 3<&0
@@ -90,7 +97,7 @@ impl RedisServer {
             let lines = [
                 format!("bind 127.0.0.1\nport {port}\npidfile pid\ndir {}", directory.path().display()),
                 format!("sentinel monitor mine 127.0.0.1 {master} 2"),
-                "sentinel down-after-milliseconds mine 1000\nsentinel failover-timeout mine 5000".to_owned(),
+                format!("sentinel down-after-milliseconds mine {DOWN_AFTER_MS}\nsentinel failover-timeout mine 5000"),
                 format!("sentinel config-epoch mine {epoch}\n"),
             ];
             std::fs::write(&file, lines.join("\n")).unwrap();
@@ -162,8 +169,24 @@ impl Drop for RedisServer {
     }
 }
 
+/// Below the ports that systems choose by themselves (Linux from 32768 on): one of those could be the near end of anybody's
+/// connection by the time a server asks for it, above all while that server is killed and about to come back.
+const PORTS: Range<u16> = 10_000..32_000;
+
+/// A port on which nothing listens now, and which nobody in this process got before.
 pub fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    static TRIED: AtomicUsize = AtomicUsize::new(0);
+    // Processes that run side by side begin far from each other.
+    let first = std::process::id() as usize * 997;
+    loop {
+        let tried = TRIED.fetch_add(1, Ordering::Relaxed);
+        assert!(tried < PORTS.len(), "every port has been handed out or is taken");
+        let port = PORTS.clone().nth((first + tried) % PORTS.len()).unwrap();
+        match TcpListener::bind(("127.0.0.1", port)) {
+            Ok(_) => return port,
+            Err(error) => assert_eq!(error.kind(), ErrorKind::AddrInUse, "{error}"),
+        }
+    }
 }
 
 fn spawn(program: Program, port: u16, directory: &Path, arguments: &[String]) -> Child {

@@ -84,12 +84,7 @@ async fn a_promoted_replica_begins_fresh_incarnations_of_its_slots_only() {
         told.contains("master_link_status:up").then_some(())
     })
     .await;
-    ask::<()>(&cluster.nodes[3], &["CLUSTER", "FAILOVER"]).await;
-    eventually("the replica is promoted", async || {
-        let told: String = ask(&cluster.nodes[3], &["INFO", "replication"]).await;
-        told.contains("role:master").then_some(())
-    })
-    .await;
+    cluster.promote(3).await;
     for key in [&failing, &steady] {
         world.execute(0, &["INCR", key]).unwrap();
     }

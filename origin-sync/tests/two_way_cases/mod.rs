@@ -12,7 +12,7 @@ use origin_sync::store::{Store, Touches};
 use std::time::{Duration, Instant};
 use tokio::time::timeout;
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 fn plain(bed: &impl Bed) -> Plain {
     bed.plain().unwrap()

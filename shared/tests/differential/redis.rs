@@ -6,6 +6,7 @@ use std::{
     io::{BufRead, BufReader, Read, Write},
     net::{TcpListener, TcpStream},
     process::{Child, Command, Stdio},
+    sync::atomic::{AtomicU32, Ordering},
     time::{Duration, Instant},
 };
 
@@ -17,7 +18,7 @@ pub(super) struct Redis {
 
 impl Redis {
     pub(super) fn start() -> Self {
-        let port = TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a free port").port();
+        let port = free_port();
         let port_text = port.to_string();
         let arguments = ["--bind", "127.0.0.1", "--port", &port_text, "--save", "", "--appendonly", "no"];
         let mut server = Command::new("redis-server")
@@ -26,7 +27,7 @@ impl Redis {
             .stdout(Stdio::null())
             .spawn()
             .expect("redis-server is installed");
-        let deadline = Instant::now() + Duration::from_secs(20);
+        let deadline = Instant::now() + Duration::from_secs(120);
         let stream = loop {
             match TcpStream::connect(("127.0.0.1", port)) {
                 Ok(stream) => break stream,
@@ -71,6 +72,21 @@ impl Redis {
             }
             "*" => (0..count()).map(|_| self.reply()).collect(),
             _ => panic!("{line:?} is no RESP2"),
+        }
+    }
+}
+
+/// Nobody listens there now. Systems choose ports by themselves from 32768 on (Linux), so that none of these is the near end of
+/// a connection by the time the server asks for it.
+fn free_port() -> u16 {
+    static TRIED: AtomicU32 = AtomicU32::new(0);
+    // Processes that run side by side begin far from each other.
+    let first = std::process::id().wrapping_mul(997);
+    loop {
+        let at = first.wrapping_add(TRIED.fetch_add(1, Ordering::Relaxed)) % 22_000;
+        let port = u16::try_from(10_000 + at).expect("a port");
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
         }
     }
 }

@@ -27,13 +27,13 @@ function heard(subscriber, kind) {
       ? Promise.resolve(waiting.shift())
       : new Promise((resolve, reject) => {
           asking.push(resolve);
-          setTimeout(() => reject(new Error(`nothing of the kind ${kind} is heard`)), 20_000).unref();
+          setTimeout(() => reject(new Error(`nothing of the kind ${kind} is heard`)), 60_000).unref();
         });
 }
 
 /** Until nobody listens at Redis. */
 async function unheard(name) {
-  const deadline = Date.now() + 40_000;
+  const deadline = Date.now() + 120_000;
   while ((await server(["PUBSUB", "NUMSUB", name]))[1] > 0) {
     assert.ok(Date.now() < deadline, `somebody still listens to ${name}`);
     await new Promise((resolve) => setTimeout(resolve, 50));

@@ -164,7 +164,10 @@ test("a deny list is asked beside the limit, and its state is told once", async 
   const script = await denyListScript();
   const keys = [`${prefix}:denyList:all`, `${prefix}:ipDenyListStatus`];
   assert.deepEqual(await edge.eval(script, keys, ["198.51.100.7", "ada"]), [[1, 0], -2]);
-  assert.deepEqual(await edge.eval(script, keys, ["198.51.100.7", "ada"]), [[1, 0], 30]);
+  const [members, left] = await edge.eval(script, keys, ["198.51.100.7", "ada"]);
+  // Of thirty seconds, some of which may have passed.
+  assert.ok(left > 0 && left <= 30, String(left));
+  assert.deepEqual(members, [1, 0]);
   assert.equal(await edge.get(keys[1]), "pending");
 });
 

@@ -16,6 +16,8 @@ let count = 0;
 /** Keys that no other test has. */
 const keys = (number) => Array.from({ length: number }, () => `test:${process.pid}:${count++}`);
 const sorted = (values) => [...values].sort();
+/** What is left of so many seconds that were given to a key just now, on a machine that may be slow. */
+const isLately = (seconds, left) => left > seconds - 60 && left <= seconds;
 const rejects = (promise, text) => assert.rejects(promise, (error) => error.message.includes(text));
 
 test("strings and counters", async () => {
@@ -43,7 +45,7 @@ test("strings and counters", async () => {
 test("keys and their deadlines", async () => {
   const [k, j, absent] = keys(3);
   assert.equal(await redis.set(k, "v", { ex: 100 }), "OK");
-  assert.equal(await redis.ttl(k), 100);
+  assert.ok(isLately(100, await redis.ttl(k)));
   assert.equal(await redis.expire(k, 200, "GT"), 1);
   assert.equal(await redis.expire(k, 200, "NX"), 0);
   assert.equal(await redis.expireat(k, 4_000_000_000), 1);
@@ -278,7 +280,8 @@ test("the rest of the dialect: paths, queries, tokens, sync tokens, streams", as
   assert.deepEqual(await ask(`/set/${k}/a%20b`), [200, { result: "OK" }, null]);
   assert.deepEqual(await ask(`/get/${k}`), [200, { result: "a b" }, null]);
   assert.deepEqual(await ask(`/set/${k}?EX=100`, { method: "POST", body: "from the body" }), [200, { result: "OK" }, null]);
-  assert.deepEqual(await ask(`/ttl/${k}`), [200, { result: 100 }, null]);
+  const [status, { result: ttl }] = await ask(`/ttl/${k}`);
+  assert.ok(status === 200 && isLately(100, ttl), `${status} ${ttl}`);
   assert.deepEqual(await ask(`/get/${k}?_token=${encodeURIComponent(token)}`, { headers: {} }), [
     200,
     { result: "from the body" },

@@ -10,7 +10,7 @@ fn state(answer: &Value) -> &str {
 async fn of_many_who_find_nothing_one_fills_and_the_others_get_what_it_stored() {
     let setup = TwoRegions::new().await;
     let [one, two] = setup.http();
-    let look = || ok(&one, "cache/get", json!({"key": "page:1", "wait_ms": 10_000}));
+    let look = || ok(&one, "cache/get", json!({"key": "page:1", "wait_ms": 10_000, "lease_ms": 120_000}));
     let fillers = async {
         let found = futures_util::future::join_all((0..20).map(|_| look())).await;
         assert!(
@@ -51,7 +51,7 @@ async fn what_is_stale_is_served_while_one_computes_it_anew() {
     let put = json!({"key": "k", "value": "old", "fresh_ms": 1, "stale_ms": 60_000});
     ok(&http, "cache/put", put).await;
     sleep(Duration::from_millis(5)).await;
-    let first = ok(&http, "cache/get", json!({"key": "k"})).await;
+    let first = ok(&http, "cache/get", json!({"key": "k", "lease_ms": 120_000})).await;
     assert_eq!((state(&first), &first["value"]), ("stale", &json!("old")));
     let fill = first["fill"].as_str().expect("the first is to fill");
     for _ in 0..5 {
@@ -70,11 +70,11 @@ async fn what_is_stale_is_served_while_one_computes_it_anew() {
 async fn a_filler_that_dies_is_replaced_once_its_lease_has_ended_and_stores_nothing_late() {
     let region = alone().await;
     let http = region.http();
-    let first = ok(&http, "cache/get", json!({"key": "k", "lease_ms": 700})).await;
+    let first = ok(&http, "cache/get", json!({"key": "k", "lease_ms": 5_000})).await;
     assert_eq!(state(&first), "missing");
-    let waiting = ask(&http, "cache/get", json!({"key": "k", "wait_ms": 50, "lease_ms": 700})).await;
+    let waiting = ask(&http, "cache/get", json!({"key": "k", "wait_ms": 50, "lease_ms": 5_000})).await;
     assert_eq!((waiting.status.as_u16(), state(&waiting.json())), (202, "filling"));
-    let second = ok(&http, "cache/get", json!({"key": "k", "wait_ms": 5_000, "lease_ms": 60_000})).await;
+    let second = ok(&http, "cache/get", json!({"key": "k", "wait_ms": 10_000, "lease_ms": 60_000})).await;
     assert_eq!(state(&second), "missing", "the next filler");
     let late = json!({"key": "k", "value": "late", "fresh_ms": 60_000, "fill": first["fill"]});
     assert_eq!(ask(&http, "cache/put", late).await.status.as_u16(), 409);
@@ -87,7 +87,7 @@ async fn a_filler_that_dies_is_replaced_once_its_lease_has_ended_and_stores_noth
 async fn what_is_forgotten_while_it_is_computed_stays_forgotten() {
     let region = alone().await;
     let http = region.http();
-    let first = ok(&http, "cache/get", json!({"key": "k"})).await;
+    let first = ok(&http, "cache/get", json!({"key": "k", "lease_ms": 120_000})).await;
     assert_eq!(ok(&http, "cache/forget", json!({"key": "k"})).await, json!({"forgotten": true}));
     let put = json!({"key": "k", "value": "before", "fresh_ms": 60_000, "fill": first["fill"]});
     assert_eq!(ask(&http, "cache/put", put).await.status.as_u16(), 409);

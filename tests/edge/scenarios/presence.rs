@@ -11,7 +11,7 @@ async fn who_is_there_is_seen_at_every_edge_until_it_leaves_or_falls_silent() {
     ok(&two, "presence/list", room.clone()).await;
     let join = |member: &str, ttl_ms: i64| json!({"room": "lobby", "member": member, "ttl_ms": ttl_ms, "info": "eu"});
     ok(&one, "presence/join", join("ada", 60_000)).await;
-    ok(&two, "presence/join", join("bob", 1_500)).await;
+    ok(&two, "presence/join", join("bob", 12_000)).await;
     let all = json!({"count": 2, "members": {"ada": "eu", "bob": "eu"}});
     for http in [&one, &two] {
         until(http, "presence/list", room.clone(), |answer| answer.json() == all).await;

@@ -98,15 +98,15 @@ async fn all_sessions_of_a_subject_end_at_once_and_new_ones_begin() {
 async fn a_read_prolongs_what_has_lived_a_part_of_its_life_and_an_idle_session_ends() {
     let region = alone().await;
     let http = region.http();
-    let body = json!({"subject": "ada", "ttl_ms": 4_000, "prefix": "s:"});
+    let body = json!({"subject": "ada", "ttl_ms": 15_000, "prefix": "s:"});
     know(&http, "s:{ada}").await;
     let session = ok(&http, "sessions/create", body).await;
     let ends = |answer: &Value| answer["expires_at"].as_i64().unwrap();
     let read = json!({"session": session["session"], "prefix": "s:"});
     let peek = json!({"session": session["session"], "prefix": "s:", "touch": false});
-    sleep(Duration::from_millis(600)).await;
+    sleep(Duration::from_millis(1_800)).await;
     assert_eq!(ends(&ok(&http, "sessions/read", peek.clone()).await), ends(&session), "a peek");
-    assert!(ends(&ok(&http, "sessions/read", read.clone()).await) - ends(&session) >= 600, "a touch");
+    assert!(ends(&ok(&http, "sessions/read", read.clone()).await) - ends(&session) >= 1_800, "a touch");
     let answer = until(&http, "sessions/read", peek, |answer| !answer.status.is_success()).await;
     assert_inactive(&answer, "unknown");
     // Under another prefix there is nothing.

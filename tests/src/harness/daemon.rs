@@ -9,7 +9,7 @@ use super::process::{Launch, Server};
 use super::{Layout, Result};
 
 /// How long a daemon may take to drain before its end counts as a failure.
-const DRAIN_DEADLINE: Duration = Duration::from_secs(30);
+const DRAIN_DEADLINE: Duration = Duration::from_secs(60);
 
 /// Where the daemon keeps the reconciled state.
 #[derive(Clone, Debug)]

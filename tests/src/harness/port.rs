@@ -1,9 +1,9 @@
 //! Loopback ports: finding a free one, and asking over one whether a server answers.
 
-use std::collections::BTreeSet;
 use std::io;
 use std::net::{Ipv4Addr, TcpListener};
-use std::sync::{Mutex, PoisonError};
+use std::ops::Range;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -11,18 +11,28 @@ use tokio::net::TcpStream;
 /// More than any status line or short answer; a page is not wanted here.
 const ANSWER_BYTES_MAX: u64 = 16 * 1024;
 
-/// What this process has handed out, so that two tests that run side by side never get the same port.
-static HANDED_OUT: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
+/// Below the ports that systems choose by themselves (Linux from 32768 on): one of those could be the near end of anybody's
+/// connection by the time a server asks for it, above all while that server is killed and about to come back.
+const PORTS: Range<u16> = 10_000..32_000;
 
 /// A port of 127.0.0.1 on which nothing listens now, and that this function has not returned before in this process.
 ///
 /// # Errors
-/// When the system has no port to give.
+/// When no port is left to give.
 pub fn free_port() -> io::Result<u16> {
+    static TRIED: AtomicUsize = AtomicUsize::new(0);
+    // Processes that run side by side begin far from each other.
+    let first = std::process::id() as usize * 997 % PORTS.len();
     loop {
-        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
-        if HANDED_OUT.lock().unwrap_or_else(PoisonError::into_inner).insert(port) {
-            return Ok(port);
+        let tried = TRIED.fetch_add(1, Ordering::Relaxed);
+        if tried >= PORTS.len() {
+            return Err(io::Error::other("every port has been handed out or is taken"));
+        }
+        let Some(port) = PORTS.clone().nth((first + tried) % PORTS.len()) else { continue };
+        match TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
+            Ok(_) => return Ok(port),
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
+            Err(error) => return Err(error),
         }
     }
 }
@@ -48,10 +58,13 @@ pub(super) async fn http_status(port: u16, path: &str) -> Option<u16> {
 mod tests {
     use super::*;
 
+    use std::collections::BTreeSet;
+
     #[test]
     fn a_port_is_handed_out_once() {
         let ports: Vec<u16> = (0..50).map(|_| free_port().expect("a free port")).collect();
         let distinct: BTreeSet<u16> = ports.iter().copied().collect();
         assert_eq!(distinct.len(), ports.len());
+        assert!(ports.iter().all(|port| PORTS.contains(port)), "{ports:?}");
     }
 }

@@ -21,13 +21,13 @@ use tokio::time::{Instant, sleep, timeout};
 use super::Result;
 
 /// A cold start of any part takes well under a second; this leaves room for a machine that compiles at the same time.
-const START_DEADLINE: Duration = Duration::from_secs(30);
+const START_DEADLINE: Duration = Duration::from_secs(120);
 
 /// Between two looks at a condition that nothing announces.
 const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
 /// An answer that has not come by then is asked for again.
-const PROBE_DEADLINE: Duration = Duration::from_secs(5);
+const PROBE_DEADLINE: Duration = Duration::from_secs(10);
 
 /// How much of a log an error quotes.
 const LOG_TAIL_LINES: usize = 30;
@@ -209,7 +209,7 @@ mod tests {
         let log = launch.log.clone();
         let mut server = Server::spawn(launch).expect("spawns");
         server.ready(async || fs::read_to_string(&log).is_ok_and(|text| text.contains("ready"))).await.expect("ready");
-        let status = server.terminate(Duration::from_secs(5)).await.expect("ends");
+        let status = server.terminate(Duration::from_secs(60)).await.expect("ends");
         assert_eq!(status.code(), Some(7));
     }
 

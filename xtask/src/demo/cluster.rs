@@ -15,7 +15,7 @@ use super::store::Store;
 pub(crate) const REGIONS: [&str; 3] = ["eu", "us", "ap"];
 
 /// How long the daemon may take to reach all edges at the start.
-const CONNECT_DEADLINE: Duration = Duration::from_secs(30);
+const CONNECT_DEADLINE: Duration = Duration::from_secs(90);
 
 /// How to start a [`Cluster`].
 #[derive(Clone, Copy, Debug)]

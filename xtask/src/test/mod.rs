@@ -45,8 +45,9 @@ const SIMULATION_SEEDS: u32 = 100;
 /// What one command of a suite may take, several times of what any takes on a slow machine. A test that hangs fails its suite.
 const COMMAND_LIMIT: Duration = Duration::from_secs(20 * 60);
 
-/// How Node runs tests: one that hangs, or a file of them, fails after five minutes.
-const NODE_TESTS: [&str; 3] = ["--test", "--test-reporter=spec", "--test-timeout=300000"];
+/// How Node runs tests: one that hangs, or a file of them, fails after ten minutes. One file after the other, since those that
+/// count hits compare with what was there before.
+const NODE_TESTS: [&str; 4] = ["--test", "--test-reporter=spec", "--test-timeout=600000", "--test-concurrency=1"];
 
 /// In the order in which they run: what fails fastest comes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -8,7 +8,7 @@ use crate::{
     command::CommandError,
     grant::Verb,
     id::{ClientId, Key, No, Seq, SessionId, TimestampMs},
-    limits::{CHANGES_BYTES_MAX, FRAME_BYTES_TARGET, TICKET_ISOLATE_MS, TICKET_TAB_MS},
+    limits::{CHANGES_BYTES_MAX, FRAME_BYTES_TARGET},
     message::{HubToLeaf, LeafToHub, Lifetime, Refusal, RefusalCause},
     state::{ElementId, KeyDelta, Operation, Touched},
     wire::Capabilities,
@@ -156,6 +156,10 @@ impl Session {
 
 impl Hub {
     pub(super) fn leaf_message(&mut self, connection: Connection, message: LeafToHub, now: TimestampMs) {
+        let Some(message) = self.in_full(connection, message) else {
+            self.effects.push(HubEffect::ToLeaf(connection, HubToLeaf::Again));
+            return;
+        };
         let denied = self.key_denied(connection, &message).map(|key| format!("the token does not grant the key {key}"));
         let placed = denied.map_or(Ok(()), Err).and_then(|()| self.placed(message).map_err(|error| error.to_string()));
         let message = match placed {
@@ -179,6 +183,8 @@ impl Hub {
                 self.effects.push(HubEffect::ToLeaf(connection, answer));
                 self.owe_boards(connection, &operations, now);
             }
+            // It was put in full above.
+            LeafToHub::Own { .. } => {}
             LeafToHub::Watch(key, query) => self.watch(connection, &key, query, now),
             LeafToHub::Unwatch(keys) => self.unwatch(connection, &keys, now),
             LeafToHub::Subscribe(keys) => self.subscribe(connection, keys),
@@ -191,6 +197,19 @@ impl Hub {
                 self.unfollowed(&keys, now);
             }
         }
+    }
+
+    /// A message that names its session and its times in full. None where that rests on a greeting which this hub does not
+    /// remember.
+    fn in_full(&self, connection: Connection, message: LeafToHub) -> Option<LeafToHub> {
+        let LeafToHub::Own { session, settled, first, mut operations } = message else { return Some(message) };
+        let own = self.leaves.get(&connection)?.session;
+        let session = if fault!(SessionPresumed) { own } else { SessionId { no: session, ..own } };
+        if let Some(known) = self.sessions.get(&session).filter(|_| !fault!(TimesPresumed)) {
+            let opened = known.lifetime.opened(known.until);
+            operations.iter_mut().for_each(|operation| operation.at = opened.plus_ms(operation.at.0));
+        }
+        Some(LeafToHub::Operations { session, settled, first, operations })
     }
 
     /// A key for which the whole message is refused. Only the hub of an operation's session settles it, so what is handed on
@@ -206,6 +225,7 @@ impl Hub {
             }
             LeafToHub::Hello { .. }
             | LeafToHub::Operations { .. }
+            | LeafToHub::Own { .. }
             | LeafToHub::Unsubscribe(_)
             | LeafToHub::Unwatch(_) => None,
         }
@@ -279,15 +299,11 @@ impl Hub {
     }
 
     fn open_session(&mut self, client: ClientId, lifetime: Lifetime, now: TimestampMs) -> SessionId {
-        let life_ms = match lifetime {
-            Lifetime::Tab => TICKET_TAB_MS,
-            Lifetime::Isolate => TICKET_ISOLATE_MS,
-        };
         let id = SessionId { hub: self.id, client, no: self.next_session };
         // Never reused, so that a session which was swept is unknown for good.
         self.next_session = self.next_session.saturating_add(1);
         let session =
-            Session { lifetime, until: now.plus_ms(life_ms), watermark: Seq::default(), verdicts: Vec::new() };
+            Session { lifetime, until: now.plus_ms(lifetime.ticket_ms()), watermark: Seq::default(), verdicts: Vec::new() };
         self.add_session(id, session);
         self.is_meta_dirty = true;
         self.dirty.insert(RowId::Session(id));

@@ -81,12 +81,14 @@ pub enum Fault {
     GrantsWithoutSilence,
     GivenUpRightsTaken,
     SpendNotPersisted,
+    SessionPresumed,
+    TimesPresumed,
 }
 
 #[cfg(feature = "mutants")]
 impl Fault {
     /// All faults.
-    pub const ALL: [Self; 73] = [
+    pub const ALL: [Self; 75] = [
         Self::CausalKeepsRemoved,
         Self::CausalDropsUnseen,
         Self::CutTakesWholeSum,
@@ -160,6 +162,8 @@ impl Fault {
         Self::GrantsWithoutSilence,
         Self::GivenUpRightsTaken,
         Self::SpendNotPersisted,
+        Self::SessionPresumed,
+        Self::TimesPresumed,
     ];
 }
 

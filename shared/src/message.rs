@@ -7,7 +7,7 @@ use crate::{
     digest::Node,
     id::{ClientId, HashSeed, Key, No, ReplicaId, Seq, SessionId, TimestampMs},
     limit::{Limit, Wanted},
-    limits::REFUSAL_BYTES_MAX,
+    limits::{REFUSAL_BYTES_MAX, TICKET_ISOLATE_MS, TICKET_TAB_MS},
     namespace::Namespace,
     slot::Slot,
     standings::{Standings, StandingsQuery},
@@ -25,6 +25,21 @@ pub enum Lifetime {
     Tab,
     /// A Worker isolate: one hour.
     Isolate,
+}
+
+impl Lifetime {
+    /// How long a session is open, in milliseconds.
+    pub fn ticket_ms(self) -> i64 {
+        match self {
+            Self::Tab => TICKET_TAB_MS,
+            Self::Isolate => TICKET_ISOLATE_MS,
+        }
+    }
+
+    /// When a session was opened that ends at `until`.
+    pub fn opened(self, until: TimestampMs) -> TimestampMs {
+        until.plus_ms(self.ticket_ms().saturating_neg())
+    }
 }
 
 /// From a leaf to its hub.
@@ -51,6 +66,18 @@ pub enum LeafToHub {
         /// The number of the first.
         first: Seq,
         /// The operations in order.
+        operations: Vec<Operation>,
+    },
+    /// As `Operations`, in little: of a session that this hub opened for the client that greeted on this connection.
+    Own {
+        /// The session's number. The connection's own is not taken for granted: where greetings crossed, the leaf may have
+        /// heard of another one than the hub spoke of last.
+        session: u64,
+        /// As in `Operations`.
+        settled: Seq,
+        /// As in `Operations`.
+        first: Seq,
+        /// The operations in order. Their times count from the opening of the session.
         operations: Vec<Operation>,
     },
     /// Asks for these keys' states and their changes.

@@ -40,7 +40,7 @@ fn every_variant_is_in_the_corpus() {
         messages.iter().map(|(_, message)| of(message)).collect::<BTreeSet<_>>().len()
     }
     // A variant more in the enum does not compile in `variant_of…`; then this number grows with the corpus.
-    assert_eq!(variants(&corpus::leaf_to_hub(), corpus::variant_of_leaf_to_hub), 6);
+    assert_eq!(variants(&corpus::leaf_to_hub(), corpus::variant_of_leaf_to_hub), 7);
     assert_eq!(variants(&corpus::hub_to_leaf(), corpus::variant_of_hub_to_leaf), 7);
     assert_eq!(variants(&corpus::hub_to_origin(), corpus::variant_of_hub_to_origin), 16);
     assert_eq!(variants(&corpus::origin_to_hub(), corpus::variant_of_origin_to_hub), 18);
@@ -130,6 +130,8 @@ fn frames_with_any_bit_flipped_are_refused() {
             flipped[bit / 8] ^= 1 << (bit % 8);
             let error = decode_as_sent(&flipped, &frame).expect_err("a damaged frame is refused");
             let expected = match bit / 8 {
+                // A first byte with the highest bit begins a brief frame, here of a version that nobody has.
+                0 if bit == 7 => matches!(error, WireError::Version(_)),
                 0 | 1 => matches!(error, WireError::Magic),
                 2 => matches!(error, WireError::Version(_)),
                 3 => matches!(error, WireError::Kind(_)),
@@ -154,7 +156,10 @@ fn bytes_after_the_frame_are_refused() {
 fn bytes_after_the_body_are_refused() {
     for frame in frames() {
         let body = [&frame[HEADER_BYTES..], b"\0"].concat();
-        assert_eq!(decode_as_sent(&framed(frame[3], &body), &frame), Err(Invalid::Trailing(1).into()));
+        // Operations of the connection's session go on to the end: there the byte is the beginning of another.
+        let is_own = frame[3] == LeafToHub::KIND && body[0] == 6;
+        let expected = if is_own { Invalid::Truncated } else { Invalid::Trailing(1) };
+        assert_eq!(decode_as_sent(&framed(frame[3], &body), &frame), Err(expected.into()));
     }
 }
 

@@ -179,7 +179,7 @@ fn words(line: &str) -> Vec<Bytes> {
 /// The operations that are under way.
 fn operations(sent: &[LeafToHub]) -> usize {
     let count = |message: &LeafToHub| match message {
-        LeafToHub::Operations { operations, .. } => operations.len(),
+        LeafToHub::Operations { operations, .. } | LeafToHub::Own { operations, .. } => operations.len(),
         _ => 0,
     };
     sent.iter().map(count).sum()

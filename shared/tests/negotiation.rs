@@ -186,7 +186,7 @@ fn a_leaf_sends_no_more_operations_at_once_than_its_hub_accepts() {
     let batches: Vec<usize> = effects
         .iter()
         .filter_map(|effect| match effect {
-            LeafEffect::Send(LeafToHub::Operations { operations, .. }) => Some(operations.len()),
+            LeafEffect::Send(LeafToHub::Own { operations, .. }) => Some(operations.len()),
             _ => None,
         })
         .collect();

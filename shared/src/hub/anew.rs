@@ -63,7 +63,7 @@ impl Hub {
         next.give_up_commits();
         // The sockets stay, and so does what their leaves may do.
         next.grants = std::mem::take(&mut self.grants);
-        let leaves = self.leaves.keys().copied();
+        let leaves = self.leaves.connections();
         next.effects.extend(leaves.map(|leaf| HubEffect::ToLeaf(leaf, crate::message::HubToLeaf::Again)));
         let origins = self.spare_origins.iter().copied().chain(self.origin.as_ref().map(|origin| origin.connection));
         let hello = HubToOrigin::Hello {

@@ -26,6 +26,11 @@ pub(super) struct Watch {
 }
 
 impl Watch {
+    /// A board that the leaf has not been shown yet.
+    pub(super) fn new(query: StandingsQuery, now: TimestampMs) -> Self {
+        Self { query: query.bounded(), shown: None, shown_at: now, due: Some(now), is_owed: true }
+    }
+
     /// Notes that others changed the board; says when to look.
     fn changed(&mut self, now: TimestampMs) -> TimestampMs {
         // A clock that was set back must not put it off.
@@ -39,18 +44,17 @@ impl Watch {
 impl Hub {
     /// Begins to show a board to a leaf, or goes on with another question.
     pub(super) fn watch(&mut self, connection: Connection, key: &Key, query: StandingsQuery, now: TimestampMs) {
-        let Some(socket) = self.leaves.get_mut(&connection) else {
+        let Some(socket) = self.leaves.get(connection) else {
             self.effects.push(HubEffect::ToLeaf(connection, HubToLeaf::Again));
             return;
         };
-        if !socket.boards.contains_key(key) && socket.boards.len() >= STANDINGS_BOARDS_MAX {
+        if !socket.boards().contains_key(key) && socket.boards().len() >= STANDINGS_BOARDS_MAX {
             let detail = format!("a leaf watches at most {STANDINGS_BOARDS_MAX} boards: end another first");
             let refusal = HubToLeaf::Refused(Refusal::new(RefusalCause::Limit, detail));
             self.effects.push(HubEffect::ToLeaf(connection, refusal));
             return;
         }
-        let watch = Watch { query: query.bounded(), shown: None, shown_at: now, due: Some(now), is_owed: true };
-        socket.boards.insert(key.clone(), watch);
+        self.leaves.watch(connection, key, Watch::new(query, now));
         self.boards_at = Some(now);
         self.want(std::slice::from_ref(key));
         let (no, _) = self.keys.resolve(key);
@@ -59,20 +63,16 @@ impl Hub {
 
     /// Shows these boards no more.
     pub(super) fn unwatch(&mut self, connection: Connection, keys: &[Key], now: TimestampMs) {
-        if let Some(socket) = self.leaves.get_mut(&connection) {
-            for key in keys {
-                socket.boards.remove(key);
-            }
-        }
+        keys.iter().for_each(|key| self.leaves.unwatch(connection, key));
         self.unfollowed(keys, now);
     }
 
     /// A leaf's own operations have been settled: where it watches their board, it is to see what became of them.
     pub(super) fn owe_boards(&mut self, connection: Connection, operations: &[Operation], now: TimestampMs) {
-        let Some(socket) = self.leaves.get_mut(&connection).filter(|socket| !socket.boards.is_empty()) else { return };
+        let Some(socket) = self.leaves.get_mut(connection).filter(|socket| !socket.boards().is_empty()) else { return };
         for operation in operations {
             let key = self.namespace.key(&operation.key).ok();
-            if let Some(watch) = key.and_then(|key| socket.boards.get_mut(&key)) {
+            if let Some(watch) = key.and_then(|key| socket.board_mut(&key)) {
                 watch.is_owed = true;
                 watch.due = Some(now);
                 self.boards_at = Some(now);
@@ -82,11 +82,15 @@ impl Hub {
 
     /// Notes for all leaves that watch it that a board has changed.
     pub(super) fn board_changed(&mut self, key: &Key, now: TimestampMs) {
-        if self.leaves.values().all(|socket| socket.boards.is_empty()) || fault!(StandingsNotRefreshed) {
+        if fault!(StandingsNotRefreshed) {
             return;
         }
-        let watches = self.leaves.values_mut().filter_map(|socket| socket.boards.get_mut(key));
-        self.boards_at = watches.map(|watch| watch.changed(now)).chain(self.boards_at).min();
+        let wanting: Vec<Connection> = self.leaves.wanting(key).collect();
+        for connection in wanting {
+            let watch = self.leaves.get_mut(connection).and_then(|socket| socket.board_mut(key));
+            let due = watch.map(|watch| watch.changed(now));
+            self.boards_at = due.into_iter().chain(self.boards_at).min();
+        }
     }
 
     /// Shows the boards at which it is time to look.
@@ -94,9 +98,9 @@ impl Hub {
         if self.boards_at.is_none_or(|at| at > now) {
             return;
         }
-        for (connection, socket) in &mut self.leaves {
+        for (connection, socket) in self.leaves.iter_mut() {
             let (session, watermark) = socket.progress(&self.sessions);
-            for (key, watch) in &mut socket.boards {
+            for (key, watch) in socket.boards_mut() {
                 if watch.due.is_none_or(|due| due > now) {
                     continue;
                 }
@@ -119,10 +123,10 @@ impl Hub {
                 watch.shown = Some((standings.clone(), held));
                 let key = self.namespace.own(key);
                 let shown = HubToLeaf::Standings { key, standings, held, session, watermark };
-                self.effects.push(HubEffect::ToLeaf(*connection, shown));
+                self.effects.push(HubEffect::ToLeaf(connection, shown));
             }
         }
-        let watches = self.leaves.values().flat_map(|socket| socket.boards.values());
+        let watches = self.leaves.iter().flat_map(|socket| socket.boards().values());
         self.boards_at = watches.filter_map(|watch| watch.due).min();
     }
 }

@@ -3,64 +3,20 @@
 //! A session's watermark is stored in the same transaction as the state that it changed. A repeated batch changes nothing
 //! and gets the same verdicts; only the hub that opened a session settles it.
 
-use super::{Connection, Hub, HubEffect, Request, RowId, boards::Watch, keyspace::KeyNo, memory, mint::MintedAdd};
+use super::{
+    Connection, Hub, HubEffect, Request, RowId, keyspace::KeyNo, memory, mint::MintedAdd, sockets::LeafSocket,
+};
 use crate::{
     command::CommandError,
     grant::Verb,
     id::{ClientId, Key, No, Seq, SessionId, TimestampMs},
-    limits::{CHANGES_BYTES_MAX, FRAME_BYTES_TARGET, TICKET_ISOLATE_MS, TICKET_TAB_MS},
+    limits::{CHANGES_BYTES_MAX, FRAME_BYTES_TARGET},
     message::{HubToLeaf, LeafToHub, Lifetime, Refusal, RefusalCause},
-    state::{ElementId, KeyDelta, Operation, Touched},
+    state::{ElementId, Operation, Touched},
     wire::Capabilities,
 };
 use serde::{Deserialize, Serialize};
 use smallvec::{SmallVec, smallvec};
-use std::collections::{BTreeMap, BTreeSet};
-
-/// A leaf's socket.
-#[derive(Debug)]
-pub(super) struct LeafSocket {
-    session: SessionId,
-    subscriptions: BTreeSet<Key>,
-    /// Boards of which it is shown a part.
-    pub(super) boards: BTreeMap<Key, Watch>,
-    pushes: u64,
-}
-
-impl LeafSocket {
-    /// The keys that the leaf follows or watches.
-    pub(super) fn wanted(&self) -> impl Iterator<Item = &Key> + '_ {
-        self.subscriptions.iter().chain(self.boards.keys())
-    }
-
-    /// Whether the leaf follows a key.
-    pub(super) fn follows(&self, key: &Key) -> bool {
-        self.subscriptions.contains(key)
-    }
-
-    /// Whether the leaf follows or watches a key.
-    pub(super) fn wants(&self, key: &Key) -> bool {
-        self.follows(key) || self.boards.contains_key(key)
-    }
-
-    /// Its session, and up to where that is settled.
-    pub(super) fn progress(&self, sessions: &BTreeMap<SessionId, Session>) -> (SessionId, Seq) {
-        (self.session, sessions.get(&self.session).map(|session| session.watermark).unwrap_or_default())
-    }
-
-    /// The next push to this leaf.
-    fn push(
-        &mut self,
-        key: &Key,
-        (delta, more): (KeyDelta, bool),
-        held: bool,
-        sessions: &BTreeMap<SessionId, Session>,
-    ) -> HubToLeaf {
-        self.pushes = self.pushes.saturating_add(1);
-        let (session, watermark) = self.progress(sessions);
-        HubToLeaf::State { push: self.pushes, key: key.clone(), delta, held, more, session, watermark }
-    }
-}
 
 /// A leaf's session with this hub.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -89,6 +45,11 @@ struct Accepted {
 }
 
 impl Session {
+    /// Up to where all are settled.
+    pub(super) fn watermark(&self) -> Seq {
+        self.watermark
+    }
+
     /// What it takes with its verdicts, in bytes. Linear in the increments that the leaf may not have seen settled.
     pub(super) fn memory_bytes(&self) -> usize {
         let entries = size_of::<[(SessionId, Self); 2]>().saturating_add(size_of::<[(TimestampMs, SessionId); 2]>());
@@ -156,6 +117,10 @@ impl Session {
 
 impl Hub {
     pub(super) fn leaf_message(&mut self, connection: Connection, message: LeafToHub, now: TimestampMs) {
+        let Some(message) = self.in_full(connection, message) else {
+            self.effects.push(HubEffect::ToLeaf(connection, HubToLeaf::Again));
+            return;
+        };
         let denied = self.key_denied(connection, &message).map(|key| format!("the token does not grant the key {key}"));
         let placed = denied.map_or(Ok(()), Err).and_then(|()| self.placed(message).map_err(|error| error.to_string()));
         let message = match placed {
@@ -179,18 +144,29 @@ impl Hub {
                 self.effects.push(HubEffect::ToLeaf(connection, answer));
                 self.owe_boards(connection, &operations, now);
             }
+            // It was put in full above.
+            LeafToHub::Own { .. } => {}
             LeafToHub::Watch(key, query) => self.watch(connection, &key, query, now),
             LeafToHub::Unwatch(keys) => self.unwatch(connection, &keys, now),
             LeafToHub::Subscribe(keys) => self.subscribe(connection, keys),
             LeafToHub::Unsubscribe(keys) => {
-                if let Some(socket) = self.leaves.get_mut(&connection) {
-                    for key in &keys {
-                        socket.subscriptions.remove(key);
-                    }
-                }
+                keys.iter().for_each(|key| self.leaves.unfollow(connection, key));
                 self.unfollowed(&keys, now);
             }
         }
+    }
+
+    /// A message that names its session and its times in full. None where that rests on a greeting which this hub does not
+    /// remember.
+    fn in_full(&self, connection: Connection, message: LeafToHub) -> Option<LeafToHub> {
+        let LeafToHub::Own { session, settled, first, mut operations } = message else { return Some(message) };
+        let own = self.leaves.get(connection)?.session;
+        let session = if fault!(SessionPresumed) { own } else { SessionId { no: session, ..own } };
+        if let Some(known) = self.sessions.get(&session).filter(|_| !fault!(TimesPresumed)) {
+            let opened = known.lifetime.opened(known.until);
+            operations.iter_mut().for_each(|operation| operation.at = opened.plus_ms(operation.at.0));
+        }
+        Some(LeafToHub::Operations { session, settled, first, operations })
     }
 
     /// A key for which the whole message is refused. Only the hub of an operation's session settles it, so what is handed on
@@ -206,6 +182,7 @@ impl Hub {
             }
             LeafToHub::Hello { .. }
             | LeafToHub::Operations { .. }
+            | LeafToHub::Own { .. }
             | LeafToHub::Unsubscribe(_)
             | LeafToHub::Unwatch(_) => None,
         }
@@ -263,8 +240,7 @@ impl Hub {
             self.effects.push(HubEffect::ToLeaf(connection, HubToLeaf::Expired(ended)));
         }
         let id = resumed.unwrap_or_else(|| self.open_session(client, lifetime, now));
-        let socket = LeafSocket { session: id, subscriptions: BTreeSet::new(), boards: BTreeMap::new(), pushes: 0 };
-        let before = self.leaves.insert(connection, socket);
+        let before = self.leaves.insert(connection, LeafSocket::new(id));
         self.unfollowed(before.iter().flat_map(LeafSocket::wanted), now);
         let Some(session) = self.sessions.get(&id) else { return };
         let welcome = HubToLeaf::Welcome {
@@ -279,15 +255,15 @@ impl Hub {
     }
 
     fn open_session(&mut self, client: ClientId, lifetime: Lifetime, now: TimestampMs) -> SessionId {
-        let life_ms = match lifetime {
-            Lifetime::Tab => TICKET_TAB_MS,
-            Lifetime::Isolate => TICKET_ISOLATE_MS,
-        };
         let id = SessionId { hub: self.id, client, no: self.next_session };
         // Never reused, so that a session which was swept is unknown for good.
         self.next_session = self.next_session.saturating_add(1);
-        let session =
-            Session { lifetime, until: now.plus_ms(life_ms), watermark: Seq::default(), verdicts: Vec::new() };
+        let session = Session {
+            lifetime,
+            until: now.plus_ms(lifetime.ticket_ms()),
+            watermark: Seq::default(),
+            verdicts: Vec::new(),
+        };
         self.add_session(id, session);
         self.is_meta_dirty = true;
         self.dirty.insert(RowId::Session(id));
@@ -363,13 +339,11 @@ impl Hub {
     }
 
     fn subscribe(&mut self, connection: Connection, keys: Vec<Key>) {
-        let Some(socket) = self.leaves.get_mut(&connection) else {
+        if self.leaves.get(connection).is_none() {
             self.effects.push(HubEffect::ToLeaf(connection, HubToLeaf::Again));
             return;
-        };
-        for key in &keys {
-            socket.subscriptions.insert(key.clone());
         }
+        keys.iter().for_each(|key| self.leaves.follow(connection, key));
         self.want(&keys);
         for key in keys {
             let (no, _) = self.keys.resolve(&key);
@@ -380,7 +354,7 @@ impl Hub {
 
     /// Shows a key whole to one leaf, a large one in pieces.
     fn push_whole(&mut self, connection: Connection, key: &Key, no: KeyNo) {
-        let Some(socket) = self.leaves.get_mut(&connection) else { return };
+        let Some(socket) = self.leaves.get_mut(connection) else { return };
         let key = &self.namespace.own(key);
         let (view, is_held) = (self.keys.view(no), self.keys.entry(no).is_held);
         let mut pieces = view.to_complete_delta().split(FRAME_BYTES_TARGET).into_iter().peekable();
@@ -392,16 +366,17 @@ impl Hub {
 
     /// Shows a key whole to all of its leaves.
     pub(super) fn push_whole_to_all(&mut self, key: &Key, no: KeyNo) {
-        let subscribed: Vec<Connection> = self
-            .leaves
-            .iter()
-            .filter(|(_, socket)| socket.subscriptions.contains(key))
-            .map(|(connection, _)| *connection)
-            .collect();
+        let subscribed: Vec<Connection> = self.following(key).collect();
         for connection in subscribed {
             self.push_whole(connection, key, no);
         }
         self.shown.remove(&no);
+    }
+
+    /// The connections of the leaves that follow a key. Linear in those that want it.
+    fn following(&self, key: &Key) -> impl Iterator<Item = Connection> {
+        let follows = |connection: &Connection| self.leaves.get(*connection).is_some_and(|socket| socket.follows(key));
+        self.leaves.wanting(key).filter(follows)
     }
 
     /// Notes a change for storage and for the leaves that follow the key.
@@ -443,7 +418,8 @@ impl Hub {
             let key = self.keys.key(no);
             self.board_changed(&key, now);
             let (view, is_held) = (self.keys.view(no), self.keys.entry(no).is_held);
-            if !self.leaves.values().any(|socket| socket.follows(&key)) {
+            let following: Vec<Connection> = self.following(&key).collect();
+            if following.is_empty() {
                 continue;
             }
             let delta = view.to_delta(view.ctx(), touched.ids());
@@ -452,9 +428,10 @@ impl Hub {
                 continue;
             }
             let own = self.namespace.own(&key);
-            for (connection, socket) in self.leaves.iter_mut().filter(|(_, socket)| socket.follows(&key)) {
+            for connection in following {
+                let Some(socket) = self.leaves.get_mut(connection) else { continue };
                 let push = socket.push(&own, (delta.clone(), false), is_held, &self.sessions);
-                self.effects.push(HubEffect::ToLeaf(*connection, push));
+                self.effects.push(HubEffect::ToLeaf(connection, push));
             }
         }
     }

@@ -155,13 +155,12 @@ impl Hub {
         }
     }
 
-    /// Whether a leaf follows or watches a key. Linear in the leaves.
+    /// Whether a leaf follows or watches a key.
     pub(super) fn is_followed(&self, key: &Key) -> bool {
-        self.leaves.values().any(|socket| socket.wants(key))
+        self.leaves.want(key)
     }
 
-    /// Whether nothing but what its entry tells keeps a key here. Linear in the leaves and in the requests that wait, also for
-    /// the origin's answer.
+    /// Whether nothing but what its entry tells keeps a key here. Linear in the requests that wait, also for the origin's answer.
     pub(super) fn is_unneeded(&self, no: KeyNo, key: &Key) -> bool {
         let is_lost = self.slots.at(self.keys.slot(no)).is_some_and(SlotState::is_lost);
         let is_awaited = || self.waiting.iter().any(|waiting| waiting.keys().any(|wanted| wanted == key));

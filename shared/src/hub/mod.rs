@@ -33,6 +33,7 @@ mod remote;
 mod rows;
 mod session;
 mod slots;
+mod sockets;
 mod strict;
 mod uplink;
 
@@ -55,13 +56,14 @@ use commands::{Answer, Waiting};
 use commits::Committing;
 use expiry::Ends;
 use keyspace::{KeyNo, Keyspace};
-use leaves::{LeafSocket, Session};
+use leaves::Session;
 use listeners::Listeners;
 use memory::Memory;
 use outbox::Outbox;
 use remote::Remote;
 use session::Seen;
 use slots::Slots;
+use sockets::{LeafSocket, Leaves};
 use std::collections::{BTreeMap, BTreeSet};
 use strict::Strict;
 
@@ -82,7 +84,7 @@ pub struct Hub {
     wheel: Wheel,
     ends: Ends,
     memory: Memory,
-    leaves: BTreeMap<Connection, LeafSocket>,
+    leaves: Leaves,
     /// When to look next at a board that a leaf watches.
     boards_at: Option<TimestampMs>,
     /// What leaves may do that may not do everything.
@@ -155,7 +157,7 @@ impl Hub {
             }
             HubInput::LeafClosed(connection) => {
                 self.grants.remove(&connection);
-                let gone = self.leaves.remove(&connection);
+                let gone = self.leaves.remove(connection);
                 self.unfollowed(gone.iter().flat_map(LeafSocket::wanted), now);
             }
             HubInput::Origin(connection, message) => {
@@ -260,7 +262,7 @@ impl Hub {
             wheel: Wheel::new(),
             ends: Ends::default(),
             memory: Memory::new(config.memory),
-            leaves: BTreeMap::new(),
+            leaves: Leaves::default(),
             boards_at: None,
             grants: BTreeMap::new(),
             origin: None,

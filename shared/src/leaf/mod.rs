@@ -29,7 +29,7 @@ use crate::{
     ordered::{OrderedMap, OrderedSet},
     random::Random,
     state::{KeyState, Mint, Operation},
-    wire::Capabilities,
+    wire::{Capabilities, Features},
 };
 use base::{Base, Push, is_left_over};
 use bytes::Bytes;
@@ -58,6 +58,8 @@ pub struct Leaf {
     is_connected: bool,
     /// The most operations that the hub accepts in one batch.
     batch_max: usize,
+    /// Whether the hub reads messages of the connection's session in little.
+    is_brief: bool,
     offset_ms: i64,
     /// The hub that last greeted this leaf.
     shown_by: Option<ReplicaId>,
@@ -105,6 +107,7 @@ impl Leaf {
             settled: OrderedMap::new(),
             is_connected: false,
             batch_max: BATCH_OPERATIONS_MAX,
+            is_brief: false,
             offset_ms: 0,
             shown_by: None,
             base: OrderedMap::new(),
@@ -378,6 +381,7 @@ impl Leaf {
                 }
                 self.shown_by = Some(hub);
                 self.batch_max = BATCH_OPERATIONS_MAX.min(capabilities.batch_operations_max as usize);
+                self.is_brief = capabilities.features.contains(Features::BRIEF);
                 self.offset_ms = hub_now.since_ms(now);
                 self.is_connected = true;
                 self.session_until = until;

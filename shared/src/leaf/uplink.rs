@@ -72,8 +72,19 @@ impl Leaf {
         }
         for (session, first, operations, _) in batches {
             let settled = if fault!(SettledNeverTold) { Seq::default() } else { self.forgettable(session) };
-            self.send(LeafToHub::Operations { session, settled, first, operations });
+            self.send(if session == current && self.is_brief {
+                self.own(session, settled, first, operations)
+            } else {
+                LeafToHub::Operations { session, settled, first, operations }
+            });
         }
+    }
+
+    /// Operations of the session of this connection, in little.
+    fn own(&self, session: SessionId, settled: Seq, first: Seq, mut operations: Vec<Operation>) -> LeafToHub {
+        let opened = self.lifetime.opened(self.session_until);
+        operations.iter_mut().for_each(|operation| operation.at = TimestampMs(operation.at.since_ms(opened)));
+        LeafToHub::Own { session: session.no, settled, first, operations }
     }
 
     /// Asks the hubs of other sessions about operations that they settled and that no base shows yet: by a batch of none.

@@ -2,8 +2,8 @@
 //!
 //! Invariants: an element with nothing recorded is not stored; the count, the ranks and the ends agree with the elements.
 
-use super::{Element, ElementId, Kind, pack};
-use crate::id::TimestampMs;
+use super::{Base, Element, ElementId, Kind, pack};
+use crate::id::{Dot, TimestampMs};
 use crate::{
     arena::{Arena, Block},
     ordered::{OrderedSet, sort},
@@ -127,6 +127,20 @@ impl Collection {
             (Some(_), Some(_)) | (None, None) => {}
         }
         result
+    }
+
+    /// Adds a base behind all others of a field that has many, of bytes alone; false, and nothing done, of any other. The field
+    /// is present before and after, and does not end. Linear in the bases, but much less than to unpack them.
+    pub(super) fn append(&mut self, arena: &mut Arena, name: &Bytes, dot: Dot, base: &Base) -> bool {
+        let hash = arena.hash(name);
+        let found = self.blocks.find_mut(hash, |block| pack::name(arena, *block) == &name[..]);
+        let Some(place) = found.filter(|_| self.kind == Kind::Hash) else { return false };
+        let Some(new) = pack::append_base(arena, *place, dot, base) else { return false };
+        let old = std::mem::replace(place, new);
+        if old != new {
+            arena.heap.remove(old);
+        }
+        true
     }
 
     /// Moves a member in a board's order; both its blocks still bear its name.

@@ -202,6 +202,19 @@ impl SeenCuts {
         }
     }
 
+    /// Nothing, of an element of this type.
+    pub fn none(kind: Kind) -> Self {
+        match kind {
+            Kind::String | Kind::Set | Kind::Hash => Self::Int(Vec::new()),
+            Kind::Board => Self::Float(Vec::new()),
+        }
+    }
+
+    /// Whether they may be of an element of this type.
+    pub fn fits(&self, kind: Kind) -> bool {
+        matches!(self, Self::Float(_)) == (kind == Kind::Board)
+    }
+
     /// Of how many replicas something was seen.
     pub fn len(&self) -> usize {
         match self {

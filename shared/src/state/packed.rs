@@ -172,13 +172,16 @@ impl Open<'_> {
                 }
                 let fresh = base.as_ref().map(|base| stamped(base, mint.hlc));
                 let is_write = fresh.is_some();
-                self.change(element, |state| {
-                    state.base.remove_if(|dot| seen.contains(&dot));
-                    state.sum.cut(cuts);
-                    if let Some(base) = fresh {
-                        state.base.insert(mint.dot, base);
-                    }
-                });
+                let adds = fresh.as_ref().filter(|_| seen.is_empty() && cuts.is_empty());
+                if !adds.is_some_and(|base| self.append(element, mint.dot, base)) {
+                    self.change(element, |state| {
+                        state.base.remove_if(|dot| seen.contains(&dot));
+                        state.sum.cut(cuts);
+                        if let Some(base) = fresh {
+                            state.base.insert(mint.dot, base);
+                        }
+                    });
+                }
                 if is_write {
                     self.scalar.header.claims.raise(element.kind(), stamp);
                 }
@@ -285,7 +288,17 @@ impl Open<'_> {
         self.change(id, |own| *own = element);
     }
 
-    /// The only door to an element.
+    /// Adds a base behind all others of a field, where that needs no unpacking; returns whether it was done.
+    fn append(&mut self, id: &ElementId, dot: Dot, base: &Base) -> bool {
+        let ElementId::Field(name) = id else { return false };
+        let Some(collections) = self.key.collections.and_then(|place| self.space.collections.at_mut(place)) else {
+            return false;
+        };
+        let of_kind = place(id.kind()).and_then(|place| collections.get_mut(place)?.as_mut());
+        of_kind.is_some_and(|collection| collection.append(&mut self.space.arena, name, dot, base))
+    }
+
+    /// The only door to an element, but for one more base of many.
     fn change<R>(&mut self, id: &ElementId, change: impl FnOnce(&mut Element) -> R) -> R {
         match id {
             ElementId::String => change(&mut self.scalar.string),

@@ -56,6 +56,9 @@ impl Features {
     /// Reads frames whose body is compressed.
     pub const LZ4: Self = Self(1);
 
+    /// Reads brief frames, and operations that name the session by its number alone.
+    pub const BRIEF: Self = Self(1 << 1);
+
     /// The set with these bits.
     pub fn from_bits(bits: u64) -> Self {
         Self(bits)
@@ -69,6 +72,11 @@ impl Features {
     /// Whether all of `other` are in this set.
     pub fn contains(self, other: Self) -> bool {
         self.0 & other.0 == other.0
+    }
+
+    /// Those in either.
+    pub const fn and(self, other: Self) -> Self {
+        Self(self.0 | other.0)
     }
 
     /// Those in both.
@@ -94,7 +102,7 @@ impl Capabilities {
     /// Those of this build.
     pub const CURRENT: Self = Self {
         formats: Formats::CURRENT,
-        features: Features::LZ4,
+        features: Features::LZ4.and(Features::BRIEF),
         frame_bytes_max: FRAME_BYTES_MAX as u32,
         batch_operations_max: BATCH_OPERATIONS_MAX as u32,
     };

@@ -1,6 +1,6 @@
 //! Why bytes are no message, and which rule was broken.
 
-use super::{Formats, HEADER_BYTES};
+use super::Formats;
 use crate::{id::BadKey, limits::FRAME_BYTES_MAX};
 
 /// Why bytes are no message.
@@ -28,8 +28,7 @@ pub enum WireError {
     Flags(u8),
     /// Longer than the limit, or bytes after the end.
     #[error(
-        "the frame's body has {0} bytes; at most {FRAME_BYTES_MAX} are accepted after the {HEADER_BYTES} of the header, \
-         and none after its end"
+        "the frame's body has {0} bytes; at most {FRAME_BYTES_MAX} are accepted after the header, and none after its end"
     )]
     Length(usize),
     /// Damaged on the way.

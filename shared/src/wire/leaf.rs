@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     command::CommandError,
-    id::{ClientId, Key, SessionId},
+    id::{ClientId, Key, Seq, SessionId},
     limits::{
         BATCH_OPERATIONS_MAX, KEYS_LISTED_MAX, PENDING_OPERATIONS_MAX, REFUSAL_BYTES_MAX, STANDINGS_MEMBERS_MAX,
         STANDINGS_TOP_MAX, VALUE_BYTES_MAX,
@@ -33,6 +33,7 @@ impl Message for LeafToHub {
         match self {
             Self::Hello { capabilities, .. } => Some(capabilities),
             Self::Operations { .. }
+            | Self::Own { .. }
             | Self::Subscribe(_)
             | Self::Unsubscribe(_)
             | Self::Watch(..)
@@ -84,6 +85,15 @@ impl Message for LeafToHub {
                 w.u8(5);
                 write_keys(w, keys);
             }
+            Self::Own { session, settled, first, operations } => {
+                w.u8(6);
+                w.varint(*session);
+                write_first(w, *first, *settled);
+                if operations.len() > BATCH_OPERATIONS_MAX {
+                    w.refuse(Invalid::TooMany("operations"));
+                }
+                operations.iter().for_each(|operation| write_operation(w, operation));
+            }
         }
     }
 
@@ -109,9 +119,39 @@ impl Message for LeafToHub {
             3 => Self::Unsubscribe(read_keys(r)?),
             4 => Self::Watch(read_key(r)?, read_query(r)?),
             5 => Self::Unwatch(read_keys(r)?),
+            6 => {
+                let session = r.varint()?;
+                let (first, settled) = read_first(r)?;
+                let is_last = |r: &Reader<'_>| r.rest().is_empty();
+                let operations = if is_last(r) {
+                    Vec::new()
+                } else {
+                    r.chain("operations", BATCH_OPERATIONS_MAX, |r| Ok((read_operation(r)?, !is_last(r))))?
+                };
+                Self::Own { session, settled, first, operations }
+            }
             _ => return Err(Invalid::Tag("message")),
         })
     }
+}
+
+/// The number of the first operation, and up to where all are settled: mostly all before it, which takes one bit.
+fn write_first(w: &mut Writer, first: Seq, settled: Seq) {
+    let is_apart = settled.next() != first;
+    if first.0 > u64::MAX >> 1 {
+        w.refuse(Invalid::Number);
+    }
+    w.varint(first.0 << 1 | u64::from(is_apart));
+    if is_apart {
+        w.difference(first.0, settled.0);
+    }
+}
+
+fn read_first(r: &mut Reader<'_>) -> Result<(Seq, Seq), Invalid> {
+    let packed = r.varint()?;
+    let first = packed >> 1;
+    let settled = if packed & 1 == 0 { first.saturating_sub(1) } else { r.difference(first)? };
+    Ok((Seq(first), Seq(settled)))
 }
 
 /// Flags of a state: the hub holds the key; another piece follows.

@@ -3,11 +3,14 @@
 //! ```text
 //! "HW" | version u8 | kind u8 | flags u8 | length u32 le | crc32 u32 le of all before and after | body
 //! ```
+//! Small messages between ends that have greeted travel in a brief frame (`brief.rs`), where both read it.
+//!
 //! Decoding is total: it checks magic, version, kind, flags, length and checksum before it reads the body, allocates no more
 //! than a budget (also what a compressed body unpacks to), accepts no trailing bytes, and hands out only values that keep their invariants. Bodies are written by
 //! hand rather than derived, so that a replica is named once, numbers and times are differences, and every list is bounded
 //! before it is allocated. Version 0 is not yet frozen.
 
+mod brief;
 mod capabilities;
 mod compress;
 mod digest;
@@ -32,12 +35,13 @@ pub use stored::{STORED_VERSION, decode_element, decode_header, encode_element, 
 use crate::{checksum::CRC32, limits::FRAME_BYTES_MAX};
 use reader::Reader;
 use serde::{Serialize, de::DeserializeOwned};
+use std::borrow::Cow;
 use writer::Writer;
 
 /// The format that this build speaks.
 pub const VERSION: u8 = 0;
 
-/// The bytes before the body.
+/// The bytes before the body; of a brief frame they are fewer.
 pub const HEADER_BYTES: usize = 13;
 
 const MAGIC: [u8; 2] = *b"HW";
@@ -91,6 +95,12 @@ impl Terms {
         if body.len() > self.frame_bytes_max as usize {
             return Err(WireError::Length(body.len()));
         }
+        if self.features.contains(Features::BRIEF)
+            && !message.is_lasting()
+            && let Some(header) = brief::header(format, M::KIND, body)
+        {
+            return Ok([&header, body].concat());
+        }
         let is_allowed = cfg!(feature = "hub") && self.features.contains(Features::LZ4) && !message.is_lasting();
         let compressed = if is_allowed { compress::compressed(body) } else { None };
         let flags = if compressed.is_some() { COMPRESSED } else { 0 };
@@ -134,6 +144,15 @@ impl Terms {
 /// # Errors
 /// The first rule that the frame breaks.
 pub fn decode<M: Message>(frame: &[u8]) -> Result<M, WireError> {
+    let body = if brief::is_brief(frame) { brief::unframed(frame, M::KIND)?.into() } else { unframed(frame, M::KIND)? };
+    let mut r = Reader::new(&body);
+    let message = M::read(&mut r)?;
+    r.finish()?;
+    Ok(message)
+}
+
+/// The body of a frame of this kind, unpacked.
+fn unframed(frame: &[u8], expected: u8) -> Result<Cow<'_, [u8]>, WireError> {
     let short = WireError::Short { have: frame.len(), need: HEADER_BYTES };
     let (header, body) = frame.split_first_chunk::<HEADER_BYTES>().ok_or(short)?;
     let [m0, m1, version, kind, flags, l0, l1, l2, l3, c0, c1, c2, c3] = *header;
@@ -143,7 +162,7 @@ pub fn decode<M: Message>(frame: &[u8]) -> Result<M, WireError> {
     if !Formats::CURRENT.contains(version) {
         return Err(WireError::Version(version));
     }
-    if kind != M::KIND {
+    if kind != expected {
         return Err(WireError::Kind(kind));
     }
     if flags & !COMPRESSED != 0 {
@@ -161,11 +180,7 @@ pub fn decode<M: Message>(frame: &[u8]) -> Result<M, WireError> {
     if checksum(&head, body) != u32::from_le_bytes([c0, c1, c2, c3]) {
         return Err(WireError::Checksum);
     }
-    let body = if flags & COMPRESSED == 0 { body.into() } else { compress::unpacked(body)? };
-    let mut r = Reader::new(&body);
-    let message = M::read(&mut r)?;
-    r.finish()?;
-    Ok(message)
+    Ok(if flags & COMPRESSED == 0 { body.into() } else { compress::unpacked(body)? })
 }
 
 /// The frames that stand one after the other in these bytes, none of which is read yet.
@@ -175,6 +190,12 @@ pub fn decode<M: Message>(frame: &[u8]) -> Result<M, WireError> {
 pub fn frames(mut bytes: &[u8]) -> Result<Vec<&[u8]>, WireError> {
     let mut frames = Vec::new();
     while !bytes.is_empty() {
+        if brief::is_brief(bytes) {
+            let (frame, rest) = brief::split_first(bytes)?;
+            frames.push(frame);
+            bytes = rest;
+            continue;
+        }
         let short = |need| WireError::Short { have: bytes.len(), need };
         let header = bytes.first_chunk::<HEADER_BYTES>().ok_or(short(HEADER_BYTES))?;
         let [.., l0, l1, l2, l3, _, _, _, _] = *header;

@@ -1,8 +1,9 @@
 //! Prepared operations.
 //!
 //! ```text
-//! effect: tag (4 bits) | kind of its element (2 bits)
+//! effect: tag (4 bits) | kind of its element (2 bits) | says what it saw | another effect follows
 //! ```
+//! Most operations are one effect that saw nothing, and most values are integers or short, so these take no bytes to say so.
 
 use super::{
     Invalid,
@@ -12,13 +13,21 @@ use super::{
     writer::Writer,
 };
 use crate::{
-    id::Stamp,
+    id::{Dot, Stamp},
     limits::{EFFECTS_MAX, VALUE_BYTES_MAX},
-    state::{DeadlineChange, Effect, ElementId, Increment, Kind, NewBase, Operation, SeenCut, SeenCuts},
+    state::{DeadlineChange, Effect, ElementId, Increment, Kind, NewBase, Operation, SeenCut, SeenCuts, parse_integer},
 };
+use bytes::Bytes;
 
 const TAGS: u8 = 0b1111;
 const KIND_SHIFT: u32 = 4;
+const KINDS: u8 = 0b11;
+/// What a write or touch saw stands behind it.
+const SEEN: u8 = 1 << 6;
+/// Another effect follows.
+const MORE: u8 = 1 << 7;
+/// An integer is written as one where it and the bit that says so fit a varint.
+const INTEGER_MAX: u64 = 1 << 61;
 const REMOVE: u8 = 0;
 const WRITE: u8 = 1;
 const ADD: u8 = 2;
@@ -30,8 +39,8 @@ const TOUCH: u8 = 7;
 const SPEND: u8 = 8;
 const REVOKE: u8 = 9;
 
-/// A key's length, a time, a count, and the shortest effect.
-pub(super) const OPERATION_BYTES_MIN: usize = 4;
+/// A key's length, a time, and the shortest effect.
+pub(super) const OPERATION_BYTES_MIN: usize = 3;
 /// A reference, a number and an amount.
 const CUT_BYTES_MIN: usize = 3;
 /// A kind and a count.
@@ -43,34 +52,34 @@ pub(super) fn write_operation(w: &mut Writer, operation: &Operation) {
     if operation.effects.len() > EFFECTS_MAX {
         w.refuse(Invalid::TooMany("effects"));
     }
-    w.count(operation.effects.len());
-    for effect in &operation.effects {
-        write_effect(w, effect);
-    }
+    let Some((last, others)) = operation.effects.split_last() else { return w.refuse(Invalid::NoEffect) };
+    others.iter().for_each(|effect| write_effect(w, effect, MORE));
+    write_effect(w, last, 0);
 }
 
 pub(super) fn read_operation(r: &mut Reader<'_>) -> Result<Operation, Invalid> {
-    let operation =
-        Operation { key: read_key(r)?, at: r.time()?, effects: r.list("effects", EFFECTS_MAX, 1, read_effect)? };
-    if operation.effects.is_empty() { Err(Invalid::NoEffect) } else { Ok(operation) }
+    Ok(Operation { key: read_key(r)?, at: r.time()?, effects: r.chain("effects", EFFECTS_MAX, read_effect)? })
 }
 
-fn write_effect(w: &mut Writer, effect: &Effect) {
+/// Writes an effect under flags that say whether another follows.
+fn write_effect(w: &mut Writer, effect: &Effect, flags: u8) {
     match effect {
         Effect::Write { element, base, seen, cuts } => {
-            w.u8(tagged(if base.is_some() { WRITE } else { REMOVE }, element.kind()));
+            let flags = if seen.is_empty() && cuts.is_empty() { flags } else { flags | SEEN };
+            w.u8(tagged(if base.is_some() { WRITE } else { REMOVE }, element.kind()) | flags);
             write_name(w, element);
             if let Some(base) = base {
                 write_base(w, element.kind(), base);
             }
-            w.count(seen.len());
-            for dot in seen {
-                w.dot(*dot);
+            if flags & SEEN != 0 {
+                write_dots(w, seen);
+                write_cuts(w, element.kind(), cuts);
+            } else if !cuts.fits(element.kind()) {
+                w.refuse(Invalid::Type);
             }
-            write_cuts(w, element.kind(), cuts);
         }
         Effect::Add { element, by } => {
-            w.u8(tagged(ADD, element.kind()));
+            w.u8(tagged(ADD, element.kind()) | flags);
             write_name(w, element);
             match (element.kind(), by) {
                 (Kind::String | Kind::Hash, Increment::Int(by)) => by.write(w),
@@ -79,7 +88,7 @@ fn write_effect(w: &mut Writer, effect: &Effect) {
             }
         }
         Effect::Wipe { seen, cuts } => {
-            w.u8(WIPE);
+            w.u8(WIPE | flags);
             write_ctx(w, seen);
             w.count(cuts.len());
             for (id, cuts) in cuts {
@@ -88,7 +97,7 @@ fn write_effect(w: &mut Writer, effect: &Effect) {
             }
         }
         Effect::Spend { element, amount, until } => {
-            w.u8(tagged(SPEND, element.kind()));
+            w.u8(tagged(SPEND, element.kind()) | flags);
             write_name(w, element);
             if element.kind() != Kind::Hash {
                 w.refuse(Invalid::Type);
@@ -97,7 +106,8 @@ fn write_effect(w: &mut Writer, effect: &Effect) {
             w.time(*until);
         }
         Effect::Touch { element, change, epoch, seen } => {
-            w.u8(tagged(TOUCH, element.kind()));
+            let flags = if seen.is_empty() { flags } else { flags | SEEN };
+            w.u8(tagged(TOUCH, element.kind()) | flags);
             write_name(w, element);
             if element.kind() != Kind::Hash {
                 w.refuse(Invalid::Type);
@@ -105,29 +115,36 @@ fn write_effect(w: &mut Writer, effect: &Effect) {
             if matches!(change, DeadlineChange::Revoke(_)) {
                 w.refuse(Invalid::Tag("effect"));
             }
-            write_change(w, change, *epoch);
-            w.count(seen.len());
-            for dot in seen {
-                w.dot(*dot);
+            write_change(w, change, *epoch, 0);
+            if flags & SEEN != 0 {
+                write_dots(w, seen);
             }
         }
-        Effect::Deadline { change, seen } => write_change(w, change, *seen),
+        Effect::Deadline { change, seen } => write_change(w, change, *seen, flags),
     }
 }
 
-fn read_effect(r: &mut Reader<'_>) -> Result<Effect, Invalid> {
+/// Reads an effect, and whether another follows.
+fn read_effect(r: &mut Reader<'_>) -> Result<(Effect, bool), Invalid> {
     let head = r.u8()?;
-    let kind = Kind::from_tag(head >> KIND_SHIFT).ok_or(Invalid::Tag("effect"))?;
-    let tag = head & TAGS;
+    let kind = Kind::from_tag(head >> KIND_SHIFT & KINDS).ok_or(Invalid::Tag("effect"))?;
+    let (tag, has_seen) = (head & TAGS, head & SEEN != 0);
     if !matches!(tag, REMOVE | WRITE | ADD | TOUCH | SPEND) && kind != Kind::String {
         return Err(Invalid::Tag("effect"));
     }
-    Ok(match tag {
+    if has_seen && !matches!(tag, REMOVE | WRITE | TOUCH) {
+        return Err(Invalid::Tag("effect"));
+    }
+    let effect = match tag {
         REMOVE | WRITE => {
             let element = read_name(r, kind)?;
             let base = if tag == REMOVE { None } else { Some(read_base(r, kind)?) };
-            let seen = r.list("dots", usize::MAX, DOT_BYTES_MIN, Reader::dot)?;
-            Effect::Write { element, base, seen, cuts: read_cuts(r, kind)? }
+            let (seen, cuts) =
+                if has_seen { (read_dots(r)?, read_cuts(r, kind)?) } else { (Vec::new(), SeenCuts::none(kind)) };
+            if has_seen && seen.is_empty() && cuts.is_empty() {
+                return Err(Invalid::Count);
+            }
+            Effect::Write { element, base, seen, cuts }
         }
         ADD => {
             let element = read_name(r, kind)?;
@@ -157,24 +174,38 @@ fn read_effect(r: &mut Reader<'_>) -> Result<Effect, Invalid> {
             if matches!(change, DeadlineChange::Revoke(_)) {
                 return Err(Invalid::Tag("effect"));
             }
-            Effect::Touch { element, change, epoch, seen: r.list("dots", usize::MAX, DOT_BYTES_MIN, Reader::dot)? }
+            let seen = if has_seen { read_dots(r)? } else { Vec::new() };
+            if has_seen && seen.is_empty() {
+                return Err(Invalid::Count);
+            }
+            Effect::Touch { element, change, epoch, seen }
         }
         tag => {
             let (change, seen) = read_change(r, tag)?;
             Effect::Deadline { change, seen }
         }
-    })
+    };
+    Ok((effect, head & MORE != 0))
+}
+
+fn write_dots(w: &mut Writer, dots: &[Dot]) {
+    w.count(dots.len());
+    dots.iter().for_each(|dot| w.dot(*dot));
+}
+
+fn read_dots(r: &mut Reader<'_>) -> Result<Vec<Dot>, Invalid> {
+    r.list("dots", usize::MAX, DOT_BYTES_MIN, Reader::dot)
 }
 
 /// A tag of how, when, and in which epoch.
-fn write_change(w: &mut Writer, change: &DeadlineChange, epoch: Option<Stamp>) {
+fn write_change(w: &mut Writer, change: &DeadlineChange, epoch: Option<Stamp>, flags: u8) {
     let (tag, at) = match change {
         DeadlineChange::Raise(at) => (RAISE, Some(at)),
         DeadlineChange::Open(Some(at)) => (OPEN, Some(at)),
         DeadlineChange::Open(None) => (PERSIST, None),
         DeadlineChange::Revoke(until) => (REVOKE, Some(until)),
     };
-    w.u8(tag);
+    w.u8(tag | flags);
     if let Some(at) = at {
         w.time(*at);
     }
@@ -198,7 +229,7 @@ fn read_change(r: &mut Reader<'_>, tag: u8) -> Result<(DeadlineChange, Option<St
 fn write_base(w: &mut Writer, kind: Kind, base: &NewBase) {
     match (kind, base) {
         (Kind::Set, NewBase::Member) => {}
-        (Kind::String | Kind::Hash, NewBase::Bytes(value)) => w.bytes(value),
+        (Kind::String | Kind::Hash, NewBase::Bytes(value)) => write_value(w, value),
         (Kind::Board, NewBase::Abs(score)) => {
             w.u8(0);
             w.float(*score);
@@ -222,7 +253,7 @@ fn read_base(r: &mut Reader<'_>, kind: Kind) -> Result<NewBase, Invalid> {
         |r: &mut Reader<'_>| r.float().and_then(|score| if score.is_nan() { Err(Invalid::Score) } else { Ok(score) });
     Ok(match kind {
         Kind::Set => NewBase::Member,
-        Kind::String | Kind::Hash => NewBase::Bytes(r.bytes("value", VALUE_BYTES_MAX)?),
+        Kind::String | Kind::Hash => NewBase::Bytes(read_value(r)?),
         Kind::Board => match r.u8()? {
             0 => NewBase::Abs(score(r)?),
             1 => NewBase::Max(score(r)?),
@@ -230,6 +261,33 @@ fn read_base(r: &mut Reader<'_>, kind: Kind) -> Result<NewBase, Invalid> {
             _ => return Err(Invalid::Tag("base")),
         },
     })
+}
+
+/// Twice the length and the bytes, or where they are an integer as Redis writes it twice its zigzag and one.
+fn write_value(w: &mut Writer, value: &[u8]) {
+    let integer = parse_integer(value).filter(|integer| integer.unsigned_abs() < INTEGER_MAX);
+    match integer {
+        Some(integer) => w.varint(((integer << 1) ^ (integer >> 63)).cast_unsigned() << 1 | 1),
+        None => {
+            w.varint((value.len() as u64) << 1);
+            w.raw(value);
+        }
+    }
+}
+
+fn read_value(r: &mut Reader<'_>) -> Result<Bytes, Invalid> {
+    let packed = r.varint()?;
+    if packed & 1 == 0 {
+        let length = usize::try_from(packed >> 1).or(Err(Invalid::Truncated))?;
+        return r.slice("value", length, VALUE_BYTES_MAX).map(Bytes::copy_from_slice);
+    }
+    let integer = (packed >> 2).cast_signed() ^ (packed >> 1 & 1).cast_signed().wrapping_neg();
+    if integer.unsigned_abs() >= INTEGER_MAX {
+        return Err(Invalid::Number);
+    }
+    let text = integer.to_string();
+    r.spend(text.len())?;
+    Ok(text.into())
 }
 
 fn write_cuts(w: &mut Writer, kind: Kind, cuts: &SeenCuts) {

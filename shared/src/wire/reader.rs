@@ -99,6 +99,32 @@ impl<'a> Reader<'a> {
         Ok(list)
     }
 
+    /// A list of at most `max` whose items say each whether another one follows.
+    pub(super) fn chain<T>(
+        &mut self,
+        what: &'static str,
+        max: usize,
+        mut item: impl FnMut(&mut Self) -> Result<(T, bool), Invalid>,
+    ) -> Result<Vec<T>, Invalid> {
+        let mut chain = Vec::new();
+        loop {
+            if chain.len() >= max {
+                return Err(Invalid::TooMany(what));
+            }
+            if chain.len() == chain.capacity() {
+                // Room is made for as many again, and at first for one: mostly there is no more.
+                let more = chain.len().max(1);
+                self.spend(more.saturating_mul(size_of::<T>()))?;
+                chain.reserve_exact(more);
+            }
+            let (next, is_followed) = item(self)?;
+            chain.push(next);
+            if !is_followed {
+                return Ok(chain);
+            }
+        }
+    }
+
     /// Takes memory from the budget, before it is allocated.
     pub(super) fn spend(&mut self, bytes: usize) -> Result<(), Invalid> {
         self.budget = self.budget.checked_sub(bytes).ok_or(Invalid::Memory)?;
@@ -106,11 +132,13 @@ impl<'a> Reader<'a> {
     }
 
     pub(crate) fn bytes(&mut self, what: &'static str, max: usize) -> Result<Bytes, Invalid> {
-        self.slice(what, max).map(Bytes::copy_from_slice)
+        let length = self.length()?;
+        self.slice(what, length, max).map(Bytes::copy_from_slice)
     }
 
     pub(super) fn string(&mut self, what: &'static str, max: usize) -> Result<String, Invalid> {
-        let text = self.slice(what, max)?;
+        let length = self.length()?;
+        let text = self.slice(what, length, max)?;
         std::str::from_utf8(text).map(str::to_owned).or(Err(Invalid::Utf8))
     }
 
@@ -208,8 +236,12 @@ impl<'a> Reader<'a> {
         Ok(Seq(self.memory.seq))
     }
 
-    fn slice(&mut self, what: &'static str, max: usize) -> Result<&'a [u8], Invalid> {
-        let length = usize::try_from(self.varint()?).or(Err(Invalid::Truncated))?;
+    fn length(&mut self) -> Result<usize, Invalid> {
+        usize::try_from(self.varint()?).or(Err(Invalid::Truncated))
+    }
+
+    /// So many bytes, of which copies are made.
+    pub(super) fn slice(&mut self, what: &'static str, length: usize, max: usize) -> Result<&'a [u8], Invalid> {
         if length > max {
             return Err(Invalid::TooLong(what));
         }

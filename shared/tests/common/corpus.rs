@@ -68,6 +68,17 @@ pub fn leaf_to_hub() -> Vec<(&'static str, LeafToHub)> {
             },
         ],
     };
+    let own = |first, operations| LeafToHub::Own { session: 258, settled: Seq(6), first: Seq(first), operations };
+    let number = |name: &'static str, number: i64| Operation {
+        key: key(name),
+        at: TimestampMs(60_000),
+        effects: vec![Effect::Write {
+            element: ElementId::Field("v".into()),
+            base: Some(NewBase::Bytes(number.to_string().into())),
+            seen: vec![],
+            cuts: SeenCuts::Int(vec![]),
+        }],
+    };
     vec![
         ("hello_tab", hello(Lifetime::Tab, None)),
         ("hello_isolate_resuming", hello(Lifetime::Isolate, Some(session()))),
@@ -76,6 +87,9 @@ pub fn leaf_to_hub() -> Vec<(&'static str, LeafToHub)> {
         ("unsubscribe", LeafToHub::Unsubscribe(keys())),
         ("watch", LeafToHub::Watch(key("k"), StandingsQuery { top: 50, members: vec!["me".into(), Bytes::new()] })),
         ("unwatch", LeafToHub::Unwatch(keys())),
+        ("own", own(7, vec![number("k", 1549), Operation { effects: effects(), ..number("k", 0) }])),
+        ("own_settled_apart", own(300, vec![number("{a}b", -1)])),
+        ("own_none", own(7, vec![])),
     ]
 }
 
@@ -561,6 +575,7 @@ pub fn variant_of_leaf_to_hub(message: &LeafToHub) -> &'static str {
         LeafToHub::Unsubscribe(_) => "unsubscribe",
         LeafToHub::Watch(..) => "watch",
         LeafToHub::Unwatch(_) => "unwatch",
+        LeafToHub::Own { .. } => "own",
     }
 }
 

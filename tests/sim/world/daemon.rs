@@ -32,7 +32,7 @@ impl World {
             self.trace.record(self.now, End::Daemon(index), &effect);
             match effect {
                 OriginEffect::ToHub(link, message) => {
-                    let frame = wire::encode(&message).expect("messages fit a frame");
+                    let frame = framed(&message);
                     let is_hardy = !matches!(message, OriginToHub::Welcome { .. } | OriginToHub::Refused(_));
                     self.transmit(link.0, true, frame, Care::hardy_if(is_hardy));
                 }

@@ -59,7 +59,7 @@ impl World {
                 }
                 HubEffect::Reply { request, replies, .. } => self.http_reply(request.0, &replies),
                 HubEffect::ToLeaf(connection, message) => {
-                    let frame = wire::encode(&message).expect("messages fit a frame");
+                    let frame = framed(&message);
                     let care = match message {
                         HubToLeaf::Verdicts { .. } => Care::Repeated,
                         HubToLeaf::State { .. } => Care::Hardy,
@@ -72,7 +72,7 @@ impl World {
                         let text = format!("hub {hub} could not join a delta of {slot:?}, though nothing was lost");
                         self.violate(Checker::Progress, text);
                     }
-                    let frame = wire::encode(&message).expect("messages fit a frame");
+                    let frame = framed(&message);
                     let is_hardy = matches!(message, HubToOrigin::Delta(_));
                     self.transmit(connection.0, false, frame, Care::hardy_if(is_hardy));
                 }

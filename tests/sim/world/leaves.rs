@@ -36,6 +36,7 @@ impl World {
             sent: BTreeMap::new(),
             soft: BTreeSet::new(),
             session: None,
+            welcomed: None,
             may_refuse: 0,
         });
         self.perform_leaf(index, effects);
@@ -56,9 +57,9 @@ impl World {
                 LeafEffect::Persist(writes) => self.store_leaf(leaf, writes),
                 LeafEffect::Send(message) => {
                     self.note_sent(leaf, &message);
-                    let frame = wire::encode(&message).expect("messages fit a frame");
+                    let frame = framed(&message);
                     if let Some(wire) = self.leaves[leaf].wire {
-                        let is_repeated = matches!(message, LeafToHub::Operations { .. });
+                        let is_repeated = matches!(message, LeafToHub::Operations { .. } | LeafToHub::Own { .. });
                         self.transmit(wire, true, frame, Care::repeated_if(is_repeated));
                     }
                 }
@@ -122,11 +123,17 @@ impl World {
 
     /// Which of the ledger's operations went out under which number.
     fn note_sent(&mut self, leaf: usize, message: &LeafToHub) {
-        let LeafToHub::Operations { session, first, operations, .. } = message else { return };
         let node = &mut self.leaves[leaf];
-        node.session = Some(*session);
+        let (session, first, operations) = match (message, node.welcomed) {
+            (LeafToHub::Operations { session, first, operations, .. }, _) => (*session, first, operations),
+            (LeafToHub::Own { session: no, first, operations, .. }, Some(welcomed)) => {
+                (SessionId { no: *no, ..welcomed }, first, operations)
+            }
+            _ => return,
+        };
+        node.session = Some(session);
         for (seq, operation) in (first.0..).zip(operations) {
-            if let std::collections::btree_map::Entry::Vacant(place) = node.sent.entry((*session, seq))
+            if let std::collections::btree_map::Entry::Vacant(place) = node.sent.entry((session, seq))
                 && let Some(number) = node.unsent.get_mut(&operation.key).and_then(VecDeque::pop_front)
             {
                 place.insert((operation.key.clone(), number));
@@ -145,6 +152,7 @@ impl World {
                 }
                 self.leaves[leaf].sent.retain(|(other, seq), _| other != session || *seq > through.0);
             }
+            HubToLeaf::Welcome { session, .. } => self.leaves[leaf].welcomed = Some(*session),
             HubToLeaf::Expired(session) => {
                 let is_lost = self.hubs.iter().any(|hub| hub.former.contains(&session.hub));
                 let node = &mut self.leaves[leaf];

@@ -37,7 +37,7 @@ use headwater::{
     store::{Commit, LedgerOutcome, LedgerSwap, Load, Loaded, Outcome},
     wire,
 };
-use network::Care;
+use network::{Care, framed};
 use std::{
     collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque},
     fmt::Debug,
@@ -188,6 +188,8 @@ struct LeafNode {
     soft: BTreeSet<Key>,
     /// The session in which it sent last.
     session: Option<SessionId>,
+    /// The session of which its hub told it last.
+    welcomed: Option<SessionId>,
     /// How many operations may yet be refused because their session ended.
     may_refuse: usize,
 }

@@ -179,3 +179,9 @@ impl Partition {
         self.peer == peer && self.hub == hub && if to_hub { self.to_hub } else { self.from_hub }
     }
 }
+
+/// As ends send that have greeted; greetings are in full in any case.
+pub(super) fn framed<M: wire::Message>(message: &M) -> Vec<u8> {
+    let terms = wire::Terms { features: wire::Features::BRIEF, ..wire::Terms::default() };
+    terms.encode(message).expect("messages fit a frame")
+}

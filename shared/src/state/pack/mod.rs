@@ -12,8 +12,12 @@ pub(super) use counter::Counter;
 pub(super) use read::{Reader, skip_values};
 pub(super) use write::Writer;
 
-use super::{Element, Header, Kind};
-use crate::arena::{Arena, Block};
+use super::{Base, Element, Header, Kind};
+use crate::{
+    arena::{Arena, Block},
+    id::Dot,
+};
+use read::BASES_COPIED_MAX;
 
 /// Values longer than this stand beside the block that names them.
 const INLINE_BYTES_MAX: usize = 256;
@@ -159,6 +163,36 @@ pub(super) fn store_element(arena: &mut Arena, block: Option<Block>, name: &[u8]
     };
     arena.put_scratch(bytes);
     block
+}
+
+/// Adds a base of bytes behind all others of an element that has many, and nothing else, without unpacking these: one that
+/// many wrote without having seen each other. `None`, and nothing done, of any other. If it moves, the block left behind
+/// still bears the name, and is the caller's to remove.
+pub(super) fn append_base(arena: &mut Arena, block: Block, dot: Dot, base: &Base) -> Option<Block> {
+    let is_inline = matches!(base, Base::Bytes { value, .. } if value.len() <= INLINE_BYTES_MAX);
+    let mut bytes = arena.take_scratch();
+    let old = arena.heap.read(block);
+    let mut reader = Reader::new(arena, old);
+    reader.name();
+    let named = old.len().saturating_sub(reader.rest().len());
+    let (bases, _, mark) = reader.element_counts();
+    let packed = reader.rest();
+    // That there are three bases or more, and neither shares nor values outside the block.
+    let is_many = is_inline && mark == 3 && bases > BASES_COPIED_MAX;
+    if !is_many || reader.skip_bytes(bases).is_none_or(|last| last >= dot) || !reader.rest().is_empty() {
+        arena.put_scratch(bytes);
+        return None;
+    }
+    bytes.extend_from_slice(old.get(..named).unwrap_or_default());
+    bytes.push(mark);
+    varint::write(&mut bytes, (bases as u64).saturating_add(1));
+    bytes.extend_from_slice(packed);
+    let mut writer = Writer::new(arena, bytes);
+    writer.base(dot, base);
+    let bytes = writer.finish();
+    let block = if arena.heap.rewrite(block, &bytes) { block } else { arena.heap.insert(&bytes) };
+    arena.put_scratch(bytes);
+    Some(block)
 }
 
 /// Appends an element's packed form to `row`, for a store that keeps the arena's replicas too; without a block, that of

@@ -23,7 +23,7 @@ pub(in crate::state) struct Reader<'a> {
 }
 
 /// An element with more bases than that is copied once, and not each of its strings by itself.
-const BASES_COPIED_MAX: usize = 8;
+pub(super) const BASES_COPIED_MAX: usize = 8;
 
 impl<'a> Reader<'a> {
     pub(in crate::state) fn new(arena: &'a Arena, bytes: &'a [u8]) -> Self {
@@ -131,6 +131,27 @@ impl<'a> Reader<'a> {
             few => few,
         };
         (bases, shares, mark)
+    }
+
+    /// Passes over so many bases, none of which is read but for the dot of the last. `None` where one is not of bytes.
+    pub(super) fn skip_bytes(&mut self, bases: usize) -> Option<Dot> {
+        let mut last = None;
+        for _ in 0..bases {
+            let (word, no) = (self.number(), self.number());
+            let time = self.number();
+            if time & 1 != 0 {
+                self.number();
+            }
+            let length = self.number();
+            if word & 7 != 1 || length & 1 != 0 {
+                return None;
+            }
+            self.take(usize::try_from(length >> 1).unwrap_or(usize::MAX));
+            last = Some((word, no));
+        }
+        let (word, no) = last?;
+        let replica = self.arena.replicas.id(u32::try_from(word >> 3).ok()?)?;
+        (!self.is_damaged).then_some(Dot { replica, no: No(no) })
     }
 
     fn base(&mut self) -> (Dot, Base) {

@@ -108,7 +108,7 @@ impl<'a> Writer<'a> {
         matches!(base, Base::Bytes { value, .. } if value.len() > self.inline_max)
     }
 
-    fn base(&mut self, dot: Dot, base: &Base) {
+    pub(super) fn base(&mut self, dot: Dot, base: &Base) {
         match base {
             Base::Member => self.dot(dot, 0),
             Base::Bytes { hlc, value } => {

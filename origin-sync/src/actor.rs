@@ -70,6 +70,8 @@ pub(crate) enum Input {
     Closed(Link),
     /// The operator, or an edge's client who may, has keys erased, and is told when they are.
     Erase(BTreeSet<Key>, oneshot::Sender<()>),
+    /// The operator has a foreign value removed, once this is answered.
+    Discarding(Key, oneshot::Sender<()>),
     /// The status page asks.
     Status(oneshot::Sender<ActorStatus>),
 }
@@ -246,6 +248,11 @@ impl Actor {
                 let named = keys.iter().cloned().collect();
                 self.erasures.push((keys, answer));
                 self.handle(OriginInput::Erase(named));
+            }
+            Input::Discarding(key, answer) => {
+                self.handle(OriginInput::Discarding(key));
+                // Whoever asked may have gone.
+                let _ = answer.send(());
             }
             // Whoever asked may have gone.
             Input::Status(answer) => {

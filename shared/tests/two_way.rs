@@ -191,6 +191,33 @@ mod counters {
     }
 }
 
+/// The operator has a foreign value removed that no daemon has looked at: for these the value of before just vanishes.
+mod discarded {
+    use super::*;
+
+    #[test]
+    fn a_foreign_value_that_nobody_looked_at_takes_nothing_away_when_it_is_removed() {
+        let mut world = world("k", &["INCRBY k 5"]);
+        world.discard("k");
+        world.run(A, "INCRBY k 1");
+        world.advance(SECOND);
+        assert_eq!(world.agreed("GET k"), "$6");
+    }
+
+    #[test]
+    fn what_a_client_removes_after_that_is_removed() {
+        let mut world = world("k", &["INCRBY k 5"]);
+        world.discard("k");
+        world.advance(SECOND);
+        assert_eq!(world.agreed("GET k"), "$5");
+        world.plain("UNLINK k");
+        world.advance(SECOND);
+        world.run(A, "INCRBY k 1");
+        world.advance(SECOND);
+        assert_eq!(world.agreed("GET k"), "$1");
+    }
+}
+
 mod strings {
     use super::*;
 

@@ -191,12 +191,16 @@ async fn who_reads_too_slowly_is_told_so_and_the_edge_goes_on() {
     let mut slow = setup.listen("/subscribe/news").await;
     assert_eq!(slow.line().await, "data: subscribe,news,1");
     let large = "x".repeat(512 * 1024);
+    // No faster than the daemon and the hub take it in: what was published before this is heard has come through both.
+    let mut pace = setup.listen("/subscribe/pace").await;
+    assert_eq!(pace.line().await, "data: subscribe,pace,1");
     // Once the sockets between are full, what waits in the hub is bounded; then the hub listens no more.
     let mut published = 0;
     while setup.publish("news", &large).await > 0 {
         published += 1;
         assert!(published < 400, "the stream of a client that reads nothing never ends");
-        tokio::time::sleep(Duration::from_millis(5)).await;
+        assert_eq!(setup.publish("pace", "on").await, 1);
+        assert_eq!(pace.line().await, "data: message,pace,on");
     }
     assert_eq!(setup.region.http().run("INCR n").await, Ok(serde_json::json!(1)));
     let mut fast = setup.listen("/subscribe/news").await;

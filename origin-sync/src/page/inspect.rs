@@ -1,10 +1,11 @@
 //! `POST /inspect` and `POST /resolve`: what the store has of one key, and the operator's answer to a foreign value.
 
 use super::command::ReadError;
-use crate::{clock, report::Report, store::Store};
+use crate::{actor::Input, clock, report::Report, store::Store};
 use bytes::Bytes;
 use headwater::{id::Key, origin, store::Load};
 use serde::Serialize;
+use tokio::sync::oneshot;
 
 /// A key as the store has it.
 #[derive(Debug, Serialize)]
@@ -68,8 +69,13 @@ pub(super) async fn resolve(report: &Report, name: &Bytes) -> Result<Resolved, R
     let (true, Some(_), Some(discarded)) = (inspected.is_foreign, inspected.version, inspected.plain_type) else {
         return Err(ReadError::NotForeign);
     };
-    let live = report.live().ok_or(ReadError::Away)?;
-    live.store.discard_plain(&Key::new(name.clone())?).await?;
+    let (live, key) = (report.live().ok_or(ReadError::Away)?, Key::new(name.clone())?);
+    // The machine must know before: where it has not read the foreign value, it would take this for a plain client's DEL of its
+    // own, and all that hubs wrote would go with it.
+    let (answer, answered) = oneshot::channel();
+    live.inputs.send(Input::Discarding(key.clone(), answer)).await.map_err(|_gone| ReadError::Away)?;
+    answered.await.map_err(|_gone| ReadError::Away)?;
+    live.store.discard_plain(&key).await?;
     tracing::warn!(key = inspected.key, discarded, "a foreign value was removed as the operator asked");
     Ok(Resolved { discarded })
 }

@@ -76,6 +76,9 @@ pub enum OriginInput {
     Changed(Slot, u64),
     /// The server says that plain values were changed, perhaps by this daemon's own commits. A hint: none need come.
     Touched(Vec<Key>),
+    /// The operator has the value removed that stands at this key, of a type that is not overwritten. To be said before that
+    /// is done: nothing else tells it from a plain client's DEL where the value was not read meanwhile.
+    Discarding(Key),
     /// Until now the server told nothing of plain values, or not all.
     Untracked,
     /// What became of an [`OriginEffect::Listen`]. Said again where the daemon had to begin anew, and may have missed something;

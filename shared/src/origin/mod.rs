@@ -195,6 +195,7 @@ impl Origin {
             OriginInput::Erase(keys) => self.erase(keys),
             OriginInput::Changed(slot, seq) => self.changed(slot, seq),
             OriginInput::Touched(keys) => self.touched(keys, now),
+            OriginInput::Discarding(key) => self.discarding(key),
             OriginInput::Untracked => self.watch.lose_track(),
             OriginInput::Listening(topic, heard) => self.topic_heard(&topic, &heard),
             OriginInput::Published(published) => self.published(&published),

@@ -29,6 +29,13 @@ impl Origin {
         }
     }
 
+    /// What was seen there is not removed by a plain client. Where nothing is known of the slot nothing was seen.
+    pub(super) fn discarding(&mut self, key: Key) {
+        if let Some(work) = self.slots.get_mut(&key.slot()) {
+            work.plain.discarded.insert(key);
+        }
+    }
+
     /// Has values read whose time has come.
     pub(super) fn look(&mut self, now: TimestampMs) {
         for key in self.watch.take_due(now) {
@@ -80,6 +87,8 @@ pub(super) struct PlainReads {
     pub(super) fresh: BTreeSet<Key>,
     /// Keys whose plain value was last seen to be there, and how many keys the server had evicted by then.
     pub(super) seen: BTreeMap<Key, u64>,
+    /// Keys at which the operator has had a value removed, until that is found.
+    pub(super) discarded: BTreeSet<Key>,
     /// How many keys the server has evicted, as far as is known.
     pub(super) evictions: u64,
     /// How many commits in a row were refused since plain clients had written.
@@ -158,7 +167,9 @@ impl Drafts<'_> {
             let work = &mut *self.work;
             let Some(cached) = work.cache.get_mut(key) else { continue };
             let seen = work.plain.seen.get(key).copied();
-            let is_removal = seen == Some(work.plain.evictions) || fault!(EvictionTakenForRemoval);
+            let is_discarded = read.value.is_none() && work.plain.discarded.remove(key);
+            let is_seen = seen == Some(work.plain.evictions) && !is_discarded;
+            let is_removal = is_seen || fault!(EvictionTakenForRemoval);
             let is_same = is_removal || seen.is_none() && work.plain.evictions == 0;
             let has_companion = cached.version.is_some();
             if work.is_lost && work.plain.evictions > 0 && !has_companion || fault!(PlainWritesIgnored) {

@@ -357,6 +357,12 @@ impl World {
         self.queue.push_back(Event::Origin(OriginInput::Touched(vec![key])));
     }
 
+    /// The operator has what stands at a key removed, as the daemon does it.
+    pub fn discard(&mut self, name: &str) {
+        self.queue.push_back(Event::Origin(OriginInput::Discarding(key(name))));
+        self.plain(&format!("UNLINK {name}"));
+    }
+
     /// A plain client's command at the store, of which nobody hears.
     pub fn plain_unheard(&mut self, line: &str) {
         self.store.run(&argv(line));

@@ -74,6 +74,8 @@ pub enum Fault {
     NewHistoryNotCompared,
     PlainWritesIgnored,
     PlainGuardsDropped,
+    AbsenceNotCompared,
+    UnheldNotSent,
     EarlierSharesCounted,
     EvictionTakenForRemoval,
     OrderedBeforeOwnWrites,
@@ -86,7 +88,7 @@ pub enum Fault {
 #[cfg(feature = "mutants")]
 impl Fault {
     /// All faults.
-    pub const ALL: [Self; 73] = [
+    pub const ALL: [Self; 75] = [
         Self::CausalKeepsRemoved,
         Self::CausalDropsUnseen,
         Self::CutTakesWholeSum,
@@ -153,6 +155,8 @@ impl Fault {
         Self::NewHistoryNotCompared,
         Self::PlainWritesIgnored,
         Self::PlainGuardsDropped,
+        Self::AbsenceNotCompared,
+        Self::UnheldNotSent,
         Self::EarlierSharesCounted,
         Self::EvictionTakenForRemoval,
         Self::OrderedBeforeOwnWrites,

@@ -170,7 +170,13 @@ impl Origin {
         }
     }
 
-    /// The machine's one door: every cause of change, in one match. Effects are to be performed in order.
+    /// Has it expect that keys which hubs speak of are new, before any was looked up. What is not new is found out all the same.
+    #[must_use]
+    pub fn expecting_new_keys(self) -> Self {
+        Self { novelty: Novelty::expected(), ..self }
+    }
+
+    /// The machine's one door, through which every cause of change comes. Effects are to be performed in order.
     pub fn handle(&mut self, input: OriginInput, now: TimestampMs) -> Vec<OriginEffect> {
         self.stability.pass(now);
         self.grants.pass(now);
@@ -299,11 +305,7 @@ impl Origin {
             HubToOrigin::Subscribe(keys) if state.hub.is_some() => {
                 for key in keys {
                     let slot = key.slot();
-                    let work = self.slots.entry(slot).or_default();
-                    if !self.is_plainless {
-                        work.plain.unread.insert(key.clone());
-                    }
-                    work.wants.push((link, key));
+                    self.slots.entry(slot).or_default().want(link, &key, self.is_plainless);
                     self.ready.insert(slot);
                 }
             }
@@ -333,6 +335,7 @@ impl Origin {
             HubToOrigin::Digests { round, digests, contexts } if state.hub.is_some() => {
                 self.digests(link, round, &digests, contexts);
             }
+                    work.wants.retain(|(other, wanted)| *other != link || *wanted != key);
             HubToOrigin::Exchanged { round, last, cursors, keys } if state.hub.is_some() => {
                 self.exchanged(link, (round, last), &cursors, keys, now);
             }
@@ -391,7 +394,15 @@ impl Origin {
         for part in slots {
             state.outstanding.insert(part.slot);
             self.ready.insert(part.slot);
-            self.slots.entry(part.slot).or_default().inbox.push((link, part));
+            let work = self.slots.entry(part.slot).or_default();
+            let held = state.held.get(&part.slot).map(|held| &held.keys);
+            // Whoever tells of a key that it does not hold asks for it too.
+            for (key, _) in part.keys.iter().filter(|(key, _)| !held.is_some_and(|held| held.contains(key))) {
+                if !fault!(UnheldNotSent) {
+                    work.want(link, key, self.is_plainless);
+                }
+            }
+            work.inbox.push((link, part));
         }
     }
 

@@ -350,7 +350,7 @@ impl Origin {
         let told: Vec<_> = committing.links.iter().map(|(link, hub)| (*link, *hub, work.number_of(*hub))).collect();
         for (link, hub, no) in told {
             self.note_committed(slot, hub, no);
-            self.effects.push(OriginEffect::ToHub(link, OriginToHub::Committed(vec![(slot, no)])));
+            self.acknowledge(link, slot, no);
             self.settle_link(link, slot, now);
         }
         self.owe(slot, &committing.keys);

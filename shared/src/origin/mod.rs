@@ -105,6 +105,8 @@ pub struct Origin {
     /// Slots with something to do in this input.
     ready: BTreeSet<Slot>,
     effects: Vec<OriginEffect>,
+    /// Where among these a hub is told what is committed; what is found committed together it is told together.
+    acknowledged: BTreeMap<Link, usize>,
     wake_at: Option<TimestampMs>,
 }
 
@@ -166,6 +168,7 @@ impl Origin {
             topics: Topics::default(),
             ready: BTreeSet::new(),
             effects: Vec::new(),
+            acknowledged: BTreeMap::new(),
             wake_at: None,
         }
     }
@@ -178,8 +181,20 @@ impl Origin {
 
     /// The machine's one door, through which every cause of change comes. Effects are to be performed in order.
     pub fn handle(&mut self, input: OriginInput, now: TimestampMs) -> Vec<OriginEffect> {
+        self.handle_all([input], now)
+    }
+
+    /// Takes inputs that came together, in their order, and does once what each of them gives cause for.
+    pub fn handle_all(&mut self, inputs: impl IntoIterator<Item = OriginInput>, now: TimestampMs) -> Vec<OriginEffect> {
         self.stability.pass(now);
         self.grants.pass(now);
+        inputs.into_iter().for_each(|input| self.take(input, now));
+        self.acknowledged.clear();
+        self.conclude(now)
+    }
+
+    /// One cause of change, in one match.
+    fn take(&mut self, input: OriginInput, now: TimestampMs) {
         match input {
             OriginInput::Opened(link) => {
                 self.links.insert(link, LinkState::default());
@@ -219,6 +234,10 @@ impl Origin {
                 }
             }
         }
+    }
+
+    /// Does what is to be done by now.
+    fn conclude(&mut self, now: TimestampMs) -> Vec<OriginEffect> {
         self.look(now);
         self.announce_stable();
         while !self.ready.is_empty() || self.begin_comparisons() {
@@ -316,6 +335,7 @@ impl Origin {
                         held.owed.remove(&key);
                     }
                     let work = self.slots.entry(key.slot()).or_default();
+                    work.wants.retain(|(other, wanted)| *other != link || *wanted != key);
                     if work.cache.get(&key).is_none_or(|cached| cached.version.is_none()) {
                         // Its companion may have vanished by itself while no daemon knew it: then its place in the change
                         // feed is left. A companion that is still there refuses this.
@@ -335,7 +355,6 @@ impl Origin {
             HubToOrigin::Digests { round, digests, contexts } if state.hub.is_some() => {
                 self.digests(link, round, &digests, contexts);
             }
-                    work.wants.retain(|(other, wanted)| *other != link || *wanted != key);
             HubToOrigin::Exchanged { round, last, cursors, keys } if state.hub.is_some() => {
                 self.exchanged(link, (round, last), &cursors, keys, now);
             }
@@ -509,6 +528,18 @@ impl Origin {
                 state.credit_at = None;
                 self.effects.push(OriginEffect::ToHub(*link, OriginToHub::Credit(1)));
             }
+        }
+    }
+
+    /// Tells a hub that its numbers in a slot are in the store, with what it is told of other slots already: it may hear of it
+    /// ahead of what comes in between, for it is so.
+    fn acknowledge(&mut self, link: Link, slot: Slot, no: No) {
+        let at = self.acknowledged.get(&link).and_then(|at| self.effects.get_mut(*at));
+        if let Some(OriginEffect::ToHub(_, OriginToHub::Committed(slots))) = at {
+            slots.push((slot, no));
+        } else {
+            self.acknowledged.insert(link, self.effects.len());
+            self.effects.push(OriginEffect::ToHub(link, OriginToHub::Committed(vec![(slot, no)])));
         }
     }
 

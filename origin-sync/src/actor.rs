@@ -56,6 +56,9 @@ const PING_INTERVAL: Duration = Duration::from_secs(2);
 const REFUSALS_FREE: u32 = 8;
 const REFUSED_LONGEST: Duration = Duration::from_secs(1);
 
+/// How many answers of the store the machine takes together, so that others have their turn.
+const TOGETHER_MAX: usize = 256;
+
 /// How long the end of the daemon waits for commits under way.
 const DRAIN_DEADLINE: Duration = Duration::from_secs(10);
 
@@ -176,7 +179,7 @@ impl Actor {
         ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                Some(answer) = self.requests.join_next() => self.answered(answer)?,
+                Some(answer) = self.requests.join_next() => self.answered_together(answer)?,
                 Some(answer) = self.confirmations.join_next() => self.answered(answer)?,
                 Some(input) = inputs.recv() => self.input(input),
                 () = wake(self.wake_at) => self.tick(),
@@ -203,7 +206,7 @@ impl Actor {
         loop {
             tokio::select! {
                 answer = self.requests.join_next() => match answer {
-                    Some(answer) => self.answered(answer)?,
+                    Some(answer) => self.answered_together(answer)?,
                     None => return Ok(()),
                 },
                 () = sleep_until(deadline) => {
@@ -295,14 +298,37 @@ impl Actor {
     }
 
     fn answered(&mut self, answer: Result<Result<Answer, StoreError>, JoinError>) -> Result<(), ActorError> {
+        let input = self.take_answer(answer)?;
+        self.handle_all(input.into_iter().collect());
+        Ok(())
+    }
+
+    /// Takes an answer and those that are there with it: the store answers many slots in a call.
+    fn answered_together(&mut self, first: Result<Result<Answer, StoreError>, JoinError>) -> Result<(), ActorError> {
+        let mut inputs = Vec::new();
+        let mut next = Some(first);
+        while let Some(answer) = next {
+            inputs.extend(self.take_answer(answer)?);
+            next = if inputs.len() < TOGETHER_MAX { self.requests.try_join_next() } else { None };
+        }
+        self.handle_all(inputs);
+        Ok(())
+    }
+
+    fn take_answer(
+        &mut self,
+        answer: Result<Result<Answer, StoreError>, JoinError>,
+    ) -> Result<Option<OriginInput>, ActorError> {
         match answer.map_err(ActorError::Request)?? {
             Answer::Input(input) => {
                 self.count_refusals(&input);
-                self.handle(input);
+                Ok(Some(input))
             }
-            Answer::Pong => self.is_pinging = false,
+            Answer::Pong => {
+                self.is_pinging = false;
+                Ok(None)
+            }
         }
-        Ok(())
     }
 
     fn count_refusals(&mut self, input: &OriginInput) {
@@ -325,7 +351,14 @@ impl Actor {
     }
 
     fn handle(&mut self, input: OriginInput) {
-        for effect in self.origin.handle(input, clock::now()) {
+        self.handle_all(vec![input]);
+    }
+
+    fn handle_all(&mut self, inputs: Vec<OriginInput>) {
+        if inputs.is_empty() {
+            return;
+        }
+        for effect in self.origin.handle_all(inputs, clock::now()) {
             match effect {
                 OriginEffect::ToHub(link, message) => {
                     self.observe(link, &message);

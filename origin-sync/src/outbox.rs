@@ -71,8 +71,19 @@ impl Waiting {
     /// The next message; none once the outbox is gone and empty.
     pub(crate) async fn next(&mut self) -> Option<OriginToHub> {
         let message = self.messages.recv().await?;
-        self.published_bytes.fetch_sub(published_bytes(&message), Ordering::Relaxed);
+        self.take(&message);
         Some(message)
+    }
+
+    /// The next message, if one waits now.
+    pub(crate) fn next_now(&mut self) -> Option<OriginToHub> {
+        let message = self.messages.try_recv().ok()?;
+        self.take(&message);
+        Some(message)
+    }
+
+    fn take(&self, message: &OriginToHub) {
+        self.published_bytes.fetch_sub(published_bytes(message), Ordering::Relaxed);
     }
 }
 

@@ -45,6 +45,9 @@ const SILENCE_MAX: Duration = Duration::from_secs(10);
 /// A frame that takes longer to leave is stuck: at the largest, some 6 Mbit/s.
 const SEND_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// How many messages at most share a write.
+const TOGETHER_MAX: usize = 256;
+
 type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
 /// Why a connection ended.
@@ -307,31 +310,51 @@ async fn write(sink: &mut SplitSink<Socket, Message>, mut messages: Waiting, sai
     let mut ping = interval(PING_INTERVAL);
     ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        let message = tokio::select! {
-            message = messages.next() => match message {
-                Some(message) => {
-                    let frame = match said.terms().encode(&message) {
-                        Ok(frame) => frame,
-                        Err(error) => return LinkError::Unsendable(error),
-                    };
-                    if let OriginToHub::Refused(refusal) = message {
-                        said.refuse(refusal.cause);
-                    }
-                    Message::Binary(frame.into())
+        let first = tokio::select! {
+            message = messages.next() => message,
+            _ = ping.tick() => {
+                if let Err(error) = sent(sink.send(Message::Ping(tungstenite::Bytes::new()))).await {
+                    return error;
                 }
-                // What was sent before has left; the peer need not answer.
-                None => {
-                    let _ = timeout(SEND_TIMEOUT, sink.close()).await;
-                    return LinkError::ClosedHere;
-                }
-            },
-            _ = ping.tick() => Message::Ping(tungstenite::Bytes::new()),
+                continue;
+            }
         };
-        match timeout(SEND_TIMEOUT, sink.send(message)).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => return error.into(),
-            Err(_elapsed) => return LinkError::Stuck,
+        let Some(first) = first else {
+            // What was sent before has left; the peer need not answer.
+            let _ = timeout(SEND_TIMEOUT, sink.close()).await;
+            return LinkError::ClosedHere;
+        };
+        if let Err(error) = write_together(sink, first, &mut messages, said).await {
+            return error;
         }
+    }
+}
+
+/// Writes a message and those that wait behind it, so that small ones share what a write costs both ends.
+async fn write_together(
+    sink: &mut SplitSink<Socket, Message>,
+    first: OriginToHub,
+    messages: &mut Waiting,
+    said: &Said,
+) -> Result<(), LinkError> {
+    let (mut next, mut written) = (Some(first), 0);
+    while let Some(message) = next {
+        let frame = said.terms().encode(&message).map_err(LinkError::Unsendable)?;
+        if let OriginToHub::Refused(refusal) = message {
+            said.refuse(refusal.cause);
+        }
+        sent(sink.feed(Message::Binary(frame.into()))).await?;
+        written += 1;
+        next = if written < TOGETHER_MAX { messages.next_now() } else { None };
+    }
+    sent(sink.flush()).await
+}
+
+/// Waits until what is on its way to the socket has left.
+async fn sent(sending: impl Future<Output = Result<(), tungstenite::Error>>) -> Result<(), LinkError> {
+    match timeout(SEND_TIMEOUT, sending).await {
+        Ok(sent) => Ok(sent?),
+        Err(_elapsed) => Err(LinkError::Stuck),
     }
 }
 

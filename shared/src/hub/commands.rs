@@ -148,9 +148,12 @@ impl Hub {
             let needs_key = command.is_some_and(|command| waiting.needs_key(command));
             let mut first = None;
             for (at, key) in &mut keys {
-                let no = self.touch(key, &mut wanted);
+                let no = self.touch(key);
                 if let Some(no) = no {
                     self.keys.note_use(no);
+                    if needs_key && self.is_unasked(no) {
+                        wanted.push(key.clone());
+                    }
                 }
                 is_missing |= needs_key && !no.is_some_and(|no| self.keys.entry(no).is_held);
                 first = first.or(no.filter(|_| at == 0));
@@ -167,16 +170,11 @@ impl Hub {
     }
 
     /// The number of a key that a command names; with an origin to ask, every such key gets one.
-    fn touch(&mut self, key: &Key, wanted: &mut Vec<Key>) -> Option<KeyNo> {
+    fn touch(&mut self, key: &Key) -> Option<KeyNo> {
         if self.origin.is_none() {
             return self.keys.find(key);
         }
-        let (no, is_new) = self.keys.resolve(key);
-        if is_new {
-            self.dirty_key(no);
-            wanted.push(key.clone());
-        }
-        Some(no)
+        Some(self.want_written(key))
     }
 
     /// Answers the requests whose keys have come, or whose time is up.

@@ -1,6 +1,9 @@
 //! What the origin sends: acknowledgements, whole keys, and deltas from the hub's cursor on.
 
-use super::{Connection, Hub, HubEffect, OriginSocket, keyspace::KeyNo};
+use super::{
+    Connection, Hub, HubEffect, OriginSocket,
+    keyspace::{Entry, KeyNo},
+};
 use crate::{
     id::{Key, TimestampMs},
     message::{Cursor, HubToOrigin, OriginToHub},
@@ -144,21 +147,50 @@ impl Hub {
         }
     }
 
-    /// Sees to it that these keys are held: asks the origin for those that are not.
+    /// Sees to it that these keys are held: asks the origin at once for those that are not and that it was not asked for.
     pub(super) fn want(&mut self, keys: &[Key]) {
         let mut wanted = Vec::new();
         for key in keys {
             let (no, is_new) = self.keys.resolve(key);
             if is_new {
                 self.dirty_key(no);
+            }
+            if self.is_unasked(no) {
                 wanted.push(key.clone());
             }
         }
         self.ask_origin(&wanted);
     }
 
-    /// Asks the origin for keys that got an entry just now. One that has an entry was asked for when the entry was made or
-    /// when the daemon was greeted.
+    /// Sees to it that a key is held that is about to be written to: what is new is asked for when the input is done with,
+    /// unless the origin hears of it then by the change itself.
+    pub(super) fn want_written(&mut self, key: &Key) -> KeyNo {
+        let (no, is_new) = self.keys.resolve(key);
+        if is_new {
+            self.dirty_key(no);
+            self.new_keys.push(no);
+        }
+        no
+    }
+
+    /// Whether a key is not held, and will not be by what the origin has heard.
+    pub(super) fn is_unasked(&self, no: KeyNo) -> bool {
+        let entry = self.keys.entry(no);
+        !entry.is_held && !entry.is_asked
+    }
+
+    /// Asks for the keys that got an entry in this input, but for those that this hub changed: the origin sends them whole
+    /// once it has heard of the change, and as most are new to it too, it then need not look for them.
+    pub(super) fn ask_for_new(&mut self) {
+        let new = std::mem::take(&mut self.new_keys);
+        let is_unasked = |entry: &Entry| !entry.is_held && !entry.is_asked;
+        let is_due =
+            |no: &KeyNo| self.keys.find_entry(*no).is_some_and(|entry| !entry.is_unstable && is_unasked(entry));
+        let wanted: Vec<Key> = new.into_iter().filter(is_due).map(|no| self.keys.key(no)).collect();
+        self.ask_origin(&wanted);
+    }
+
+    /// Asks the origin for keys that it was not asked for.
     pub(super) fn ask_origin(&mut self, wanted: &[Key]) {
         if let Some(origin) = &self.origin {
             self.ask_for(origin.connection, wanted);
@@ -166,6 +198,11 @@ impl Hub {
     }
 
     fn ask_for(&mut self, connection: Connection, keys: &[Key]) {
+        for key in keys {
+            if let Some(no) = self.keys.find(key) {
+                self.keys.entry_mut(no).is_asked = true;
+            }
+        }
         for chunk in keys.chunks(KEYS_CHUNK) {
             self.effects.push(HubEffect::ToOrigin(connection, HubToOrigin::Subscribe(chunk.to_vec())));
         }

@@ -54,6 +54,8 @@ pub(super) struct Entry {
     slot: Slot,
     /// Whether the origin keeps this hub up to date on the key.
     pub(super) is_held: bool,
+    /// Whether the origin was asked for the key, or has heard that this hub has it by what it changed there.
+    pub(super) is_asked: bool,
     /// Whether the key stands among the unstable ones of its slot.
     pub(super) is_unstable: bool,
     /// Whether the key's row is to be written before the present input is done with.
@@ -200,6 +202,7 @@ impl Keyspace {
             notes: None,
             slot: key.slot(),
             is_held: false,
+            is_asked: false,
             is_unstable: false,
             is_dirty: false,
             has_share: false,

@@ -314,7 +314,7 @@ impl Hub {
                         return Err(CommandError::OutOfMemory);
                     }
                     if self.origin.is_some() {
-                        self.want(std::slice::from_ref(&key));
+                        self.want_written(&key);
                     }
                     let placed = Some(&key).filter(|key| **key != operation.key);
                     let placed = placed.map(|key| Operation { key: key.clone(), ..operation.clone() });

@@ -113,6 +113,8 @@ pub struct Hub {
     dirty_keys: Vec<KeyNo>,
     dirty_elements: Vec<(KeyNo, ElementId)>,
     dirty: BTreeSet<RowId>,
+    /// Keys that got an entry in the present input and are yet to be asked for.
+    new_keys: Vec<KeyNo>,
     /// Changes to show to leaves before the present input is done with.
     shown: BTreeMap<KeyNo, Touched>,
     effects: Vec<HubEffect>,
@@ -282,6 +284,7 @@ impl Hub {
             dirty_keys: Vec::new(),
             dirty_elements: Vec::new(),
             dirty: BTreeSet::new(),
+            new_keys: Vec::new(),
             shown: BTreeMap::new(),
             effects: Vec::new(),
             wake_at: None,
@@ -297,6 +300,7 @@ impl Hub {
         self.ask_for_rights(now);
         self.show_changes(now);
         self.show_boards(now);
+        self.ask_for_new();
         self.send_pending(now);
         self.send_jobs();
         self.note_offered();

@@ -55,6 +55,7 @@ impl Hub {
                         frames.push(key, delta);
                     }
                 }
+                self.keys.entry_mut(*no).is_asked |= is_unheard || is_changed;
                 let deadline = self.keys.view(*no).deadline().at();
                 if let Some(notes) = self.keys.notes_mut(*no) {
                     notes.note_sent(deadline);

@@ -39,6 +39,8 @@ pub(super) struct Committing {
     erased: Vec<Key>,
     /// Keys of which the plain values were read for it.
     read: Vec<Key>,
+    /// Keys that hubs wait for and whose values it begins, where it finds that nothing stands there.
+    begun: Vec<Key>,
     /// Keys at which it adopts what plain clients wrote.
     adopted: usize,
     /// Keys whose plain values stand as their states show afterwards.
@@ -194,6 +196,14 @@ impl Origin {
                 self.watch.written(key, now);
                 committing.shown.push(key.clone());
             }
+            if begins_value(&part) && work.plain.unread.remove(key) {
+                committing.begun.push(key.clone());
+                if let Some(shown) = work.cache.get(key).and_then(|cached| cached.key.state.shown(now))
+                    && fault!(AbsenceNotCompared)
+                {
+                    part.plain.expected = Expected::AbsentOr(shown);
+                }
+            }
             keys.push(part);
             committing.keys.insert(key.clone(), draft.by.clone());
         }
@@ -269,7 +279,7 @@ impl Origin {
                 work.erased.extend(committing.erased);
                 let read: BTreeSet<Key> = committing.read.into_iter().collect();
                 if !self.is_plainless {
-                    work.plain.unread.extend(read.iter().cloned());
+                    work.plain.unread.extend(read.iter().cloned().chain(committing.begun));
                 }
                 if !fault!(RefusedCommitForgotten) {
                     work.inbox.splice(0..0, committing.taken);
@@ -304,6 +314,7 @@ impl Origin {
                                 self.effects.push(OriginEffect::Foreign(key));
                             } else {
                                 // Perhaps plain clients wrote what can be adopted.
+                                self.novelty.note(false);
                                 work.plain.drifted.insert(key);
                             }
                         }
@@ -339,7 +350,7 @@ impl Origin {
         let told: Vec<_> = committing.links.iter().map(|(link, hub)| (*link, *hub, work.number_of(*hub))).collect();
         for (link, hub, no) in told {
             self.note_committed(slot, hub, no);
-            self.effects.push(OriginEffect::ToHub(link, OriginToHub::Committed(vec![(slot, no)])));
+            self.acknowledge(link, slot, no);
             self.settle_link(link, slot, now);
         }
         self.owe(slot, &committing.keys);
@@ -408,6 +419,13 @@ fn key_commit(work: &mut SlotWork, key: &Key, draft: &Draft, seq: u64, now: Time
         expire_at: state.deadline().at().map(|at| at.plus_ms(if fault!(GraceIgnored) { 0 } else { EXPIRY_GRACE_MS })),
         plain,
     }
+}
+
+/// Whether the commit happens only where neither a companion nor a plain value stands, so that afterwards the value is known
+/// to be as the state shows it.
+fn begins_value(part: &KeyCommit) -> bool {
+    let Plain { expected, commands, .. } = &part.plain;
+    part.expected_version.is_none() && *expected == Expected::Absent && !commands.is_empty()
 }
 
 fn forget(work: &SlotWork, key: &Key, seq: u64) -> KeyCommit {

@@ -105,6 +105,8 @@ pub struct Origin {
     /// Slots with something to do in this input.
     ready: BTreeSet<Slot>,
     effects: Vec<OriginEffect>,
+    /// Where among these a hub is told what is committed; what is found committed together it is told together.
+    acknowledged: BTreeMap<Link, usize>,
     wake_at: Option<TimestampMs>,
 }
 
@@ -166,14 +168,33 @@ impl Origin {
             topics: Topics::default(),
             ready: BTreeSet::new(),
             effects: Vec::new(),
+            acknowledged: BTreeMap::new(),
             wake_at: None,
         }
     }
 
-    /// The machine's one door: every cause of change, in one match. Effects are to be performed in order.
+    /// Has it expect that keys which hubs speak of are new, before any was looked up. What is not new is found out all the same.
+    #[must_use]
+    pub fn expecting_new_keys(self) -> Self {
+        Self { novelty: Novelty::expected(), ..self }
+    }
+
+    /// The machine's one door, through which every cause of change comes. Effects are to be performed in order.
     pub fn handle(&mut self, input: OriginInput, now: TimestampMs) -> Vec<OriginEffect> {
+        self.handle_all([input], now)
+    }
+
+    /// Takes inputs that came together, in their order, and does once what each of them gives cause for.
+    pub fn handle_all(&mut self, inputs: impl IntoIterator<Item = OriginInput>, now: TimestampMs) -> Vec<OriginEffect> {
         self.stability.pass(now);
         self.grants.pass(now);
+        inputs.into_iter().for_each(|input| self.take(input, now));
+        self.acknowledged.clear();
+        self.conclude(now)
+    }
+
+    /// One cause of change, in one match.
+    fn take(&mut self, input: OriginInput, now: TimestampMs) {
         match input {
             OriginInput::Opened(link) => {
                 self.links.insert(link, LinkState::default());
@@ -214,6 +235,10 @@ impl Origin {
                 }
             }
         }
+    }
+
+    /// Does what is to be done by now.
+    fn conclude(&mut self, now: TimestampMs) -> Vec<OriginEffect> {
         self.look(now);
         self.announce_stable();
         while !self.ready.is_empty() || self.begin_comparisons() {
@@ -300,11 +325,7 @@ impl Origin {
             HubToOrigin::Subscribe(keys) if state.hub.is_some() => {
                 for key in keys {
                     let slot = key.slot();
-                    let work = self.slots.entry(slot).or_default();
-                    if !self.is_plainless {
-                        work.plain.unread.insert(key.clone());
-                    }
-                    work.wants.push((link, key));
+                    self.slots.entry(slot).or_default().want(link, &key, self.is_plainless);
                     self.ready.insert(slot);
                 }
             }
@@ -315,6 +336,7 @@ impl Origin {
                         held.owed.remove(&key);
                     }
                     let work = self.slots.entry(key.slot()).or_default();
+                    work.wants.retain(|(other, wanted)| *other != link || *wanted != key);
                     if work.cache.get(&key).is_none_or(|cached| cached.version.is_none()) {
                         // Its companion may have vanished by itself while no daemon knew it: then its place in the change
                         // feed is left. A companion that is still there refuses this.
@@ -392,7 +414,15 @@ impl Origin {
         for part in slots {
             state.outstanding.insert(part.slot);
             self.ready.insert(part.slot);
-            self.slots.entry(part.slot).or_default().inbox.push((link, part));
+            let work = self.slots.entry(part.slot).or_default();
+            let held = state.held.get(&part.slot).map(|held| &held.keys);
+            // Whoever tells of a key that it does not hold asks for it too.
+            for (key, _) in part.keys.iter().filter(|(key, _)| !held.is_some_and(|held| held.contains(key))) {
+                if !fault!(UnheldNotSent) {
+                    work.want(link, key, self.is_plainless);
+                }
+            }
+            work.inbox.push((link, part));
         }
     }
 
@@ -499,6 +529,18 @@ impl Origin {
                 state.credit_at = None;
                 self.effects.push(OriginEffect::ToHub(*link, OriginToHub::Credit(1)));
             }
+        }
+    }
+
+    /// Tells a hub that its numbers in a slot are in the store, with what it is told of other slots already: it may hear of it
+    /// ahead of what comes in between, for it is so.
+    fn acknowledge(&mut self, link: Link, slot: Slot, no: No) {
+        let at = self.acknowledged.get(&link).and_then(|at| self.effects.get_mut(*at));
+        if let Some(OriginEffect::ToHub(_, OriginToHub::Committed(slots))) = at {
+            slots.push((slot, no));
+        } else {
+            self.acknowledged.insert(link, self.effects.len());
+            self.effects.push(OriginEffect::ToHub(link, OriginToHub::Committed(vec![(slot, no)])));
         }
     }
 

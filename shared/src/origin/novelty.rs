@@ -17,6 +17,11 @@ pub(super) struct Novelty {
 }
 
 impl Novelty {
+    /// As after many that were new.
+    pub(super) fn expected() -> Self {
+        Self { weight: WEIGHT_MAX }
+    }
+
     /// A key was looked up.
     pub(super) fn note(&mut self, is_new: bool) {
         let by = if is_new { 1 } else { -THERE };

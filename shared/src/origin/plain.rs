@@ -102,11 +102,15 @@ impl Before {
                 }
                 return Plain { expected: Expected::AbsentOr(before), guards, commands };
             }
-            (None, Some(shown)) => return unguarded(absent_or(self.stored), whole(&key, after, shown, now)),
+            (None, Some(shown)) => {
+                // Where nothing is expected the commit looks whether nothing is there.
+                let replaces = anew || self.stored.is_some();
+                return unguarded(absent_or(self.stored), whole(&key, after, shown, now, replaces));
+            }
             (Some(before), Some(shown)) => (before, shown),
         };
         if anew || before != shown {
-            return unguarded(Expected::AbsentOr(before), whole(&key, after, shown, now));
+            return unguarded(Expected::AbsentOr(before), whole(&key, after, shown, now, true));
         }
         let (guards, mut commands) = self.changes(&key, after, shown, now);
         let deadline = after.deadline().at();
@@ -223,9 +227,12 @@ fn seen_of(id: &ElementId, element: &Element, at: TimestampMs) -> Seen {
     }
 }
 
-/// The commands that write a value from nothing.
-fn whole(key: &Bytes, state: &KeyState, kind: Kind, at: TimestampMs) -> Vec<Vec<Bytes>> {
-    let mut commands = vec![vec![Bytes::from_static(b"UNLINK"), key.clone()]];
+/// The commands that write a value whole, which replaces what may be there.
+fn whole(key: &Bytes, state: &KeyState, kind: Kind, at: TimestampMs, replaces: bool) -> Vec<Vec<Bytes>> {
+    let mut commands = Vec::new();
+    if replaces {
+        commands.push(vec![word(b"UNLINK"), key.clone()]);
+    }
     if kind == Kind::String {
         let value = state.element(&ElementId::String).as_ref().and_then(Element::value).unwrap_or_default();
         commands.push(vec![Bytes::from_static(b"SET"), key.clone(), value]);

@@ -84,9 +84,11 @@ impl Origin {
     /// Sends whole the keys that hubs asked for; from now on they hold them.
     pub(super) fn answer_wants(&mut self, slot: Slot) {
         let Some(work) = self.slots.get_mut(&slot) else { return };
-        let (waiting, wants) =
-            std::mem::take(&mut work.wants).into_iter().partition(|(_, key)| work.plain.is_unread(key));
-        let wants: Vec<(Link, Key)> = wants;
+        // What is not in the cache the next commit begins, if nothing stands there.
+        let (waiting, wants) = std::mem::take(&mut work.wants)
+            .into_iter()
+            .partition(|(_, key)| work.plain.is_unread(key) || !work.cache.contains_key(key));
+        let wants: BTreeSet<(Link, Key)> = wants;
         work.wants = waiting;
         let at = work.cursor();
         let mut by_link: std::collections::BTreeMap<Link, Vec<Key>> = std::collections::BTreeMap::new();

@@ -98,7 +98,7 @@ pub(super) struct SlotWork {
     /// Companions that are in the cache for a comparison alone.
     pub(super) read_to_compare: BTreeSet<Key>,
     /// Keys asked for.
-    pub(super) wants: Vec<(Link, Key)>,
+    pub(super) wants: BTreeSet<(Link, Key)>,
     /// Hubs that must hear where their number stands.
     pub(super) resumes: BTreeSet<Link>,
     /// Hubs that must hear what changed since their cursor.
@@ -139,6 +139,14 @@ impl SlotWork {
     pub(super) fn attach(&mut self, link: Link) {
         self.telling.remove(&link);
         self.attaches.insert(link);
+    }
+
+    /// A hub asks for a key, of which what plain clients wrote is compared before it is told.
+    pub(super) fn want(&mut self, link: Link, key: &Key, is_plainless: bool) {
+        if !is_plainless {
+            self.plain.unread.insert(key.clone());
+        }
+        self.wants.insert((link, key.clone()));
     }
 
     /// A hub will tell of more keys before it is to hear of the slot.
@@ -330,14 +338,17 @@ impl Origin {
     /// tell from where on the feed is needed.
     fn missing(&mut self, slot: Slot) -> Missing {
         let Some(work) = self.slots.get_mut(&slot) else { return Missing::default() };
-        let mut keys: BTreeSet<Key> = work.wants.iter().map(|(_, key)| key.clone()).collect();
-        // Of keys that are new, as most were of late, a commit finds out by itself that there is no companion.
-        let assumes_new = work.is_known && !work.is_doubted && !work.is_wary && self.novelty.is_likely();
-        let told = work.inbox.iter().filter(|_| !assumes_new);
-        let parts = told.chain(&work.mends);
-        keys.extend(parts.flat_map(|(_, part)| &part.keys).map(|(key, _)| key.clone()));
-        keys.extend(work.ended.iter().chain(&work.erased).cloned());
-        let mut plain = work.plain.take_due();
+        // Of keys that are new, as most were of late, a commit finds out by itself that neither companion nor value is there.
+        let assumes_new = !work.is_doubted && !work.is_wary && self.novelty.is_likely();
+        let is_known =
+            |key: &&Key| work.cache.contains_key(*key) || work.anew.contains(*key) || work.foreign.contains(*key);
+        let told = work.inbox.iter().flat_map(|(_, part)| &part.keys).map(|(key, _)| key);
+        let begun: BTreeSet<&Key> = told.clone().filter(|key| assumes_new && !is_known(key)).collect();
+        let mended = work.mends.iter().flat_map(|(_, part)| &part.keys).map(|(key, _)| key);
+        let wanted = work.wants.iter().map(|(_, key)| key);
+        let mut keys: BTreeSet<Key> = told.chain(wanted).filter(|key| !begun.contains(key)).cloned().collect();
+        keys.extend(mended.chain(&work.ended).chain(&work.erased).cloned());
+        let mut plain = work.plain.take_due(&begun);
         let hub_of = |link: Link| self.links.get(&link).and_then(|state| state.hub);
         for order in work.orders.iter().filter(|order| work.is_known && order.is_due(work, hub_of(order.link()))) {
             keys.extend(order.keys().cloned());

@@ -21,9 +21,10 @@ impl Origin {
     /// A server that tracks keys says that these were changed.
     pub(super) fn touched(&mut self, keys: Vec<Key>, now: TimestampMs) {
         for key in keys {
-            let holds =
-                |state: &super::LinkState| state.held.get(&key.slot()).is_some_and(|held| held.keys.contains(&key));
-            if self.links.values().any(holds) {
+            let slot = key.slot();
+            let holds = |state: &super::LinkState| state.held.get(&slot).is_some_and(|held| held.keys.contains(&key));
+            let is_wanted = |work: &super::SlotWork| work.wants.iter().any(|(_, wanted)| *wanted == key);
+            if self.links.values().any(holds) || self.slots.get(&slot).is_some_and(is_wanted) {
                 self.watch.touched(&key, now);
             }
         }
@@ -106,9 +107,12 @@ impl PlainReads {
         self.unread.contains(key) || self.reads.contains_key(key)
     }
 
-    /// All that is to be read; the load that follows reads it.
-    pub(super) fn take_due(&mut self) -> BTreeSet<Key> {
-        std::mem::take(&mut self.unread).into_iter().chain(std::mem::take(&mut self.drifted)).collect()
+    /// All that is to be read; the load that follows reads it. Whether anything stands at those that are `begun` the commit
+    /// finds out, unless it is known that something changed there.
+    pub(super) fn take_due(&mut self, begun: &BTreeSet<&Key>) -> BTreeSet<Key> {
+        let (left, due) = std::mem::take(&mut self.unread).into_iter().partition(|key| begun.contains(key));
+        self.unread = left;
+        BTreeSet::into_iter(due).chain(std::mem::take(&mut self.drifted)).collect()
     }
 
     /// What was read is of another moment than the marker.

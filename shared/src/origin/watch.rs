@@ -3,7 +3,8 @@
 //! A server that tracks keys says that one was changed, also where the daemon's own commit did it. The first such word after
 //! an own commit is taken for its echo, and the value looked at a while later, since a plain client may have written in the
 //! same instant; every other is followed at once. A key that is written to all the time is read at a pace that follows its
-//! size. What nobody said anything of is looked at by turns.
+//! size. What nobody said anything of is looked at by turns, and so are the keys of echoes that come faster than they can be
+//! followed.
 
 use super::{Link, LinkState};
 use crate::{
@@ -21,6 +22,12 @@ const ELEMENTS_PER_MS: usize = 100;
 
 /// How long after the echo of an own commit the value is looked at, in milliseconds.
 const ECHO_MS: i64 = 1_000;
+
+/// The time between two such looks, in milliseconds, and how much longer than that the last of them may wait for its turn. Commits
+/// of ever new keys make more echoes than a look each is worth: a plain client would have to write to the same key between
+/// the commit and the server's next word of it.
+const ECHO_PACE_MS: i64 = 4;
+const ECHO_WAIT_MS: i64 = 10_000;
 
 /// The time between two looks at what nobody said anything of, in milliseconds, how many keys each takes, and when the next
 /// round begins at the earliest.
@@ -40,6 +47,8 @@ pub(super) struct Watch {
     reads: BTreeMap<Key, (TimestampMs, i64)>,
     /// Own commits of which the server has not told, and when they were made.
     echoes: BTreeMap<Key, TimestampMs>,
+    /// When the last look that follows an echo is due.
+    last_echo_at: Option<TimestampMs>,
     /// The last key of the round under way, and when that round began.
     last: Option<(Slot, Key)>,
     round_at: Option<TimestampMs>,
@@ -50,8 +59,22 @@ impl Watch {
     /// The server says that the value was changed.
     pub(super) fn touched(&mut self, key: &Key, now: TimestampMs) {
         match self.echoes.remove(key) {
-            Some(_) => self.look_at(key, now.plus_ms(ECHO_MS)),
+            Some(_) => self.follow_echo(key, now),
             None => self.look(key, now),
+        }
+    }
+
+    fn follow_echo(&mut self, key: &Key, now: TimestampMs) {
+        let soonest = now.plus_ms(ECHO_MS);
+        if self.due_at.get(key).is_some_and(|at| *at <= soonest) {
+            return;
+        }
+        // A clock that was set back must not put it off.
+        let last = self.last_echo_at.filter(|last| last.since_ms(soonest) <= ECHO_WAIT_MS);
+        let at = last.map_or(soonest, |last| soonest.max(last.plus_ms(ECHO_PACE_MS)));
+        if at.since_ms(soonest) <= ECHO_WAIT_MS {
+            self.last_echo_at = Some(at);
+            self.look_at(key, at);
         }
     }
 
@@ -155,6 +178,29 @@ mod tests {
         assert_eq!(watch.next_at(), Some(START));
         assert_eq!(watch.take_due(START), [key()]);
         assert_eq!(watch.next_at(), None);
+    }
+
+    #[test]
+    fn echoes_are_followed_at_a_pace_and_those_too_many_are_left_to_the_turns() {
+        let mut watch = Watch::default();
+        let keys: Vec<Key> = (0..10_000).map(|at| Key::new(format!("k{at}")).unwrap()).collect();
+        for key in &keys {
+            watch.written(key, START);
+            watch.touched(key, START);
+        }
+        assert_eq!(watch.take_due(START.plus_ms(ECHO_MS + 99)).len(), 25);
+        let all = watch.take_due(START.plus_ms(ECHO_MS + ECHO_WAIT_MS));
+        assert_eq!(all.len(), usize::try_from(ECHO_WAIT_MS / ECHO_PACE_MS).unwrap() + 1 - 25);
+        assert_eq!(watch.next_at(), None);
+        // Of a plain client's write the server tells once more, and later echoes have their turn again.
+        watch.touched(&keys[9_999], START);
+        assert_eq!(watch.take_due(START), [keys[9_999].clone()]);
+        for now in [START.plus_ms(ECHO_WAIT_MS), START.plus_ms(-100_000)] {
+            watch.written(&keys[0], now);
+            watch.touched(&keys[0], now);
+            assert!(watch.next_at().is_some_and(|at| at <= now.plus_ms(ECHO_MS + ECHO_WAIT_MS)));
+            watch.take_due(now.plus_ms(ECHO_MS + ECHO_WAIT_MS));
+        }
     }
 
     #[test]

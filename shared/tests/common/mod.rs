@@ -58,6 +58,8 @@ pub struct World {
     pub adopted: usize,
     /// The keys that the origin says are erased.
     pub erased: Vec<Key>,
+    /// How many companions and plain values the origin read.
+    pub reads: usize,
     /// How often a hub asked again because it could not join a delta.
     pub gaps: usize,
     /// The bytes that hubs and the daemon spent on finding and shipping what differs, both ways.
@@ -128,6 +130,7 @@ impl World {
             foreign: Vec::new(),
             adopted: 0,
             erased: Vec::new(),
+            reads: 0,
             gaps: 0,
             compared_bytes: 0,
             next: 0,
@@ -558,6 +561,7 @@ impl World {
                     }
                 }
                 OriginEffect::Load(load) => {
+                    self.reads += load.keys.len() + load.plain.len();
                     let loaded = self.store.load(&load, self.now);
                     self.queue.push_back(Event::Origin(OriginInput::Loaded(loaded)));
                 }

@@ -147,7 +147,10 @@ impl World {
             window_ms_max: 100,
             audit_ms: self.scenario.audit_ms(),
         };
-        self.daemons[index].machine = Some(Origin::new(config));
+        let machine = Origin::new(config);
+        // Some expect new keys where there are none, as after many that were.
+        let expects_new = self.seed % 2 == 1;
+        self.daemons[index].machine = Some(if expects_new { machine.expecting_new_keys() } else { machine });
         self.daemons[index].run_id = self.store.run_id;
         self.origin_input(index, OriginInput::Untracked);
         self.after(Lane::Node(End::Daemon(index)), 0, 200, Event::DaemonDial(index, life));

@@ -4,22 +4,28 @@
 -- given. Nothing is written before every comparison has held, except for commands that may fail on what a plain client
 -- left there (INCRBY on a text): these run first, and are undone if one of them fails; the value is foreign then.
 --
--- A call has the number of commits as its first argument; before the arguments of each stand how many keys and how many
--- arguments it has. It answers with their outcomes. Of one commit:
+-- A call has the number of commits as its first argument, then where to publish what became of them and as whom; before the
+-- arguments of each stand how many keys and how many arguments it has. It answers with their outcomes. Of one commit:
 -- keys: marker, feed, then for each key its companion and the plain key.
--- args: fence, sequence, what to publish where, then in this order
---   per key: expected version or "", expected type or "none" or "" for whatever it is, "1" if it may also be absent
+-- args: fence, sequence, slot, the sequence afterwards, then in this order
+--   per key: expected version or "", expected type or "none" or "" for whatever it is, "?" before it if it may also be absent
 --   per key: reads that tell whether the value moved, as a count and, for each, its length and words, the answer behind "="
 --            or "" for none, and what becomes of the commit at another answer: "refuse", "less" to refuse where less stands
 --            there than expected, or nothing, and else only to tell of it, "tell"
 --   per key: commands that may fail, as a count and, for each, its length and words
---   per key: commands that cannot fail, likewise; "1" to forget the key, else "0" and version, expiry or "",
---            the fields to drop, the fields to write with their values (the version is one), each list with its length
---            before it
---   the marker's fields to write, then those to drop, likewise.
+--   per key: commands that cannot fail, likewise; then "" to forget the key, else its version, expiry or "", the fields
+--            to drop, the fields to write with their values, each list with its length before it
+--   the marker's fields to write beside the sequence, then those to drop, likewise.
+-- The words of reads and commands are without the key, which is the second of each.
+--
+-- Most commits are of one key that is new. What such a one runs through takes arguments by their places and makes no
+-- tables, for in Lua a call or a table costs what a command of Redis does.
 
 -- Lua's stack takes some 8000 values in one call. Even, so that a field and its value stay together.
 local CHUNK = 4000
+
+-- What most commits come to.
+local COMMITTED = { 'committed' }
 
 -- Whether Redis says that a command does not fit the value, rather than that it cannot or may not run it.
 local function is_about_content(err)
@@ -72,130 +78,173 @@ local function undo_of(words, there)
   end
 end
 
--- The commit whose `length` keys stand behind the first `before`, and whose arguments behind the first `at`.
-local function commit(keys, before, length, args, at)
-  local function take()
-    at = at + 1
-    return args[at]
-  end
-  -- Hands the next list to redis.call behind the given words, in chunks.
-  local function each_chunk(verb, key)
-    local length = tonumber(take())
-    local last = at + length
-    while at < last do
-      local upto = math.min(at + CHUNK, last)
-      redis.call(verb, key, unpack(args, at + 1, upto))
-      at = upto
-    end
-  end
-  local function take_command()
-    local length = tonumber(take())
-    local words = { unpack(args, at + 1, at + length) }
-    at = at + length
-    return words
-  end
+-- The words behind the first `at` as a command on the key, and how many arguments are taken with them.
+local function command_at(args, at, key)
+  local last = at + 1 + args[at + 1]
+  return { args[at + 2], key, unpack(args, at + 3, last) }, last
+end
 
+-- Hands the list behind the first `at` arguments to redis.call behind the given words, in chunks; says how many are taken.
+local function each_chunk(verb, key, args, at)
+  local last = at + 1 + args[at + 1]
+  for first = at + 2, last, CHUNK do
+    redis.call(verb, key, unpack(args, first, math.min(first + CHUNK - 1, last)))
+  end
+  return last
+end
+
+-- Writes a field of a hash and the list behind the first `at` arguments; says how many are taken.
+local function put(key, field, value, args, at)
+  local last = at + 1 + args[at + 1]
+  if last - at <= CHUNK then
+    redis.call('HSET', key, field, value, unpack(args, at + 2, last))
+    return last
+  end
+  redis.call('HSET', key, field, value)
+  return each_chunk('HSET', key, args, at)
+end
+
+-- An outcome with one more key in it.
+local function with(outcome, name, n)
+  outcome = outcome or { name }
+  outcome[#outcome + 1] = n
+  return outcome
+end
+
+-- The commit of so many keys, whose names stand behind the first `before`, and whose arguments behind the first `at`.
+local function commit(keys, before, count, args, at)
   local marker, feed = keys[before + 1], keys[before + 2]
-  local count = (length - 2) / 2
-  local function companion_of(n) return keys[before + 2 * n + 1] end
-  local function key_of(n) return keys[before + 2 * n + 2] end
+  -- Where the n-th key's companion stands, and behind it the key.
+  local names = before + 1
 
-  local fence, seq = take(), take()
-  local channel, news = take(), take()
+  local fence, seq = args[at + 1], args[at + 2]
+  local slot, next_seq = args[at + 3], args[at + 4]
+  at = at + 4
   local held = redis.call('HMGET', marker, 'i', 's')
   if (held[1] or '') ~= fence or (held[2] or '0') ~= seq then return { 'stale' } end
 
-  local conflict, foreign, missing = { 'conflict' }, { 'foreign' }, { 'missing' }
-  local is_there, is_new = {}, {}
+  local conflict, foreign, missing
+  local first_at = at
   for n = 1, count do
-    local version, kind, or_absent = take(), take(), take()
-    is_new[n] = version == ''
-    if (redis.call('HGET', companion_of(n), 'v') or '') ~= version then conflict[#conflict + 1] = n end
-    local there = kind == '' and '' or redis.call('TYPE', key_of(n)).ok
-    is_there[n] = there ~= 'none'
-    if there ~= kind then
-      if there ~= 'none' then
-        foreign[#foreign + 1] = n
-      elseif or_absent ~= '1' then
-        missing[#missing + 1] = n
+    local version, kind = args[at + 1], args[at + 2]
+    at = at + 2
+    if (redis.call('HGET', keys[names + 2 * n], 'v') or '') ~= version then conflict = with(conflict, 'conflict', n) end
+    if kind ~= '' then
+      local there = redis.call('TYPE', keys[names + 2 * n + 1]).ok
+      local may_be_absent = string.byte(kind) == 63
+      if there == 'none' then
+        if kind ~= 'none' and not may_be_absent then missing = with(missing, 'missing', n) end
+      elseif there ~= kind and '?' .. there ~= kind then
+        foreign = with(foreign, 'foreign', n)
       end
     end
   end
-  if #conflict > 1 then return conflict end
-  if #foreign > 1 then return foreign end
-  if #missing > 1 then return missing end
+  local refused = conflict or foreign or missing
+  if refused then return refused end
 
-  local moved_on, committed = { 'moved' }, { 'committed' }
+  local moved_on, drifted
   for n = 1, count do
-    local is_same, is_allowed = true, true
-    for _ = 1, tonumber(take()) do
-      local words, expected, otherwise = take_command(), take(), take()
-      local is_so, may_differ = is_answered(words, expected, otherwise)
-      if not is_so then
-        is_same = false
-        is_allowed = is_allowed and may_differ
+    at = at + 1
+    if args[at] ~= '0' then
+      local is_same, is_allowed = true, true
+      for _ = 1, tonumber(args[at]) do
+        local words
+        words, at = command_at(args, at, keys[names + 2 * n + 1])
+        local is_so, may_differ = is_answered(words, args[at + 1], args[at + 2])
+        at = at + 2
+        if not is_so then
+          is_same = false
+          is_allowed = is_allowed and may_differ
+        end
+      end
+      if not is_allowed then
+        moved_on = with(moved_on, 'moved', n)
+      elseif not is_same then
+        drifted = with(drifted, 'committed', n)
       end
     end
-    if not is_allowed then
-      moved_on[#moved_on + 1] = n
-    elseif not is_same then
-      committed[#committed + 1] = n
-    end
   end
-  if #moved_on > 1 then return moved_on end
+  if moved_on then return moved_on end
 
-  local undo = {}
+  local undo
   for n = 1, count do
-    for _ = 1, tonumber(take()) do
-      local words = take_command()
-      local back = undo_of(words, is_there[n])
-      is_there[n] = nil
-      local answer = redis.pcall(unpack(words))
-      if type(answer) == 'table' and answer.err then
-        for step = #undo, 1, -1 do undo[step]() end
-        if is_about_content(answer.err) then return { 'foreign', n } end
-        return answer
+    at = at + 1
+    if args[at] ~= '0' then
+      local is_there
+      local kind = args[first_at + 2 * n]
+      -- One that may be absent may be either.
+      if kind == 'none' then is_there = false elseif kind ~= '' and string.byte(kind) ~= 63 then is_there = true end
+      for _ = 1, tonumber(args[at]) do
+        local words
+        words, at = command_at(args, at, keys[names + 2 * n + 1])
+        local back = undo_of(words, is_there)
+        is_there = nil
+        local answer = redis.pcall(unpack(words))
+        if type(answer) == 'table' and answer.err then
+          for step = #(undo or {}), 1, -1 do undo[step]() end
+          if is_about_content(answer.err) then return { 'foreign', n } end
+          return answer
+        end
+        undo = undo or {}
+        undo[#undo + 1] = back
       end
-      undo[#undo + 1] = back
     end
   end
 
-  local moved = {}
+  local moved = count > 1 and {} or nil
   for n = 1, count do
-    local companion, key = companion_of(n), key_of(n)
-    for _ = 1, tonumber(take()) do redis.call(unpack(take_command())) end
-    if take() == '1' then
+    local companion, key = keys[names + 2 * n], keys[names + 2 * n + 1]
+    at = at + 1
+    if args[at] ~= '0' then
+      for _ = 1, tonumber(args[at]) do
+        local last = at + 1 + args[at + 1]
+        redis.call(args[at + 2], key, unpack(args, at + 3, last))
+        at = last
+      end
+    end
+    local version = args[at + 1]
+    if version == '' then
+      at = at + 1
       redis.call('UNLINK', companion)
       redis.call('ZREM', feed, key)
     else
-      local version, expiry = take(), take()
-      each_chunk('HDEL', companion)
-      each_chunk('HSET', companion)
+      local expiry = args[at + 2]
+      at = at + 2
+      if args[at + 1] == '0' then at = at + 1 else at = each_chunk('HDEL', companion, args, at) end
+      at = put(companion, 'v', version, args, at)
       if expiry ~= '' then
         redis.call('PEXPIREAT', companion, expiry)
-      elseif not is_new[n] then
+      elseif args[first_at + 2 * n - 1] ~= '' then
         redis.call('PERSIST', companion)
       end
-      moved[#moved + 1] = version
-      moved[#moved + 1] = key
+      if moved then
+        moved[#moved + 1] = version
+        moved[#moved + 1] = key
+      else
+        redis.call('ZADD', feed, version, key)
+      end
     end
   end
-  for first = 1, #moved, CHUNK do
+  for first = 1, moved and #moved or 0, CHUNK do
     redis.call('ZADD', feed, unpack(moved, first, math.min(first + CHUNK - 1, #moved)))
   end
-  each_chunk('HSET', marker)
-  each_chunk('HDEL', marker)
-  redis.call('PUBLISH', channel, news)
-  return committed
+  at = put(marker, 's', next_seq, args, at)
+  if args[at + 1] ~= '0' then each_chunk('HDEL', marker, args, at) end
+  return drifted or COMMITTED, slot, next_seq
 end
 
 local function commits(keys, args)
-  local outcomes, before, at = {}, 0, 1
+  local outcomes, news, before, at = {}, {}, 0, 3
   for n = 1, tonumber(args[1]) do
-    local length, words = tonumber(args[at + 1]), tonumber(args[at + 2])
-    outcomes[n] = commit(keys, before, length, args, at + 2)
-    before, at = before + length, at + 2 + words
+    local length, slot, seq = args[at + 1] + 0, nil, nil
+    outcomes[n], slot, seq = commit(keys, before, (length - 2) / 2, args, at + 2)
+    if slot then
+      news[#news + 1] = slot
+      news[#news + 1] = seq
+    end
+    before, at = before + length, at + 2 + args[at + 2]
   end
+  if #news > 0 then redis.call('PUBLISH', args[2], args[3] .. ' ' .. table.concat(news, ' ')) end
   return outcomes
 end
 

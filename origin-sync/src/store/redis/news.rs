@@ -63,19 +63,24 @@ async fn listen(
 ) -> Result<(), RedisStoreError> {
     let mut subscription = access.subscribe(address, names::CHANNEL).await?;
     while let Some(message) = subscription.next().await {
-        if let Some(news) = parse(message.get_payload_bytes(), writer) {
+        for news in parse(message.get_payload_bytes(), writer) {
             let _ = sender.try_send(news);
         }
     }
     Ok(())
 }
 
-/// `slot sequence writer`; whatever else stands there is none of ours.
-fn parse(payload: &[u8], writer: u64) -> Option<News> {
-    let mut words = std::str::from_utf8(payload).ok()?.split(' ').map(str::parse::<u64>);
-    let (slot, seq, by) = (words.next()?.ok()?, words.next()?.ok()?, words.next()?.ok()?);
-    let slot = Slot::try_from(u16::try_from(slot).ok()?).ok()?;
-    (by != writer && words.next().is_none()).then_some((slot, seq))
+/// The writer, then a slot and its sequence for each of the commits of a call; whatever else stands there is none of ours.
+fn parse(payload: &[u8], writer: u64) -> Vec<News> {
+    let read = || {
+        let words = std::str::from_utf8(payload).ok()?.split(' ').map(|word| word.parse().ok());
+        let words: Vec<u64> = words.collect::<Option<_>>()?;
+        let (by, news) = words.split_first()?;
+        let (pairs, []) = news.as_chunks() else { return None };
+        let read = |[slot, seq]: &[u64; 2]| Some((Slot::try_from(u16::try_from(*slot).ok()?).ok()?, *seq));
+        if *by == writer { None } else { pairs.iter().map(read).collect() }
+    };
+    read().unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -84,10 +89,11 @@ mod tests {
 
     #[test]
     fn only_what_others_say_is_news() {
-        let slot = Slot::try_from(5).unwrap();
-        assert_eq!(parse(b"5 7 1", 2), Some((slot, 7)));
-        for other in ["5 7 2", "5 7", "5 7 1 1", "16384 7 1", "x 7 1", ""] {
-            assert_eq!(parse(other.as_bytes(), 2), None, "{other}");
+        let slot = |number: u16| Slot::try_from(number).unwrap();
+        assert_eq!(parse(b"1 5 7", 2), [(slot(5), 7)]);
+        assert_eq!(parse(b"1 5 7 6 1", 2), [(slot(5), 7), (slot(6), 1)]);
+        for other in ["2 5 7", "1 5", "1 5 7 6", "1 16384 7", "1 x 7", "1", ""] {
+            assert_eq!(parse(other.as_bytes(), 2), [], "{other}");
         }
     }
 }

@@ -12,8 +12,8 @@ use headwater::{
 };
 use redis::Value;
 
-/// The call for a commit of the daemon that calls itself `writer` in what it publishes.
-pub(super) fn encode(commit: &Commit, writer: u64) -> Result<Request, RedisStoreError> {
+/// The part of a call that is a commit.
+pub(super) fn encode(commit: &Commit) -> Result<Request, RedisStoreError> {
     let slot = commit.slot;
     let mut request = Request::default();
     request.keys.push(names::marker(slot).into_bytes());
@@ -32,20 +32,20 @@ pub(super) fn encode(commit: &Commit, writer: u64) -> Result<Request, RedisStore
     let words = &mut request.arguments;
     words.push(commit.fence.map_or(Bytes::new(), replica));
     words.push(number(commit.expected_seq));
-    words.push(word(names::CHANNEL));
-    words.push(Bytes::from(format!("{slot} {} {writer}", commit.marker.seq)));
+    words.push(Bytes::from(slot.to_string()));
+    words.push(number(commit.marker.seq));
     for part in &commit.keys {
         words.push(part.expected_version.map_or(Bytes::new(), number));
-        words.extend(expectation(&part.plain));
+        words.push(expectation(&part.plain));
     }
     for part in &commit.keys {
         push_guards(words, &part.plain);
     }
-    for part in &mut ordered {
-        push_commands(words, std::mem::take(&mut part.may_fail));
+    for part in &ordered {
+        push_commands(words, &part.may_fail);
     }
-    for (part, ordered) in commit.keys.iter().zip(ordered) {
-        push_commands(words, ordered.cannot_fail);
+    for (part, ordered) in commit.keys.iter().zip(&ordered) {
+        push_commands(words, &ordered.cannot_fail);
         push_companion(words, part);
     }
     push_marker(words, &commit.marker);
@@ -82,22 +82,24 @@ fn key_at(commit: &Commit, item: &Value) -> Result<Key, RedisStoreError> {
 }
 
 /// Where no command follows, whatever stands there is right.
-fn expectation(plain: &Plain) -> [Bytes; 2] {
-    let (kind, or_absent) = match plain.expected {
-        _ if plain.commands.is_empty() => ("", "1"),
-        Expected::Absent => ("none", "0"),
-        Expected::Present(kind) => (kind.redis_name(), "0"),
-        Expected::AbsentOr(kind) => (kind.redis_name(), "1"),
-    };
-    [word(kind), word(or_absent)]
+fn expectation(plain: &Plain) -> Bytes {
+    match plain.expected {
+        _ if plain.commands.is_empty() => Bytes::new(),
+        Expected::Absent => word("none"),
+        Expected::Present(kind) => word(kind.redis_name()),
+        Expected::AbsentOr(kind) => Bytes::from(format!("?{}", kind.redis_name())),
+    }
 }
 
-fn push_commands(words: &mut Vec<Bytes>, commands: Vec<Vec<Bytes>>) {
+/// A command or read without its second word, which is the key.
+fn push_words(words: &mut Vec<Bytes>, command: &[Bytes]) {
+    words.push(count(command.len().saturating_sub(1)));
+    words.extend(command.iter().take(1).chain(command.iter().skip(2)).cloned());
+}
+
+fn push_commands(words: &mut Vec<Bytes>, commands: &[Vec<Bytes>]) {
     words.push(count(commands.len()));
-    for command in commands {
-        words.push(count(command.len()));
-        words.extend(command);
-    }
+    commands.iter().for_each(|command| push_words(words, command));
 }
 
 /// Without commands nothing can be overwritten.
@@ -105,8 +107,7 @@ fn push_guards(words: &mut Vec<Bytes>, plain: &Plain) {
     let guards = if plain.commands.is_empty() { &[][..] } else { &plain.guards };
     words.push(count(guards.len()));
     for guard in guards {
-        words.push(count(guard.read.len()));
-        words.extend(guard.read.iter().cloned());
+        push_words(words, &guard.read);
         words.push(guard.answer.as_ref().map_or(Bytes::new(), |answer| [b"=", &answer[..]].concat().into()));
         words.push(word(match guard.otherwise {
             Otherwise::Refuse => "refuse",
@@ -118,20 +119,17 @@ fn push_guards(words: &mut Vec<Bytes>, plain: &Plain) {
 
 fn push_companion(words: &mut Vec<Bytes>, part: &KeyCommit) {
     if part.forget {
-        words.push(Bytes::from_static(b"1"));
+        words.push(Bytes::new());
         return;
     }
-    words.push(Bytes::from_static(b"0"));
     words.push(number(part.version));
     words.push(part.expire_at.map_or(Bytes::new(), |at| Bytes::from(at.0.to_string())));
     push_list(words, part.delete.clone());
-    let version = (word("v"), number(part.version));
-    let put = part.put.iter().cloned().chain([version]);
-    push_list(words, put.flat_map(|(field, body)| [field, body]).collect());
+    push_list(words, part.put.iter().cloned().flat_map(|(field, body)| [field, body]).collect());
 }
 
 fn push_marker(words: &mut Vec<Bytes>, change: &MarkerChange) {
-    let mut put = vec![word("s"), number(change.seq), word("n"), number(change.no.0)];
+    let mut put = vec![word("n"), number(change.no.0)];
     let mut delete = Vec::new();
     if let Some((incarnation, run_id, previous)) = &change.open {
         put.extend([word("i"), replica(*incarnation), word("r"), run_id.clone()]);

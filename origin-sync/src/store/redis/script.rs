@@ -65,14 +65,15 @@ impl CommitScript {
         }
     }
 
-    /// Runs commits in one call.
+    /// Runs commits in one call of the daemon that calls itself `writer` in what it publishes.
     pub(super) async fn commits(
         &self,
         mut connection: MultiplexedConnection,
         requests: Vec<Request>,
+        writer: u64,
     ) -> Vec<Result<Value, RedisError>> {
         let count = requests.len();
-        match self.call(&mut connection, Call::Commits, &Request::joined(requests)).await {
+        match self.call(&mut connection, Call::Commits, &Request::joined(requests, writer)).await {
             Ok(Value::Array(answers)) if answers.len() == count => answers.into_iter().map(Ok).collect(),
             // Every commit then finds no outcome in it.
             Ok(other) => vec![Ok(other); count],
@@ -120,9 +121,11 @@ pub(super) struct Request {
 
 impl Request {
     /// One call for several commits.
-    pub(super) fn joined(requests: Vec<Self>) -> Self {
+    fn joined(requests: Vec<Self>, writer: u64) -> Self {
         let number = |number: usize| Bytes::from(number.to_string());
-        let mut all = Self { keys: Vec::new(), arguments: vec![number(requests.len())] };
+        let channel = Bytes::from_static(names::CHANNEL.as_bytes());
+        let arguments = vec![number(requests.len()), channel, Bytes::from(writer.to_string())];
+        let mut all = Self { keys: Vec::new(), arguments };
         for mut request in requests {
             all.arguments.extend([number(request.keys.len()), number(request.arguments.len())]);
             all.keys.append(&mut request.keys);

@@ -48,7 +48,6 @@ pub(super) struct Server {
     commits: Batches<Request, Result<Value, RedisError>>,
     loads: Batches<Asked, Read>,
     run_id: Bytes,
-    writer: u64,
     _tracker: Tracker,
     witness: Option<Witness>,
 }
@@ -82,7 +81,7 @@ impl Server {
             Extent { is_shared, weight: Request::bytes, weight_max: COMMIT_BYTES_MAX },
             move |requests| {
                 let (to, running) = (to.clone(), running.clone());
-                async move { running.commits(to, requests).await }
+                async move { running.commits(to, requests, writer).await }
             },
         );
         let reads = Reads { connection: connection.clone(), tells_expiry, evictions };
@@ -90,8 +89,7 @@ impl Server {
             reads.clone().run(loads)
         });
         let passage = Passage::new(access.clone(), address.clone());
-        let mut server =
-            Self { connection, passage, script, commits, loads, run_id, writer, _tracker: tracker, witness: None };
+        let mut server = Self { connection, passage, script, commits, loads, run_id, _tracker: tracker, witness: None };
         server.check_role().await?;
         server.witness = Witness::start(access, address, mode).await?;
         Ok(server)
@@ -124,7 +122,7 @@ impl Server {
 
     /// The compare-and-set.
     pub(super) async fn commit(&self, commit: &Commit) -> Result<Outcome, RedisStoreError> {
-        let request = request::encode(commit, self.writer)?;
+        let request = request::encode(commit)?;
         let answer = self.commits.call(request).await.ok_or(RedisStoreError::GivenUp)??;
         request::decode(commit, answer)
     }

@@ -82,13 +82,12 @@ pub enum Fault {
     GivenUpRightsTaken,
     SpendNotPersisted,
     SessionPresumed,
-    TimesPresumed,
 }
 
 #[cfg(feature = "mutants")]
 impl Fault {
     /// All faults.
-    pub const ALL: [Self; 75] = [
+    pub const ALL: [Self; 74] = [
         Self::CausalKeepsRemoved,
         Self::CausalDropsUnseen,
         Self::CutTakesWholeSum,
@@ -163,7 +162,6 @@ impl Fault {
         Self::GivenUpRightsTaken,
         Self::SpendNotPersisted,
         Self::SessionPresumed,
-        Self::TimesPresumed,
     ];
 }
 

@@ -84,13 +84,12 @@ pub enum Fault {
     GivenUpRightsTaken,
     SpendNotPersisted,
     SessionPresumed,
-    TimesPresumed,
 }
 
 #[cfg(feature = "mutants")]
 impl Fault {
     /// All faults.
-    pub const ALL: [Self; 75] = [
+    pub const ALL: [Self; 74] = [
         Self::CausalKeepsRemoved,
         Self::CausalDropsUnseen,
         Self::CutTakesWholeSum,
@@ -167,7 +166,6 @@ impl Fault {
         Self::GivenUpRightsTaken,
         Self::SpendNotPersisted,
         Self::SessionPresumed,
-        Self::TimesPresumed,
     ];
 }
 

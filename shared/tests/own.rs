@@ -157,7 +157,7 @@ fn sent(features: Features) -> Vec<u8> {
     });
     let message = message.expect("a connected leaf sends at once");
     let frame = Terms::between(&Capabilities::CURRENT, &capabilities).unwrap().encode(&message).unwrap();
-    assert_eq!(decode(&frame), Ok(message.clone()));
+    assert_eq!(decode(&frame), Ok(message));
     // Either way the hub understands the same.
     hub.handle(HubInput::Leaf(LEAF, decode(&frame).unwrap()), NOW.plus_ms(60));
     let element = hub.key(&key()).unwrap().element(&ElementId::Field("v".into())).expect("the field is set");

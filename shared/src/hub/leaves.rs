@@ -162,7 +162,7 @@ impl Hub {
         let LeafToHub::Own { session, settled, first, mut operations } = message else { return Some(message) };
         let own = self.leaves.get(connection)?.session;
         let session = if fault!(SessionPresumed) { own } else { SessionId { no: session, ..own } };
-        if let Some(known) = self.sessions.get(&session).filter(|_| !fault!(TimesPresumed)) {
+        if let Some(known) = self.sessions.get(&session) {
             let opened = known.lifetime.opened(known.until);
             operations.iter_mut().for_each(|operation| operation.at = opened.plus_ms(operation.at.0));
         }

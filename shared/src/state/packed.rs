@@ -172,7 +172,9 @@ impl Open<'_> {
                 }
                 let fresh = base.as_ref().map(|base| stamped(base, mint.hlc));
                 let is_write = fresh.is_some();
-                let adds = fresh.as_ref().filter(|_| seen.is_empty() && cuts.is_empty());
+                // Only at hubs do so many meet; browsers load less code without it.
+                let is_one_more = cfg!(feature = "hub") && seen.is_empty() && cuts.is_empty();
+                let adds = fresh.as_ref().filter(|_| is_one_more);
                 if !adds.is_some_and(|base| self.append(element, mint.dot, base)) {
                     self.change(element, |state| {
                         state.base.remove_if(|dot| seen.contains(&dot));

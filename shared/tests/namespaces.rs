@@ -108,12 +108,18 @@ fn a_client_writes_under_its_namespace_and_reads_its_own_names() {
 fn the_origin_hears_of_redis_keys_alone() {
     let mut hub = shop();
     connect(&mut hub);
-    let effects = run(&mut hub, &["set k v"]);
-    let subscribed = effects.iter().find_map(|effect| match effect {
+    let mut effects = run(&mut hub, &["get k"]);
+    effects.extend(run(&mut hub, &["set j v"]));
+    effects.extend(hub.handle(HubInput::Origin(DAEMON, OriginToHub::Credit(1)), NOW));
+    let mut heard = effects.iter().filter_map(|effect| match effect {
         HubEffect::ToOrigin(_, HubToOrigin::Subscribe(keys)) => Some(keys.clone()),
+        HubEffect::ToOrigin(_, HubToOrigin::Delta(parts)) => {
+            Some(parts.iter().flat_map(|part| part.keys.iter().map(|(key, _)| key.clone())).collect())
+        }
         _ => None,
     });
-    assert_eq!(subscribed, Some(vec![key("shop:k")]));
+    assert_eq!(heard.next(), Some(vec![key("shop:k")]), "asked for");
+    assert_eq!(heard.next(), Some(vec![key("shop:j")]), "told of");
 }
 
 #[test]

@@ -89,7 +89,7 @@ pub enum Fault {
 #[cfg(feature = "mutants")]
 impl Fault {
     /// All faults.
-    pub const ALL: [Self; 74] = [
+    pub const ALL: [Self; 76] = [
         Self::CausalKeepsRemoved,
         Self::CausalDropsUnseen,
         Self::CutTakesWholeSum,

@@ -9,7 +9,7 @@ use headwater::fault::Fault;
 use std::{ops::ControlFlow, process::ExitCode};
 
 /// Seeds of every scenario after which a mutant counts as missed.
-const SEEDS: u64 = 100;
+const SEEDS: u64 = 128;
 
 /// Faults that no run catches at present; they are tried by name only, and by tests of the origin alone. A gap that the marker
 /// jumps is kept from it by the history of which the delta speaks, too; what has ended leaves the change feed by other ways as

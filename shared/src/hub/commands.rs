@@ -151,7 +151,7 @@ impl Hub {
                 let no = self.touch(key);
                 if let Some(no) = no {
                     self.keys.note_use(no);
-                    if needs_key && self.is_unasked(no) {
+                    if needs_key && self.keys.entry(no).is_unasked() {
                         wanted.push(key.clone());
                     }
                 }

@@ -1,9 +1,6 @@
 //! What the origin sends: acknowledgements, whole keys, and deltas from the hub's cursor on.
 
-use super::{
-    Connection, Hub, HubEffect, OriginSocket,
-    keyspace::{Entry, KeyNo},
-};
+use super::{Connection, Hub, HubEffect, OriginSocket, keyspace::KeyNo};
 use crate::{
     id::{Key, TimestampMs},
     message::{Cursor, HubToOrigin, OriginToHub},
@@ -155,7 +152,7 @@ impl Hub {
             if is_new {
                 self.dirty_key(no);
             }
-            if self.is_unasked(no) {
+            if self.keys.entry(no).is_unasked() {
                 wanted.push(key.clone());
             }
         }
@@ -173,19 +170,12 @@ impl Hub {
         no
     }
 
-    /// Whether a key is not held, and will not be by what the origin has heard.
-    pub(super) fn is_unasked(&self, no: KeyNo) -> bool {
-        let entry = self.keys.entry(no);
-        !entry.is_held && !entry.is_asked
-    }
-
     /// Asks for the keys that got an entry in this input, but for those that this hub changed: the origin sends them whole
     /// once it has heard of the change, and as most are new to it too, it then need not look for them.
     pub(super) fn ask_for_new(&mut self) {
         let new = std::mem::take(&mut self.new_keys);
-        let is_unasked = |entry: &Entry| !entry.is_held && !entry.is_asked;
         let is_due =
-            |no: &KeyNo| self.keys.find_entry(*no).is_some_and(|entry| !entry.is_unstable && is_unasked(entry));
+            |no: &KeyNo| self.keys.find_entry(*no).is_some_and(|entry| !entry.is_unstable && entry.is_unasked());
         let wanted: Vec<Key> = new.into_iter().filter(is_due).map(|no| self.keys.key(no)).collect();
         self.ask_origin(&wanted);
     }

@@ -76,6 +76,11 @@ impl Entry {
         self.slot
     }
 
+    /// Whether the key is not held, and will not be by what the origin has heard.
+    pub(super) fn is_unasked(&self) -> bool {
+        !self.is_held && !self.is_asked
+    }
+
     /// Whether the origin can give the key back as it is here, so far as the key alone tells.
     pub(super) fn is_evictable(&self) -> bool {
         self.is_held && !self.is_unstable && !self.is_dirty && !self.has_share

@@ -93,7 +93,7 @@ impl Before {
         let (before, shown) = match (self.shown, shown) {
             (None, None) => return Plain::untouched(),
             (Some(before), None) if after.deadline().hides(now) || after.stored_kind() == Some(before) => {
-                return unguarded(Expected::AbsentOr(before), vec![vec![Bytes::from_static(b"UNLINK"), key]]);
+                return unguarded(Expected::AbsentOr(before), vec![vec![word(b"UNLINK"), key]]);
             }
             (Some(before), None) => {
                 let (guards, commands) = self.changes(&key, after, before, now);
@@ -235,7 +235,7 @@ fn whole(key: &Bytes, state: &KeyState, kind: Kind, at: TimestampMs, replaces: b
     }
     if kind == Kind::String {
         let value = state.element(&ElementId::String).as_ref().and_then(Element::value).unwrap_or_default();
-        commands.push(vec![Bytes::from_static(b"SET"), key.clone(), value]);
+        commands.push(vec![word(b"SET"), key.clone(), value]);
     } else {
         let elements = state.elements_of(kind).into_iter();
         let all: Vec<Bytes> = elements.flat_map(|(id, element)| arguments(&id, &seen_of(&id, &element, at))).collect();
@@ -249,8 +249,8 @@ fn whole(key: &Bytes, state: &KeyState, kind: Kind, at: TimestampMs, replaces: b
 
 fn expiry(key: &Bytes, at: Option<TimestampMs>) -> Vec<Bytes> {
     match at {
-        Some(at) => vec![Bytes::from_static(b"PEXPIREAT"), key.clone(), at.0.to_string().into()],
-        None => vec![Bytes::from_static(b"PERSIST"), key.clone()],
+        Some(at) => vec![word(b"PEXPIREAT"), key.clone(), at.0.to_string().into()],
+        None => vec![word(b"PERSIST"), key.clone()],
     }
 }
 

@@ -75,7 +75,7 @@ impl Features {
     }
 
     /// Those in either.
-    pub const fn and(self, other: Self) -> Self {
+    pub const fn union(self, other: Self) -> Self {
         Self(self.0 | other.0)
     }
 
@@ -102,7 +102,7 @@ impl Capabilities {
     /// Those of this build.
     pub const CURRENT: Self = Self {
         formats: Formats::CURRENT,
-        features: Features::LZ4.and(Features::BRIEF),
+        features: Features::LZ4.union(Features::BRIEF),
         frame_bytes_max: FRAME_BYTES_MAX as u32,
         batch_operations_max: BATCH_OPERATIONS_MAX as u32,
     };

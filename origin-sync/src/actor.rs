@@ -298,8 +298,9 @@ impl Actor {
     }
 
     fn answered(&mut self, answer: Result<Result<Answer, StoreError>, JoinError>) -> Result<(), ActorError> {
-        let input = self.take_answer(answer)?;
-        self.handle_all(input.into_iter().collect());
+        if let Some(input) = self.take_answer(answer)? {
+            self.handle(input);
+        }
         Ok(())
     }
 
@@ -311,7 +312,9 @@ impl Actor {
             inputs.extend(self.take_answer(answer)?);
             next = if inputs.len() < TOGETHER_MAX { self.requests.try_join_next() } else { None };
         }
-        self.handle_all(inputs);
+        if !inputs.is_empty() {
+            self.handle_all(inputs);
+        }
         Ok(())
     }
 
@@ -351,13 +354,10 @@ impl Actor {
     }
 
     fn handle(&mut self, input: OriginInput) {
-        self.handle_all(vec![input]);
+        self.handle_all([input]);
     }
 
-    fn handle_all(&mut self, inputs: Vec<OriginInput>) {
-        if inputs.is_empty() {
-            return;
-        }
+    fn handle_all(&mut self, inputs: impl IntoIterator<Item = OriginInput>) {
         for effect in self.origin.handle_all(inputs, clock::now()) {
             match effect {
                 OriginEffect::ToHub(link, message) => {

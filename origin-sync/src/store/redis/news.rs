@@ -63,7 +63,7 @@ async fn listen(
 ) -> Result<(), RedisStoreError> {
     let mut subscription = access.subscribe(address, names::CHANNEL).await?;
     while let Some(message) = subscription.next().await {
-        for news in parse(message.get_payload_bytes(), writer) {
+        for news in parse(message.get_payload_bytes(), writer).into_iter().flatten() {
             let _ = sender.try_send(news);
         }
     }
@@ -71,16 +71,13 @@ async fn listen(
 }
 
 /// The writer, then a slot and its sequence for each of the commits of a call; whatever else stands there is none of ours.
-fn parse(payload: &[u8], writer: u64) -> Vec<News> {
-    let read = || {
-        let words = std::str::from_utf8(payload).ok()?.split(' ').map(|word| word.parse().ok());
-        let words: Vec<u64> = words.collect::<Option<_>>()?;
-        let (by, news) = words.split_first()?;
-        let (pairs, []) = news.as_chunks() else { return None };
-        let read = |[slot, seq]: &[u64; 2]| Some((Slot::try_from(u16::try_from(*slot).ok()?).ok()?, *seq));
-        if *by == writer { None } else { pairs.iter().map(read).collect() }
-    };
-    read().unwrap_or_default()
+fn parse(payload: &[u8], writer: u64) -> Option<Vec<News>> {
+    let words = std::str::from_utf8(payload).ok()?.split(' ').map(|word| word.parse().ok());
+    let words: Vec<u64> = words.collect::<Option<_>>()?;
+    let (by, news) = words.split_first()?;
+    let (pairs, []) = news.as_chunks() else { return None };
+    let commit = |[slot, seq]: &[u64; 2]| Some((Slot::try_from(u16::try_from(*slot).ok()?).ok()?, *seq));
+    if *by == writer { None } else { pairs.iter().map(commit).collect() }
 }
 
 #[cfg(test)]
@@ -90,10 +87,11 @@ mod tests {
     #[test]
     fn only_what_others_say_is_news() {
         let slot = |number: u16| Slot::try_from(number).unwrap();
-        assert_eq!(parse(b"1 5 7", 2), [(slot(5), 7)]);
-        assert_eq!(parse(b"1 5 7 6 1", 2), [(slot(5), 7), (slot(6), 1)]);
-        for other in ["2 5 7", "1 5", "1 5 7 6", "1 16384 7", "1 x 7", "1", ""] {
-            assert_eq!(parse(other.as_bytes(), 2), [], "{other}");
+        assert_eq!(parse(b"1 5 7", 2), Some(vec![(slot(5), 7)]));
+        assert_eq!(parse(b"1 5 7 6 1", 2), Some(vec![(slot(5), 7), (slot(6), 1)]));
+        assert_eq!(parse(b"1", 2), Some(vec![]));
+        for other in ["2 5 7", "1 5", "1 5 7 6", "1 16384 7", "1 x 7", ""] {
+            assert_eq!(parse(other.as_bytes(), 2), None, "{other}");
         }
     }
 }

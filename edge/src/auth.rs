@@ -39,7 +39,7 @@ pub(crate) enum Unauthorized {
 impl Client {
     /// Who bears these tokens: the shared one in any place, or else a signed one in the first place that has a token.
     pub(crate) fn of(
-        sent: &[String],
+        sent: &[&str],
         token: &str,
         keys: &Keys,
         namespaces: &Namespaces,
@@ -77,18 +77,19 @@ impl Client {
 
 /// Whether the request bears `token` in its `Authorization` header.
 pub(crate) fn is_bearer(headers: &Headers, token: &str) -> bool {
-    sent(headers, None).iter().any(|sent| is_same(sent, token))
+    let header = headers.get("authorization").ok().flatten().unwrap_or_default();
+    bearer(&header).is_some_and(|sent| is_same(sent, token))
 }
 
-/// The tokens in the request's header and its query.
-pub(crate) fn sent(headers: &Headers, query_token: Option<&str>) -> Vec<String> {
-    let header = headers.get("authorization").ok().flatten().unwrap_or_default();
-    bearer(&header).into_iter().chain(query_token).map(str::to_owned).collect()
+/// The tokens in the header `Authorization` and in the query.
+pub(crate) fn sent<'a>(authorization: Option<&'a str>, query_token: Option<&'a str>) -> Vec<&'a str> {
+    authorization.and_then(bearer).into_iter().chain(query_token).collect()
 }
 
 /// The tokens in the header, the query and the subprotocols of an upgrade.
 pub(crate) fn sent_by_socket(headers: &Headers, query_token: Option<&str>) -> Vec<String> {
-    let mut sent = sent(headers, query_token);
+    let header = headers.get("authorization").ok().flatten();
+    let mut sent: Vec<String> = sent(header.as_deref(), query_token).into_iter().map(str::to_owned).collect();
     let protocols = headers.get("sec-websocket-protocol").ok().flatten().unwrap_or_default();
     sent.extend(protocol_token(&protocols).map(str::to_owned));
     sent

@@ -1,6 +1,6 @@
 //! The edge Worker: Redis commands over HTTP, answered by a Durable Object that is a CRDT replica.
 //!
-//! Two thin shells around the core. The stateless Worker ([`fetch`]) authenticates, decodes and picks the shard; the [`Hub`]
+//! Two thin shells around the core. The stateless Worker ([`answer`]) authenticates, decodes and picks the shard; the [`Hub`]
 //! object feeds the core's machine and performs its effects against SQLite and sockets. The [`Directory`] object knows which
 //! hubs there are. No rule about data lives here: what a command or a message means is the core's business.
 //!
@@ -17,6 +17,7 @@ mod directory;
 mod fields;
 #[allow(missing_docs, reason = "the macro for Durable Objects documents nothing of what it generates")]
 mod hub;
+mod incoming;
 mod isolate;
 mod level;
 mod limit;
@@ -37,14 +38,45 @@ mod token;
 pub use directory::Directory;
 pub use hub::Hub;
 
+use futures_util::FutureExt;
+use incoming::{Incoming, Sent};
 use isolate::Scene;
-use worker::{Context, Env, Request, Response, event};
+use wasm_bindgen::{JsValue, prelude::wasm_bindgen};
+use worker::{Context, Env, console_error, js_sys::futures::future_to_promise, web_sys, worker_sys};
 
-/// Every request to the Worker.
+/// Answers every request to the Worker: with a response where that takes no waiting, else with a promise of one. Where the
+/// runtime itself fails, the client gets a plain 500.
 ///
-/// # Errors
-/// Where the runtime itself fails; the client then gets a plain 500.
-#[event(fetch)]
-pub async fn fetch(request: Request, env: Env, context: Context) -> worker::Result<Response> {
-    router::route(request, Scene { env: &env, context: &context }).await
+/// Called by `entry.js`, which reads the headers and most bodies.
+#[wasm_bindgen]
+#[allow(clippy::too_many_arguments, reason = "each crosses the border of the module by itself; an object would cross again")]
+#[must_use]
+pub fn answer(
+    request: web_sys::Request,
+    env: Env,
+    context: worker_sys::Context,
+    method: String,
+    url: String,
+    body: Option<Vec<u8>>,
+    authorization: Option<String>,
+    idempotency_key: Option<String>,
+    encoding: Option<String>,
+    sync_token: Option<String>,
+    durability: Option<String>,
+    consistency: Option<String>,
+) -> JsValue {
+    let sent = Sent { authorization, idempotency_key, encoding, sync_token, durability, consistency };
+    let incoming = Incoming::new(request, method, url, body, sent);
+    let context = Context::new(context);
+    let mut answer = Box::pin(async move {
+        let answered = router::route(incoming, Scene { env: &env, context: &context }).await;
+        Ok(JsValue::from(answered.unwrap_or_else(|error| {
+            console_error!("{error}");
+            respond::plain(500, "INTERNAL SERVER ERROR")
+        })))
+    });
+    match answer.as_mut().now_or_never() {
+        Some(answered) => answered.unwrap_or_else(|never: JsValue| never),
+        None => future_to_promise(answer).into(),
+    }
 }

@@ -3,10 +3,79 @@
 use crate::{cors, level, rest};
 use futures_util::Stream;
 use std::fmt;
-use worker::{Headers, Response, Result};
+use worker::{Headers, Response, Result, web_sys};
 
 /// The header in which `@upstash/redis` carries what it has seen from one request to the next.
 pub(crate) const SYNC_TOKEN: &str = "upstash-sync-token";
+
+/// The header that says that a reply rests on this hub's own writes alone.
+pub(crate) const PROVISIONAL: &str = "headwater-provisional";
+
+/// A response of JSON, put together here and made in one call.
+pub(crate) struct Json {
+    status: u16,
+    body: Vec<u8>,
+    /// Further headers: the name of each and its value on a line of their own, which no header has two of.
+    lines: String,
+}
+
+impl Json {
+    pub(crate) fn new(status: u16, body: Vec<u8>) -> Self {
+        Self { status, body, lines: String::new() }
+    }
+
+    /// `{"error": "…"}` with this status.
+    pub(crate) fn error(status: u16, error: &dyn fmt::Display) -> Self {
+        Self::new(status, rest::error_body(error))
+    }
+
+    /// With one more header, unless there is no value.
+    pub(crate) fn with(mut self, name: &str, value: Option<&str>) -> Self {
+        if let Some(value) = value {
+            for word in [name, "\n", value, "\n"] {
+                self.lines.push_str(word);
+            }
+        }
+        self
+    }
+
+    /// With all of these.
+    pub(crate) fn with_all(self, headers: &[(&'static str, String)]) -> Self {
+        headers.iter().fold(self, |json, (name, value)| json.with(name, Some(value)))
+    }
+
+    /// Of replies, some of which may rest on this hub's own writes alone. `sync_token` is what the client has seen with them.
+    pub(crate) fn replies(status: u16, body: Vec<u8>, provisional: bool, sync_token: Option<&str>) -> Self {
+        Self::new(status, body).with(SYNC_TOKEN, sync_token).with(PROVISIONAL, provisional.then_some("true"))
+    }
+
+    /// As an isolate answers from its own memory, which heard so many milliseconds ago from its hub.
+    pub(crate) fn from_leaf(self, staleness_ms: i64) -> Self {
+        self.with(level::DURABILITY, Some(level::LEAF)).with(level::STALENESS, Some(&staleness_ms.to_string()))
+    }
+
+    pub(crate) fn into_response(self) -> Result<web_sys::Response> {
+        Ok(javascript::reply(self.status, &self.body, &self.lines)?)
+    }
+}
+
+mod javascript {
+    //! What takes one call there and would take many from here.
+
+    use wasm_bindgen::{JsValue, prelude::wasm_bindgen};
+    use worker::web_sys;
+
+    #[wasm_bindgen(module = "/src/reply.js")]
+    extern "C" {
+        #[wasm_bindgen(catch)]
+        pub(super) fn reply(status: u16, body: &[u8], lines: &str) -> Result<web_sys::Response, JsValue>;
+    }
+}
+
+/// Text with this status.
+pub(crate) fn plain(status: u16, text: &str) -> web_sys::Response {
+    Response::builder().with_status(status).fixed(text.as_bytes().to_vec()).into()
+}
 
 /// JSON with this status.
 pub(crate) fn json(status: u16, body: Vec<u8>) -> Result<Response> {
@@ -33,7 +102,7 @@ pub(crate) fn replies(status: u16, body: Vec<u8>, provisional: bool, sync_token:
         response.headers().set(SYNC_TOKEN, token)?;
     }
     if provisional {
-        response.headers().set("headwater-provisional", "true")?;
+        response.headers().set(PROVISIONAL, "true")?;
     }
     Ok(response)
 }
@@ -47,13 +116,6 @@ pub(crate) fn events(body: impl Stream<Item = Result<Vec<u8>>> + 'static) -> Res
     // Some proxies gather what they pass on, unless they are told not to.
     headers.set("x-accel-buffering", "no")?;
     Response::builder().with_headers(headers).from_stream(body)
-}
-
-/// What an isolate answered from its own memory, which heard so many milliseconds ago from its hub.
-pub(crate) fn from_leaf(response: Response, staleness_ms: i64) -> Result<Response> {
-    response.headers().set(level::DURABILITY, level::LEAF)?;
-    response.headers().set(level::STALENESS, &staleness_ms.to_string())?;
-    Ok(response)
 }
 
 /// `{"error": "…"}` with this status.

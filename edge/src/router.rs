@@ -7,8 +7,9 @@ use crate::{
     decide::{Asking, keep_rate, verdicts},
     directory::HubsQuery,
     hub::call::{self, Bounds, Commands, Listen, Poll, Status},
+    incoming::Incoming,
     isolate::{self, Scene},
-    level::{self, Levels},
+    level::Levels,
     limit::{Answer, Call, Check},
     limits::{
         BODY_BYTES_MAX, HUB_TIMEOUT_MS, POLL_BYTES_MAX, POLL_WAIT_MS, RELAY_BYTES_MAX, SOCKET_GRANTS_BYTES_MAX,
@@ -18,7 +19,7 @@ use crate::{
     peers::{self, PeerError},
     rate,
     refusal::Refusal,
-    respond,
+    respond::{self, Json},
     rest::{self, Encoding, Shape},
     scenario::{Desk, Once, Verb},
     session::BadSession,
@@ -27,79 +28,79 @@ use crate::{
     token::Claims,
 };
 use bytes::Bytes;
-use futures_util::{StreamExt, future::try_join_all};
+use futures_util::future::try_join_all;
 use headwater::{limits::IDEMPOTENCY_KEY_BYTES_MAX, namespace::Namespace};
 use serde::{Deserialize, Serialize};
-use worker::{Env, Method, Request, Response, Result, Stub, Url};
+use worker::{Env, Method, Request, Response, Result, Stub, Url, web_sys};
 
 /// Answers one request.
-pub(crate) async fn route(request: Request, scene: Scene<'_>) -> Result<Response> {
+pub(crate) async fn route(incoming: Incoming, scene: Scene<'_>) -> Result<web_sys::Response> {
+    let method = incoming.method();
+    let answered = match (&method, incoming.path()) {
+        (Method::Post, "/") => commands(incoming, scene, Shape::Single).await,
+        (Method::Post, "/pipeline") => commands(incoming, scene, Shape::Pipeline).await,
+        (Method::Post, "/multi-exec") => commands(incoming, scene, Shape::Transaction).await,
+        (Method::Post, "/v1/limit") => limit(incoming, scene).await,
+        _ => elsewhere(incoming, scene).await.map(Into::into),
+    };
+    let refusal = match answered {
+        Ok(response) => return Ok(response),
+        Err(refusal) => refusal,
+    };
+    let json = Json::error(refusal.status(), &refusal);
+    let json = if let Refusal::Rate(Answer { headers, .. }) = &refusal { json.with_all(headers) } else { json };
+    json.into_response()
+}
+
+/// The rarer routes.
+async fn elsewhere(incoming: Incoming, scene: Scene<'_>) -> Result<Response, Refusal> {
     let env = scene.env;
-    let (method, path) = (request.method(), request.path());
-    let answered = match (method, path.as_str()) {
-        (Method::Options, _) => return cors::preflight(),
-        (Method::Post, "/") => commands(request, scene, Shape::Single).await,
-        (Method::Post, "/pipeline") => commands(request, scene, Shape::Pipeline).await,
-        (Method::Post, "/multi-exec") => commands(request, scene, Shape::Transaction).await,
-        (Method::Post, "/v1/limit") => limit(request, scene).await,
-        (Method::Post, path) if Verb::find(path).is_some() => scenario(request, scene).await,
-        (Method::Get, "/v1/status") => status(&request, env).await,
-        (Method::Get, "/v1/hubs") => hubs(&request, env).await,
-        (Method::Get, "/v1/origin") => origin(&request, env).await,
-        (Method::Get, "/v1/leaf") => leaf(&request, env).await,
-        (Method::Post, "/v1/leaf") => poll(request, env).await,
-        (Method::Post, "/v1/relay") => relay(request, env).await,
-        (Method::Get | Method::Post | Method::Put, path) if is_command(&request, path) => in_path(request, scene).await,
-        (Method::Get | Method::Head, path) if !path.starts_with("/v1/") => assets(request, env).await,
+    match (incoming.method(), incoming.path()) {
+        (Method::Options, _) => Ok(cors::preflight()?),
+        (Method::Post, path) if Verb::find(path).is_some() => scenario(incoming, scene).await,
+        (Method::Get, "/v1/status") => status(&incoming, env).await,
+        (Method::Get, "/v1/hubs") => hubs(&incoming.request(), env).await,
+        (Method::Get, "/v1/origin") => origin(&incoming.request(), env).await,
+        (Method::Get, "/v1/leaf") => leaf(&incoming.request(), env).await,
+        (Method::Post, "/v1/leaf") => poll(incoming, env).await,
+        (Method::Post, "/v1/relay") => relay(incoming, env).await,
+        (Method::Get | Method::Post | Method::Put, path) if is_command(&incoming, path) => in_path(incoming, scene).await,
+        (Method::Get | Method::Head, path) if !path.starts_with("/v1/") => assets(incoming.request(), env).await,
         (Method::Get, _) => Err(Refusal::NotFound),
         (method, _) => Err(Refusal::Method(method)),
-    };
-    match answered {
-        Ok(response) => Ok(response),
-        Err(refusal) => {
-            let response = respond::error(refusal.status(), &refusal)?;
-            if let Refusal::Rate(Answer { headers, .. }) = &refusal {
-                set_all(&response, headers)?;
-            }
-            Ok(response)
-        }
     }
 }
 
-fn set_all(response: &Response, headers: &[(&'static str, String)]) -> Result<()> {
-    headers.iter().try_for_each(|(name, value)| response.headers().set(name, value))
-}
-
 /// Commands in a JSON body.
-async fn commands(mut request: Request, scene: Scene<'_>, shape: Shape) -> Result<Response, Refusal> {
-    let client = client(&auth::sent(request.headers(), None), scene.env)?;
-    let commands = shape.parse(&body(&mut request, BODY_BYTES_MAX).await?)?;
-    execute(&request, scene, &client, shape, commands).await
+async fn commands(mut incoming: Incoming, scene: Scene<'_>, shape: Shape) -> Result<web_sys::Response, Refusal> {
+    let client = bearer(&incoming, None, scene.env)?;
+    let commands = shape.parse(&incoming.body(BODY_BYTES_MAX).await?)?;
+    execute(&incoming, scene, &client, shape, commands).await
 }
 
 /// Whether a path is a command: one that Headwater knows, or whatever a client with a token names; the site asks without one.
-fn is_command(request: &Request, path: &str) -> bool {
-    let is_client = || request.headers().has("authorization").unwrap_or(false);
+fn is_command(incoming: &Incoming, path: &str) -> bool {
+    let is_client = || incoming.sent.authorization.is_some();
     path != "/" && !path.starts_with("/v1/") && (path::asked(path) != Asked::Other || is_client())
 }
 
 /// A command in the path.
-async fn in_path(mut request: Request, scene: Scene<'_>) -> Result<Response, Refusal> {
-    let url = request.url()?;
+async fn in_path(mut incoming: Incoming, scene: Scene<'_>) -> Result<Response, Refusal> {
+    let url = incoming.url()?;
     let query_token = url.query().and_then(path::token);
-    let client = client(&auth::sent(request.headers(), query_token.as_deref()), scene.env)?;
+    let client = bearer(&incoming, query_token.as_deref(), scene.env)?;
     match path::asked(url.path()) {
         Asked::Stream => return Err(Refusal::Stream),
         Asked::Listen { is_pattern } => return listen(&url, scene.env, &client, is_pattern).await,
         Asked::Command | Asked::Other => {}
     }
-    let body = match request.method() {
+    let body = match incoming.method() {
         Method::Get => None,
         // A POST without a body names all arguments in its path.
-        _ => Some(body(&mut request, BODY_BYTES_MAX).await?).filter(|body| !body.is_empty()),
+        _ => Some(incoming.body(BODY_BYTES_MAX).await?).filter(|body| !body.is_empty()),
     };
     let argv = path::arguments(url.path(), body, url.query());
-    execute(&request, scene, &client, Shape::Single, vec![argv]).await
+    Ok(execute(&incoming, scene, &client, Shape::Single, vec![argv]).await?.into())
 }
 
 /// A stream of what is published to a channel or to those that a pattern matches, from the hub of the slot of its name.
@@ -119,19 +120,18 @@ async fn listen(url: &Url, env: &Env, client: &Client, is_pattern: bool) -> Resu
 
 /// Hands commands to the hub of their keys.
 async fn execute(
-    request: &Request,
+    incoming: &Incoming,
     scene: Scene<'_>,
     client: &Client,
     shape: Shape,
     commands: Vec<Vec<Bytes>>,
-) -> Result<Response, Refusal> {
+) -> Result<web_sys::Response, Refusal> {
     client.check(commands.iter().map(Vec::as_slice)).map_err(Refusal::NotPermitted)?;
-    let headers = request.headers();
-    let idempotency = idempotency(request)?;
-    let asked = headers.get("upstash-encoding")?;
-    let encoding = if asked.as_deref() == Some("base64") { Encoding::Base64 } else { Encoding::Lossy };
-    let levels = levels(request)?;
-    let sync_token = sync_token(request, levels)?;
+    let idempotency = idempotency(incoming)?;
+    let is_base64 = incoming.sent.encoding.as_deref() == Some("base64");
+    let encoding = if is_base64 { Encoding::Base64 } else { Encoding::Lossy };
+    let levels = levels(incoming)?;
+    let sync_token = sync_token(incoming, levels)?;
     let namespace = &client.namespace;
     let shard = Shard::of_commands(&commands, namespace, config::shards(scene.env)?)?;
     let hub = shard.hub_name(&config::region(scene.env)?, namespace);
@@ -141,17 +141,16 @@ async fn execute(
         && let Some(answered) = at_leaf(scene, &hub, namespace, &commands, levels)?
     {
         let (status, body) = shape.answer(&answered.replies, encoding);
-        let response = respond::replies(status, body, answered.is_provisional, sync_token.as_deref())?;
-        return Ok(respond::from_leaf(response, answered.staleness_ms)?);
+        let json = Json::replies(status, body, answered.is_provisional, sync_token.as_deref());
+        return Ok(json.from_leaf(answered.staleness_ms).into_response()?);
     }
-    hand(scene.env, &hub, &Commands { shape, encoding, sync_token, idempotency, levels, commands }).await
+    let commands = Commands { shape, encoding, sync_token, idempotency, levels, commands };
+    Ok(hand(scene.env, &hub, &commands).await?.into())
 }
 
 /// What the call asks of durability and consistency.
-fn levels(request: &Request) -> Result<Levels, Refusal> {
-    let headers = request.headers();
-    let (durability, consistency) = (headers.get(level::DURABILITY)?, headers.get(level::CONSISTENCY)?);
-    Ok(Levels::of(durability.as_deref(), consistency.as_deref())?)
+fn levels(incoming: &Incoming) -> Result<Levels, Refusal> {
+    Ok(Levels::of(incoming.sent.durability.as_deref(), incoming.sent.consistency.as_deref())?)
 }
 
 /// The answer of this isolate, where the call asks for no more and the isolate has one.
@@ -168,8 +167,8 @@ pub(crate) fn at_leaf(
     Ok(isolate::answer(scene, hub, namespace, commands, levels, config::unacknowledged(scene.env)?)?)
 }
 
-fn idempotency(request: &Request) -> Result<Option<Bytes>, Refusal> {
-    let key = request.headers().get("idempotency-key")?.map(Bytes::from);
+fn idempotency(incoming: &Incoming) -> Result<Option<Bytes>, Refusal> {
+    let key = incoming.sent.idempotency_key.clone().map(Bytes::from);
     if key.as_ref().is_some_and(|key| key.is_empty() || key.len() > IDEMPOTENCY_KEY_BYTES_MAX) {
         return Err(Refusal::IdempotencyKey);
     }
@@ -177,22 +176,22 @@ fn idempotency(request: &Request) -> Result<Option<Bytes>, Refusal> {
 }
 
 /// A scenario's verb.
-async fn scenario(mut request: Request, scene: Scene<'_>) -> Result<Response, Refusal> {
-    let client = client(&auth::sent(request.headers(), None), scene.env)?;
-    let verb = Verb::find(&request.path()).ok_or(Refusal::NotFound)?;
-    let levels = levels(&request)?;
-    let sync_token = sync_token(&request, levels)?;
-    let idempotency = idempotency(&request)?;
-    let body = body(&mut request, BODY_BYTES_MAX).await?;
-    let once = idempotency.map(|key| Once::of(&key, &request.path(), &body));
+async fn scenario(mut incoming: Incoming, scene: Scene<'_>) -> Result<Response, Refusal> {
+    let client = bearer(&incoming, None, scene.env)?;
+    let verb = Verb::find(incoming.path()).ok_or(Refusal::NotFound)?;
+    let levels = levels(&incoming)?;
+    let sync_token = sync_token(&incoming, levels)?;
+    let idempotency = idempotency(&incoming)?;
+    let body = incoming.body(BODY_BYTES_MAX).await?;
+    let once = idempotency.map(|key| Once::of(&key, incoming.path(), &body));
     let desk = Desk::new(scene, &client, sync_token, levels, (verb.shape(), once));
     let answer = verb.answer(&body, &desk).await?;
     desk.respond(&answer)
 }
 
 /// What the client has seen, where it tells; nothing yet, where it wants to be told.
-fn sync_token(request: &Request, levels: Levels) -> Result<Option<String>, Refusal> {
-    let token = request.headers().get(respond::SYNC_TOKEN)?.or_else(|| levels.in_session.then(String::new));
+fn sync_token(incoming: &Incoming, levels: Levels) -> Result<Option<String>, Refusal> {
+    let token = incoming.sent.sync_token.clone().or_else(|| levels.in_session.then(String::new));
     let is_short = token.as_ref().is_none_or(|token| token.len() <= SYNC_TOKEN_BYTES_MAX);
     if is_short { Ok(token) } else { Err(BadSession.into()) }
 }
@@ -205,24 +204,21 @@ pub(crate) async fn hand(env: &Env, hub: &str, commands: &Commands) -> Result<Re
 }
 
 /// Limits as JSON: each check is decided at the hub of its key.
-async fn limit(mut request: Request, scene: Scene<'_>) -> Result<Response, Refusal> {
-    let client = client(&auth::sent(request.headers(), None), scene.env)?;
-    let call = Call::parse(&body(&mut request, BODY_BYTES_MAX).await?)?;
+async fn limit(mut incoming: Incoming, scene: Scene<'_>) -> Result<web_sys::Response, Refusal> {
+    let client = bearer(&incoming, None, scene.env)?;
+    let call = Call::parse(&incoming.body(BODY_BYTES_MAX).await?)?;
     let asked: Vec<Vec<Bytes>> = call.checks.iter().map(Check::command).collect();
     client.check(asked.iter().map(Vec::as_slice)).map_err(Refusal::NotPermitted)?;
-    let idempotency = idempotency(&request)?;
-    let levels = levels(&request)?;
+    let idempotency = idempotency(&incoming)?;
+    let levels = levels(&incoming)?;
     levels.check_limit()?;
     keep_rate(scene, rate::call(&client, asked.iter().map(Vec::as_slice))).await?;
     let (verdicts, staleness_ms) =
         verdicts(scene, &call, Asking { levels, idempotency, namespace: client.namespace }).await?;
     let Answer { status, headers, body } = Answer::of(&call, &verdicts, clock::now().0);
-    let response = respond::json(status, body)?;
-    set_all(&response, &headers)?;
-    Ok(match staleness_ms {
-        Some(staleness_ms) => respond::from_leaf(response, staleness_ms)?,
-        None => response,
-    })
+    let json = Json::new(status, body).with_all(&headers);
+    let json = if let Some(staleness_ms) = staleness_ms { json.from_leaf(staleness_ms) } else { json };
+    Ok(json.into_response()?)
 }
 
 /// What an operator and the browser page see of a region. No secret is in it.
@@ -234,9 +230,9 @@ struct RegionStatus {
 }
 
 /// Of the hubs of the bearer's namespace; of whoever bears no token that holds, the default one.
-async fn status(request: &Request, env: &Env) -> Result<Response, Refusal> {
+async fn status(incoming: &Incoming, env: &Env) -> Result<Response, Refusal> {
     let region = config::region(env)?;
-    let namespace = match client(&auth::sent(request.headers(), None), env) {
+    let namespace = match bearer(incoming, None, env) {
         Ok(client) => client.namespace,
         Err(Refusal::Unauthorized(_)) => config::namespaces(env)?.default_one(),
         Err(refusal) => return Err(refusal),
@@ -283,10 +279,11 @@ async fn origin(request: &Request, env: &Env) -> Result<Response, Refusal> {
     Ok(peers::hub(env, &name)?.fetch_with_request(call::upgrade(call::ORIGIN)?).await?)
 }
 
-async fn relay(mut request: Request, env: &Env) -> Result<Response, Refusal> {
+async fn relay(mut incoming: Incoming, env: &Env) -> Result<Response, Refusal> {
+    let request = incoming.request();
     authorize_origin(&request, env)?;
     let name = known_hub(&request, env).await?;
-    let frame = body(&mut request, RELAY_BYTES_MAX).await?;
+    let frame = incoming.body(RELAY_BYTES_MAX).await?;
     Ok(peers::hub(env, &name)?.fetch_with_request(call::post(call::RELAY, &frame)?).await?)
 }
 
@@ -312,9 +309,9 @@ async fn leaf(request: &Request, env: &Env) -> Result<Response, Refusal> {
 }
 
 /// A leaf to which sockets are blocked: its link and its messages in the body, and what there is to tell it as the answer.
-async fn poll(mut request: Request, env: &Env) -> Result<Response, Refusal> {
-    let Access { hub, bounds, until_s } = access(&request, env)?;
-    let body = Bytes::from(body(&mut request, POLL_BYTES_MAX).await?);
+async fn poll(mut incoming: Incoming, env: &Env) -> Result<Response, Refusal> {
+    let Access { hub, bounds, until_s } = access(&incoming.request(), env)?;
+    let body = Bytes::from(incoming.body(POLL_BYTES_MAX).await?);
     let Some(link) = body.first_chunk() else { return Err(Refusal::Link) };
     let link = u128::from_le_bytes(*link);
     let frames = body.slice(size_of::<u128>()..);
@@ -339,7 +336,8 @@ struct Access {
 
 fn access(request: &Request, env: &Env) -> Result<Access, Refusal> {
     let LeafQuery { token, shard } = request.query()?;
-    let client = client(&auth::sent_by_socket(request.headers(), token.as_deref()), env)?;
+    let sent = auth::sent_by_socket(request.headers(), token.as_deref());
+    let client = client(&sent.iter().map(String::as_str).collect::<Vec<_>>(), env)?;
     let shards = config::shards(env)?;
     let shard = match shard {
         Some(shard) => Shard::named(&shard, shards).ok_or(Refusal::Query("a shard that exists"))?,
@@ -399,7 +397,12 @@ fn all_hub_names(env: &Env) -> Result<Vec<String>, Refusal> {
     Ok(names.into_iter().flatten().collect())
 }
 
-fn client(sent: &[String], env: &Env) -> Result<Client, Refusal> {
+/// Whose token stands in the header or in the query.
+fn bearer(incoming: &Incoming, query_token: Option<&str>, env: &Env) -> Result<Client, Refusal> {
+    client(&auth::sent(incoming.sent.authorization.as_deref(), query_token), env)
+}
+
+fn client(sent: &[&str], env: &Env) -> Result<Client, Refusal> {
     let now_s = clock::now().0 / 1000;
     Ok(Client::of(sent, &config::token(env)?, &config::token_keys(env)?, &config::namespaces(env)?, now_s)?)
 }
@@ -422,24 +425,4 @@ async fn known_hub(request: &Request, env: &Env) -> Result<String, Refusal> {
         return Ok(name);
     }
     Err(Refusal::NoSuchHub(name))
-}
-
-/// The body, unless it is longer than `bytes_max`.
-async fn body(request: &mut Request, bytes_max: usize) -> Result<Vec<u8>, Refusal> {
-    let announced = request.headers().get("content-length")?.and_then(|length| length.parse::<usize>().ok());
-    if let Some(length) = announced {
-        return if length > bytes_max { Err(Refusal::TooLarge(bytes_max)) } else { Ok(request.bytes().await?) };
-    }
-    if request.inner().body().is_none() {
-        return Ok(Vec::new());
-    }
-    let mut chunks = request.stream()?;
-    let mut body = Vec::new();
-    while let Some(chunk) = chunks.next().await {
-        body.extend_from_slice(&chunk?);
-        if body.len() > bytes_max {
-            return Err(Refusal::TooLarge(bytes_max));
-        }
-    }
-    Ok(body)
 }

@@ -20,6 +20,7 @@ const config :Workerd.Config = (
 const edge :Workerd.Worker = (
   compatibilityDate = "2026-11-01",
   modules = [
+    (name = "entry.js", esModule = embed "entry.js"),
     (name = "index.js", esModule = embed "index.js"),
     (name = "index_bg.wasm", wasm = embed "index_bg.wasm"),
   ],

@@ -9,8 +9,8 @@ use super::port::http_status;
 use super::process::{Launch, Server};
 use super::{Layout, Result};
 
-/// What worker-build emits and a configuration embeds.
-const MODULES: [&str; 2] = ["index.js", "index_bg.wasm"];
+/// What a configuration may embed: scripts and the module that they load.
+const MODULES: [&str; 2] = ["js", "wasm"];
 
 /// How a [`Workerd`] is started.
 #[derive(Clone, Debug)]
@@ -41,10 +41,13 @@ impl Workerd {
     /// log.
     pub async fn start(layout: &Layout, config: WorkerdConfig) -> Result<Self> {
         fs::create_dir_all(&config.dir)?;
-        for module in MODULES {
-            let built = config.build.join(module);
-            fs::copy(&built, config.dir.join(module))
-                .with_context(|| format!("{} is missing: run `cargo xtask build`", built.display()))?;
+        let missing = || format!("{} is missing: run `cargo xtask build`", config.build.display());
+        for built in fs::read_dir(&config.build).with_context(missing)? {
+            let built = built?.path();
+            let is_module = built.extension().is_some_and(|ends| MODULES.iter().any(|module| ends == *module));
+            if let Some(name) = built.file_name().filter(|_| is_module) {
+                fs::copy(&built, config.dir.join(name))?;
+            }
         }
         let file = config.dir.join("config.capnp");
         fs::write(&file, config.configuration)?;

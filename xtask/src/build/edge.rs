@@ -1,9 +1,10 @@
 //! Workers as worker-build bundles them: the edge's in edge/build, and what benches need beside it.
 
+use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use super::fingerprint::Fingerprint;
 use super::www::WASM_FEATURES;
@@ -13,7 +14,10 @@ use crate::workspace::Workspace;
 
 /// The Worker that ships.
 pub(super) fn build(workspace: &Workspace, profile: Profile) -> Result<()> {
-    worker(workspace, "edge", "headwater-edge", profile)
+    worker(workspace, "edge", "headwater-edge", profile)?;
+    let edge = workspace.root.join("edge");
+    fs::copy(edge.join("src/entry.js"), edge.join("build/entry.js")).context("edge/src/entry.js")?;
+    Ok(())
 }
 
 /// Small rather than fast: what is uploaded has a limit, and a request waits for storage longer than for code.

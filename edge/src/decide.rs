@@ -88,9 +88,9 @@ async fn decide(scene: Scene<'_>, hub: String, checks: &[&Check], asking: &Askin
     let (shape, encoding, levels) = (Shape::Pipeline, Encoding::Lossy, asking.levels);
     let commands = Commands { shape, encoding, sync_token: None, idempotency, levels, commands };
     let answered = async {
-        let mut response = hand(scene.env, &hub, &commands).await?;
-        match response.status_code() {
-            200 => Ok(response.json::<VecDeque<Outcome>>().await?),
+        let answered = hand(scene.env, &hub, &commands).await?;
+        match answered.status() {
+            200 => Ok(serde_json::from_slice::<VecDeque<Outcome>>(answered.body())?),
             status => Err(PeerError::Status(status).into()),
         }
     };

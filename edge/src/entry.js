@@ -4,9 +4,10 @@
 // takes to answer one. This one calls the module at once, with what nearly every request is asked for; what is answered from
 // memory comes back as a response, and not as a promise of one.
 
-import Bundled, { Directory, Hub } from "./index.js";
+import { DurableObject } from "cloudflare:workers";
+import Bundled, { Directory, Hub as BundledHub } from "./index.js";
 
-export { Directory, Hub };
+export { Directory };
 
 const { answer } = Bundled.prototype;
 
@@ -38,3 +39,37 @@ export default {
     }
   },
 };
+
+// The runtime lets a Worker call methods of classes that extend its own, which the bundle's do not.
+export class Hub extends DurableObject {
+  #hub;
+
+  constructor(state, env) {
+    super(state, env);
+    this.#hub = new BundledHub(state, env);
+  }
+
+  fetch(request) {
+    return this.#hub.fetch(request);
+  }
+
+  alarm() {
+    return this.#hub.alarm();
+  }
+
+  webSocketMessage(socket, message) {
+    return this.#hub.webSocketMessage(socket, message);
+  }
+
+  webSocketClose(socket, code, reason, wasClean) {
+    return this.#hub.webSocketClose(socket, code, reason, wasClean);
+  }
+
+  webSocketError(socket, error) {
+    return this.#hub.webSocketError(socket, error);
+  }
+
+  ask(kind, body) {
+    return this.#hub.ask(kind, body);
+  }
+}

@@ -49,7 +49,6 @@ impl Incoming {
         Ok(Url::parse(&self.url)?)
     }
 
-
     /// The request as the runtime's library has it.
     pub(crate) fn request(&self) -> Request {
         // The object's own `clone` would split its body in two.

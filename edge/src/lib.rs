@@ -15,6 +15,7 @@ mod decide;
 #[allow(missing_docs, reason = "the macro for Durable Objects documents nothing of what it generates")]
 mod directory;
 mod fields;
+mod host;
 #[allow(missing_docs, reason = "the macro for Durable Objects documents nothing of what it generates")]
 mod hub;
 mod incoming;
@@ -49,7 +50,10 @@ use worker::{Context, Env, console_error, js_sys::futures::future_to_promise, we
 ///
 /// Called by `entry.js`, which reads the headers and most bodies.
 #[wasm_bindgen]
-#[allow(clippy::too_many_arguments, reason = "each crosses the border of the module by itself; an object would cross again")]
+#[allow(
+    clippy::too_many_arguments,
+    reason = "each crosses the border of the module by itself; an object would cross again"
+)]
 #[must_use]
 pub fn answer(
     request: web_sys::Request,

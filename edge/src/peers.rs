@@ -4,8 +4,10 @@
 use crate::{
     config::{self, ConfigError},
     directory::{self, Listed, Registration},
+    host,
     hub::call,
     limits::{FORWARD_TIMEOUT_MS, RELAY_BYTES_MAX},
+    respond::Json,
     rest, timeout,
 };
 use headwater::{
@@ -13,7 +15,12 @@ use headwater::{
     message::{HubToLeaf, LeafToHub},
     wire::{self, WireError},
 };
-use worker::{Env, Fetch, Headers, Method, Request, RequestInit, Response, Stub, js_sys};
+use wasm_bindgen::JsCast;
+use worker::{
+    Env, Fetch, Headers, Method, Request, RequestInit, Response, Stub,
+    js_sys::{self, futures::JsFuture},
+    web_sys,
+};
 
 /// Another object could not be reached.
 #[derive(Debug, thiserror::Error)]
@@ -33,9 +40,12 @@ pub(crate) enum PeerError {
     /// Neither this deployment nor a peer has a hub of this identity.
     #[error("no deployment knows that hub")]
     Unknown,
+    /// What it answered has not the parts of an answer.
+    #[error("the answer has not its parts")]
+    Parts,
     /// It took too long.
-    #[error("no answer within {FORWARD_TIMEOUT_MS} ms")]
-    TimedOut,
+    #[error("no answer within {0} ms")]
+    TimedOut(u32),
 }
 
 /// The hub of this name in this deployment.
@@ -45,6 +55,31 @@ pub(crate) fn hub(env: &Env, name: &str) -> worker::Result<Stub> {
         Some(hint) => hubs.get_by_name_with_location_hint(name, &hint),
         None => hubs.get_by_name(name),
     }
+}
+
+/// Calls the hub of this name, and waits for its answer no longer than it may take.
+///
+/// A call of a method and not a request, which has to be written and read as one by HTTP's rules and takes twice as long.
+pub(crate) async fn ask(env: &Env, hub: &str, kind: &str, body: &[u8], after_ms: u32) -> Result<Json, PeerError> {
+    let hint = config::location_hint(env);
+    let asked = host::ask(env, hub, hint.as_deref(), kind, body).map_err(worker::Error::from)?;
+    let answered = timeout::within(after_ms, JsFuture::from(asked)).await.ok_or(PeerError::TimedOut(after_ms))?;
+    let parts = answered.map_err(worker::Error::from)?;
+    parts.dyn_ref().and_then(Json::of_parts).ok_or(PeerError::Parts)
+}
+
+/// As [`ask`], for an answer that goes to the client as it is.
+pub(crate) async fn hand_on(
+    env: &Env,
+    hub: &str,
+    kind: &str,
+    body: &[u8],
+    after_ms: u32,
+) -> Result<web_sys::Response, PeerError> {
+    let hint = config::location_hint(env);
+    let asked = host::hand_on(env, hub, hint.as_deref(), kind, body).map_err(worker::Error::from)?;
+    let answered = timeout::within(after_ms, JsFuture::from(asked)).await.ok_or(PeerError::TimedOut(after_ms))?;
+    answered.map_err(worker::Error::from)?.dyn_into().map_err(|_other| PeerError::Parts)
 }
 
 /// The names of this deployment's hubs, or of the one that has this identity.
@@ -69,7 +104,9 @@ pub(crate) async fn register(env: &Env, name: &str, hub: ReplicaId) -> worker::R
 
 /// Hands a leaf's message to the hub of this identity, wherever it is, and brings back what the leaf is to be told.
 pub(crate) async fn relay(env: &Env, hub: ReplicaId, message: &LeafToHub) -> Result<HubToLeaf, PeerError> {
-    timeout::within(FORWARD_TIMEOUT_MS, exchange(env, hub, message)).await.unwrap_or(Err(PeerError::TimedOut))
+    timeout::within(FORWARD_TIMEOUT_MS, exchange(env, hub, message))
+        .await
+        .unwrap_or(Err(PeerError::TimedOut(FORWARD_TIMEOUT_MS)))
 }
 
 async fn exchange(env: &Env, hub: ReplicaId, message: &LeafToHub) -> Result<HubToLeaf, PeerError> {

@@ -85,17 +85,29 @@ pub(crate) enum Refusal {
     #[error("ERR Headwater: {0}")]
     Config(#[from] ConfigError),
     #[error("ERR Headwater: the hub cannot be reached: {0}")]
-    Unreachable(#[from] PeerError),
+    Unreachable(#[source] PeerError),
     #[error(
         "ERR Headwater: the hub was interrupted, and whether the command was executed is unknown. \
              It is safe to retry with the same Idempotency-Key. ({0})"
     )]
     Runtime(#[from] worker::Error),
+    #[error("ERR Headwater: the hub's answer cannot be read: {0}")]
+    Answer(#[from] serde_json::Error),
     #[error(
         "ERR Headwater: the hub does not answer, and whether the command was executed is unknown. \
              It is safe to retry with the same Idempotency-Key."
     )]
     TimedOut,
+}
+
+impl From<PeerError> for Refusal {
+    fn from(error: PeerError) -> Self {
+        match error {
+            PeerError::Runtime(error) => Self::Runtime(error),
+            PeerError::TimedOut(_) => Self::TimedOut,
+            error => Self::Unreachable(error),
+        }
+    }
 }
 
 impl Refusal {
@@ -126,7 +138,7 @@ impl Refusal {
             Self::Rate(_) => 429,
             Self::NoUpgrade => 426,
             Self::Config(_) => 500,
-            Self::RateUndecided(_) | Self::Unreachable(_) | Self::Runtime(_) => 503,
+            Self::RateUndecided(_) | Self::Unreachable(_) | Self::Runtime(_) | Self::Answer(_) => 503,
             Self::TimedOut => 504,
         }
     }

@@ -1,9 +1,14 @@
 //! Responses in the forms that clients of the edge get.
 
-use crate::{cors, level, rest};
+use crate::{cors, host, level, rest};
 use futures_util::Stream;
 use std::fmt;
-use worker::{Headers, Response, Result, web_sys};
+use wasm_bindgen::JsCast;
+use worker::{
+    Headers, Response, Result,
+    js_sys::{Array, Uint8Array},
+    web_sys,
+};
 
 /// The header in which `@upstash/redis` carries what it has seen from one request to the next.
 pub(crate) const SYNC_TOKEN: &str = "upstash-sync-token";
@@ -55,20 +60,38 @@ impl Json {
     }
 
     pub(crate) fn into_response(self) -> Result<web_sys::Response> {
-        Ok(javascript::reply(self.status, &self.body, &self.lines)?)
+        Ok(host::reply(self.status, &self.body, &self.lines)?)
     }
-}
 
-mod javascript {
-    //! What takes one call there and would take many from here.
+    /// As an object hands it to the Worker.
+    pub(crate) fn into_parts(self) -> Array {
+        Array::of3(&self.status.into(), &Uint8Array::from(self.body.as_slice()), &self.lines.into())
+    }
 
-    use wasm_bindgen::{JsValue, prelude::wasm_bindgen};
-    use worker::web_sys;
+    /// What [`Json::into_parts`] made; none of what it cannot have made.
+    pub(crate) fn of_parts(parts: &Array) -> Option<Self> {
+        let status = parts.get(0).as_f64().filter(|status| (100.0..600.0).contains(status))? as u16;
+        let body = parts.get(1).dyn_ref::<Uint8Array>()?.to_vec();
+        Some(Self { status, body, lines: parts.get(2).as_string()? })
+    }
 
-    #[wasm_bindgen(module = "/src/reply.js")]
-    extern "C" {
-        #[wasm_bindgen(catch)]
-        pub(super) fn reply(status: u16, body: &[u8], lines: &str) -> Result<web_sys::Response, JsValue>;
+    /// The value of a further header.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        let mut words = self.lines.lines();
+        while let (Some(found), Some(value)) = (words.next(), words.next()) {
+            if found == name {
+                return Some(value);
+            }
+        }
+        None
+    }
+
+    pub(crate) fn status(&self) -> u16 {
+        self.status
+    }
+
+    pub(crate) fn body(&self) -> &[u8] {
+        &self.body
     }
 }
 

@@ -64,7 +64,9 @@ async fn elsewhere(incoming: Incoming, scene: Scene<'_>) -> Result<Response, Ref
         (Method::Get, "/v1/leaf") => leaf(&incoming.request(), env).await,
         (Method::Post, "/v1/leaf") => poll(incoming, env).await,
         (Method::Post, "/v1/relay") => relay(incoming, env).await,
-        (Method::Get | Method::Post | Method::Put, path) if is_command(&incoming, path) => in_path(incoming, scene).await,
+        (Method::Get | Method::Post | Method::Put, path) if is_command(&incoming, path) => {
+            in_path(incoming, scene).await
+        }
         (Method::Get | Method::Head, path) if !path.starts_with("/v1/") => assets(incoming.request(), env).await,
         (Method::Get, _) => Err(Refusal::NotFound),
         (method, _) => Err(Refusal::Method(method)),
@@ -145,7 +147,8 @@ async fn execute(
         return Ok(json.from_leaf(answered.staleness_ms).into_response()?);
     }
     let commands = Commands { shape, encoding, sync_token, idempotency, levels, commands };
-    Ok(hand(scene.env, &hub, &commands).await?.into())
+    let body = headwater::wire::to_body(&commands);
+    Ok(peers::hand_on(scene.env, &hub, call::COMMANDS, &body, HUB_TIMEOUT_MS).await?)
 }
 
 /// What the call asks of durability and consistency.
@@ -197,10 +200,8 @@ fn sync_token(incoming: &Incoming, levels: Levels) -> Result<Option<String>, Ref
 }
 
 /// Hands commands to a hub.
-pub(crate) async fn hand(env: &Env, hub: &str, commands: &Commands) -> Result<Response, Refusal> {
-    let request = call::post(call::COMMANDS, &headwater::wire::to_body(commands))?;
-    let hub = peers::hub(env, hub)?;
-    Ok(timeout::within(HUB_TIMEOUT_MS, hub.fetch_with_request(request)).await.ok_or(Refusal::TimedOut)??)
+pub(crate) async fn hand(env: &Env, hub: &str, commands: &Commands) -> Result<Json, Refusal> {
+    Ok(peers::ask(env, hub, call::COMMANDS, &headwater::wire::to_body(commands), HUB_TIMEOUT_MS).await?)
 }
 
 /// Limits as JSON: each check is decided at the hub of its key.

@@ -1,4 +1,4 @@
-//! What the Worker asks of a hub object: the requests between the two, which nobody else can send.
+//! What the Worker asks of a hub object: the calls and requests between the two, which nobody else can send.
 
 use crate::{
     level::Levels,
@@ -11,12 +11,12 @@ use serde::{Deserialize, Serialize};
 use wasm_bindgen::JsValue;
 use worker::{Headers, Method, Request, RequestInit, Result, js_sys::Uint8Array};
 
-/// Runs the [`Commands`] in the body.
-pub(crate) const COMMANDS: &str = "/commands";
+/// A call: runs the [`Commands`] in the body.
+pub(crate) const COMMANDS: &str = "commands";
 /// Hands on the leaf's frame in the body.
 pub(crate) const RELAY: &str = "/relay";
-/// Takes an isolate's [`Exchange`] and answers [`Exchanged`].
-pub(crate) const EXCHANGE: &str = "/exchange";
+/// A call: takes an isolate's [`Exchange`] and answers [`Exchanged`].
+pub(crate) const EXCHANGE: &str = "exchange";
 /// Takes a [`Poll`] of a leaf that is no isolate, and answers as [`Taken`](super::links::Taken) is written for it.
 pub(crate) const POLL: &str = "/poll";
 /// Answers with a stream of what is published to what [`Listen`] names.

@@ -9,7 +9,7 @@ use super::{
     call::Commands,
     shell::{Answer, ShellError},
 };
-use crate::{clock, level, respond, rest::Shape, session::Session};
+use crate::{clock, level, respond::Json, rest::Shape, session::Session};
 use bytes::Bytes;
 use headwater::{
     command::{Command, CommandError, parse},
@@ -19,7 +19,6 @@ use headwater::{
     namespace::Namespace,
 };
 use std::collections::BTreeSet;
-use worker::{Response, Result};
 
 const NOT_COMMITTED: &str = "ERR Headwater: the origin has not committed it in time. It was executed, this edge has stored it, and it \
                              will reach the origin. It is safe to retry with the same Idempotency-Key, which waits again.";
@@ -44,19 +43,19 @@ impl NotRefreshed {
 }
 
 impl Hub {
-    pub(super) async fn commands(&self, body: &[u8]) -> Result<Response, ShellError> {
+    pub(super) async fn commands(&self, body: &[u8]) -> Result<Json, ShellError> {
         let Ok(Commands { shape, encoding, sync_token, idempotency, levels, commands }) = postcard::from_bytes(body)
         else {
             // Only a Worker of another version sends what this one cannot read.
-            return Ok(respond::error(503, &INTERRUPTED)?);
+            return Ok(Json::error(503, &INTERRUPTED));
         };
         if commands.is_empty() && shape != Shape::Single {
-            return Ok(respond::json(200, shape.answer(&[], encoding).1)?);
+            return Ok(Json::new(200, shape.answer(&[], encoding).1));
         }
         let namespace = self.shell.namespace()?;
         // One input of the machine is one step, which no other request comes between.
         if let Some(discarded) = shape.discarded(&commands, &namespace) {
-            return Ok(respond::error(400, &discarded)?);
+            return Ok(Json::error(400, &discarded));
         }
         let session = match sync_token {
             None => None,
@@ -64,19 +63,19 @@ impl Hub {
                 let secrets = self.shell.sync_secrets()?;
                 match Session::read(&token, namespace.as_str(), &secrets, clock::now()) {
                     Ok(session) => Some((session, secrets)),
-                    Err(error) => return Ok(respond::error(400, &error)?),
+                    Err(error) => return Ok(Json::error(400, &error)),
                 }
             }
         };
         let keys = session.as_ref().map(|_| keys_of(&commands, &namespace, |_| true)).unwrap_or_default();
         let written = if levels.writes_at_origin { keys_of(&commands, &namespace, writes_here) } else { vec![] };
         if !written.is_empty() && !self.shell.is_origin_connected()? {
-            return Ok(respond::error(503, &NotRefreshed::Away(level::DURABILITY))?);
+            return Ok(Json::error(503, &NotRefreshed::Away(level::DURABILITY)));
         }
         if levels.reads_at_origin
             && let Err(error) = self.refresh(&commands).await?
         {
-            return Ok(respond::error(error.status(), &error)?);
+            return Ok(Json::error(error.status(), &error));
         }
         let asked = self.shell.ask(|request| match session.as_ref().map(|(session, _)| session.marks()) {
             None => HubInput::Commands { request, commands, idempotency },
@@ -85,23 +84,20 @@ impl Hub {
         let (results, provisional) = match self.answer(asked).await {
             Ok(Answer::Replies(results, provisional)) => (results, provisional),
             // The machine answers commands with replies only.
-            Ok(_) => return Ok(respond::error(500, &INTERRUPTED)?),
-            Err((status, text)) => return Ok(respond::error(status, &text)?),
+            Ok(_) => return Ok(Json::error(500, &INTERRUPTED)),
+            Err((status, text)) => return Ok(Json::error(status, &text)),
         };
         let awaits_commit = levels.writes_at_origin && results.iter().any(Result::is_ok);
         if awaits_commit && let Err((status, text)) = self.await_commit(written).await? {
-            return Ok(respond::error(status, &text)?);
+            return Ok(Json::error(status, &text));
         }
         let (status, body) = shape.answer(&results, encoding);
         let token = session.map(|(mut session, secrets)| {
             session.note(self.shell.marks(&keys), clock::now());
             session.write(namespace.as_str(), &secrets)
         });
-        let response = respond::replies(status, body, provisional, token.as_deref())?;
-        if awaits_commit {
-            response.headers().set(level::DURABILITY, level::ORIGIN)?;
-        }
-        Ok(response)
+        let json = Json::replies(status, body, provisional, token.as_deref());
+        Ok(json.with(level::DURABILITY, awaits_commit.then_some(level::ORIGIN)))
     }
 
     /// Has the origin tell this hub of the keys of what is executed here.

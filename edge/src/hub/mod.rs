@@ -13,7 +13,8 @@ mod turn;
 
 use crate::{
     limits::{LISTEN_TIMEOUT_MS, REPLY_TIMEOUT_MS},
-    respond, timeout,
+    respond::{self, Json},
+    timeout,
 };
 use call::{Bounds, Exchange, Listen, Poll, Status};
 use futures_channel::oneshot;
@@ -27,9 +28,11 @@ use links::Taken;
 use shell::{Answer, Shell, ShellError};
 use sockets::{Attachment, CLOSE_PROTOCOL, CLOSE_UNSUPPORTED, Peer};
 use std::rc::Rc;
+use wasm_bindgen::prelude::wasm_bindgen;
 use worker::{
     DurableObject, Env, Request, Response, Result, State, WebSocket, WebSocketIncomingMessage, console_error,
     durable_object,
+    js_sys::{Promise, futures::future_to_promise},
 };
 
 const TIMED_OUT: &str = "ERR Headwater: no reply in time, and whether the command was executed is unknown. \
@@ -52,20 +55,10 @@ impl DurableObject for Hub {
 
     async fn fetch(&self, mut request: Request) -> Result<Response> {
         let answered = match request.path().as_str() {
-            call::COMMANDS => {
-                let body = request.bytes().await?;
-                self.shell.turn().await;
-                self.commands(&body).await
-            }
             call::RELAY => {
                 let body = request.bytes().await?;
                 self.shell.turn().await;
                 self.relay(&body).await
-            }
-            call::EXCHANGE => {
-                let body = request.bytes().await?;
-                self.shell.turn().await;
-                self.exchange(&body)
             }
             call::POLL => {
                 let body = request.bytes().await?;
@@ -130,7 +123,32 @@ impl DurableObject for Hub {
     }
 }
 
+#[wasm_bindgen]
 impl Hub {
+    /// Takes a call of the Worker's, [`call::COMMANDS`] or [`call::EXCHANGE`], with what it brings; a promise of the parts of the
+    /// answer. `entry.js` lets the Worker call it.
+    #[must_use]
+    pub fn ask(&self, kind: String, body: Vec<u8>) -> Promise {
+        let hub = Self { shell: Rc::clone(&self.shell) };
+        future_to_promise(async move { Ok(hub.called(&kind, &body).await.into_parts().into()) })
+    }
+}
+
+impl Hub {
+    async fn called(&self, kind: &str, body: &[u8]) -> Json {
+        self.shell.turn().await;
+        let answered = match kind {
+            call::COMMANDS => self.commands(body).await,
+            call::EXCHANGE => self.exchange(body),
+            kind => Ok(Json::error(404, &format_args!("ERR Headwater: a hub takes no {kind}"))),
+        };
+        self.shell.register_soon();
+        answered.unwrap_or_else(|error| {
+            console_error!("{error}");
+            Json::error(503, &format_args!("{INTERRUPTED} ({error})"))
+        })
+    }
+
     async fn relay(&self, frame: &[u8]) -> Result<Response, ShellError> {
         let message = match wire::decode::<LeafToHub>(frame) {
             Ok(message) => message,
@@ -148,14 +166,14 @@ impl Hub {
         }
     }
 
-    fn exchange(&self, body: &[u8]) -> Result<Response, ShellError> {
+    fn exchange(&self, body: &[u8]) -> Result<Json, ShellError> {
         let Ok(Exchange { link, frames }) = postcard::from_bytes(body) else {
             // Only a Worker of another version sends what this one cannot read.
-            return Ok(respond::error(503, &INTERRUPTED)?);
+            return Ok(Json::error(503, &INTERRUPTED));
         };
         match frames.iter().map(|frame| said(frame)).collect() {
-            Ok(messages) => Ok(Response::from_bytes(wire::to_body(&self.shell.exchange(link, messages)?))?),
-            Err(error) => Ok(respond::error(400, &format_args!("ERR Headwater: {error}"))?),
+            Ok(messages) => Ok(Json::new(200, wire::to_body(&self.shell.exchange(link, messages)?))),
+            Err(error) => Ok(Json::error(400, &format_args!("ERR Headwater: {error}"))),
         }
     }
 

@@ -9,7 +9,7 @@ use crate::{
     clock,
     hub::call::{self, Exchange, Exchanged},
     limits::{EXCHANGE_TIMEOUT_MS, EXCHANGES_MAX, EXCHANGING_MS_MAX, GATHER_MS, RETRY_MS},
-    peers, timeout,
+    peers::{self, PeerError},
     timeout::Timer,
 };
 use worker::{Env, console_error};
@@ -17,14 +17,12 @@ use worker::{Env, console_error};
 /// Why an exchange came to nothing.
 #[derive(Debug, thiserror::Error)]
 enum ExchangeError {
-    #[error("the request failed: {0}")]
-    Runtime(#[from] worker::Error),
+    #[error("the call failed: {0}")]
+    Call(#[from] PeerError),
     #[error("the hub answered with status {0}")]
     Status(u16),
     #[error("the hub's answer cannot be read: {0}")]
     Answer(#[from] postcard::Error),
-    #[error("no answer within {EXCHANGE_TIMEOUT_MS} ms")]
-    TimedOut,
 }
 
 /// Exchanges with `hub` as long as there is anything to tell, in charge as `owner`.
@@ -36,8 +34,7 @@ pub(super) async fn run(env: Env, hub: String, owner: u64) {
         let asked_at = clock::now();
         let Ok(link) = clock::entropy() else { break };
         let Some(Some(exchange)) = with(&hub, |held| held.begin(owner, link, asked_at)) else { return };
-        let exchanged = timeout::within(EXCHANGE_TIMEOUT_MS, send(&env, &hub, &exchange)).await;
-        let exchanged = exchanged.unwrap_or(Err(ExchangeError::TimedOut));
+        let exchanged = send(&env, &hub, &exchange).await;
         pause_ms = if exchanged.is_ok() { GATHER_MS } else { RETRY_MS };
         if let Err(error) = &exchanged {
             console_error!("an exchange with the hub {hub} failed: {error}");
@@ -55,10 +52,10 @@ pub(super) async fn run(env: Env, hub: String, owner: u64) {
 }
 
 async fn send(env: &Env, hub: &str, exchange: &Exchange) -> Result<Exchanged, ExchangeError> {
-    let request = call::post(call::EXCHANGE, &headwater::wire::to_body(exchange))?;
-    let mut response = peers::hub(env, hub)?.fetch_with_request(request).await?;
-    match response.status_code() {
-        200 => Ok(postcard::from_bytes(&response.bytes().await?)?),
+    let body = headwater::wire::to_body(exchange);
+    let answered = peers::ask(env, hub, call::EXCHANGE, &body, EXCHANGE_TIMEOUT_MS).await?;
+    match answered.status() {
+        200 => Ok(postcard::from_bytes(answered.body())?),
         status => Err(ExchangeError::Status(status)),
     }
 }

@@ -218,20 +218,19 @@ impl<'a> Desk<'a> {
         // What a verb writes rests on what it has read before.
         let levels = Levels { reads_at_origin: self.levels.reads_at_origin && idempotency.is_none(), ..self.levels };
         let commands = Commands { shape, encoding, sync_token, idempotency, levels, commands };
-        let mut response = router::hand(self.scene.env, hub, &commands).await?;
-        let headers = response.headers();
-        if let Some(token) = headers.get(respond::SYNC_TOKEN)? {
-            self.sync_token.replace(Some(token));
+        let answered = router::hand(self.scene.env, hub, &commands).await?;
+        if let Some(token) = answered.header(respond::SYNC_TOKEN) {
+            self.sync_token.replace(Some(token.to_owned()));
         }
-        let is_provisional = headers.get("headwater-provisional")?.is_some();
+        let is_provisional = answered.header(respond::PROVISIONAL).is_some();
         self.is_provisional.set(self.is_provisional.get() || is_provisional);
-        if response.status_code() != 200 {
-            let status = response.status_code();
-            let outcome: Outcome = response.json().await?;
+        if answered.status() != 200 {
+            let status = answered.status();
+            let outcome: Outcome = serde_json::from_slice(answered.body())?;
             let text = if let Outcome::Error(error) = outcome { error } else { String::new() };
             return Err(Unanswered(text, Some(status)).into());
         }
-        let outcomes: Vec<Outcome> = response.json().await?;
+        let outcomes: Vec<Outcome> = serde_json::from_slice(answered.body())?;
         Ok(outcomes.into_iter().map(Outcome::reply).collect())
     }
 

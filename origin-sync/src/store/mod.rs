@@ -35,8 +35,20 @@ pub trait Store: Send + Sync + 'static {
     /// Reads of one slot what is asked for, as of one moment.
     fn load(&self, load: Load) -> impl Future<Output = Result<Loaded, StoreError>> + Send;
 
-    /// Compares and writes. After an error it is unknown whether the commit happened: what was loaded before is void.
-    fn commit(&self, commit: Commit) -> impl Future<Output = Result<Outcome, StoreError>> + Send;
+    /// Compares and writes, each commit for itself, in a request that they share where the store has such; gives what became of
+    /// each, in their order. After an error it is unknown which of them happened: what was loaded before is void.
+    fn commit_all(&self, commits: Vec<Commit>) -> impl Future<Output = Result<Vec<Outcome>, StoreError>> + Send;
+
+    /// How many commits are best handed over together.
+    fn commits_together(&self) -> usize;
+
+    /// As [`Self::commit_all`], of one.
+    fn commit(&self, commit: Commit) -> impl Future<Output = Result<Outcome, StoreError>> + Send {
+        async {
+            let outcomes = self.commit_all(vec![commit]).await?;
+            outcomes.into_iter().next().ok_or(RedisStoreError::Answer("a commit has no answer").into())
+        }
+    }
 
     /// The identity of the store's present life, read when the connection was made and before anything else was. Where
     /// slots lie on several servers it is one name for all: a marker bears it as long as the life in which it was written
@@ -239,10 +251,17 @@ impl Store for AnyStore {
         }
     }
 
-    async fn commit(&self, commit: Commit) -> Result<Outcome, StoreError> {
+    async fn commit_all(&self, commits: Vec<Commit>) -> Result<Vec<Outcome>, StoreError> {
         match self {
-            Self::Redis(store) => store.commit(commit).await,
-            Self::Embedded(store) => store.commit(commit).await,
+            Self::Redis(store) => store.commit_all(commits).await,
+            Self::Embedded(store) => store.commit_all(commits).await,
+        }
+    }
+
+    fn commits_together(&self) -> usize {
+        match self {
+            Self::Redis(store) => store.commits_together(),
+            Self::Embedded(store) => store.commits_together(),
         }
     }
 

@@ -129,10 +129,18 @@ impl EmbeddedStore {
         .await
     }
 
-    async fn write(&self, commit: Commit) -> Result<Outcome, EmbeddedError> {
-        let (answer, answered) = oneshot::channel();
-        self.writer.send(writer::Waiting { commit, answer }).map_err(|_gone| EmbeddedError::Writer)?;
-        answered.await.unwrap_or(Err(EmbeddedError::Writer))
+    async fn write(&self, commits: Vec<Commit>) -> Result<Vec<Outcome>, EmbeddedError> {
+        let mut answers = Vec::with_capacity(commits.len());
+        for commit in commits {
+            let (answer, answered) = oneshot::channel();
+            self.writer.send(writer::Waiting { commit, answer }).map_err(|_gone| EmbeddedError::Writer)?;
+            answers.push(answered);
+        }
+        let mut outcomes = Vec::with_capacity(answers.len());
+        for answered in answers {
+            outcomes.push(answered.await.unwrap_or(Err(EmbeddedError::Writer))?);
+        }
+        Ok(outcomes)
     }
 }
 
@@ -141,8 +149,12 @@ impl Store for EmbeddedStore {
         Ok(self.read(load).await?)
     }
 
-    async fn commit(&self, commit: Commit) -> Result<Outcome, StoreError> {
-        Ok(self.write(commit).await?)
+    async fn commit_all(&self, commits: Vec<Commit>) -> Result<Vec<Outcome>, StoreError> {
+        Ok(self.write(commits).await?)
+    }
+
+    fn commits_together(&self) -> usize {
+        writer::TOGETHER_MAX
     }
 
     fn run_id(&self) -> Bytes {

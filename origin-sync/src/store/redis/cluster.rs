@@ -138,9 +138,11 @@ impl Cluster {
         }
         let mut patience = Patience::default();
         loop {
-            let error = match owner.server.commit(&commit).await {
-                Ok(outcome) => return Ok(outcome),
-                Err(error) => error,
+            let mut answers = owner.server.commit(std::iter::once(&commit)).await?;
+            let error = match answers.pop() {
+                Some(Ok(outcome)) => return Ok(outcome),
+                Some(Err(error)) => error,
+                None => return Err(RedisStoreError::Answer("a commit has no answer")),
             };
             match Refusal::of(&error) {
                 None => return Err(error),

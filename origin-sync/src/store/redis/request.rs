@@ -62,12 +62,15 @@ fn push_commit(keys: &mut Words, words: &mut Words, commit: &Commit) -> Result<(
         push_commands(words, &ordered.cannot_fail);
         push_companion(words, part);
     }
-    push_marker(words, &commit.marker);
+    push_marker(words, &commit.marker, commit.fence.is_some());
     Ok(())
 }
 
 /// What the call answered of a commit.
 pub(super) fn decode(commit: &Commit, answer: Value) -> Result<Outcome, RedisStoreError> {
+    if matches!(answer, Value::Int(0)) {
+        return Ok(Outcome::Committed);
+    }
     let Value::Array(items) = answer else { return Err(RedisStoreError::Answer("a commit's outcome is no array")) };
     let mut items = items.into_iter();
     let Some(Value::BulkString(outcome)) = items.next() else {
@@ -75,7 +78,6 @@ pub(super) fn decode(commit: &Commit, answer: Value) -> Result<Outcome, RedisSto
     };
     let keys = items.map(|item| key_at(commit, &item)).collect::<Result<Vec<Key>, _>>()?;
     match outcome.as_slice() {
-        b"committed" if keys.is_empty() => Ok(Outcome::Committed),
         b"committed" => Ok(Outcome::Drifted(keys)),
         b"moved" => Ok(Outcome::Moved(keys)),
         b"stale" => Ok(Outcome::Stale),
@@ -153,7 +155,8 @@ fn push_companion(words: &mut Words, part: &KeyCommit) {
     }
 }
 
-fn push_marker(words: &mut Words, change: &MarkerChange) {
+/// Where no marker `stands`, nothing of an earlier history of the slot does either.
+fn push_marker(words: &mut Words, change: &MarkerChange, stands: bool) {
     let opened = change.open.as_ref().map_or(0, |(.., previous)| if previous.is_some() { 3 } else { 2 });
     words.push_count(2 * (1 + opened + change.hubs.len()));
     words.push("n");
@@ -164,7 +167,7 @@ fn push_marker(words: &mut Words, change: &MarkerChange) {
         words.push_number(incarnation.to_bits());
         words.push("r");
         words.push(run_id);
-        is_first = previous.is_none();
+        is_first = previous.is_none() && stands;
         if let Some((before, seq)) = previous {
             words.push("p");
             words.push(format!("{}:{seq}", before.to_bits()));

@@ -23,7 +23,7 @@ use headwater::{
     namespace::Namespace,
     origin::{JobsDone, Link, LinkStatus, Origin, OriginConfig, OriginEffect, OriginInput},
     slot::Slot,
-    store::{Commit, LedgerSwap, Load, Outcome},
+    store::{Commit, LedgerSwap, Load, Loaded, Outcome},
     topic::Topic,
 };
 use std::{
@@ -106,6 +106,7 @@ pub(crate) enum ActorError {
 /// What a request to the store came to.
 enum Answer {
     Input(OriginInput),
+    Loaded(Vec<Loaded>),
     Committed(Vec<(Slot, Outcome)>),
     Pong,
 }
@@ -329,6 +330,7 @@ impl Actor {
     ) -> Result<(), ActorError> {
         match answer.map_err(ActorError::Request)?? {
             Answer::Input(input) => inputs.push(input),
+            Answer::Loaded(loaded) => inputs.extend(loaded.into_iter().map(OriginInput::Loaded)),
             Answer::Committed(outcomes) => {
                 for (slot, outcome) in outcomes {
                     self.count_refusals(slot, &outcome);
@@ -363,7 +365,7 @@ impl Actor {
     }
 
     fn handle_all(&mut self, inputs: impl IntoIterator<Item = OriginInput>) {
-        let mut commits = Vec::new();
+        let (mut loads, mut commits) = (Vec::new(), Vec::new());
         for effect in self.origin.handle_all(inputs, clock::now()) {
             match effect {
                 OriginEffect::ToHub(link, message) => {
@@ -376,7 +378,7 @@ impl Actor {
                     measure::link_closed();
                     self.close(link);
                 }
-                OriginEffect::Load(load) => self.load(load),
+                OriginEffect::Load(load) => loads.push(load),
                 OriginEffect::Commit(commit) => commits.push(commit),
                 OriginEffect::Run { link, call, commands, within } => self.run_passed(link, call, commands, within),
                 OriginEffect::Jobs { link, hub, slot, jobs } => self.run_jobs(link, Jobs { hub, slot, jobs }),
@@ -399,7 +401,8 @@ impl Actor {
                 }
             }
         }
-        // No effect rests on a commit that is on its way.
+        // No effect rests on what is on its way.
+        self.load(loads);
         self.commit(commits);
     }
 
@@ -447,16 +450,26 @@ impl Actor {
         measure::hubs_connected(self.links.len());
     }
 
-    fn load(&mut self, load: Load) {
+    fn load(&mut self, mut loads: Vec<Load>) {
+        let together_max = self.store.together_max();
+        while !loads.is_empty() {
+            let rest = loads.split_off(together_max.min(loads.len()));
+            self.load_together(std::mem::replace(&mut loads, rest));
+        }
+    }
+
+    fn load_together(&mut self, loads: Vec<Load>) {
         let (store, report) = (Arc::clone(&self.store), Arc::clone(&self.report));
-        let span = trace::load(load.slot, load.keys.len(), load.plain.len());
+        let count_of = |of: fn(&Load) -> usize| loads.iter().map(of).sum();
+        let span = trace::loads(loads.len(), count_of(|load| load.keys.len()), count_of(|load| load.plain.len()));
         let loading = async move {
             let began = Instant::now();
-            let loaded = store.load(load).await.inspect_err(|error| trace::failed(error))?;
-            measure::loaded(began.elapsed());
-            report.history.store_answered(began.elapsed());
-            report.loads.fetch_add(1, Ordering::Relaxed);
-            Ok(Answer::Input(OriginInput::Loaded(loaded)))
+            let loaded = store.load_all(loads).await.inspect_err(|error| trace::failed(error))?;
+            let took = began.elapsed();
+            loaded.iter().for_each(|_| measure::loaded(took));
+            report.history.store_answered(took);
+            report.loads.fetch_add(loaded.len() as u64, Ordering::Relaxed);
+            Ok(Answer::Loaded(loaded))
         };
         self.requests.spawn(loading.instrument(span));
     }
@@ -464,7 +477,7 @@ impl Actor {
     /// Those of slots whose commits are refused again and again wait, each for itself; the others share requests.
     fn commit(&mut self, commits: Vec<Commit>) {
         let mut together = Vec::new();
-        let together_max = self.store.commits_together();
+        let together_max = self.store.together_max();
         for commit in commits {
             let pause = pause_after(self.refusals.get(&commit.slot).copied().unwrap_or(0));
             if pause.is_zero() {

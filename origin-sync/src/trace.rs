@@ -27,9 +27,9 @@ pub(crate) fn batch(address: &HubAddress, slots: usize) -> Span {
     trace_span!(target: TARGET, "hub.batch", edge = address.edge, hub = address.name, slots)
 }
 
-/// A load.
-pub(crate) fn load(slot: Slot, keys: usize, plain: usize) -> Span {
-    trace_span!(target: TARGET, "store.load", slot = slot.get(), keys, plain, error = field::Empty)
+/// Loads that share a request.
+pub(crate) fn loads(loads: usize, keys: usize, plain: usize) -> Span {
+    trace_span!(target: TARGET, "store.load", loads, keys, plain, error = field::Empty)
 }
 
 /// Commits that share a request.

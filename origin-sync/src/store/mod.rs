@@ -32,15 +32,24 @@ pub use self::{
 
 /// One connection to a store.
 pub trait Store: Send + Sync + 'static {
-    /// Reads of one slot what is asked for, as of one moment.
-    fn load(&self, load: Load) -> impl Future<Output = Result<Loaded, StoreError>> + Send;
+    /// Reads of one slot each what is asked for, as of one moment, in requests that they share where the store has such; in
+    /// their order.
+    fn load_all(&self, loads: Vec<Load>) -> impl Future<Output = Result<Vec<Loaded>, StoreError>> + Send;
+
+    /// As [`Self::load_all`], of one slot.
+    fn load(&self, load: Load) -> impl Future<Output = Result<Loaded, StoreError>> + Send {
+        async {
+            let loaded = self.load_all(vec![load]).await?;
+            loaded.into_iter().next().ok_or(RedisStoreError::Answer("a load has no answer").into())
+        }
+    }
 
     /// Compares and writes, each commit for itself, in a request that they share where the store has such; gives what became of
     /// each, in their order. After an error it is unknown which of them happened: what was loaded before is void.
     fn commit_all(&self, commits: Vec<Commit>) -> impl Future<Output = Result<Vec<Outcome>, StoreError>> + Send;
 
-    /// How many commits are best handed over together.
-    fn commits_together(&self) -> usize;
+    /// How many loads or commits are best handed over together.
+    fn together_max(&self) -> usize;
 
     /// As [`Self::commit_all`], of one.
     fn commit(&self, commit: Commit) -> impl Future<Output = Result<Outcome, StoreError>> + Send {
@@ -244,10 +253,10 @@ pub enum AnyStore {
 }
 
 impl Store for AnyStore {
-    async fn load(&self, load: Load) -> Result<Loaded, StoreError> {
+    async fn load_all(&self, loads: Vec<Load>) -> Result<Vec<Loaded>, StoreError> {
         match self {
-            Self::Redis(store) => store.load(load).await,
-            Self::Embedded(store) => store.load(load).await,
+            Self::Redis(store) => store.load_all(loads).await,
+            Self::Embedded(store) => store.load_all(loads).await,
         }
     }
 
@@ -258,10 +267,10 @@ impl Store for AnyStore {
         }
     }
 
-    fn commits_together(&self) -> usize {
+    fn together_max(&self) -> usize {
         match self {
-            Self::Redis(store) => store.commits_together(),
-            Self::Embedded(store) => store.commits_together(),
+            Self::Redis(store) => store.together_max(),
+            Self::Embedded(store) => store.together_max(),
         }
     }
 

@@ -108,9 +108,13 @@ impl EmbeddedStore {
         Ok(Self { database, writer, run_id })
     }
 
-    async fn read(&self, load: Load) -> Result<Loaded, EmbeddedError> {
+    async fn read(&self, loads: Vec<Load>) -> Result<Vec<Loaded>, EmbeddedError> {
         let database = Arc::clone(&self.database);
-        off_the_runtime(move || tables::read(&database.begin_read()?, load, clock::now())).await
+        off_the_runtime(move || {
+            let (snapshot, now) = (database.begin_read()?, clock::now());
+            loads.into_iter().map(|load| tables::read(&snapshot, load, now)).collect()
+        })
+        .await
     }
 
     /// In a transaction of its own, which waits for the writer's and then for the disk.
@@ -145,15 +149,15 @@ impl EmbeddedStore {
 }
 
 impl Store for EmbeddedStore {
-    async fn load(&self, load: Load) -> Result<Loaded, StoreError> {
-        Ok(self.read(load).await?)
+    async fn load_all(&self, loads: Vec<Load>) -> Result<Vec<Loaded>, StoreError> {
+        Ok(self.read(loads).await?)
     }
 
     async fn commit_all(&self, commits: Vec<Commit>) -> Result<Vec<Outcome>, StoreError> {
         Ok(self.write(commits).await?)
     }
 
-    fn commits_together(&self) -> usize {
+    fn together_max(&self) -> usize {
         writer::TOGETHER_MAX
     }
 

@@ -110,8 +110,9 @@ impl Cluster {
         let mut patience = Patience::default();
         loop {
             let owner = self.owner(load.slot)?;
-            let error = match owner.server.load(load).await {
+            let error = match owner.server.load(std::slice::from_ref(load)).await {
                 Ok(mut loaded) => {
+                    let mut loaded = loaded.pop().ok_or(RedisStoreError::Answer("a load has no answer"))?;
                     if let Some(marker) = &mut loaded.marker
                         && marker.run_id == owner.server.run_id()
                     {

@@ -183,16 +183,18 @@ impl RedisStore {
     }
 
     /// Also a load may be put off: without memory Redis queues no transaction.
-    async fn read(&self, load: &Load) -> Result<Loaded, RedisStoreError> {
+    async fn read(&self, loads: &[Load]) -> Result<Vec<Loaded>, RedisStoreError> {
         let server = match &self.connected {
             // In its own box, as the way that most do not go.
-            Connected::Cluster(cluster) => return Box::pin(cluster.load(load)).await,
+            Connected::Cluster(cluster) => {
+                return try_join_all(loads.iter().map(|load| Box::pin(cluster.load(load)))).await;
+            }
             Connected::Single(server) => server,
             Connected::Watched(watched) => watched.server(),
         };
         let mut patience = Patience::default();
         loop {
-            let error = match server.load(load).await {
+            let error = match server.load(loads).await {
                 Ok(loaded) => return Ok(loaded),
                 Err(error) => error,
             };
@@ -323,8 +325,8 @@ impl Store for RedisStore {
         Ok(self.survivors_of(&slots).await?)
     }
 
-    async fn load(&self, load: Load) -> Result<Loaded, StoreError> {
-        Ok(self.read(&load).await?)
+    async fn load_all(&self, loads: Vec<Load>) -> Result<Vec<Loaded>, StoreError> {
+        Ok(self.read(&loads).await?)
     }
 
     async fn commit_all(&self, commits: Vec<Commit>) -> Result<Vec<Outcome>, StoreError> {
@@ -332,7 +334,7 @@ impl Store for RedisStore {
     }
 
     /// Nodes of a cluster take one slot in each call.
-    fn commits_together(&self) -> usize {
+    fn together_max(&self) -> usize {
         match &self.connected {
             Connected::Single(_) | Connected::Watched(_) => batch::SHARING_MAX,
             Connected::Cluster(_) => 1,

@@ -46,7 +46,7 @@ pub(super) struct Server {
     passage: Passage,
     script: CommitScript,
     commits: Batches<Commits, Vec<Result<Value, RedisError>>>,
-    loads: Batches<Asked, Read>,
+    loads: Batches<Vec<Asked>, Vec<Read>>,
     run_id: Bytes,
     _tracker: Tracker,
     witness: Option<Witness>,
@@ -91,7 +91,7 @@ impl Server {
         );
         let reads = Reads { connection: connection.clone(), tells_expiry, evictions };
         let loads = Batches::start(
-            Extent { is_shared, count: |_load| 1, weight: read::weight, weight_max: LOAD_MAX },
+            Extent { is_shared, count: Vec::len, weight: read::weight, weight_max: LOAD_MAX },
             move |loads| reads.clone().run(loads),
         );
         let passage = Passage::new(access.clone(), address.clone());
@@ -111,19 +111,28 @@ impl Server {
         &self.run_id
     }
 
-    /// One snapshot of what is asked for.
-    pub(super) async fn load(&self, load: &Load) -> Result<Loaded, RedisStoreError> {
-        let keys = load.keys.iter().chain(load.plain.iter().map(|plain| &plain.key));
-        if let Some(key) = keys.into_iter().find(|key| key.slot() != load.slot) {
-            return Err(RedisStoreError::Slot { key: key.clone() });
-        }
-        for of_any_type in [false, true] {
-            let asked = Asked { load: load.clone(), of_any_type };
-            if let Some(loaded) = self.loads.call(asked).await.ok_or(RedisStoreError::GivenUp)?? {
-                return Ok(loaded);
+    /// What each asks for, as of one moment.
+    pub(super) async fn load(&self, loads: &[Load]) -> Result<Vec<Loaded>, RedisStoreError> {
+        for load in loads {
+            let mut keys = load.keys.iter().chain(load.plain.iter().map(|plain| &plain.key));
+            if let Some(key) = keys.find(|key| key.slot() != load.slot) {
+                return Err(RedisStoreError::Slot { key: key.clone() });
             }
         }
-        Err(RedisStoreError::Answer("a value that is read in all ways is of none of the types"))
+        let mut all: Vec<Option<Loaded>> = vec![None; loads.len()];
+        for of_any_type in [false, true] {
+            let open = loads.iter().zip(&all).filter(|(_, loaded)| loaded.is_none());
+            let asked: Vec<Asked> = open.map(|(load, _)| Asked { load: load.clone(), of_any_type }).collect();
+            if asked.is_empty() {
+                break;
+            }
+            let read = self.loads.call(asked).await.ok_or(RedisStoreError::GivenUp)?;
+            for (loaded, read) in all.iter_mut().filter(|loaded| loaded.is_none()).zip(read) {
+                *loaded = read?;
+            }
+        }
+        let missing = RedisStoreError::Answer("a value that is read in all ways is of none of the types");
+        all.into_iter().collect::<Option<_>>().ok_or(missing)
     }
 
     /// The compare-and-set of each, in their order. It fails as a whole where nothing was sent, or the connection is given up.

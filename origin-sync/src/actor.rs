@@ -23,7 +23,7 @@ use headwater::{
     namespace::Namespace,
     origin::{JobsDone, Link, LinkStatus, Origin, OriginConfig, OriginEffect, OriginInput},
     slot::Slot,
-    store::{Commit, LedgerSwap, Load, Outcome},
+    store::{Commit, LedgerSwap, Load, Loaded, Outcome},
     topic::Topic,
 };
 use std::{
@@ -106,6 +106,8 @@ pub(crate) enum ActorError {
 /// What a request to the store came to.
 enum Answer {
     Input(OriginInput),
+    Loaded(Vec<Loaded>),
+    Committed(Vec<(Slot, Outcome)>),
     Pong,
 }
 
@@ -286,7 +288,9 @@ impl Actor {
             _ => return,
         };
         let Some(batch) = self.batches.get_mut(&link) else { return };
-        batch.slots.retain(|slot| !settled.contains(slot));
+        for slot in &settled {
+            batch.slots.remove(slot);
+        }
         if batch.slots.is_empty() {
             if let Some((address, _)) = self.links.get(&link) {
                 let took = batch.arrived.elapsed();
@@ -298,9 +302,9 @@ impl Actor {
     }
 
     fn answered(&mut self, answer: Result<Result<Answer, StoreError>, JoinError>) -> Result<(), ActorError> {
-        if let Some(input) = self.take_answer(answer)? {
-            self.handle(input);
-        }
+        let mut inputs = Vec::new();
+        self.take_answer(answer, &mut inputs)?;
+        self.handle_all(inputs);
         Ok(())
     }
 
@@ -309,7 +313,7 @@ impl Actor {
         let mut inputs = Vec::new();
         let mut next = Some(first);
         while let Some(answer) = next {
-            inputs.extend(self.take_answer(answer)?);
+            self.take_answer(answer, &mut inputs)?;
             next = if inputs.len() < TOGETHER_MAX { self.requests.try_join_next() } else { None };
         }
         if !inputs.is_empty() {
@@ -318,33 +322,36 @@ impl Actor {
         Ok(())
     }
 
+    /// Adds what the machine is to hear of it.
     fn take_answer(
         &mut self,
         answer: Result<Result<Answer, StoreError>, JoinError>,
-    ) -> Result<Option<OriginInput>, ActorError> {
+        inputs: &mut Vec<OriginInput>,
+    ) -> Result<(), ActorError> {
         match answer.map_err(ActorError::Request)?? {
-            Answer::Input(input) => {
-                self.count_refusals(&input);
-                Ok(Some(input))
+            Answer::Input(input) => inputs.push(input),
+            Answer::Loaded(loaded) => inputs.extend(loaded.into_iter().map(OriginInput::Loaded)),
+            Answer::Committed(outcomes) => {
+                for (slot, outcome) in outcomes {
+                    self.count_refusals(slot, &outcome);
+                    inputs.push(OriginInput::Committed(slot, outcome));
+                }
             }
-            Answer::Pong => {
-                self.is_pinging = false;
-                Ok(None)
-            }
+            Answer::Pong => self.is_pinging = false,
         }
+        Ok(())
     }
 
-    fn count_refusals(&mut self, input: &OriginInput) {
-        match input {
-            OriginInput::Committed(slot, Outcome::Committed | Outcome::Drifted(_)) => drop(self.refusals.remove(slot)),
-            OriginInput::Committed(slot, outcome) => {
-                let count = self.refusals.entry(*slot).or_default();
+    fn count_refusals(&mut self, slot: Slot, outcome: &Outcome) {
+        match outcome {
+            Outcome::Committed | Outcome::Drifted(_) => drop(self.refusals.remove(&slot)),
+            outcome => {
+                let count = self.refusals.entry(slot).or_default();
                 *count = count.saturating_add(1);
                 if count.is_power_of_two() && *count > REFUSALS_FREE {
                     tracing::warn!(%slot, count, ?outcome, "commits of a slot are refused again and again");
                 }
             }
-            _ => {}
         }
     }
 
@@ -358,6 +365,7 @@ impl Actor {
     }
 
     fn handle_all(&mut self, inputs: impl IntoIterator<Item = OriginInput>) {
+        let (mut loads, mut commits) = (Vec::new(), Vec::new());
         for effect in self.origin.handle_all(inputs, clock::now()) {
             match effect {
                 OriginEffect::ToHub(link, message) => {
@@ -370,8 +378,8 @@ impl Actor {
                     measure::link_closed();
                     self.close(link);
                 }
-                OriginEffect::Load(load) => self.load(load),
-                OriginEffect::Commit(commit) => self.commit(commit),
+                OriginEffect::Load(load) => loads.push(load),
+                OriginEffect::Commit(commit) => commits.push(commit),
                 OriginEffect::Run { link, call, commands, within } => self.run_passed(link, call, commands, within),
                 OriginEffect::Jobs { link, hub, slot, jobs } => self.run_jobs(link, Jobs { hub, slot, jobs }),
                 OriginEffect::Swap(swap) => self.swap(swap),
@@ -393,6 +401,9 @@ impl Actor {
                 }
             }
         }
+        // No effect rests on what is on its way.
+        self.load(loads);
+        self.commit(commits);
     }
 
     /// Tells those whose last key this was; they may have gone.
@@ -439,40 +450,74 @@ impl Actor {
         measure::hubs_connected(self.links.len());
     }
 
-    fn load(&mut self, load: Load) {
+    fn load(&mut self, mut loads: Vec<Load>) {
+        let together_max = self.store.together_max();
+        while !loads.is_empty() {
+            let rest = loads.split_off(together_max.min(loads.len()));
+            self.load_together(std::mem::replace(&mut loads, rest));
+        }
+    }
+
+    fn load_together(&mut self, loads: Vec<Load>) {
         let (store, report) = (Arc::clone(&self.store), Arc::clone(&self.report));
-        let span = trace::load(load.slot, load.keys.len(), load.plain.len());
+        let count_of = |of: fn(&Load) -> usize| loads.iter().map(of).sum();
+        let span = trace::loads(loads.len(), count_of(|load| load.keys.len()), count_of(|load| load.plain.len()));
         let loading = async move {
             let began = Instant::now();
-            let loaded = store.load(load).await.inspect_err(|error| trace::failed(error))?;
-            measure::loaded(began.elapsed());
-            report.history.store_answered(began.elapsed());
-            report.loads.fetch_add(1, Ordering::Relaxed);
-            Ok(Answer::Input(OriginInput::Loaded(loaded)))
+            let loaded = store.load_all(loads).await.inspect_err(|error| trace::failed(error))?;
+            let took = began.elapsed();
+            loaded.iter().for_each(|_| measure::loaded(took));
+            report.history.store_answered(took);
+            report.loads.fetch_add(loaded.len() as u64, Ordering::Relaxed);
+            Ok(Answer::Loaded(loaded))
         };
         self.requests.spawn(loading.instrument(span));
     }
 
-    fn commit(&mut self, commit: Commit) {
+    /// Those of slots whose commits are refused again and again wait, each for itself; the others share requests.
+    fn commit(&mut self, commits: Vec<Commit>) {
+        let mut together = Vec::new();
+        let together_max = self.store.together_max();
+        for commit in commits {
+            let pause = pause_after(self.refusals.get(&commit.slot).copied().unwrap_or(0));
+            if pause.is_zero() {
+                together.push(commit);
+            } else {
+                self.commit_after(pause, vec![commit]);
+            }
+            if together.len() >= together_max {
+                self.commit_after(Duration::ZERO, std::mem::take(&mut together));
+            }
+        }
+        if !together.is_empty() {
+            self.commit_after(Duration::ZERO, together);
+        }
+    }
+
+    fn commit_after(&mut self, pause: Duration, commits: Vec<Commit>) {
         let (store, report) = (Arc::clone(&self.store), Arc::clone(&self.report));
-        let (slot, size) = (commit.slot, CommitSize::of(&commit));
-        let pause = pause_after(self.refusals.get(&slot).copied().unwrap_or(0));
-        let span = trace::commit(slot, commit.keys.len());
+        let sizes: Vec<(Slot, CommitSize)> =
+            commits.iter().map(|commit| (commit.slot, CommitSize::of(commit))).collect();
+        let span = trace::commits(commits.len(), commits.iter().map(|commit| commit.keys.len()).sum());
         let committing = async move {
             if !pause.is_zero() {
                 sleep(pause).await;
             }
             let began = Instant::now();
-            let outcome = store.commit(commit).await.inspect_err(|error| trace::failed(error))?;
-            measure::committed(&outcome, size, began.elapsed());
-            report.history.store_answered(began.elapsed());
-            trace::came_to(measure::name_of(&outcome));
-            match &outcome {
-                Outcome::Committed | Outcome::Drifted(_) => &report.commits,
-                _ => &report.conflicts,
-            }
-            .fetch_add(1, Ordering::Relaxed);
-            Ok(Answer::Input(OriginInput::Committed(slot, outcome)))
+            let outcomes = store.commit_all(commits).await.inspect_err(|error| trace::failed(error))?;
+            let took = began.elapsed();
+            report.history.store_answered(took);
+            let is_done = |outcome: &&Outcome| matches!(outcome, Outcome::Committed | Outcome::Drifted(_));
+            let done = outcomes.iter().filter(is_done).count() as u64;
+            report.commits.fetch_add(done, Ordering::Relaxed);
+            report.conflicts.fetch_add(outcomes.len() as u64 - done, Ordering::Relaxed);
+            let told = outcomes.iter().find(|outcome| !is_done(outcome)).or(outcomes.first());
+            told.into_iter().for_each(|outcome| trace::came_to(measure::name_of(outcome)));
+            let answered = |((slot, size), outcome): ((Slot, CommitSize), Outcome)| {
+                measure::committed(&outcome, size, took);
+                (slot, outcome)
+            };
+            Ok(Answer::Committed(sizes.into_iter().zip(outcomes).map(answered).collect()))
         };
         self.requests.spawn(committing.instrument(span));
     }

@@ -27,14 +27,14 @@ pub(crate) fn batch(address: &HubAddress, slots: usize) -> Span {
     trace_span!(target: TARGET, "hub.batch", edge = address.edge, hub = address.name, slots)
 }
 
-/// A load.
-pub(crate) fn load(slot: Slot, keys: usize, plain: usize) -> Span {
-    trace_span!(target: TARGET, "store.load", slot = slot.get(), keys, plain, error = field::Empty)
+/// Loads that share a request.
+pub(crate) fn loads(loads: usize, keys: usize, plain: usize) -> Span {
+    trace_span!(target: TARGET, "store.load", loads, keys, plain, error = field::Empty)
 }
 
-/// A commit.
-pub(crate) fn commit(slot: Slot, keys: usize) -> Span {
-    trace_span!(target: TARGET, "store.commit", slot = slot.get(), keys, outcome = field::Empty, error = field::Empty)
+/// Commits that share a request.
+pub(crate) fn commits(commits: usize, keys: usize) -> Span {
+    trace_span!(target: TARGET, "store.commit", commits, keys, outcome = field::Empty, error = field::Empty)
 }
 
 /// Commands that pass through.
@@ -69,7 +69,7 @@ pub(crate) fn failed(error: &dyn Display) {
     Span::current().record("error", field::display(error));
 }
 
-/// Notes in the present span what came of a commit.
+/// Notes in the present span what came of its commits: of those that were refused one, if any was.
 pub(crate) fn came_to(outcome: &'static str) {
     Span::current().record("outcome", outcome);
 }
@@ -80,6 +80,6 @@ mod tests {
 
     #[test]
     fn a_span_that_nobody_takes_is_none() {
-        assert!(commit(Slot::of(b"k"), 1).is_disabled());
+        assert!(commits(1, 1).is_disabled());
     }
 }

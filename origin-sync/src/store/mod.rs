@@ -32,11 +32,32 @@ pub use self::{
 
 /// One connection to a store.
 pub trait Store: Send + Sync + 'static {
-    /// Reads of one slot what is asked for, as of one moment.
-    fn load(&self, load: Load) -> impl Future<Output = Result<Loaded, StoreError>> + Send;
+    /// Reads of one slot each what is asked for, as of one moment, in requests that they share where the store has such; in
+    /// their order.
+    fn load_all(&self, loads: Vec<Load>) -> impl Future<Output = Result<Vec<Loaded>, StoreError>> + Send;
 
-    /// Compares and writes. After an error it is unknown whether the commit happened: what was loaded before is void.
-    fn commit(&self, commit: Commit) -> impl Future<Output = Result<Outcome, StoreError>> + Send;
+    /// As [`Self::load_all`], of one slot.
+    fn load(&self, load: Load) -> impl Future<Output = Result<Loaded, StoreError>> + Send {
+        async {
+            let loaded = self.load_all(vec![load]).await?;
+            loaded.into_iter().next().ok_or(RedisStoreError::Answer("a load has no answer").into())
+        }
+    }
+
+    /// Compares and writes, each commit for itself, in a request that they share where the store has such; gives what became of
+    /// each, in their order. After an error it is unknown which of them happened: what was loaded before is void.
+    fn commit_all(&self, commits: Vec<Commit>) -> impl Future<Output = Result<Vec<Outcome>, StoreError>> + Send;
+
+    /// How many loads or commits are best handed over together.
+    fn together_max(&self) -> usize;
+
+    /// As [`Self::commit_all`], of one.
+    fn commit(&self, commit: Commit) -> impl Future<Output = Result<Outcome, StoreError>> + Send {
+        async {
+            let outcomes = self.commit_all(vec![commit]).await?;
+            outcomes.into_iter().next().ok_or(RedisStoreError::Answer("a commit has no answer").into())
+        }
+    }
 
     /// The identity of the store's present life, read when the connection was made and before anything else was. Where
     /// slots lie on several servers it is one name for all: a marker bears it as long as the life in which it was written
@@ -232,17 +253,24 @@ pub enum AnyStore {
 }
 
 impl Store for AnyStore {
-    async fn load(&self, load: Load) -> Result<Loaded, StoreError> {
+    async fn load_all(&self, loads: Vec<Load>) -> Result<Vec<Loaded>, StoreError> {
         match self {
-            Self::Redis(store) => store.load(load).await,
-            Self::Embedded(store) => store.load(load).await,
+            Self::Redis(store) => store.load_all(loads).await,
+            Self::Embedded(store) => store.load_all(loads).await,
         }
     }
 
-    async fn commit(&self, commit: Commit) -> Result<Outcome, StoreError> {
+    async fn commit_all(&self, commits: Vec<Commit>) -> Result<Vec<Outcome>, StoreError> {
         match self {
-            Self::Redis(store) => store.commit(commit).await,
-            Self::Embedded(store) => store.commit(commit).await,
+            Self::Redis(store) => store.commit_all(commits).await,
+            Self::Embedded(store) => store.commit_all(commits).await,
+        }
+    }
+
+    fn together_max(&self) -> usize {
+        match self {
+            Self::Redis(store) => store.together_max(),
+            Self::Embedded(store) => store.together_max(),
         }
     }
 

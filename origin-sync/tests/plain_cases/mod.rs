@@ -50,6 +50,32 @@ pub async fn plain_commands_run_with_the_commit(bed: impl Bed) {
     assert_eq!(plain.ask::<u32>(&["EXISTS", "{s}t"]).await, 0);
 }
 
+pub async fn of_commits_handed_over_together_each_is_judged_by_itself(bed: impl Bed) {
+    let [new, taken, known, again] = ["{a}new", "{b}taken", "{c}known", "{d}again"].map(key);
+    committed(bed.store(), commit(known.slot(), 0, vec![part(&known, None, 1)])).await;
+    let begin = |key: &Key| part(key, None, 1).put("f", "1").run(&["SET", "1"]);
+    // Once where nothing stands at any of the keys, and once where something does.
+    let together = [&new, &again].map(|key| commit(key.slot(), 0, vec![begin(key)]));
+    assert_eq!(bed.store().commit_all(together.to_vec()).await.unwrap(), [Outcome::Committed, Outcome::Committed]);
+
+    plain(&bed).ask::<()>(&["RPUSH", "{b}taken", "theirs"]).await;
+    let more = key("{a}more");
+    let together = vec![
+        commit(new.slot(), 1, vec![part(&more, None, 2).put("f", "1").run(&["SET", "1"])]),
+        commit(taken.slot(), 0, vec![begin(&taken)]),
+        commit(known.slot(), 1, vec![begin(&known)]),
+        commit(again.slot(), 0, vec![begin(&again)]),
+    ];
+    let outcomes = bed.store().commit_all(together).await.unwrap();
+    let [foreign, conflict] = [Outcome::Foreign(vec![taken.clone()]), Outcome::Conflict(vec![known.clone()])];
+    assert_eq!(outcomes, [Outcome::Committed, foreign, conflict, Outcome::Stale]);
+    assert_eq!(plain(&bed).ask::<String>(&["GET", "{a}more"]).await, "1");
+    assert_eq!(plain(&bed).ask::<Vec<String>>(&["LRANGE", "{b}taken", "0", "-1"]).await, ["theirs"]);
+    assert_eq!(plain(&bed).ask::<u32>(&["EXISTS", "{c}known"]).await, 0);
+    assert_eq!(marker(bed.store(), taken.slot()).await, None);
+    assert_eq!(load_all(bed.store(), &again).await.marker.map(|marker| marker.seq), Some(1));
+}
+
 pub async fn a_missing_value_is_told(bed: impl Bed) {
     let [here, gone, either] = ["{s}here", "{s}gone", "{s}either"].map(key);
     plain(&bed).ask::<()>(&["SET", "{s}here", "1"]).await;

@@ -108,9 +108,13 @@ impl EmbeddedStore {
         Ok(Self { database, writer, run_id })
     }
 
-    async fn read(&self, load: Load) -> Result<Loaded, EmbeddedError> {
+    async fn read(&self, loads: Vec<Load>) -> Result<Vec<Loaded>, EmbeddedError> {
         let database = Arc::clone(&self.database);
-        off_the_runtime(move || tables::read(&database.begin_read()?, load, clock::now())).await
+        off_the_runtime(move || {
+            let (snapshot, now) = (database.begin_read()?, clock::now());
+            loads.into_iter().map(|load| tables::read(&snapshot, load, now)).collect()
+        })
+        .await
     }
 
     /// In a transaction of its own, which waits for the writer's and then for the disk.
@@ -129,20 +133,32 @@ impl EmbeddedStore {
         .await
     }
 
-    async fn write(&self, commit: Commit) -> Result<Outcome, EmbeddedError> {
-        let (answer, answered) = oneshot::channel();
-        self.writer.send(writer::Waiting { commit, answer }).map_err(|_gone| EmbeddedError::Writer)?;
-        answered.await.unwrap_or(Err(EmbeddedError::Writer))
+    async fn write(&self, commits: Vec<Commit>) -> Result<Vec<Outcome>, EmbeddedError> {
+        let mut answers = Vec::with_capacity(commits.len());
+        for commit in commits {
+            let (answer, answered) = oneshot::channel();
+            self.writer.send(writer::Waiting { commit, answer }).map_err(|_gone| EmbeddedError::Writer)?;
+            answers.push(answered);
+        }
+        let mut outcomes = Vec::with_capacity(answers.len());
+        for answered in answers {
+            outcomes.push(answered.await.unwrap_or(Err(EmbeddedError::Writer))?);
+        }
+        Ok(outcomes)
     }
 }
 
 impl Store for EmbeddedStore {
-    async fn load(&self, load: Load) -> Result<Loaded, StoreError> {
-        Ok(self.read(load).await?)
+    async fn load_all(&self, loads: Vec<Load>) -> Result<Vec<Loaded>, StoreError> {
+        Ok(self.read(loads).await?)
     }
 
-    async fn commit(&self, commit: Commit) -> Result<Outcome, StoreError> {
-        Ok(self.write(commit).await?)
+    async fn commit_all(&self, commits: Vec<Commit>) -> Result<Vec<Outcome>, StoreError> {
+        Ok(self.write(commits).await?)
+    }
+
+    fn together_max(&self) -> usize {
+        writer::TOGETHER_MAX
     }
 
     fn run_id(&self) -> Bytes {

@@ -12,7 +12,7 @@ use std::{
 use tokio::sync::oneshot;
 
 /// Commits in one transaction, so that the first does not wait for an endless train of others.
-const TOGETHER_MAX: usize = 256;
+pub(super) const TOGETHER_MAX: usize = 256;
 
 /// Expired companions swept in one transaction: enough to keep up with the commits that made them, and a bounded pause.
 const SWEPT_MAX: usize = 1024;

@@ -13,8 +13,8 @@ use tokio::{
 /// Calls under way at once. One more than the server works on, so that the next is there when it is done with that.
 const CALLS_MAX: usize = 4;
 
-/// How many requests share one call.
-const SHARING_MAX: usize = 64;
+/// How many parts, as commits or loads, share one call before no further request joins, the last of which may bring as many.
+pub(super) const SHARING_MAX: usize = 64;
 
 /// How many requests may wait before those who make them do.
 const WAITING_MAX: usize = 1_024;
@@ -31,6 +31,8 @@ struct Waiting<R, A> {
 pub(super) struct Extent<R> {
     /// Whether requests of several slots may share a call.
     pub(super) is_shared: bool,
+    /// How many parts a request brings.
+    pub(super) count: fn(&R) -> usize,
     /// What a request weighs, and how much a call bears before it takes no further one.
     pub(super) weight: fn(&R) -> usize,
     pub(super) weight_max: usize,
@@ -83,12 +85,13 @@ where
         while calls.len() >= calls_max {
             calls.join_next().await;
         }
-        let mut weight = (extent.weight)(&first.request);
+        let (mut count, mut weight) = ((extent.count)(&first.request), (extent.weight)(&first.request));
         let (mut requests, mut told) = (vec![first.request], vec![first.answer]);
-        while requests.len() < sharing_max
+        while count < sharing_max
             && weight < extent.weight_max
             && let Ok(next) = waiting.try_recv()
         {
+            count = count.saturating_add((extent.count)(&next.request));
             weight = weight.saturating_add((extent.weight)(&next.request));
             requests.push(next.request);
             told.push(next.answer);

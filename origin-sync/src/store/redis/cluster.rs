@@ -110,8 +110,9 @@ impl Cluster {
         let mut patience = Patience::default();
         loop {
             let owner = self.owner(load.slot)?;
-            let error = match owner.server.load(load).await {
+            let error = match owner.server.load(std::slice::from_ref(load)).await {
                 Ok(mut loaded) => {
+                    let mut loaded = loaded.pop().ok_or(RedisStoreError::Answer("a load has no answer"))?;
                     if let Some(marker) = &mut loaded.marker
                         && marker.run_id == owner.server.run_id()
                     {
@@ -138,9 +139,11 @@ impl Cluster {
         }
         let mut patience = Patience::default();
         loop {
-            let error = match owner.server.commit(&commit).await {
-                Ok(outcome) => return Ok(outcome),
-                Err(error) => error,
+            let mut answers = owner.server.commit(std::iter::once(&commit)).await?;
+            let error = match answers.pop() {
+                Some(Ok(outcome)) => return Ok(outcome),
+                Some(Err(error)) => error,
+                None => return Err(RedisStoreError::Answer("a commit has no answer")),
             };
             match Refusal::of(&error) {
                 None => return Err(error),

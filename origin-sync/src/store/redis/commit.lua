@@ -5,7 +5,8 @@
 -- left there (INCRBY on a text): these run first, and are undone if one of them fails; the value is foreign then.
 --
 -- A call has the number of commits as its first argument, then where to publish what became of them and as whom; before the
--- arguments of each stand how many keys and how many arguments it has. It answers with their outcomes. Of one commit:
+-- arguments of each stand how many keys and how many arguments it has. It answers with their outcomes, of which 0 is that of
+-- most. Of one commit:
 -- keys: marker, feed, then for each key its companion and the plain key.
 -- args: fence, sequence, slot, the sequence afterwards, then in this order
 --   per key: expected version or "", expected type or "none" or "" for whatever it is, "?" before it if it may also be absent
@@ -19,13 +20,14 @@
 -- The words of reads and commands are without the key, which is the second of each.
 --
 -- Most commits are of one key that is new. What such a one runs through takes arguments by their places and makes no
--- tables, for in Lua a call or a table costs what a command of Redis does.
+-- tables, for in Lua a call or a table costs what a command of Redis does; and whether all keys of a call that are to be new
+-- are so is asked at once.
 
 -- Lua's stack takes some 8000 values in one call. Even, so that a field and its value stay together.
 local CHUNK = 4000
 
 -- What most commits come to.
-local COMMITTED = { 'committed' }
+local COMMITTED = 0
 
 -- Whether Redis says that a command does not fit the value, rather than that it cannot or may not run it.
 local function is_about_content(err)
@@ -111,8 +113,9 @@ local function with(outcome, name, n)
   return outcome
 end
 
--- The commit of so many keys, whose names stand behind the first `before`, and whose arguments behind the first `at`.
-local function commit(keys, before, count, args, at)
+-- The commit of so many keys, whose names stand behind the first `before`, and whose arguments behind the first `at`. With
+-- `are_new` those of which nothing is to stand there, neither companion nor value, were found to be so.
+local function commit(keys, before, count, args, at, are_new)
   local marker, feed = keys[before + 1], keys[before + 2]
   -- Where the n-th key's companion stands, and behind it the key.
   local names = before + 1
@@ -128,8 +131,11 @@ local function commit(keys, before, count, args, at)
   for n = 1, count do
     local version, kind = args[at + 1], args[at + 2]
     at = at + 2
-    if (redis.call('HGET', keys[names + 2 * n], 'v') or '') ~= version then conflict = with(conflict, 'conflict', n) end
-    if kind ~= '' then
+    local is_new = are_new and version == '' and kind == 'none'
+    if not is_new and (redis.call('HGET', keys[names + 2 * n], 'v') or '') ~= version then
+      conflict = with(conflict, 'conflict', n)
+    end
+    if not is_new and kind ~= '' then
       local there = redis.call('TYPE', keys[names + 2 * n + 1]).ok
       local may_be_absent = string.byte(kind) == 63
       if there == 'none' then
@@ -233,11 +239,31 @@ local function commit(keys, before, count, args, at)
   return drifted or COMMITTED, slot, next_seq
 end
 
+-- Whether of no key of the call that is to be new companion or value stands there. Where one does, and where they are more
+-- than Lua passes at once, each commit looks for itself. The commits of a call are of different slots, so none begins another's
+-- key; and if two were of one slot, the marker would refuse the second.
+local function are_all_new(keys, args)
+  local names, count, before, at = {}, 0, 0, 3
+  for _ = 1, tonumber(args[1]) do
+    local length, from = args[at + 1] + 0, at + 6
+    for name = before + 3, before + length, 2 do
+      if args[from + 1] == '' and args[from + 2] == 'none' then
+        names[count + 1], names[count + 2] = keys[name], keys[name + 1]
+        count = count + 2
+      end
+      from = from + 2
+    end
+    before, at = before + length, at + 2 + args[at + 2]
+  end
+  return count > 0 and count <= CHUNK and redis.call('EXISTS', unpack(names)) == 0
+end
+
 local function commits(keys, args)
+  local are_new = are_all_new(keys, args)
   local outcomes, news, before, at = {}, {}, 0, 3
   for n = 1, tonumber(args[1]) do
     local length, slot, seq = args[at + 1] + 0, nil, nil
-    outcomes[n], slot, seq = commit(keys, before, (length - 2) / 2, args, at + 2)
+    outcomes[n], slot, seq = commit(keys, before, (length - 2) / 2, args, at + 2, are_new)
     if slot then
       news[#news + 1] = slot
       news[#news + 1] = seq
@@ -316,8 +342,8 @@ local function probe(keys, args)
   local key, channel = keys[1], args[1]
   local dump
   for _, words in ipairs({
-    { 'UNLINK' }, { 'SET', '1' }, { 'GET' }, { 'INCRBY', '1' }, { 'DECRBY', '1' }, { 'TYPE' }, { 'PEXPIREAT', '33333333333333' },
-    { 'PTTL' }, { 'PERSIST' }, { 'DUMP' }, { 'UNLINK' }, { 'RESTORE', '0' }, { 'UNLINK' },
+    { 'UNLINK' }, { 'EXISTS' }, { 'SET', '1' }, { 'GET' }, { 'INCRBY', '1' }, { 'DECRBY', '1' }, { 'TYPE' },
+    { 'PEXPIREAT', '33333333333333' }, { 'PTTL' }, { 'PERSIST' }, { 'DUMP' }, { 'UNLINK' }, { 'RESTORE', '0' }, { 'UNLINK' },
     { 'HSET', 'f', '1' }, { 'HINCRBY', 'f', '1' }, { 'HGET', 'f' }, { 'HMGET', 'f' }, { 'HDEL', 'f' },
     { 'ZADD', '1', 'm' }, { 'ZINCRBY', '1', 'm' }, { 'ZSCORE', 'm' }, { 'ZREM', 'm' },
     { 'SADD', 'm' }, { 'SISMEMBER', 'm' }, { 'SREM', 'm' }, { 'PUBLISH', '' },

@@ -41,10 +41,10 @@ pub(super) struct Answered {
 
 /// The call.
 pub(super) fn encode(Jobs { hub, slot, jobs }: &Jobs) -> Result<Request, RedisStoreError> {
-    let number = |number: u64| Bytes::from(number.to_string());
-    let count = |count: usize| Bytes::from(count.to_string());
     let mut keys: BTreeSet<&[u8]> = BTreeSet::new();
-    let mut arguments = vec![number(hub.to_bits()), count(jobs.len())];
+    let mut request = Request::default();
+    request.arguments.push_number(hub.to_bits());
+    request.arguments.push_count(jobs.len());
     for (no, argv) in jobs {
         if let Some(key) = argv.get(1) {
             if Slot::of(key) != *slot {
@@ -52,11 +52,13 @@ pub(super) fn encode(Jobs { hub, slot, jobs }: &Jobs) -> Result<Request, RedisSt
             }
             keys.insert(key);
         }
-        arguments.extend([number(no.0), count(argv.len())]);
-        arguments.extend(argv.iter().cloned());
+        request.arguments.push_number(no.0);
+        request.arguments.push_count(argv.len());
+        argv.iter().for_each(|word| request.arguments.push(word));
     }
-    let keys = [names::jobs(*slot).into_bytes()].into_iter().chain(keys.into_iter().map(<[u8]>::to_vec)).collect();
-    Ok(Request { keys, arguments })
+    request.keys.push(names::jobs(*slot));
+    keys.into_iter().for_each(|key| request.keys.push(key));
+    Ok(request)
 }
 
 /// What the call answered.

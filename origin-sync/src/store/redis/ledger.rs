@@ -7,15 +7,15 @@ use redis::Value;
 
 /// The call, at a server of this run id.
 pub(super) fn encode(swap: &LedgerSwap, run_id: &Bytes) -> Request {
-    let number = |number: u64| Bytes::from(number.to_string());
-    let (version, bytes) = match &swap.value {
-        Some((version, bytes)) => (number(*version), bytes.clone()),
-        None => (Bytes::new(), Bytes::new()),
-    };
-    let expected = swap.expected.map_or_else(Bytes::new, number);
-    let expiry = Bytes::from(swap.expire_at.0.to_string());
-    let keys = vec![names::ledger(swap.key.slot(), &swap.key)];
-    Request { keys, arguments: vec![run_id.clone(), expected, version, bytes, expiry] }
+    let mut request = Request::default();
+    request.keys.push(names::ledger(swap.key.slot(), &swap.key));
+    let words = &mut request.arguments;
+    words.push(run_id);
+    words.push_optional(swap.expected);
+    words.push_optional(swap.value.as_ref().map(|(version, _)| *version));
+    words.push(swap.value.as_ref().map_or(&[][..], |(_, bytes)| bytes));
+    words.push(swap.expire_at.0.to_string());
+    request
 }
 
 /// What the call answered.

@@ -22,6 +22,7 @@ mod sentinel;
 mod server;
 mod survival;
 mod tracking;
+mod words;
 
 pub use self::{
     access::{ClientFiles, Credentials, RedisConfig, RedisUrl, TlsFiles, Topology},
@@ -38,6 +39,7 @@ use access::Access;
 use bytes::Bytes;
 use channels::Channels;
 use cluster::Cluster;
+use futures_util::future::try_join_all;
 use headwater::{
     command::{Passed, Reply},
     id::{BadKey, Key},
@@ -181,15 +183,18 @@ impl RedisStore {
     }
 
     /// Also a load may be put off: without memory Redis queues no transaction.
-    async fn read(&self, load: &Load) -> Result<Loaded, RedisStoreError> {
+    async fn read(&self, loads: &[Load]) -> Result<Vec<Loaded>, RedisStoreError> {
         let server = match &self.connected {
-            Connected::Cluster(cluster) => return cluster.load(load).await,
+            // In its own box, as the way that most do not go.
+            Connected::Cluster(cluster) => {
+                return try_join_all(loads.iter().map(|load| Box::pin(cluster.load(load)))).await;
+            }
             Connected::Single(server) => server,
             Connected::Watched(watched) => watched.server(),
         };
         let mut patience = Patience::default();
         loop {
-            let error = match server.load(load).await {
+            let error = match server.load(loads).await {
                 Ok(loaded) => return Ok(loaded),
                 Err(error) => error,
             };
@@ -200,21 +205,34 @@ impl RedisStore {
         }
     }
 
-    async fn write(&self, commit: Commit) -> Result<Outcome, RedisStoreError> {
+    /// What Redis puts off is made again, until it is done.
+    async fn write(&self, commits: Vec<Commit>) -> Result<Vec<Outcome>, RedisStoreError> {
         let server = match &self.connected {
-            Connected::Cluster(cluster) => return cluster.commit(commit).await,
+            // In its own box, as the way that most do not go.
+            Connected::Cluster(cluster) => {
+                return try_join_all(commits.into_iter().map(|commit| Box::pin(cluster.commit(commit)))).await;
+            }
             Connected::Single(server) => server,
             Connected::Watched(watched) => watched.server(),
         };
         let mut patience = Patience::default();
+        let mut outcomes: Vec<Option<Outcome>> = vec![None; commits.len()];
         loop {
-            let error = match server.commit(&commit).await {
-                Ok(outcome) => return Ok(outcome),
-                Err(error) => error,
-            };
-            match Refusal::of(&error) {
-                Some(refusal @ Refusal::NotNow(_)) => patience.wait(&refusal).await,
-                Some(Refusal::Moved(_)) | None => return Err(error),
+            let open = || commits.iter().zip(&outcomes).filter(|(_, outcome)| outcome.is_none());
+            let mut answers = server.commit(open().map(|(commit, _)| commit)).await?.into_iter();
+            let mut put_off = None;
+            for outcome in outcomes.iter_mut().filter(|outcome| outcome.is_none()) {
+                match answers.next().unwrap_or(Err(RedisStoreError::Answer("a commit has no answer"))) {
+                    Ok(answer) => *outcome = Some(answer),
+                    Err(error) => match Refusal::of(&error) {
+                        Some(refusal @ Refusal::NotNow(_)) => put_off = Some(refusal),
+                        Some(Refusal::Moved(_)) | None => return Err(error),
+                    },
+                }
+            }
+            match put_off {
+                None => return Ok(outcomes.into_iter().flatten().collect()),
+                Some(refusal) => patience.wait(&refusal).await,
             }
         }
     }
@@ -307,12 +325,20 @@ impl Store for RedisStore {
         Ok(self.survivors_of(&slots).await?)
     }
 
-    async fn load(&self, load: Load) -> Result<Loaded, StoreError> {
-        Ok(self.read(&load).await?)
+    async fn load_all(&self, loads: Vec<Load>) -> Result<Vec<Loaded>, StoreError> {
+        Ok(self.read(&loads).await?)
     }
 
-    async fn commit(&self, commit: Commit) -> Result<Outcome, StoreError> {
-        Ok(self.write(commit).await?)
+    async fn commit_all(&self, commits: Vec<Commit>) -> Result<Vec<Outcome>, StoreError> {
+        Ok(self.write(commits).await?)
+    }
+
+    /// Nodes of a cluster take one slot in each call.
+    fn together_max(&self) -> usize {
+        match &self.connected {
+            Connected::Single(_) | Connected::Watched(_) => batch::SHARING_MAX,
+            Connected::Cluster(_) => 1,
+        }
     }
 
     fn run_id(&self) -> Bytes {

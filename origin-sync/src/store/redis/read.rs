@@ -22,9 +22,10 @@ pub(super) struct Asked {
 /// What came of a load; nothing where a plain value is of a type that was not expected.
 pub(super) type Read = Result<Option<Loaded>, RedisStoreError>;
 
-/// What a load costs the server, in commands.
-pub(super) fn weight(asked: &Asked) -> usize {
-    asked.load.keys.len().saturating_add(asked.load.plain.len().saturating_mul(4)).saturating_add(1)
+/// What loads cost the server, in commands.
+#[expect(clippy::ptr_arg, reason = "what a request is")]
+pub(super) fn weight(loads: &Vec<Asked>) -> usize {
+    loads.iter().map(|Asked { load, .. }| load.keys.len() + 4 * load.plain.len() + 1).sum()
 }
 
 /// How a server is read.
@@ -37,8 +38,14 @@ pub(super) struct Reads {
 }
 
 impl Reads {
-    /// Reads all of it in one snapshot.
-    pub(super) async fn run(mut self, loads: Vec<Asked>) -> Vec<Read> {
+    /// Reads all of it in one snapshot, and gives what came of it request by request.
+    pub(super) async fn run(self, requests: Vec<Vec<Asked>>) -> Vec<Vec<Read>> {
+        let sizes: Vec<usize> = requests.iter().map(Vec::len).collect();
+        let mut read = self.read(requests.into_iter().flatten().collect()).await.into_iter();
+        sizes.into_iter().map(|size| read.by_ref().take(size).collect()).collect()
+    }
+
+    async fn read(mut self, loads: Vec<Asked>) -> Vec<Read> {
         let mut pipe = redis::pipe();
         pipe.atomic();
         // How many commands each load is.

@@ -3,7 +3,8 @@
 use super::{
     RedisStoreError, names,
     plain::{Ordered, check_guard},
-    script::Request,
+    script::Commits,
+    words::Words,
 };
 use bytes::Bytes;
 use headwater::{
@@ -12,31 +13,44 @@ use headwater::{
 };
 use redis::Value;
 
-/// The part of a call that is a commit.
-pub(super) fn encode(commit: &Commit) -> Result<Request, RedisStoreError> {
+/// Commits as parts of a call.
+pub(super) fn encode<'a>(commits: impl IntoIterator<Item = &'a Commit>) -> Result<Commits, RedisStoreError> {
+    let mut all = Commits::default();
+    let mut words = Words::default();
+    for commit in commits {
+        let names_before = all.request.keys.len();
+        words.clear();
+        push_commit(&mut all.request.keys, &mut words, commit)?;
+        all.request.arguments.push_count(all.request.keys.len() - names_before);
+        all.request.arguments.push_count(words.len());
+        all.request.arguments.append(&words);
+        all.count += 1;
+    }
+    Ok(all)
+}
+
+fn push_commit(keys: &mut Words, words: &mut Words, commit: &Commit) -> Result<(), RedisStoreError> {
     let slot = commit.slot;
-    let mut request = Request::default();
-    request.keys.push(names::marker(slot).into_bytes());
-    request.keys.push(names::feed(slot).into_bytes());
+    keys.push(names::marker(slot));
+    keys.push(names::feed(slot));
     let mut ordered = Vec::with_capacity(commit.keys.len());
     for part in &commit.keys {
         if part.key.slot() != slot {
             return Err(RedisStoreError::Slot { key: part.key.clone() });
         }
-        request.keys.push(names::companion(slot, &part.key));
-        request.keys.push(part.key.as_bytes().to_vec());
+        keys.push(names::companion(slot, &part.key));
+        keys.push(part.key.as_bytes());
         part.plain.guards.iter().try_for_each(|guard| check_guard(&part.key, &guard.read))?;
         ordered.push(Ordered::new(&part.key, &part.plain.commands)?);
     }
 
-    let words = &mut request.arguments;
-    words.push(commit.fence.map_or(Bytes::new(), replica));
-    words.push(number(commit.expected_seq));
-    words.push(Bytes::from(slot.to_string()));
-    words.push(number(commit.marker.seq));
+    words.push_optional(commit.fence.map(ReplicaId::to_bits));
+    words.push_number(commit.expected_seq);
+    words.push_number(slot.get().into());
+    words.push_number(commit.marker.seq);
     for part in &commit.keys {
-        words.push(part.expected_version.map_or(Bytes::new(), number));
-        words.push(expectation(&part.plain));
+        words.push_optional(part.expected_version);
+        push_expectation(words, &part.plain);
     }
     for part in &commit.keys {
         push_guards(words, &part.plain);
@@ -48,12 +62,15 @@ pub(super) fn encode(commit: &Commit) -> Result<Request, RedisStoreError> {
         push_commands(words, &ordered.cannot_fail);
         push_companion(words, part);
     }
-    push_marker(words, &commit.marker);
-    Ok(request)
+    push_marker(words, &commit.marker, commit.fence.is_some());
+    Ok(())
 }
 
-/// What the call answered.
+/// What the call answered of a commit.
 pub(super) fn decode(commit: &Commit, answer: Value) -> Result<Outcome, RedisStoreError> {
+    if matches!(answer, Value::Int(0)) {
+        return Ok(Outcome::Committed);
+    }
     let Value::Array(items) = answer else { return Err(RedisStoreError::Answer("a commit's outcome is no array")) };
     let mut items = items.into_iter();
     let Some(Value::BulkString(outcome)) = items.next() else {
@@ -61,7 +78,6 @@ pub(super) fn decode(commit: &Commit, answer: Value) -> Result<Outcome, RedisSto
     };
     let keys = items.map(|item| key_at(commit, &item)).collect::<Result<Vec<Key>, _>>()?;
     match outcome.as_slice() {
-        b"committed" if keys.is_empty() => Ok(Outcome::Committed),
         b"committed" => Ok(Outcome::Drifted(keys)),
         b"moved" => Ok(Outcome::Moved(keys)),
         b"stale" => Ok(Outcome::Stale),
@@ -82,86 +98,87 @@ fn key_at(commit: &Commit, item: &Value) -> Result<Key, RedisStoreError> {
 }
 
 /// Where no command follows, whatever stands there is right.
-fn expectation(plain: &Plain) -> Bytes {
+fn push_expectation(words: &mut Words, plain: &Plain) {
     match plain.expected {
-        _ if plain.commands.is_empty() => Bytes::new(),
-        Expected::Absent => word("none"),
-        Expected::Present(kind) => word(kind.redis_name()),
-        Expected::AbsentOr(kind) => Bytes::from(format!("?{}", kind.redis_name())),
+        _ if plain.commands.is_empty() => words.push(""),
+        Expected::Absent => words.push("none"),
+        Expected::Present(kind) => words.push(kind.redis_name()),
+        Expected::AbsentOr(kind) => words.push_parts(&[b"?", kind.redis_name().as_bytes()]),
     }
 }
 
 /// A command or read without its second word, which is the key.
-fn push_words(words: &mut Vec<Bytes>, command: &[Bytes]) {
-    words.push(count(command.len().saturating_sub(1)));
-    words.extend(command.iter().take(1).chain(command.iter().skip(2)).cloned());
+fn push_words(words: &mut Words, command: &[Bytes]) {
+    words.push_count(command.len().saturating_sub(1));
+    command.iter().take(1).chain(command.iter().skip(2)).for_each(|word| words.push(word));
 }
 
-fn push_commands(words: &mut Vec<Bytes>, commands: &[Vec<Bytes>]) {
-    words.push(count(commands.len()));
+fn push_commands(words: &mut Words, commands: &[Vec<Bytes>]) {
+    words.push_count(commands.len());
     commands.iter().for_each(|command| push_words(words, command));
 }
 
 /// Without commands nothing can be overwritten.
-fn push_guards(words: &mut Vec<Bytes>, plain: &Plain) {
+fn push_guards(words: &mut Words, plain: &Plain) {
     let guards = if plain.commands.is_empty() { &[][..] } else { &plain.guards };
-    words.push(count(guards.len()));
+    words.push_count(guards.len());
     for guard in guards {
         push_words(words, &guard.read);
-        words.push(guard.answer.as_ref().map_or(Bytes::new(), |answer| [b"=", &answer[..]].concat().into()));
-        words.push(word(match guard.otherwise {
+        match &guard.answer {
+            Some(answer) => words.push_parts(&[b"=", answer]),
+            None => words.push(""),
+        }
+        words.push(match guard.otherwise {
             Otherwise::Refuse => "refuse",
             Otherwise::RefuseLess => "less",
             Otherwise::Tell => "tell",
-        }));
+        });
     }
 }
 
-fn push_companion(words: &mut Vec<Bytes>, part: &KeyCommit) {
+fn push_companion(words: &mut Words, part: &KeyCommit) {
     if part.forget {
-        words.push(Bytes::new());
+        words.push("");
         return;
     }
-    words.push(number(part.version));
-    words.push(part.expire_at.map_or(Bytes::new(), |at| Bytes::from(at.0.to_string())));
-    push_list(words, part.delete.clone());
-    push_list(words, part.put.iter().cloned().flat_map(|(field, body)| [field, body]).collect());
+    words.push_number(part.version);
+    match part.expire_at {
+        Some(at) => words.push(at.0.to_string()),
+        None => words.push(""),
+    }
+    words.push_count(part.delete.len());
+    part.delete.iter().for_each(|field| words.push(field));
+    words.push_count(2 * part.put.len());
+    for (field, body) in &part.put {
+        words.push(field);
+        words.push(body);
+    }
 }
 
-fn push_marker(words: &mut Vec<Bytes>, change: &MarkerChange) {
-    let mut put = vec![word("n"), number(change.no.0)];
-    let mut delete = Vec::new();
+/// Where no marker `stands`, nothing of an earlier history of the slot does either.
+fn push_marker(words: &mut Words, change: &MarkerChange, stands: bool) {
+    let opened = change.open.as_ref().map_or(0, |(.., previous)| if previous.is_some() { 3 } else { 2 });
+    words.push_count(2 * (1 + opened + change.hubs.len()));
+    words.push("n");
+    words.push_number(change.no.0);
+    let mut is_first = false;
     if let Some((incarnation, run_id, previous)) = &change.open {
-        put.extend([word("i"), replica(*incarnation), word("r"), run_id.clone()]);
-        match previous {
-            Some((before, seq)) => put.extend([word("p"), Bytes::from(format!("{}:{seq}", before.to_bits()))]),
-            None => delete.push(word("p")),
+        words.push("i");
+        words.push_number(incarnation.to_bits());
+        words.push("r");
+        words.push(run_id);
+        is_first = previous.is_none() && stands;
+        if let Some((before, seq)) = previous {
+            words.push("p");
+            words.push(format!("{}:{seq}", before.to_bits()));
         }
     }
     for (hub, no) in &change.hubs {
-        put.extend([Bytes::from(format!("h{}", hub.to_bits())), number(no.0)]);
+        words.push(format!("h{}", hub.to_bits()));
+        words.push_number(no.0);
     }
-    push_list(words, put);
-    push_list(words, delete);
-}
-
-fn push_list(words: &mut Vec<Bytes>, list: Vec<Bytes>) {
-    words.push(count(list.len()));
-    words.extend(list);
-}
-
-fn word(text: &'static str) -> Bytes {
-    Bytes::from_static(text.as_bytes())
-}
-
-fn number(number: u64) -> Bytes {
-    Bytes::from(number.to_string())
-}
-
-fn count(count: usize) -> Bytes {
-    Bytes::from(count.to_string())
-}
-
-fn replica(replica: ReplicaId) -> Bytes {
-    number(replica.to_bits())
+    words.push_count(usize::from(is_first));
+    if is_first {
+        words.push("p");
+    }
 }

@@ -1,7 +1,6 @@
 //! How the compare-and-set gets into Redis: as a function, or where functions are refused as a script.
 
-use super::{RedisStoreError, names};
-use bytes::Bytes;
+use super::{RedisStoreError, names, words::Words};
 use headwater::slot::Slot;
 use redis::{Cmd, ErrorKind, RedisError, Script, ServerErrorKind, Value, aio::MultiplexedConnection};
 
@@ -42,8 +41,9 @@ pub(super) enum Call {
 impl CommitScript {
     /// Loads the library unless this very text is loaded already, and finds out whether this user may run all of it.
     pub(super) async fn install(connection: &mut MultiplexedConnection, slot: Slot) -> Result<Self, RedisStoreError> {
-        let channel = Bytes::from_static(names::CHANNEL.as_bytes());
-        let probe = Request { keys: vec![names::probe(slot).into_bytes()], arguments: vec![channel] };
+        let mut probe = Request::default();
+        probe.keys.push(names::probe(slot));
+        probe.arguments.push(names::CHANNEL);
         let probed = match load(connection, &library()).await {
             Ok(()) => probe.command("FCALL", PROBE).query_async(connection).await,
             Err(error) => Err(error),
@@ -65,20 +65,23 @@ impl CommitScript {
         }
     }
 
-    /// Runs commits in one call of the daemon that calls itself `writer` in what it publishes.
+    /// Runs the commits of several requests in one call of the daemon that calls itself `writer` in what it publishes. Gives
+    /// what became of each commit, request by request.
     pub(super) async fn commits(
         &self,
         mut connection: MultiplexedConnection,
-        requests: Vec<Request>,
+        requests: Vec<Commits>,
         writer: u64,
-    ) -> Vec<Result<Value, RedisError>> {
-        let count = requests.len();
-        match self.call(&mut connection, Call::Commits, &Request::joined(requests, writer)).await {
-            Ok(Value::Array(answers)) if answers.len() == count => answers.into_iter().map(Ok).collect(),
+    ) -> Vec<Vec<Result<Value, RedisError>>> {
+        let counts: Vec<usize> = requests.iter().map(|request| request.count).collect();
+        let answer = self.call(&mut connection, Call::Commits, &Commits::joined(requests, writer)).await;
+        let mut answers = match answer {
+            Ok(Value::Array(answers)) if answers.len() == counts.iter().sum::<usize>() => answers.into_iter(),
             // Every commit then finds no outcome in it.
-            Ok(other) => vec![Ok(other); count],
-            Err(error) => vec![Err(error); count],
-        }
+            Ok(other) => return counts.into_iter().map(|count| vec![Ok(other.clone()); count]).collect(),
+            Err(error) => return counts.into_iter().map(|count| vec![Err(error.clone()); count]).collect(),
+        };
+        counts.into_iter().map(|count| answers.by_ref().take(count).map(Ok).collect()).collect()
     }
 
     /// Runs it once.
@@ -112,43 +115,50 @@ impl CommitScript {
     }
 }
 
-/// The keys and arguments of one commit, or of a call.
+/// The keys and arguments of a call.
 #[derive(Debug, Default)]
 pub(super) struct Request {
-    pub(super) keys: Vec<Vec<u8>>,
-    pub(super) arguments: Vec<Bytes>,
+    pub(super) keys: Words,
+    pub(super) arguments: Words,
 }
 
 impl Request {
-    /// One call for several commits.
-    fn joined(requests: Vec<Self>, writer: u64) -> Self {
-        let number = |number: usize| Bytes::from(number.to_string());
-        let channel = Bytes::from_static(names::CHANNEL.as_bytes());
-        let arguments = vec![number(requests.len()), channel, Bytes::from(writer.to_string())];
-        let mut all = Self { keys: Vec::new(), arguments };
-        for mut request in requests {
-            all.arguments.extend([number(request.keys.len()), number(request.arguments.len())]);
-            all.keys.append(&mut request.keys);
-            all.arguments.append(&mut request.arguments);
+    fn command(&self, verb: &str, what: &str) -> Cmd {
+        let words = self.keys.len() + self.arguments.len() + 3;
+        let mut command = Cmd::with_capacity(words, self.keys.bytes() + self.arguments.bytes() + 64);
+        command.arg(verb).arg(what).arg(self.keys.len());
+        for word in self.keys.iter().chain(self.arguments.iter()) {
+            command.arg(word);
+        }
+        command
+    }
+}
+
+/// Commits that are handed over together, as parts of a call.
+#[derive(Debug, Default)]
+pub(super) struct Commits {
+    /// How many.
+    pub(super) count: usize,
+    pub(super) request: Request,
+}
+
+impl Commits {
+    /// One call for all of them.
+    fn joined(requests: Vec<Self>, writer: u64) -> Request {
+        let mut all = Request::default();
+        all.arguments.push_number(requests.iter().map(|request| request.count as u64).sum());
+        all.arguments.push(names::CHANNEL);
+        all.arguments.push_number(writer);
+        for Self { request, .. } in requests {
+            all.keys.append(&request.keys);
+            all.arguments.append(&request.arguments);
         }
         all
     }
 
     /// The bytes of all words.
     pub(super) fn bytes(&self) -> usize {
-        self.keys.iter().map(Vec::len).chain(self.arguments.iter().map(Bytes::len)).sum()
-    }
-
-    fn command(&self, verb: &str, what: &str) -> Cmd {
-        let mut command = Cmd::with_capacity(self.keys.len() + self.arguments.len() + 3, self.bytes() + 64);
-        command.arg(verb).arg(what).arg(self.keys.len());
-        for key in &self.keys {
-            command.arg(key.as_slice());
-        }
-        for argument in &self.arguments {
-            command.arg(argument.as_ref());
-        }
-        command
+        self.request.keys.bytes() + self.request.arguments.bytes()
     }
 }
 

@@ -15,7 +15,7 @@ use super::{
     plain_read,
     read::{self, Asked, Read, Reads},
     request,
-    script::{Call, CommitScript, Request},
+    script::{Call, CommitScript, Commits},
     survival::{Survival, Witness},
     tracking::{Owner, Tracker},
 };
@@ -45,8 +45,8 @@ pub(super) struct Server {
     connection: MultiplexedConnection,
     passage: Passage,
     script: CommitScript,
-    commits: Batches<Request, Result<Value, RedisError>>,
-    loads: Batches<Asked, Read>,
+    commits: Batches<Commits, Vec<Result<Value, RedisError>>>,
+    loads: Batches<Vec<Asked>, Vec<Read>>,
     run_id: Bytes,
     _tracker: Tracker,
     witness: Option<Witness>,
@@ -78,16 +78,22 @@ impl Server {
         let is_shared = mode == Mode::Standalone;
         let (to, running) = (connection.clone(), script.clone());
         let commits = Batches::start(
-            Extent { is_shared, weight: Request::bytes, weight_max: COMMIT_BYTES_MAX },
+            Extent {
+                is_shared,
+                count: |commits: &Commits| commits.count,
+                weight: Commits::bytes,
+                weight_max: COMMIT_BYTES_MAX,
+            },
             move |requests| {
                 let (to, running) = (to.clone(), running.clone());
                 async move { running.commits(to, requests, writer).await }
             },
         );
         let reads = Reads { connection: connection.clone(), tells_expiry, evictions };
-        let loads = Batches::start(Extent { is_shared, weight: read::weight, weight_max: LOAD_MAX }, move |loads| {
-            reads.clone().run(loads)
-        });
+        let loads = Batches::start(
+            Extent { is_shared, count: Vec::len, weight: read::weight, weight_max: LOAD_MAX },
+            move |loads| reads.clone().run(loads),
+        );
         let passage = Passage::new(access.clone(), address.clone());
         let mut server = Self { connection, passage, script, commits, loads, run_id, _tracker: tracker, witness: None };
         server.check_role().await?;
@@ -105,26 +111,39 @@ impl Server {
         &self.run_id
     }
 
-    /// One snapshot of what is asked for.
-    pub(super) async fn load(&self, load: &Load) -> Result<Loaded, RedisStoreError> {
-        let keys = load.keys.iter().chain(load.plain.iter().map(|plain| &plain.key));
-        if let Some(key) = keys.into_iter().find(|key| key.slot() != load.slot) {
-            return Err(RedisStoreError::Slot { key: key.clone() });
-        }
-        for of_any_type in [false, true] {
-            let asked = Asked { load: load.clone(), of_any_type };
-            if let Some(loaded) = self.loads.call(asked).await.ok_or(RedisStoreError::GivenUp)?? {
-                return Ok(loaded);
+    /// What each asks for, as of one moment.
+    pub(super) async fn load(&self, loads: &[Load]) -> Result<Vec<Loaded>, RedisStoreError> {
+        for load in loads {
+            let mut keys = load.keys.iter().chain(load.plain.iter().map(|plain| &plain.key));
+            if let Some(key) = keys.find(|key| key.slot() != load.slot) {
+                return Err(RedisStoreError::Slot { key: key.clone() });
             }
         }
-        Err(RedisStoreError::Answer("a value that is read in all ways is of none of the types"))
+        let mut all: Vec<Option<Loaded>> = vec![None; loads.len()];
+        for of_any_type in [false, true] {
+            let open = loads.iter().zip(&all).filter(|(_, loaded)| loaded.is_none());
+            let asked: Vec<Asked> = open.map(|(load, _)| Asked { load: load.clone(), of_any_type }).collect();
+            if asked.is_empty() {
+                break;
+            }
+            let read = self.loads.call(asked).await.ok_or(RedisStoreError::GivenUp)?;
+            for (loaded, read) in all.iter_mut().filter(|loaded| loaded.is_none()).zip(read) {
+                *loaded = read?;
+            }
+        }
+        let missing = RedisStoreError::Answer("a value that is read in all ways is of none of the types");
+        all.into_iter().collect::<Option<_>>().ok_or(missing)
     }
 
-    /// The compare-and-set.
-    pub(super) async fn commit(&self, commit: &Commit) -> Result<Outcome, RedisStoreError> {
-        let request = request::encode(commit)?;
-        let answer = self.commits.call(request).await.ok_or(RedisStoreError::GivenUp)??;
-        request::decode(commit, answer)
+    /// The compare-and-set of each, in their order. It fails as a whole where nothing was sent, or the connection is given up.
+    pub(super) async fn commit<'a>(
+        &self,
+        commits: impl Iterator<Item = &'a Commit> + Clone,
+    ) -> Result<Vec<Result<Outcome, RedisStoreError>>, RedisStoreError> {
+        let request = request::encode(commits.clone())?;
+        let answers = self.commits.call(request).await.ok_or(RedisStoreError::GivenUp)?;
+        let of = |(commit, answer): (_, Result<Value, RedisError>)| request::decode(commit, answer?);
+        Ok(commits.zip(answers).map(of).collect())
     }
 
     /// In which of the slots all survives that was committed before, as far as the server can say.

@@ -317,8 +317,9 @@ const DOT_BYTES_MIN: usize = 2;
 fn write_change(w: &mut Writer, change: Option<&Change>) {
     let Some(change) = change else { return w.varint(0) };
     w.varint(change.no.0);
-    w.count(change.dead.len());
-    change.dead.iter().for_each(|dot| w.dot(*dot));
+    let dead = change.dead();
+    w.count(dead.len());
+    dead.for_each(|dot| w.dot(dot));
 }
 
 fn read_change(r: &mut Reader<'_>) -> Result<Option<Change>, Invalid> {
@@ -327,5 +328,5 @@ fn read_change(r: &mut Reader<'_>) -> Result<Option<Change>, Invalid> {
         return Ok(None);
     }
     let dead = r.list("dead dots", DELTA_ELEMENTS_MAX, DOT_BYTES_MIN, Reader::dot)?;
-    Ok(Some(Change::stored(no, dead.into())))
+    Ok(Some(Change::stored(no, &dead)))
 }

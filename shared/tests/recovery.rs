@@ -642,9 +642,7 @@ mod hub {
         hear(&mut hub, OriginToHub::Whole { slot, at, more: false, keys: vec![(key("k"), none)] });
         let nodes = vec![Node::block(slot, 14)];
         let told = hear(&mut hub, OriginToHub::Exchange { round: 1, seed: HashSeed(1, 2), nodes, keys: vec![] });
-        let is_shown = |effect: &HubEffect| {
-            matches!(effect, HubEffect::ToOrigin(_, HubToOrigin::Exchanged { keys, .. }) if !keys.is_empty())
-        };
+        let is_shown = |effect: &HubEffect| matches!(effect, HubEffect::ToOrigin(_, HubToOrigin::Exchanged { keys, .. }) if !keys.is_empty());
         assert!(told.iter().any(is_shown), "{told:?}");
         assert_eq!(add(&mut hub), first + 1);
         assert_eq!(add(&mut hub), first + 1, "nobody can have seen the later one");

@@ -270,7 +270,7 @@ impl Keyspace {
         let mut touched = self.open(no, |open| open.apply(effect, mint));
         let own = self.own;
         for (_, dead) in &mut touched.elements {
-            dead.retain(|dot| dot.replica != own || dot.no <= uttered);
+            dead.retain(|dot| dot.replica != own || (dot.no <= uttered && !fault!(OwnDeadNotNamed)));
         }
         self.note(no, origin_end, mint.dot.no, &touched);
         touched

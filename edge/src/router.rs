@@ -254,6 +254,7 @@ async fn status(incoming: &Incoming, env: &Env) -> Result<Response, Refusal> {
         evicted: sum.evicted + hub.evicted,
         refused: sum.refused + hub.refused,
         undecided: sum.undecided + hub.undecided,
+        isolate_bytes: sum.isolate_bytes.max(hub.isolate_bytes),
     });
     Ok(respond::json(200, rest::json(&RegionStatus { region, hubs }))?)
 }

@@ -1,12 +1,17 @@
 //! The end of patience: a timer of the runtime as a future.
 //!
 //! Not `worker::Delay`, which takes what `setTimeout` returns for a number; under the runtime's newer compatibility dates it
-//! is an object, so that the timer could not be cleared and would call back into memory that is gone.
+//! is an object, so that the timer could not be cleared and would call back into memory that is gone. Nor a promise, which
+//! keeps what waits for it until it is settled: that of a timer which is cleared never is.
 
+use futures_channel::oneshot;
 use futures_util::future::{Either, select};
 use std::{future::Future, pin::pin};
-use wasm_bindgen::{JsValue, prelude::wasm_bindgen};
-use worker::js_sys::{Function, Promise, futures::JsFuture};
+use wasm_bindgen::{
+    JsCast, JsValue,
+    prelude::{Closure, wasm_bindgen},
+};
+use worker::js_sys::Function;
 
 /// What `work` comes to, unless that takes longer than `after_ms`.
 pub(crate) async fn within<T>(after_ms: u32, work: impl Future<Output = T>) -> Option<T> {
@@ -17,24 +22,30 @@ pub(crate) async fn within<T>(after_ms: u32, work: impl Future<Output = T>) -> O
     }
 }
 
-/// A timer that is running; dropped, it is cleared, since it would keep the object from sleeping.
+/// A timer that is running; dropped, it is cleared, since it would keep the object from sleeping, and all that it took is free.
 pub(crate) struct Timer {
-    rings: JsFuture,
+    rings: oneshot::Receiver<()>,
     id: JsValue,
+    /// What the runtime calls, which lives as long as the timer may call it.
+    _callback: Closure<dyn FnMut()>,
 }
 
 impl Timer {
     /// Rings once, so many milliseconds from now.
     pub(crate) fn start(after_ms: u32) -> Self {
-        let mut id = JsValue::UNDEFINED;
-        let rings = Promise::new(&mut |resolve, _reject| id = set_timeout(&resolve, after_ms));
-        Self { rings: rings.into(), id }
+        let (ring, rings) = oneshot::channel();
+        let callback = Closure::once(move || {
+            // Whoever waited may have gone in this very turn.
+            let _gone = ring.send(());
+        });
+        let id = set_timeout(callback.as_ref().unchecked_ref(), after_ms);
+        Self { rings, id, _callback: callback }
     }
 
     /// Returns when it has rung.
     pub(crate) async fn rings(&mut self) {
-        // The promise is never rejected.
-        let _undefined = (&mut self.rings).await;
+        // The sender lives as long as the timer.
+        let _rung = (&mut self.rings).await;
     }
 }
 

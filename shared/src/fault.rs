@@ -26,6 +26,7 @@ pub enum Fault {
     MarkerNotRewound,
     StableAtCommit,
     DeadDotsForgottenAtCommit,
+    OwnDeadNotNamed,
     CommitWithoutFence,
     CursorJumpsGap,
     CursorSurvivesIncarnation,
@@ -89,7 +90,7 @@ pub enum Fault {
 #[cfg(feature = "mutants")]
 impl Fault {
     /// All faults.
-    pub const ALL: [Self; 76] = [
+    pub const ALL: [Self; 77] = [
         Self::CausalKeepsRemoved,
         Self::CausalDropsUnseen,
         Self::CutTakesWholeSum,
@@ -108,6 +109,7 @@ impl Fault {
         Self::MarkerNotRewound,
         Self::StableAtCommit,
         Self::DeadDotsForgottenAtCommit,
+        Self::OwnDeadNotNamed,
         Self::CommitWithoutFence,
         Self::CursorJumpsGap,
         Self::CursorSurvivesIncarnation,

@@ -338,6 +338,50 @@ mod ends {
         assert!(written > 100 && left < idle + written, "{written} bytes for a write, {left} left after {idle}");
     }
 
+    /// The bytes of a hub's rows, and those that it counts in memory, after so many writes, one every tenth of a second: something
+    /// is always on its way, and what is stable always lags behind.
+    fn after_writes(world: &mut World, count: usize, line: &str) -> (usize, usize) {
+        for n in 0..count {
+            assert!(!world.run(A, &format!("{line} {n}")).starts_with('-'));
+            world.advance(100);
+        }
+        (world.rows(A).values().map(Vec::len).sum(), world.hub(A).memory_bytes())
+    }
+
+    #[test]
+    fn a_key_that_is_written_without_a_pause_takes_no_more_with_each_write() {
+        for line in ["SET k", "HSET k f"] {
+            let mut world = World::new(1);
+            world.hold(&["k"]);
+            let early = after_writes(&mut world, 50, line);
+            let late = after_writes(&mut world, 1_000, line);
+            assert!(late.0 <= early.0 * 2 && late.1 <= early.1 * 2, "{line}: {early:?}, then {late:?}");
+            world.advance(2 * SECOND);
+            world.assert_agreement("k");
+        }
+    }
+
+    #[test]
+    fn so_it_is_while_the_origin_is_away() {
+        for line in ["SET k", "HSET k f"] {
+            let mut world = World::new(2);
+            world.hold(&["k"]);
+            // What the origin has heard of is told again when it is back.
+            world.run(A, &format!("{line} before"));
+            world.advance(2 * SECOND);
+            world.leaf_at(A, &["k"]);
+            world.part(A);
+            let early = after_writes(&mut world, 50, line);
+            world.restart_hub(A);
+            let late = after_writes(&mut world, 1_000, line);
+            assert!(late.0 <= early.0 * 2 && late.1 <= early.1 * 2, "{line}: {early:?}, then {late:?}");
+            world.run(B, &format!("{line} elsewhere"));
+            world.join(A);
+            world.advance(2 * SECOND);
+            world.assert_agreement("k");
+        }
+    }
+
     #[test]
     fn a_deleted_key_keeps_its_own_row_alone() {
         let mut world = World::new(1);

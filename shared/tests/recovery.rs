@@ -6,6 +6,7 @@ use bytes::Bytes;
 use common::{DAY, MINUTE, SECOND, START, World, key};
 use headwater::{
     command::CommandError,
+    digest::Node,
     hub::{Connection, Hub, HubEffect, HubInput, Request, RowId},
     id::{ClientId, Dot, HashSeed, No, ReplicaId, Seq},
     message::{Cursor, Digest, HubToLeaf, HubToOrigin, LeafToHub, Lifetime, OriginToHub, SlotDelta},
@@ -621,6 +622,33 @@ mod hub {
         assert!(hub.status().is_origin_connected);
         hub.handle(HubInput::OriginClosed(Connection(1)), START);
         assert!(!hub.status().is_origin_connected);
+    }
+
+    #[test]
+    fn a_member_that_a_comparison_showed_may_be_removed_elsewhere_and_is_added_anew() {
+        let (mut hub, _) = Hub::create("hub".to_owned(), 1 << 32, START);
+        let (daemon, slot) = (Connection(1), key("k").slot());
+        let hear = |hub: &mut Hub, message| hub.handle(HubInput::Origin(daemon, message), START);
+        hear(&mut hub, OriginToHub::Welcome { now: START, capabilities: Default::default() });
+        let add = |hub: &mut Hub| {
+            let commands = vec!["SADD k m".split(' ').map(|word| Bytes::from(word.to_owned())).collect()];
+            hub.handle(HubInput::Commands { request: Request(1), commands, idempotency: None }, START);
+            hub.status().last_no
+        };
+        let first = add(&mut hub);
+        assert_eq!(add(&mut hub), first, "nobody can have seen it");
+        let at = Cursor { incarnation: Some(ReplicaId::from_bits(7 << 32)), seq: 1 };
+        let none = KeyDelta { complete: true, ..KeyDelta::default() };
+        hear(&mut hub, OriginToHub::Whole { slot, at, more: false, keys: vec![(key("k"), none)] });
+        let nodes = vec![Node::block(slot, 14)];
+        let told = hear(&mut hub, OriginToHub::Exchange { round: 1, seed: HashSeed(1, 2), nodes, keys: vec![] });
+        let shown = told.iter().map(|effect| match effect {
+            HubEffect::ToOrigin(_, HubToOrigin::Exchanged { keys, .. }) => keys.len(),
+            _ => 0,
+        });
+        assert_eq!(shown.sum::<usize>(), 1, "{told:?}");
+        assert_eq!(add(&mut hub), first + 1);
+        assert_eq!(add(&mut hub), first + 1, "nobody can have seen the later one");
     }
 
     #[test]

@@ -24,6 +24,8 @@ mod leaves;
 mod levels;
 #[path = "../edge/limit.rs"]
 mod limit;
+#[path = "../edge/memory.rs"]
+mod memory;
 #[path = "../edge/namespaces.rs"]
 mod namespaces;
 #[path = "../edge/ordered.rs"]

@@ -143,6 +143,8 @@ pub(crate) struct Status {
     pub(crate) evicted: u64,
     pub(crate) refused: u64,
     pub(crate) undecided: u64,
+    /// What the program takes in the isolate of the object, of which it gives nothing back.
+    pub(crate) isolate_bytes: usize,
 }
 
 /// A GET of `path`.

@@ -242,6 +242,7 @@ impl Hub {
             evicted: status.evicted,
             refused: status.refused,
             undecided: status.undecided,
+            isolate_bytes: isolate_bytes(),
         })?)
     }
 
@@ -269,6 +270,19 @@ impl Hub {
         self.shell.turn().await;
         self.shell.closed(peer, Connection(connection)).map_err(thrown)
     }
+}
+
+/// The linear memory of this isolate, which all its objects share.
+#[cfg(target_arch = "wasm32")]
+fn isolate_bytes() -> usize {
+    const PAGE_BYTES: usize = 64 * 1024;
+    core::arch::wasm32::memory_size(0) * PAGE_BYTES
+}
+
+/// Elsewhere there is no isolate.
+#[cfg(not(target_arch = "wasm32"))]
+fn isolate_bytes() -> usize {
+    0
 }
 
 /// With which status a stream that does not begin is answered.

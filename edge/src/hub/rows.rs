@@ -13,17 +13,22 @@ use headwater::{
 };
 use sha2::{Digest, Sha256};
 use wasm_bindgen::{JsCast, JsValue, prelude::wasm_bindgen};
-use worker::{SqlStorage, SqlStorageValue, State};
+use worker::{
+    SqlStorage, SqlStorageValue, State,
+    js_sys::{self, Array, ArrayBuffer, Uint8Array},
+};
 
 const SCHEMA: &str = "
     CREATE TABLE IF NOT EXISTS rows (id BLOB NOT NULL PRIMARY KEY, long_id BLOB, body BLOB NOT NULL);
     CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 ";
 const ANY: &str = "SELECT 1 FROM rows LIMIT 1";
-/// The replicas' rows first: the others call replicas by the numbers in them.
+/// The replicas' rows first: the others call replicas by the numbers in them. Then those of slots, by which the hub knows what of a key
+/// is stable and need not be noted. The rest as it lies in the table, which is read once and in one direction.
 const LOAD: &str = "
     SELECT coalesce(long_id, id), body FROM rows WHERE id >= x'52' AND id < x'53'
-    UNION ALL SELECT coalesce(long_id, id), body FROM rows WHERE id < x'52' OR id >= x'53'
+    UNION ALL SELECT coalesce(long_id, id), body FROM rows WHERE id >= x'73' AND id < x'74'
+    UNION ALL SELECT coalesce(long_id, id), body FROM rows WHERE substr(id, 1, 1) NOT IN (x'52', x'73')
 ";
 const PUT: &str =
     "INSERT INTO rows (id, long_id, body) VALUES (?, ?, ?) ON CONFLICT (id) DO UPDATE SET body = excluded.body";
@@ -75,9 +80,10 @@ impl Rows {
         &self,
         failure: &'a mut Option<RowsError>,
     ) -> Result<impl Iterator<Item = (RowId, Vec<u8>)> + 'a, RowsError> {
-        let mut cursor = self.sql.exec(LOAD, None)?.raw();
-        Ok(std::iter::from_fn(move || match row(cursor.next()?) {
-            Ok(row) => Some(row),
+        let sql: &Sql = AsRef::<JsValue>::as_ref(&self.sql).unchecked_ref();
+        let cursor = sql.exec(LOAD).map_err(worker::Error::from)?.raw();
+        Ok(std::iter::from_fn(move || match row(&cursor) {
+            Ok(row) => row,
             Err(error) => {
                 *failure = Some(error);
                 None
@@ -149,15 +155,22 @@ fn indexed(id: Vec<u8>) -> (Vec<u8>, Option<Vec<u8>>) {
     }
 }
 
-fn row(columns: worker::Result<Vec<SqlStorageValue>>) -> Result<(RowId, Vec<u8>), RowsError> {
-    let foreign = |what: &dyn std::fmt::Debug| RowsError::Foreign(format!("{what:?}"));
-    match <[SqlStorageValue; 2]>::try_from(columns?) {
-        Ok([SqlStorageValue::Blob(id), SqlStorageValue::Blob(body)]) => {
-            let id = RowId::from_bytes(&id).ok_or_else(|| foreign(&id))?;
-            Ok((id, body))
-        }
-        Ok(columns) => Err(foreign(&columns)),
-        Err(columns) => Err(foreign(&columns)),
+/// The next row of all. Not by the crate `worker`, which tries each type that a column may have with a call of the runtime.
+fn row(cursor: &js_sys::Iterator) -> Result<Option<(RowId, Vec<u8>)>, RowsError> {
+    let next = cursor.next().map_err(worker::Error::from)?;
+    if next.done() {
+        return Ok(None);
+    }
+    let columns: Array = next.value().unchecked_into();
+    let (id, body) = (blob(columns.get(0))?, blob(columns.get(1))?);
+    let row = RowId::from_bytes(&id).ok_or_else(|| RowsError::Foreign(format!("{id:?}")))?;
+    Ok(Some((row, body)))
+}
+
+fn blob(column: JsValue) -> Result<Vec<u8>, RowsError> {
+    match column.dyn_into::<ArrayBuffer>() {
+        Ok(buffer) => Ok(Uint8Array::new(&buffer).to_vec()),
+        Err(other) => Err(RowsError::Foreign(format!("{other:?}"))),
     }
 }
 
@@ -171,6 +184,18 @@ extern "C" {
         this: &Transactions,
         closure: &mut dyn FnMut() -> Result<(), JsValue>,
     ) -> Result<JsValue, JsValue>;
+
+    /// `SqlStorage` as it is, for many rows.
+    type Sql;
+
+    #[wasm_bindgen(method, catch)]
+    fn exec(this: &Sql, query: &str) -> Result<Cursor, JsValue>;
+
+    type Cursor;
+
+    /// Rows as arrays of their columns.
+    #[wasm_bindgen(method)]
+    fn raw(this: &Cursor) -> js_sys::Iterator;
 }
 
 #[cfg(test)]

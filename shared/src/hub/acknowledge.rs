@@ -97,6 +97,13 @@ impl Hub {
                         }
                     }
                 }
+                HubEffect::ToOrigin(_, HubToOrigin::Exchanged { keys, .. }) => {
+                    for (key, _) in keys {
+                        if let Some(state) = self.slots.at_mut(key.slot()) {
+                            state.offered = state.latest;
+                        }
+                    }
+                }
                 _ => {}
             }
         }

@@ -170,7 +170,7 @@ pub enum RowId {
     Meta,
     /// A replica by the number that rows of keys and elements call it. These rows sort first, and are read first.
     Replica(u32),
-    /// A slot's acknowledgements and cursor.
+    /// A slot's acknowledgements and cursor. These are best read before keys: what is stable then takes no notes.
     Slot(Slot),
     /// A key's header.
     Key(Key),

@@ -261,12 +261,17 @@ impl Keyspace {
         self.entries.iter().map(|(place, entry)| (KeyNo(place), entry))
     }
 
-    /// Applies an own effect, and notes what it touched.
-    pub(super) fn apply(&mut self, no: KeyNo, effect: &Effect, mint: Mint) -> Touched {
+    /// Applies an own effect, and notes what it touched. Of what it declared dead the origin need not be told what it cannot have
+    /// heard of: the hub's own numbers after `uttered`.
+    pub(super) fn apply(&mut self, no: KeyNo, effect: &Effect, mint: Mint, uttered: No) -> Touched {
         // What the origin goes by is noted before the first change.
         let origin_end = self.entry(no).notes.is_none().then(|| self.view(no).deadline().at()).flatten();
         self.entry_mut(no).has_share |= matches!(effect, Effect::Add { .. } | Effect::Spend { .. });
-        let touched = self.open(no, |open| open.apply(effect, mint));
+        let mut touched = self.open(no, |open| open.apply(effect, mint));
+        let own = self.own;
+        for (_, dead) in &mut touched.elements {
+            dead.retain(|dot| dot.replica != own || (dot.no <= uttered && !fault!(OwnDeadNotNamed)));
+        }
         self.note(no, origin_end, mint.dot.no, &touched);
         touched
     }

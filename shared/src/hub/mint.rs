@@ -86,7 +86,7 @@ impl Hub {
         }
         self.last_no = self.last_no.next();
         let dot = Dot { replica: self.id, no: self.last_no };
-        let touched = self.keys.apply(no, effect, Mint { dot, hlc });
+        let touched = self.keys.apply(no, effect, Mint { dot, hlc }, slot.uttered);
         if let Effect::Wipe { .. } = effect {
             let key = self.keys.key(no);
             self.dirty.extend(self.keys.forget_wiped(no).into_iter().map(|id| RowId::Element(key.clone(), id)));

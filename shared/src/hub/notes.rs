@@ -14,26 +14,52 @@ use std::hash::{BuildHasher, Hasher};
 pub(super) struct Change {
     /// The hub's number that last changed the element.
     pub(super) no: No,
-    /// The dots that the hub's operations declared dead here; kept until stable, so that an origin which was rolled back
-    /// learns of them again.
-    pub(super) dead: SmallVec<[Dot; 1]>,
+    /// What the hub's operations declared dead here, in their order; each is kept until its operation is stable, so that an
+    /// origin which was rolled back learns of it again.
+    dead: SmallVec<[Dead; 1]>,
     /// Whether the element's row is to be written before the present input is done with.
     is_dirty: bool,
 }
 
+/// A dot that an operation of the hub declared dead.
+#[derive(Clone, Copy, PartialEq, Debug)]
+struct Dead {
+    dot: Dot,
+    /// The operation's number.
+    by: No,
+}
+
 impl Change {
-    /// A change as it was stored.
-    pub(super) fn stored(no: No, dead: SmallVec<[Dot; 1]>) -> Self {
-        Self { no, dead, is_dirty: false }
+    /// A change as it was stored: which operation declared what is not, and the last one is no less safe.
+    pub(super) fn stored(no: No, dead: &[Dot]) -> Self {
+        Self { no, dead: dead.iter().map(|dot| Dead { dot: *dot, by: no }).collect(), is_dirty: false }
+    }
+
+    /// The dots that the hub's operations declared dead here and that are not known stable.
+    pub(super) fn dead(&self) -> impl ExactSizeIterator<Item = Dot> + '_ {
+        self.dead.iter().map(|dead| dead.dot)
     }
 
     fn note(&mut self, no: No, dead: &[Dot]) {
         self.no = no;
         for dot in dead {
-            if !self.dead.contains(dot) {
-                self.dead.push(*dot);
+            if self.dead().all(|known| known != *dot) {
+                self.dead.push(Dead { dot: *dot, by: no });
             }
         }
+    }
+
+    /// Forgets what stable operations declared dead, also where later ones follow without a pause.
+    fn settle(&mut self, stable: No) {
+        self.dead.retain(|dead| dead.by > stable);
+        if self.dead.len() < self.dead.capacity() / 4 {
+            self.dead.shrink_to_fit();
+        }
+    }
+
+    /// What does not lie in the change itself.
+    fn beside_bytes(&self) -> usize {
+        if self.dead.spilled() { self.dead.capacity().saturating_mul(size_of::<Dead>()) } else { 0 }
     }
 }
 
@@ -80,8 +106,8 @@ pub(super) struct Notes {
     string: Change,
     /// The changed elements of collections.
     elements: Elements,
-    /// What the elements' names take.
-    names_bytes: usize,
+    /// What the elements' names take, and what was declared dead.
+    beside_bytes: usize,
     /// The deadline by which the origin goes, as far as this hub knows: some time after it the origin has forgotten the key,
     /// however long it was kept alive here meanwhile.
     origin_end: Option<TimestampMs>,
@@ -162,9 +188,9 @@ impl Elements {
     }
 
     /// Keeps those that are `wanted`, and gives back memory of which little is used.
-    fn retain(&mut self, mut wanted: impl FnMut(&ElementId, &Change) -> bool) {
+    fn retain(&mut self, mut wanted: impl FnMut(&ElementId, &mut Change) -> bool) {
         match self {
-            Self::Few(all) => all.retain(|(id, change)| wanted(id, change)),
+            Self::Few(all) => all.retain_mut(|(id, change)| wanted(id, change)),
             Self::Many(all) => {
                 all.table.retain(|(id, change)| wanted(id, change));
                 if all.table.len() < all.table.capacity() / 4 {
@@ -193,7 +219,7 @@ impl Notes {
             latest: No::ZERO,
             string: Change::default(),
             elements: Elements::NONE,
-            names_bytes: 0,
+            beside_bytes: 0,
             origin_end,
             told_end: None,
         }
@@ -203,7 +229,7 @@ impl Notes {
     pub(super) fn note(&mut self, no: No, touched: &Touched, seed: HashSeed) {
         self.latest = no;
         for (id, dead) in &touched.elements {
-            self.change_mut(id, seed).note(no, dead);
+            self.alter(id, seed, |change| change.note(no, dead));
         }
     }
 
@@ -215,7 +241,7 @@ impl Notes {
 
     /// Puts a stored change back.
     pub(super) fn restore(&mut self, id: &ElementId, change: Change, seed: HashSeed) {
-        *self.change_mut(id, seed) = change;
+        self.alter(id, seed, |present| *present = change);
     }
 
     /// Puts the stored number of the latest change back.
@@ -280,16 +306,23 @@ impl Notes {
 
     /// Forgets what is known stable; returns the elements that need no row any more.
     pub(super) fn settle(&mut self, stable: No, is_there: impl Fn(&ElementId) -> bool) -> Vec<ElementId> {
+        let before = self.string.beside_bytes();
         if self.string.no <= stable {
             self.string = Change::default();
+        } else {
+            self.string.settle(stable);
         }
-        self.retain(|id, change| (change.no > stable, !is_there(id)))
+        self.count_beside(before, self.string.beside_bytes());
+        self.retain(|id, change| {
+            change.settle(stable);
+            (change.no > stable, !is_there(id))
+        })
     }
 
     /// Forgets the dead dots that the wipe speaks for; returns the elements that need no row any more.
     pub(super) fn forget_wiped(&mut self, wipe: &Ctx, is_there: impl Fn(&ElementId) -> bool) -> Vec<ElementId> {
         self.retain(|id, change| {
-            let is_needed = is_there(id) || !change.dead.iter().all(|dot| wipe.contains(*dot));
+            let is_needed = is_there(id) || !change.dead().all(|dot| wipe.contains(dot));
             (is_needed, true)
         })
     }
@@ -322,28 +355,38 @@ impl Notes {
 
     /// The bytes that the notes have allocated. Constant time.
     pub(super) fn memory_bytes(&self) -> usize {
-        self.elements.memory_bytes().saturating_add(self.names_bytes)
+        self.elements.memory_bytes().saturating_add(self.beside_bytes)
     }
 
-    fn change_mut(&mut self, id: &ElementId, seed: HashSeed) -> &mut Change {
-        if *id == ElementId::String {
-            return &mut self.string;
-        }
-        let (change, is_new) = self.elements.of(id, seed);
-        if is_new {
-            self.names_bytes = self.names_bytes.saturating_add(id.name_bytes().len());
-        }
-        change
+    /// Alters the change of an element, which is begun if there is none.
+    fn alter(&mut self, id: &ElementId, seed: HashSeed, alter: impl FnOnce(&mut Change)) {
+        let (change, name_bytes) = if *id == ElementId::String {
+            (&mut self.string, 0)
+        } else {
+            let (change, is_new) = self.elements.of(id, seed);
+            (change, if is_new { id.name_bytes().len() } else { 0 })
+        };
+        let before = change.beside_bytes();
+        alter(change);
+        let after = change.beside_bytes().saturating_add(name_bytes);
+        self.count_beside(before, after);
+    }
+
+    fn count_beside(&mut self, before: usize, after: usize) {
+        self.beside_bytes = self.beside_bytes.saturating_add(after).saturating_sub(before);
     }
 
     /// Keeps what `judge` says is needed; returns of the rest those that it says to return.
-    fn retain(&mut self, judge: impl Fn(&ElementId, &Change) -> (bool, bool)) -> Vec<ElementId> {
+    fn retain(&mut self, judge: impl Fn(&ElementId, &mut Change) -> (bool, bool)) -> Vec<ElementId> {
         let mut gone = Vec::new();
-        let names_bytes = &mut self.names_bytes;
+        let beside_bytes = &mut self.beside_bytes;
         self.elements.retain(|id, change| {
+            let before = change.beside_bytes();
             let (is_needed, is_gone) = judge(id, change);
-            if !is_needed {
-                *names_bytes = names_bytes.saturating_sub(id.name_bytes().len());
+            if is_needed {
+                *beside_bytes = beside_bytes.saturating_add(change.beside_bytes()).saturating_sub(before);
+            } else {
+                *beside_bytes = beside_bytes.saturating_sub(before.saturating_add(id.name_bytes().len()));
                 if is_gone {
                     gone.push(id.clone());
                 }

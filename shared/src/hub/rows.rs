@@ -112,10 +112,13 @@ impl Hub {
         let (no, _) = self.keys.resolve(key);
         self.keys.restore(no, header, string);
         self.keys.entry_mut(no).is_held = is_held;
-        if let Some(change) = change {
+        let state = self.slots.of(key.slot());
+        state.latest = state.latest.max(latest);
+        let stable = state.stable;
+        if let Some(change) = change.filter(|change| change.no > stable) {
             self.keys.restore_change(no, &ElementId::String, change);
         }
-        if latest > No::ZERO {
+        if latest > stable {
             self.keys.notes_of(no).restore_latest(latest);
         }
         Ok(())
@@ -126,25 +129,27 @@ impl Hub {
         let element = self.keys.element_from_row(id.kind(), packed).ok_or(Invalid::Truncated)?;
         let (no, _) = self.keys.resolve(key);
         self.keys.restore_element(no, id, element);
-        if let Some(change) = change {
+        let stable = self.slots.of(key.slot()).stable;
+        if let Some(change) = change.filter(|change| change.no > stable) {
             self.keys.restore_change(no, id, change);
         }
         Ok(())
     }
 
-    /// Finds again which keys have changes that are not stable; drops the notes of those that are.
+    /// Finds again which keys have changes that are not stable; drops the notes of those that are, which are none where the rows
+    /// of slots came before those of keys.
     ///
     /// # Errors
     /// At a key whose context lacks what its elements or its wipe mention: a row of it is damaged or was lost.
     fn index_changes(&mut self) -> Result<(), RestoreError> {
-        let mut all: Vec<(Key, KeyNo)> = self.keys.iter().map(|(no, _)| (self.keys.key(no), no)).collect();
-        all.sort_unstable();
+        let all: Vec<KeyNo> = self.keys.iter().map(|(no, _)| no).collect();
         // Keys count as used when the machine last ran; which was used before which is not stored.
         let last_run = self.clock.latest().time();
         self.keys.uses.set_now(last_run);
-        for (key, no) in all {
+        for no in all {
             if !self.keys.view(no).is_covered() {
-                return Err(RestoreError::Row { row: RowId::Key(key), source: Invalid::UnknownDot.into() });
+                let row = RowId::Key(self.keys.key(no));
+                return Err(RestoreError::Row { row, source: Invalid::UnknownDot.into() });
             }
             self.keys.restored(no);
             let slot = self.keys.slot(no);
@@ -317,8 +322,9 @@ const DOT_BYTES_MIN: usize = 2;
 fn write_change(w: &mut Writer, change: Option<&Change>) {
     let Some(change) = change else { return w.varint(0) };
     w.varint(change.no.0);
-    w.count(change.dead.len());
-    change.dead.iter().for_each(|dot| w.dot(*dot));
+    let dead = change.dead();
+    w.count(dead.len());
+    dead.for_each(|dot| w.dot(dot));
 }
 
 fn read_change(r: &mut Reader<'_>) -> Result<Option<Change>, Invalid> {
@@ -327,5 +333,5 @@ fn read_change(r: &mut Reader<'_>) -> Result<Option<Change>, Invalid> {
         return Ok(None);
     }
     let dead = r.list("dead dots", DELTA_ELEMENTS_MAX, DOT_BYTES_MIN, Reader::dot)?;
-    Ok(Some(Change::stored(no, dead.into())))
+    Ok(Some(Change::stored(no, &dead)))
 }

@@ -91,7 +91,7 @@ fn deltas_since(view: KeyView<'_>, notes: &Notes, own: ReplicaId, from: No, to: 
             bytes = 0;
         }
         bytes = bytes.saturating_add(element.approximate_bytes(id));
-        for dot in element.base.dots().chain(change.dead.iter().copied()) {
+        for dot in element.base.dots().chain(change.dead()) {
             part.header.ctx.insert(dot);
         }
         part.elements.push((id.clone(), element));

@@ -13,7 +13,7 @@ pub mod text;
 use bytes::Bytes;
 use headwater::{
     command::{CommandError, Reply},
-    hub::{Connection, Hub, HubConfig, HubEffect, HubInput, MemoryLimit, Request, RowId},
+    hub::{Connection, Hub, HubConfig, HubEffect, HubInput, HubStatus, MemoryLimit, Request, RowId},
     id::{ClientId, HashSeed, Key, ReplicaId, TimestampMs},
     leaf::{Leaf, LeafEffect, LeafInput},
     message::{HubToOrigin, Lifetime, Mark, OriginToHub},
@@ -238,11 +238,18 @@ impl World {
     pub fn restart_hub(&mut self, hub: usize) {
         let config = self.config(hub);
         let node = &mut self.hubs[hub];
-        let rows = node.rows.iter().map(|(id, body)| {
-            let id = RowId::from_bytes(id).unwrap_or_else(|| panic!("{id:?} is the key of no row"));
-            (id, body.clone())
+        let mut rows: Vec<(RowId, Vec<u8>)> = node.rows.iter().map(row).collect();
+        // As a shell reads them that spares notes of what is stable.
+        rows.sort_by_key(|(id, _)| match id {
+            RowId::Replica(_) => 0,
+            RowId::Slot(_) => 1,
+            _ => 2,
         });
+        let status = |hub: &Hub| (HubStatus { memory_bytes: 0, ..hub.status() }, hub.keys(), hub.is_settled());
+        let other =
+            Hub::restore(config.clone(), node.rows.iter().map(row)).expect("rows restore it in their order too");
         node.hub = Hub::restore(config, rows).expect("rows that a hub wrote restore it");
+        assert_eq!(status(&node.hub), status(&other));
         node.wake_at = None;
         let leaves = self.leaves.iter().filter_map(|leaf| leaf.socket).filter(|(at, _)| *at == hub);
         let leaves = leaves.map(|(_, connection)| connection).collect();
@@ -709,6 +716,11 @@ fn origin_config(run: u64) -> OriginConfig {
         window_ms_max: 0,
         audit_ms: AUDIT_MS,
     }
+}
+
+fn row((id, body): (&Vec<u8>, &Vec<u8>)) -> (RowId, Vec<u8>) {
+    let id = RowId::from_bytes(id).unwrap_or_else(|| panic!("{id:?} is the key of no row"));
+    (id, body.clone())
 }
 
 /// The bytes of the message's frame.

@@ -83,6 +83,14 @@ pub(super) async fn answer(call: &Call, header: &str) -> Result<(bool, Bytes)> {
     once_with(&mut connect(&call.address).await?, call, |head| head.contains_key(header)).await
 }
 
+/// What a page says.
+pub(super) async fn get(address: &str, path: &str) -> Result<Bytes> {
+    let request = Request::get(path).header("host", address).body(Full::new(Bytes::new()))?;
+    let (head, body) = connect(address).await?.send_request(request).await?.into_parts();
+    ensure!(head.status.is_success(), "{path}: {}", head.status);
+    Ok(body.collect().await?.to_bytes())
+}
+
 async fn connect(address: &str) -> Result<SendRequest<Full<Bytes>>> {
     let stream = TcpStream::connect(address).await.with_context(|| address.to_owned())?;
     stream.set_nodelay(true)?;

@@ -55,7 +55,7 @@ impl Json {
     }
 
     /// As an isolate answers from its own memory, which heard so many milliseconds ago from its hub.
-    pub(crate) fn from_leaf(self, staleness_ms: i64) -> Self {
+    pub(crate) fn of_leaf(self, staleness_ms: i64) -> Self {
         self.with(level::DURABILITY, Some(level::LEAF)).with(level::STALENESS, Some(&staleness_ms.to_string()))
     }
 

@@ -144,7 +144,7 @@ async fn execute(
     {
         let (status, body) = shape.answer(&answered.replies, encoding);
         let json = Json::replies(status, body, answered.is_provisional, sync_token.as_deref());
-        return Ok(json.from_leaf(answered.staleness_ms).into_response()?);
+        return Ok(json.of_leaf(answered.staleness_ms).into_response()?);
     }
     let commands = Commands { shape, encoding, sync_token, idempotency, levels, commands };
     let body = headwater::wire::to_body(&commands);
@@ -218,7 +218,7 @@ async fn limit(mut incoming: Incoming, scene: Scene<'_>) -> Result<web_sys::Resp
         verdicts(scene, &call, Asking { levels, idempotency, namespace: client.namespace }).await?;
     let Answer { status, headers, body } = Answer::of(&call, &verdicts, clock::now().0);
     let json = Json::new(status, body).with_all(&headers);
-    let json = if let Some(staleness_ms) = staleness_ms { json.from_leaf(staleness_ms) } else { json };
+    let json = if let Some(staleness_ms) = staleness_ms { json.of_leaf(staleness_ms) } else { json };
     Ok(json.into_response()?)
 }
 

@@ -127,7 +127,6 @@ impl DurableObject for Hub {
 impl Hub {
     /// Takes a call of the Worker's, [`call::COMMANDS`] or [`call::EXCHANGE`], with what it brings; a promise of the parts of the
     /// answer. `entry.js` lets the Worker call it.
-    #[must_use]
     pub fn ask(&self, kind: String, body: Vec<u8>) -> Promise {
         let hub = Self { shell: Rc::clone(&self.shell) };
         future_to_promise(async move { Ok(hub.called(&kind, &body).await.into_parts().into()) })

@@ -32,7 +32,8 @@ async fn requests_leave_nothing_behind_in_the_isolate() {
     let after = isolate_bytes(&region).await;
     let requests = ROUNDS * kinds.len();
     assert!(before > 0);
-    assert!(after - before <= GROWTH_BYTES_MAX, "{requests} requests left {} bytes behind", after - before);
+    let left = after.saturating_sub(before);
+    assert!(left <= GROWTH_BYTES_MAX, "{requests} requests left {left} bytes behind");
 }
 
 /// Requests of each kind that an edge answers while its origin is away: where, what, and whether an isolate may answer.

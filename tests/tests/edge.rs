@@ -12,6 +12,8 @@ mod clients;
 mod commands;
 #[path = "../edge/durability.rs"]
 mod durability;
+#[path = "../edge/entry.rs"]
+mod entry;
 #[path = "../edge/hostile.rs"]
 mod hostile;
 #[path = "../edge/http.rs"]

@@ -1,10 +1,7 @@
 //! Browsers of any site may call: tokens, not cookies, say who asks, so there is no ambient authority to guard.
 
+use crate::host;
 use worker::{Headers, Response, Result};
-
-/// Names the headers in the answers that scripts may read.
-const EXPOSED: &str = "Headwater-Durability, Headwater-Provisional, Headwater-Staleness, RateLimit, RateLimit-Policy, \
-                       Retry-After, Upstash-Sync-Token";
 
 /// A day, the longest that any browser keeps it.
 const PREFLIGHT_SECONDS: &str = "86400";
@@ -12,7 +9,7 @@ const PREFLIGHT_SECONDS: &str = "86400";
 /// Lets scripts of any origin read the answer.
 pub(crate) fn allow(headers: &Headers) -> Result<()> {
     headers.set("access-control-allow-origin", "*")?;
-    headers.set("access-control-expose-headers", EXPOSED)
+    headers.set("access-control-expose-headers", &host::exposed())
 }
 
 /// Answers a preflight.

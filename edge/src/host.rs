@@ -19,13 +19,6 @@ extern "C" {
         body: &[u8],
     ) -> Result<Promise, JsValue>;
 
-    /// As [`ask`]; a promise of the response that they are.
-    #[wasm_bindgen(catch, js_name = handOn)]
-    pub(crate) fn hand_on(
-        env: &Env,
-        name: &str,
-        location_hint: Option<&str>,
-        kind: &str,
-        body: &[u8],
-    ) -> Result<Promise, JsValue>;
+    /// The headers in the answers that scripts of other sites may read, by their names.
+    pub(crate) fn exposed() -> String;
 }

@@ -15,11 +15,10 @@ use headwater::{
     message::{HubToLeaf, LeafToHub},
     wire::{self, WireError},
 };
-use wasm_bindgen::{JsCast, JsValue};
+use wasm_bindgen::JsCast;
 use worker::{
     Env, Fetch, Headers, Method, Request, RequestInit, Response, Stub,
-    js_sys::{self, Promise, futures::JsFuture},
-    web_sys,
+    js_sys::{self, futures::JsFuture},
 };
 
 /// Another object could not be reached.
@@ -61,28 +60,10 @@ pub(crate) fn hub(env: &Env, name: &str) -> worker::Result<Stub> {
 ///
 /// A call of a method and not a request, which has to be written and read as one by HTTP's rules and takes twice as long.
 pub(crate) async fn ask(env: &Env, hub: &str, kind: &str, body: &[u8], after_ms: u32) -> Result<Json, PeerError> {
-    let asked = host::ask(env, hub, config::location_hint(env).as_deref(), kind, body);
-    let parts = settled(asked, after_ms).await?;
-    parts.dyn_ref().and_then(Json::of_parts).ok_or(PeerError::Parts)
-}
-
-/// As [`ask`], for an answer that goes to the client as it is.
-pub(crate) async fn hand_on(
-    env: &Env,
-    hub: &str,
-    kind: &str,
-    body: &[u8],
-    after_ms: u32,
-) -> Result<web_sys::Response, PeerError> {
-    let asked = host::hand_on(env, hub, config::location_hint(env).as_deref(), kind, body);
-    settled(asked, after_ms).await?.dyn_into().map_err(|_other| PeerError::Parts)
-}
-
-/// What is promised, unless that takes longer than `after_ms`.
-async fn settled(promised: Result<Promise, JsValue>, after_ms: u32) -> Result<JsValue, PeerError> {
-    let promise = promised.map_err(worker::Error::from)?;
+    let promise =
+        host::ask(env, hub, config::location_hint(env).as_deref(), kind, body).map_err(worker::Error::from)?;
     let settled = timeout::within(after_ms, JsFuture::from(promise)).await.ok_or(PeerError::TimedOut(after_ms))?;
-    Ok(settled.map_err(worker::Error::from)?)
+    settled.map_err(worker::Error::from)?.dyn_ref().and_then(Json::of_parts).ok_or(PeerError::Parts)
 }
 
 /// The names of this deployment's hubs, or of the one that has this identity.

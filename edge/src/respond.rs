@@ -100,34 +100,12 @@ pub(crate) fn plain(status: u16, text: &str) -> web_sys::Response {
     Response::builder().with_status(status).fixed(text.as_bytes().to_vec()).into()
 }
 
-/// JSON with this status.
-pub(crate) fn json(status: u16, body: Vec<u8>) -> Result<Response> {
-    let headers = Headers::new();
-    cors::allow(&headers)?;
-    headers.set("content-type", "application/json")?;
-    Ok(Response::builder().with_status(status).with_headers(headers).fixed(body))
-}
-
 /// Frames for a tab.
 pub(crate) fn bytes(body: Vec<u8>) -> Result<Response> {
     let headers = Headers::new();
     cors::allow(&headers)?;
     headers.set("content-type", "application/octet-stream")?;
     Ok(Response::builder().with_headers(headers).fixed(body))
-}
-
-/// JSON of replies, some of which may rest on this hub's own writes alone.
-///
-/// `sync_token` is what the client has seen with them.
-pub(crate) fn replies(status: u16, body: Vec<u8>, provisional: bool, sync_token: Option<&str>) -> Result<Response> {
-    let response = json(status, body)?;
-    if let Some(token) = sync_token {
-        response.headers().set(SYNC_TOKEN, token)?;
-    }
-    if provisional {
-        response.headers().set(PROVISIONAL, "true")?;
-    }
-    Ok(response)
 }
 
 /// Server-sent events, as they come.
@@ -141,7 +119,7 @@ pub(crate) fn events(body: impl Stream<Item = Result<Vec<u8>>> + 'static) -> Res
     Response::builder().with_headers(headers).from_stream(body)
 }
 
-/// `{"error": "…"}` with this status.
+/// As [`Json::error`], from an object that is asked by a request.
 pub(crate) fn error(status: u16, error: &dyn fmt::Display) -> Result<Response> {
-    json(status, rest::error_body(error))
+    Ok(Json::error(status, error).into_response()?.into())
 }

@@ -41,7 +41,7 @@ pub(crate) async fn route(incoming: Incoming, scene: Scene<'_>) -> Result<web_sy
         (Method::Post, "/pipeline") => commands(incoming, scene, Shape::Pipeline).await,
         (Method::Post, "/multi-exec") => commands(incoming, scene, Shape::Transaction).await,
         (Method::Post, "/v1/limit") => limit(incoming, scene).await,
-        _ => elsewhere(incoming, scene).await.map(Into::into),
+        _ => elsewhere(incoming, scene).await,
     };
     let refusal = match answered {
         Ok(response) => return Ok(response),
@@ -53,21 +53,23 @@ pub(crate) async fn route(incoming: Incoming, scene: Scene<'_>) -> Result<web_sy
 }
 
 /// The rarer routes.
-async fn elsewhere(incoming: Incoming, scene: Scene<'_>) -> Result<Response, Refusal> {
+async fn elsewhere(incoming: Incoming, scene: Scene<'_>) -> Result<web_sys::Response, Refusal> {
     let env = scene.env;
     match (incoming.method(), incoming.path()) {
-        (Method::Options, _) => Ok(cors::preflight()?),
+        (Method::Options, _) => Ok(cors::preflight()?.into()),
         (Method::Post, path) if Verb::find(path).is_some() => scenario(incoming, scene).await,
         (Method::Get, "/v1/status") => status(&incoming, env).await,
         (Method::Get, "/v1/hubs") => hubs(&incoming.request(), env).await,
-        (Method::Get, "/v1/origin") => origin(&incoming.request(), env).await,
-        (Method::Get, "/v1/leaf") => leaf(&incoming.request(), env).await,
+        (Method::Get, "/v1/origin") => Ok(origin(&incoming.request(), env).await?.into()),
+        (Method::Get, "/v1/leaf") => Ok(leaf(&incoming.request(), env).await?.into()),
         (Method::Post, "/v1/leaf") => poll(incoming, env).await,
-        (Method::Post, "/v1/relay") => relay(incoming, env).await,
+        (Method::Post, "/v1/relay") => Ok(relay(incoming, env).await?.into()),
         (Method::Get | Method::Post | Method::Put, path) if is_command(&incoming, path) => {
             in_path(incoming, scene).await
         }
-        (Method::Get | Method::Head, path) if !path.starts_with("/v1/") => assets(incoming.request(), env).await,
+        (Method::Get | Method::Head, path) if !path.starts_with("/v1/") => {
+            Ok(assets(incoming.request(), env).await?.into())
+        }
         (Method::Get, _) => Err(Refusal::NotFound),
         (method, _) => Err(Refusal::Method(method)),
     }
@@ -87,13 +89,13 @@ fn is_command(incoming: &Incoming, path: &str) -> bool {
 }
 
 /// A command in the path.
-async fn in_path(mut incoming: Incoming, scene: Scene<'_>) -> Result<Response, Refusal> {
+async fn in_path(mut incoming: Incoming, scene: Scene<'_>) -> Result<web_sys::Response, Refusal> {
     let url = incoming.url()?;
     let query_token = url.query().and_then(path::token);
     let client = bearer(&incoming, query_token.as_deref(), scene.env)?;
     match path::asked(url.path()) {
         Asked::Stream => return Err(Refusal::Stream),
-        Asked::Listen { is_pattern } => return listen(&url, scene.env, &client, is_pattern).await,
+        Asked::Listen { is_pattern } => return Ok(listen(&url, scene.env, &client, is_pattern).await?.into()),
         Asked::Command | Asked::Other => {}
     }
     let body = match incoming.method() {
@@ -102,7 +104,7 @@ async fn in_path(mut incoming: Incoming, scene: Scene<'_>) -> Result<Response, R
         _ => Some(incoming.body(BODY_BYTES_MAX).await?).filter(|body| !body.is_empty()),
     };
     let argv = path::arguments(url.path(), body, url.query());
-    Ok(execute(&incoming, scene, &client, Shape::Single, vec![argv]).await?.into())
+    execute(&incoming, scene, &client, Shape::Single, vec![argv]).await
 }
 
 /// A stream of what is published to a channel or to those that a pattern matches, from the hub of the slot of its name.
@@ -147,8 +149,7 @@ async fn execute(
         return Ok(json.of_leaf(answered.staleness_ms).into_response()?);
     }
     let commands = Commands { shape, encoding, sync_token, idempotency, levels, commands };
-    let body = headwater::wire::to_body(&commands);
-    Ok(peers::hand_on(scene.env, &hub, call::COMMANDS, &body, HUB_TIMEOUT_MS).await?)
+    Ok(hand(scene.env, &hub, &commands).await?.into_response()?)
 }
 
 /// What the call asks of durability and consistency.
@@ -179,7 +180,7 @@ fn idempotency(incoming: &Incoming) -> Result<Option<Bytes>, Refusal> {
 }
 
 /// A scenario's verb.
-async fn scenario(mut incoming: Incoming, scene: Scene<'_>) -> Result<Response, Refusal> {
+async fn scenario(mut incoming: Incoming, scene: Scene<'_>) -> Result<web_sys::Response, Refusal> {
     let client = bearer(&incoming, None, scene.env)?;
     let verb = Verb::find(incoming.path()).ok_or(Refusal::NotFound)?;
     let levels = levels(&incoming)?;
@@ -189,7 +190,7 @@ async fn scenario(mut incoming: Incoming, scene: Scene<'_>) -> Result<Response, 
     let once = idempotency.map(|key| Once::of(&key, incoming.path(), &body));
     let desk = Desk::new(scene, &client, sync_token, levels, (verb.shape(), once));
     let answer = verb.answer(&body, &desk).await?;
-    desk.respond(&answer)
+    Ok(desk.respond(&answer).into_response()?)
 }
 
 /// What the client has seen, where it tells; nothing yet, where it wants to be told.
@@ -231,7 +232,7 @@ struct RegionStatus {
 }
 
 /// Of the hubs of the bearer's namespace; of whoever bears no token that holds, the default one.
-async fn status(incoming: &Incoming, env: &Env) -> Result<Response, Refusal> {
+async fn status(incoming: &Incoming, env: &Env) -> Result<web_sys::Response, Refusal> {
     let region = config::region(env)?;
     let namespace = match bearer(incoming, None, env) {
         Ok(client) => client.namespace,
@@ -256,17 +257,17 @@ async fn status(incoming: &Incoming, env: &Env) -> Result<Response, Refusal> {
         undecided: sum.undecided + hub.undecided,
         isolate_bytes: sum.isolate_bytes.max(hub.isolate_bytes),
     });
-    Ok(respond::json(200, rest::json(&RegionStatus { region, hubs }))?)
+    Ok(Json::new(200, rest::json(&RegionStatus { region, hubs })).into_response()?)
 }
 
-async fn hubs(request: &Request, env: &Env) -> Result<Response, Refusal> {
+async fn hubs(request: &Request, env: &Env) -> Result<web_sys::Response, Refusal> {
     authorize_origin(request, env)?;
     let HubsQuery { replica } = request.query()?;
     if replica.is_none() {
         each_hub(env, &all_hub_names(env)?, call::WAKE, async |_| Ok(())).await?;
     }
     let listed = peers::listed(env, replica.as_deref()).await?;
-    Ok(respond::json(200, rest::json(&listed))?)
+    Ok(Json::new(200, rest::json(&listed)).into_response()?)
 }
 
 #[derive(Deserialize)]
@@ -311,7 +312,7 @@ async fn leaf(request: &Request, env: &Env) -> Result<Response, Refusal> {
 }
 
 /// A leaf to which sockets are blocked: its link and its messages in the body, and what there is to tell it as the answer.
-async fn poll(mut incoming: Incoming, env: &Env) -> Result<Response, Refusal> {
+async fn poll(mut incoming: Incoming, env: &Env) -> Result<web_sys::Response, Refusal> {
     let Access { hub, bounds, until_s } = access(&incoming.request(), env)?;
     let body = Bytes::from(incoming.body(POLL_BYTES_MAX).await?);
     let Some(link) = body.first_chunk() else { return Err(Refusal::Link) };
@@ -324,8 +325,8 @@ async fn poll(mut incoming: Incoming, env: &Env) -> Result<Response, Refusal> {
     let request = call::post(call::POLL, &headwater::wire::to_body(&poll))?;
     let mut response = hub.fetch_with_request(request).await?;
     match response.status_code() {
-        200 => Ok(respond::bytes(response.bytes().await?)?),
-        status => Ok(respond::json(status, response.bytes().await?)?),
+        200 => Ok(respond::bytes(response.bytes().await?)?.into()),
+        status => Ok(Json::new(status, response.bytes().await?).into_response()?),
     }
 }
 

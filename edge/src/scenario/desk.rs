@@ -11,7 +11,7 @@ use crate::{
     peers::{self, PeerError},
     rate,
     refusal::Refusal,
-    respond,
+    respond::{self, Json},
     rest::{self, Encoding, Shape},
     router,
     shard::Shard,
@@ -22,7 +22,6 @@ use headwater::command::CommandError;
 use serde::Deserialize;
 use serde_json::Value;
 use std::cell::{Cell, RefCell};
-use worker::Response;
 
 /// What a hub answered to a command instead of a reply; to the whole request, where it says with which status.
 #[derive(Clone, PartialEq, Debug, thiserror::Error)]
@@ -235,9 +234,9 @@ impl<'a> Desk<'a> {
     }
 
     /// The response, with what the client has seen by now.
-    pub(crate) fn respond(&self, Answer { status, body }: &Answer) -> Result<Response, Refusal> {
+    pub(crate) fn respond(&self, Answer { status, body }: &Answer) -> Json {
         let token = self.sync_token.borrow();
-        Ok(respond::replies(*status, rest::json(body), self.is_provisional.get(), token.as_deref())?)
+        Json::replies(*status, rest::json(body), self.is_provisional.get(), token.as_deref())
     }
 }
 

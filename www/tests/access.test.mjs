@@ -11,8 +11,7 @@
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { test } from "node:test";
-import { DEADLINE_MS, eventually, here, hitsAt, number, required, shiftsIn, siteOpened, tab } from "./support.mjs";
+import { DEADLINE_MS, eventually, here, hitsAt, number, required, shiftsIn, siteOpened, tab, test } from "./support.mjs";
 
 const WIDTHS = [{ width: 1280, height: 900 }, { width: 390, height: 844 }];
 const axe = await readFile("node_modules/axe-core/axe.min.js", "utf8");

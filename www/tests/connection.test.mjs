@@ -7,8 +7,7 @@
 
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
-import { test } from "node:test";
-import { elsewhere, eventually, here, post, proxyTo, redis, signedToken, tab, token } from "./support.mjs";
+import { elsewhere, eventually, here, post, proxyTo, redis, signedToken, tab, test, token } from "./support.mjs";
 
 test("where sockets are refused the tab speaks by requests, and goes back to a socket once one works", async (t) => {
   const proxy = await proxied(t, { sockets: "refuse" });

@@ -12,10 +12,9 @@ import { randomUUID } from "node:crypto";
 import { mkdir, mkdtemp, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
-import { test } from "node:test";
 import { promisify } from "node:util";
 import { build, preview } from "vite";
-import { DEADLINE_MS, elsewhere, eventually, here, post, required, tab, token } from "./support.mjs";
+import { DEADLINE_MS, elsewhere, eventually, here, post, required, tab, test, token } from "./support.mjs";
 
 const run = promisify(execFile);
 const modules = resolve("node_modules");

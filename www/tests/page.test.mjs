@@ -15,18 +15,17 @@
 
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
-import { test } from "node:test";
 import {
+  DEADLINE_MS,
+  HITS_ELSEWHERE,
+  OFFLINE_HITS,
   addHits,
   agreedTotal,
   countsThrough,
-  DEADLINE_MS,
   elsewhere,
   eventually,
   here,
-  HITS_ELSEWHERE,
   hitsAt,
-  OFFLINE_HITS,
   opened,
   pending,
   post,
@@ -35,6 +34,7 @@ import {
   shiftsIn,
   shows,
   tab,
+  test,
   token,
 } from "./support.mjs";
 

@@ -7,8 +7,7 @@
 
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
-import { test } from "node:test";
-import { DEADLINE_MS, eventually, here, number, post, siteOpened, tab } from "./support.mjs";
+import { DEADLINE_MS, eventually, here, number, post, siteOpened, tab, test } from "./support.mjs";
 
 test("a page is reached by its link, says so, and leaves the reader at its heading", async (t) => {
   const page = await siteOpened(t);

@@ -6,10 +6,9 @@
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { test } from "node:test";
 import { gzipSync } from "node:zlib";
 import { build } from "esbuild";
-import { required } from "./support.mjs";
+import { required, test } from "./support.mjs";
 
 const WASM_BYTES_MAX = 164_000;
 const ALL_COMMANDS_BYTES_MAX = 195_500;

@@ -6,8 +6,7 @@
 
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
-import { test } from "node:test";
-import { DEADLINE_MS, elsewhere, eventually, here, post, proxyTo, tab, token } from "./support.mjs";
+import { DEADLINE_MS, elsewhere, eventually, here, post, proxyTo, tab, test, token } from "./support.mjs";
 
 test("what was written offline is there when the tab is opened again, and arrives once", async (t) => {
   const page = await blank(t, here);
@@ -104,20 +103,16 @@ test("a full disk is told, and the tab goes on in memory without losing or repea
   const page = await blank(t, here);
   const [counter] = names("counter");
   await openStore(page, [counter]);
-  await page.evaluate(() => {
+  const told = await page.evaluate((counter) => {
+    // Listened for before anything can fail: what the edge says may be stored at any moment.
+    const failed = new Promise((resolve) => store.addEventListener("error", ({ message }) => resolve(message), { once: true }));
     // A quota that is set from outside does not bind a private context, so the disk is full for this page alone.
     IDBObjectStore.prototype.put = () => {
       throw new DOMException("the disk is full", "QuotaExceededError");
     };
-  });
-  const told = await page.evaluate(
-    (counter) => {
-      const failed = new Promise((resolve) => store.addEventListener("error", ({ message }) => resolve(message), { once: true }));
-      store.command(["INCR", counter]);
-      return failed;
-    },
-    counter,
-  );
+    store.command(["INCR", counter]);
+    return failed;
+  }, counter);
   assert.match(told, /nothing can be stored/);
   assert.equal(await page.evaluate(() => store.status.storage), "failed");
   await page.evaluate((counter) => store.command(["INCR", counter]), counter);

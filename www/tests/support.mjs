@@ -7,11 +7,13 @@ import assert from "node:assert/strict";
 import { once } from "node:events";
 import { createPrivateKey, sign } from "node:crypto";
 import { connect, createServer } from "node:net";
-import { after, before } from "node:test";
+import { after, before, test as nodeTest } from "node:test";
 import { chromium } from "playwright-core";
 
 /** Far more than anything takes, on a machine that does much else. */
 export const DEADLINE_MS = 90_000;
+/** What a whole test may take. What a page waits for has no deadline of its own. */
+const TEST_TIMEOUT_MS = 3 * DEADLINE_MS;
 export const OFFLINE_HITS = 5;
 export const HITS_ELSEWHERE = 7;
 /** INCR hits:total, INCR hits:status:200, ZINCRBY board:paths. */
@@ -32,6 +34,11 @@ before(async () => {
 });
 
 after(() => browser?.close());
+
+/** A test that, where it hangs, fails by its own name, so that the others of its file go on. */
+export function test(name, run) {
+  nodeTest(name, { timeout: TEST_TIMEOUT_MS }, run);
+}
 
 /** Cuts the page off, writes on both sides, and connects it again; then once more without writing. */
 export async function countsThrough(page, { path, cut, restore }) {

@@ -7,8 +7,7 @@
 
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
-import { test } from "node:test";
-import { DEADLINE_MS, elsewhere, eventually, here, post, proxyTo, tab, token } from "./support.mjs";
+import { DEADLINE_MS, elsewhere, eventually, here, post, proxyTo, tab, test, token } from "./support.mjs";
 
 test("three tabs share one socket, and each reads at once what another wrote, also offline", async (t) => {
   const counter = `tabs:${randomUUID()}`;

@@ -10,6 +10,7 @@ use headwater::{
     wire,
 };
 use std::{
+    collections::BTreeMap,
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
@@ -44,8 +45,8 @@ pub struct HubHandle(Arc<Shared>);
 #[derive(Default)]
 struct Sockets {
     last: u64,
-    /// The latest socket.
-    open: Option<(Connection, mpsc::UnboundedSender<Message>)>,
+    /// All that are open: two daemons may dial the hub at once, and the hub says which of them it hears.
+    open: BTreeMap<Connection, mpsc::UnboundedSender<Message>>,
 }
 
 struct Shared {
@@ -124,7 +125,7 @@ impl Edge {
     pub fn send(&self, messages: impl IntoIterator<Item = Message>) {
         // No socket is taken away while this is held.
         let sockets = self.hub.0.sockets.lock().unwrap();
-        let (_, socket) = sockets.open.as_ref().expect("a connected daemon");
+        let (_, socket) = sockets.open.last_key_value().expect("a connected daemon");
         messages.into_iter().for_each(|message| socket.send(message).unwrap());
     }
 
@@ -146,7 +147,7 @@ impl Edge {
     /// Returns once a daemon's socket is open.
     pub async fn when_open(&self) {
         super::daemon::eventually("a daemon is connected", async || {
-            self.hub.0.sockets.lock().unwrap().open.is_some().then_some(())
+            (!self.hub.0.sockets.lock().unwrap().open.is_empty()).then_some(())
         })
         .await;
     }
@@ -189,14 +190,16 @@ impl HubHandle {
 }
 
 impl Shared {
-    /// Performs what goes to the origin, and hands back everything.
+    /// Performs what goes to the origin, and hands back everything. The hub is held until all is on its way, so that it
+    /// leaves in the order in which it was said.
     fn handle(&self, input: HubInput) -> Vec<HubEffect> {
         let clock = now().plus_ms(self.clock_off_ms.load(Ordering::SeqCst));
-        let effects = self.hub.lock().unwrap().handle(input, clock);
+        let mut hub = self.hub.lock().unwrap();
+        let effects = hub.handle(input, clock);
         let sockets = self.sockets.lock().unwrap();
         for effect in &effects {
-            if let (HubEffect::ToOrigin(to, message), Some((open, socket))) = (effect, &sockets.open)
-                && to == open
+            if let HubEffect::ToOrigin(to, message) = effect
+                && let Some(socket) = sockets.open.get(to)
                 && !self.is_mute.load(Ordering::SeqCst)
             {
                 let _ = socket.send(Message::Binary(wire::encode(message).unwrap().into()));
@@ -263,7 +266,7 @@ async fn websocket(stream: TcpStream, shared: &Shared) {
         let mut sockets = shared.sockets.lock().unwrap();
         sockets.last += 1;
         let connection = Connection(sockets.last);
-        sockets.open = Some((connection, sender));
+        sockets.open.insert(connection, sender);
         connection
     };
     // Only now: whoever has seen it counted may send by it.
@@ -286,5 +289,5 @@ async fn websocket(stream: TcpStream, shared: &Shared) {
     }
     // In this order, so that a hub that says it is connected has a socket.
     let _ = shared.handle(HubInput::OriginClosed(connection));
-    shared.sockets.lock().unwrap().open.take_if(|(open, _)| *open == connection);
+    shared.sockets.lock().unwrap().open.remove(&connection);
 }

@@ -22,7 +22,7 @@ use support::{
     edge::{Edge, TOKEN},
     proxy::Proxy,
     say::bytes,
-    server::RedisServer,
+    server::{Program, RedisServer},
 };
 use tempfile::TempDir;
 
@@ -438,7 +438,7 @@ async fn a_client_leaves_a_list_under_a_counter() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_master_under_sentinels_is_killed() {
-    let mut watched = Watched::start().await;
+    let mut watched = Watched::start(Program::Redis).await;
     let urls = watched.urls().join(",");
     let mut setup = Setup::new(&["--store", &urls, "--store-sentinel-master", "mine"]).await;
     let kill = async |_: &mut Setup| {
@@ -452,7 +452,7 @@ async fn a_master_under_sentinels_is_killed() {
 /// What the hub was told is stable it has forgotten, so it could not send it again. The window would end long after.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_master_is_killed_whose_replica_has_what_is_stable() {
-    let mut watched = Watched::start().await;
+    let mut watched = Watched::start(Program::Redis).await;
     let urls = watched.urls().join(",");
     let stable = ["--stable", "wait", "--loss-window-ms", "3600000"];
     let mut setup = Setup::new(&[&["--store", &urls, "--store-sentinel-master", "mine"], &stable[..]].concat()).await;
@@ -503,7 +503,7 @@ async fn valkey_is_killed_whose_log_has_what_is_stable() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_of_a_cluster_is_killed() {
-    let mut cluster = RedisCluster::start(1).await;
+    let mut cluster = RedisCluster::start(Program::Redis, 1).await;
     let urls = cluster.urls().join(",");
     eventually("the replica has caught up", async || {
         let told: String = ask(&cluster.nodes[3], &["INFO", "replication"]).await;
@@ -527,7 +527,7 @@ async fn a_node_of_a_cluster_is_killed() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn slots_move_between_nodes() {
-    let cluster = RedisCluster::start(0).await;
+    let cluster = RedisCluster::start(Program::Redis, 0).await;
     let urls = cluster.urls().join(",");
     let mut setup = Setup::new(&["--store", &urls, "--store-cluster"]).await;
     let resettle = async |_: &mut Setup| {

@@ -1,4 +1,5 @@
-//! One suite for every store: Redis with functions, Redis without, Valkey, and the embedded file.
+//! One suite for every store: Redis with functions, Redis without, Valkey, either of them by TLS, under sentinels and as a
+//! cluster, and the embedded file.
 //!
 //! What needs Valkey is ignored unless it is asked for, since not every machine offers it: `cargo xtask test redis` asks for it
 //! where it is, and counts it as skipped where it is not.
@@ -23,7 +24,10 @@ use headwater::id::{No, ReplicaId};
 use origin_sync::store::{Jobs, KeyScan, RedisStore, Store};
 use std::time::{Duration, Instant};
 use support::{
-    bed::{Bed, Clustered, Embedded, Functions, LoggedValkey, OnValkey, Scripts, Secured, UnderSentinels},
+    bed::{
+        Bed, Clustered, Embedded, Functions, LoggedValkey, OnValkey, Scripts, Secured, SecuredValkey, UnderSentinels,
+        ValkeyClustered, ValkeyUnderSentinels,
+    },
     say::{bytes, commit, committed, key, load_all},
     tls::Certificates,
 };
@@ -35,6 +39,15 @@ macro_rules! suite {
     };
     ($name:ident, LoggedValkey, $($rest:tt)+) => {
         suite!([ignore = "needs Valkey"] $name, LoggedValkey, $($rest)+);
+    };
+    ($name:ident, SecuredValkey, $($rest:tt)+) => {
+        suite!([ignore = "needs Valkey"] $name, SecuredValkey, $($rest)+);
+    };
+    ($name:ident, ValkeyClustered, $($rest:tt)+) => {
+        suite!([ignore = "needs Valkey"] $name, ValkeyClustered, $($rest)+);
+    };
+    ($name:ident, ValkeyUnderSentinels, $($rest:tt)+) => {
+        suite!([ignore = "needs Valkey"] $name, ValkeyUnderSentinels, $($rest)+);
     };
     ($name:ident, $($rest:tt)+) => {
         suite!([cfg(all())] $name, $($rest)+);
@@ -184,6 +197,9 @@ jobs_on_every_redis!(
     jobs_on_redis_cluster: Clustered,
     jobs_on_redis_under_sentinels: UnderSentinels,
     jobs_on_valkey: OnValkey,
+    jobs_on_valkey_by_tls: SecuredValkey,
+    jobs_on_valkey_cluster: ValkeyClustered,
+    jobs_on_valkey_under_sentinels: ValkeyUnderSentinels,
 );
 passing_on_every_redis!(
     passing_on_redis: Functions,
@@ -192,6 +208,9 @@ passing_on_every_redis!(
     passing_on_redis_cluster: Clustered,
     passing_on_redis_under_sentinels: UnderSentinels,
     passing_on_valkey: OnValkey,
+    passing_on_valkey_by_tls: SecuredValkey,
+    passing_on_valkey_cluster: ValkeyClustered,
+    passing_on_valkey_under_sentinels: ValkeyUnderSentinels,
 );
 channels_on_every_redis!(
     channels_of_redis: Functions,
@@ -199,6 +218,9 @@ channels_on_every_redis!(
     channels_of_redis_cluster: Clustered,
     channels_of_redis_under_sentinels: UnderSentinels,
     channels_of_valkey: OnValkey,
+    channels_of_valkey_by_tls: SecuredValkey,
+    channels_of_valkey_cluster: ValkeyClustered,
+    channels_of_valkey_under_sentinels: ValkeyUnderSentinels,
 );
 ordered_on_every_store!(
     ordered_in_redis: Functions,
@@ -207,6 +229,9 @@ ordered_on_every_store!(
     ordered_in_redis_cluster: Clustered,
     ordered_in_redis_under_sentinels: UnderSentinels,
     ordered_in_valkey: OnValkey,
+    ordered_in_valkey_by_tls: SecuredValkey,
+    ordered_in_valkey_cluster: ValkeyClustered,
+    ordered_in_valkey_under_sentinels: ValkeyUnderSentinels,
     ordered_in_embedded: Embedded,
 );
 ordered_on_every_redis!(
@@ -216,6 +241,9 @@ ordered_on_every_redis!(
     ordered_with_redis_cluster: Clustered,
     ordered_with_redis_under_sentinels: UnderSentinels,
     ordered_with_valkey: OnValkey,
+    ordered_with_valkey_by_tls: SecuredValkey,
+    ordered_with_valkey_cluster: ValkeyClustered,
+    ordered_with_valkey_under_sentinels: ValkeyUnderSentinels,
 );
 two_way_on_every_redis!(
     two_way_on_redis: Functions,
@@ -224,6 +252,9 @@ two_way_on_every_redis!(
     two_way_on_redis_cluster: Clustered,
     two_way_on_redis_under_sentinels: UnderSentinels,
     two_way_on_valkey: OnValkey,
+    two_way_on_valkey_by_tls: SecuredValkey,
+    two_way_on_valkey_cluster: ValkeyClustered,
+    two_way_on_valkey_under_sentinels: ValkeyUnderSentinels,
 );
 every_store!(
     redis: Functions,
@@ -232,6 +263,9 @@ every_store!(
     redis_cluster: Clustered,
     redis_under_sentinels: UnderSentinels,
     valkey: OnValkey,
+    valkey_by_tls: SecuredValkey,
+    valkey_cluster: ValkeyClustered,
+    valkey_under_sentinels: ValkeyUnderSentinels,
     logged_valkey: LoggedValkey,
     embedded: Embedded,
 );
@@ -242,6 +276,9 @@ machine_on_every_store!(
     machine_on_redis_cluster: Clustered,
     machine_on_redis_under_sentinels: UnderSentinels,
     machine_on_valkey: OnValkey,
+    machine_on_valkey_by_tls: SecuredValkey,
+    machine_on_valkey_cluster: ValkeyClustered,
+    machine_on_valkey_under_sentinels: ValkeyUnderSentinels,
     machine_on_logged_valkey: LoggedValkey,
     machine_on_embedded: Embedded,
 );
@@ -252,6 +289,9 @@ every_redis!(
     plain_redis_cluster: Clustered,
     plain_redis_under_sentinels: UnderSentinels,
     plain_valkey: OnValkey,
+    plain_valkey_by_tls: SecuredValkey,
+    plain_valkey_cluster: ValkeyClustered,
+    plain_valkey_under_sentinels: ValkeyUnderSentinels,
     plain_logged_valkey: LoggedValkey,
 );
 

@@ -6,7 +6,7 @@ use crate::support::{
     cluster::{RedisCluster, Watched, ask},
     daemon::eventually,
     say::{commit, committed, key, marker},
-    server::RedisServer,
+    server::{Program, RedisServer},
 };
 use headwater::{origin::StableBy, slot::Slot};
 use origin_sync::store::{RedisConfig, RedisStore, RedisStoreError, RedisUrl, StableConfig, StableMeans, Store};
@@ -237,7 +237,7 @@ async fn valkey_is_asked_for_its_log_and_for_its_replica() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_master_under_sentinels_is_asked() {
-    let watched = Watched::start().await;
+    let watched = Watched::start(Program::Redis).await;
     let stable = StableConfig { means: StableMeans::Wait, replicas: None };
     let store = RedisStore::connect(&RedisConfig { stable, ..UnderSentinels::config(&watched) }).await.unwrap();
     committed(&store, commit(slot(), 0, Vec::new())).await;
@@ -250,7 +250,7 @@ async fn the_master_under_sentinels_is_asked() {
 /// Each node answers for its own slots, and no node for one that has moved away.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_node_of_a_cluster_answers_for_its_slots() {
-    let cluster = RedisCluster::start(1).await;
+    let cluster = RedisCluster::start(Program::Redis, 1).await;
     eventually("the replica has caught up", async || {
         let told: String = ask(&cluster.nodes[3], &["INFO", "replication"]).await;
         told.contains("master_link_status:up").then_some(())

@@ -2,7 +2,7 @@
 
 use super::{
     cluster::{RedisCluster, Watched},
-    server::{RedisServer, free_port},
+    server::{Program, RedisServer, free_port},
     tls::Certificates,
 };
 use origin_sync::store::{
@@ -16,6 +16,23 @@ use std::{
 };
 use tempfile::TempDir;
 use tokio::sync::MutexGuard;
+
+/// Whose servers they are that make up a store of many.
+pub trait Made: Sized {
+    const PROGRAM: Program;
+}
+
+pub struct OfRedis;
+
+impl Made for OfRedis {
+    const PROGRAM: Program = Program::Redis;
+}
+
+pub struct OfValkey;
+
+impl Made for OfValkey {
+    const PROGRAM: Program = Program::Valkey;
+}
 
 /// A store, and a plain client of it where there are plain values.
 pub trait Bed: Sized {
@@ -129,14 +146,19 @@ impl<K: Kind> Bed for Single<K> {
 const USER: &str = include_str!("../../../docs/redis-user.acl");
 
 /// A Redis by TLS, which asks for a certificate of ours, and whose user may do no more than it must.
-pub struct Secured {
+pub type Secured = SecuredBy<OfRedis>;
+pub type SecuredValkey = SecuredBy<OfValkey>;
+
+/// It, by whichever servers.
+pub struct SecuredBy<M> {
     server: RedisServer,
     pub config: RedisConfig,
     store: RedisStore,
     plain: Plain,
+    made: PhantomData<M>,
 }
 
-impl Secured {
+impl<M: Made> SecuredBy<M> {
     pub async fn connect(&self) -> Result<RedisStore, RedisStoreError> {
         RedisStore::connect(&self.config).await
     }
@@ -148,7 +170,7 @@ impl Secured {
     }
 }
 
-impl Bed for Secured {
+impl<M: Made> Bed for SecuredBy<M> {
     type Store = RedisStore;
 
     async fn make() -> Self {
@@ -156,7 +178,7 @@ impl Bed for Secured {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let files = Certificates::of_this_process();
         let path = |name: &str| files.path(name).to_str().unwrap().to_owned();
-        let server = RedisServer::start_with(|_directory| {
+        let server = RedisServer::start_program(M::PROGRAM, |_directory| {
             let [ca, certificate, key] = ["ca.crt", "server.crt", "server.key"].map(path);
             let flags = [
                 ("--tls-port", free_port().to_string()),
@@ -186,7 +208,7 @@ impl Bed for Secured {
             stable: StableConfig::default(),
         };
         let store = RedisStore::connect(&config).await.unwrap();
-        Self { server, config, store, plain }
+        Self { server, config, store, plain, made: PhantomData }
     }
 
     fn store(&self) -> &RedisStore {
@@ -204,13 +226,18 @@ impl Bed for Secured {
 }
 
 /// The cluster that the cases share.
-pub struct Clustered {
+pub type Clustered = ClusterOf<OfRedis>;
+pub type ValkeyClustered = ClusterOf<OfValkey>;
+
+/// It, by whichever servers.
+pub struct ClusterOf<M> {
     cluster: MutexGuard<'static, Option<RedisCluster>>,
     store: RedisStore,
     plain: Plain,
+    made: PhantomData<M>,
 }
 
-impl Clustered {
+impl<M: Made> ClusterOf<M> {
     pub fn cluster(&self) -> &RedisCluster {
         self.cluster.as_ref().unwrap()
     }
@@ -225,14 +252,14 @@ impl Clustered {
     }
 }
 
-impl Bed for Clustered {
+impl<M: Made> Bed for ClusterOf<M> {
     type Store = RedisStore;
 
     async fn make() -> Self {
-        let cluster = RedisCluster::shared().await;
+        let cluster = RedisCluster::shared(M::PROGRAM).await;
         let store = RedisStore::connect(&Self::config(cluster.as_ref().unwrap())).await.unwrap();
         let plain = Self::plain_of(cluster.as_ref().unwrap()).await;
-        Self { cluster, store, plain }
+        Self { cluster, store, plain, made: PhantomData }
     }
 
     fn store(&self) -> &RedisStore {
@@ -250,13 +277,18 @@ impl Bed for Clustered {
 }
 
 /// The master under sentinels that the cases share.
-pub struct UnderSentinels {
+pub type UnderSentinels = SentinelsOf<OfRedis>;
+pub type ValkeyUnderSentinels = SentinelsOf<OfValkey>;
+
+/// It, by whichever servers.
+pub struct SentinelsOf<M> {
     watched: MutexGuard<'static, Option<Watched>>,
     store: RedisStore,
     plain: Plain,
+    made: PhantomData<M>,
 }
 
-impl UnderSentinels {
+impl<M: Made> SentinelsOf<M> {
     pub fn watched(&self) -> &Watched {
         self.watched.as_ref().unwrap()
     }
@@ -272,15 +304,15 @@ pub fn under_sentinels(urls: &[String]) -> RedisConfig {
     of_many(urls, Topology::Sentinel { master: "mine".to_owned(), credentials })
 }
 
-impl Bed for UnderSentinels {
+impl<M: Made> Bed for SentinelsOf<M> {
     type Store = RedisStore;
 
     async fn make() -> Self {
-        let watched = Watched::shared().await;
+        let watched = Watched::shared(M::PROGRAM).await;
         let all = watched.as_ref().unwrap();
         let store = RedisStore::connect(&Self::config(all)).await.unwrap();
         let plain = Plain::connect(&all.servers[all.master().await]).await;
-        Self { watched, store, plain }
+        Self { watched, store, plain, made: PhantomData }
     }
 
     fn store(&self) -> &RedisStore {

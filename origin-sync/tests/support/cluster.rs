@@ -1,10 +1,10 @@
-//! A Redis Cluster of three masters, and a master with a replica under three sentinels, all on loopback.
+//! A cluster of three masters, and a master with a replica under three sentinels, of Redis or of Valkey, all on loopback.
 //!
 //! They take a second or two to find each other, so the cases of one process share them, one after the other.
 
 use super::{
     daemon::eventually,
-    server::{DOWN_AFTER_MS, RedisServer, free_port},
+    server::{DOWN_AFTER_MS, Program, RedisServer, free_port},
 };
 use headwater::slot::Slot;
 use redis::{FromRedisValue, RedisResult, aio::MultiplexedConnection};
@@ -20,10 +20,10 @@ pub struct RedisCluster {
 
 impl RedisCluster {
     /// Three masters with a third of the slots each, and as many replicas of the first as asked for.
-    pub async fn start(replicas: usize) -> Self {
+    pub async fn start(program: Program, replicas: usize) -> Self {
         let mut nodes = Vec::new();
         for _ in 0..3 + replicas {
-            nodes.push(RedisServer::start_with(cluster_flags).await);
+            nodes.push(RedisServer::start_program(program, cluster_flags).await);
         }
         let cluster = Self { nodes };
         for (index, node) in cluster.nodes.iter().enumerate() {
@@ -52,13 +52,14 @@ impl RedisCluster {
         cluster
     }
 
-    /// The one that cases share, emptied.
-    pub async fn shared() -> MutexGuard<'static, Option<Self>> {
-        static SHARED: Mutex<Option<RedisCluster>> = Mutex::const_new(None);
-        let mut shared = SHARED.lock().await;
+    /// The one of that program which cases share, emptied.
+    pub async fn shared(program: Program) -> MutexGuard<'static, Option<Self>> {
+        static SHARED: [Mutex<Option<RedisCluster>>; Program::COUNT] =
+            [const { Mutex::const_new(None) }; Program::COUNT];
+        let mut shared = SHARED[program as usize].lock().await;
         match &*shared {
             Some(cluster) => cluster.flush().await,
-            None => *shared = Some(Self::start(0).await),
+            None => *shared = Some(Self::start(program, 0).await),
         }
         shared
     }
@@ -156,16 +157,16 @@ pub struct Watched {
 }
 
 impl Watched {
-    pub async fn start() -> Self {
-        let master = RedisServer::start().await;
+    pub async fn start(program: Program) -> Self {
+        let master = RedisServer::start_program(program, |_| Vec::new()).await;
         let port = master.port().to_string();
-        let replica = RedisServer::start_with(|_| {
+        let replica = RedisServer::start_program(program, |_| {
             ["--replicaof", "127.0.0.1", &port, "--repl-diskless-sync-delay", "0"].map(str::to_owned).into()
         })
         .await;
         let mut sentinels = Vec::new();
         for _ in 0..3 {
-            sentinels.push(RedisServer::start_sentinel(master.port(), 0).await);
+            sentinels.push(RedisServer::start_sentinel(program, master.port(), 0).await);
         }
         for sentinel in &sentinels {
             eventually("the sentinels know each other and the replica", async || {
@@ -184,13 +185,13 @@ impl Watched {
         watched
     }
 
-    /// The one that cases share, emptied.
-    pub async fn shared() -> MutexGuard<'static, Option<Self>> {
-        static SHARED: Mutex<Option<Watched>> = Mutex::const_new(None);
-        let mut shared = SHARED.lock().await;
+    /// The one of that program which cases share, emptied.
+    pub async fn shared(program: Program) -> MutexGuard<'static, Option<Self>> {
+        static SHARED: [Mutex<Option<Watched>>; Program::COUNT] = [const { Mutex::const_new(None) }; Program::COUNT];
+        let mut shared = SHARED[program as usize].lock().await;
         match &*shared {
             Some(watched) => ask::<()>(&watched.servers[watched.master().await], &["FLUSHALL"]).await,
-            None => *shared = Some(Self::start().await),
+            None => *shared = Some(Self::start(program).await),
         }
         shared
     }

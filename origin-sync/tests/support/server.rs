@@ -37,6 +37,9 @@ pub enum Program {
 }
 
 impl Program {
+    /// How many there are.
+    pub const COUNT: usize = 2;
+
     fn path(self) -> PathBuf {
         match self {
             Self::Redis => "redis-server".into(),
@@ -72,7 +75,8 @@ impl RedisServer {
         Self::start_program(Program::Valkey, |_| arguments.iter().map(|&word| word.to_owned()).collect()).await
     }
 
-    async fn start_program(program: Program, arguments: impl Fn(&Path) -> Vec<String>) -> Self {
+    /// Either of them, with further arguments.
+    pub async fn start_program(program: Program, arguments: impl Fn(&Path) -> Vec<String>) -> Self {
         let deadline = Instant::now() + START_DEADLINE;
         loop {
             let port = free_port();
@@ -89,7 +93,7 @@ impl RedisServer {
     }
 
     /// A sentinel of the master at that port, which two must take for dead.
-    pub async fn start_sentinel(master: u16, epoch: u64) -> Self {
+    pub async fn start_sentinel(program: Program, master: u16, epoch: u64) -> Self {
         let deadline = Instant::now() + START_DEADLINE;
         loop {
             let (port, directory) = (free_port(), tempfile::tempdir().unwrap());
@@ -102,12 +106,16 @@ impl RedisServer {
             ];
             std::fs::write(&file, lines.join("\n")).unwrap();
             let arguments = vec![file.to_str().unwrap().to_owned(), "--sentinel".to_owned()];
-            let (program, child) = (Program::Redis, keep(Program::Redis, &arguments));
+            let child = keep(program, &arguments);
             let mut server = Self { program, child, port, directory, arguments };
             if server.answers(deadline).await {
                 return server;
             }
-            assert!(Instant::now() < deadline, "redis-server ends at once as a sentinel; try it by hand");
+            assert!(
+                Instant::now() < deadline,
+                "{} ends at once as a sentinel; try it by hand",
+                program.path().display()
+            );
         }
     }
 
@@ -152,14 +160,15 @@ impl RedisServer {
         false
     }
 
-    /// Another server may answer on the port before ours has failed.
+    /// Another server may answer on the port before ours has failed, and ours while it reads its log.
     async fn is_ours(&self) -> bool {
         let answer = async {
             let client = redis::Client::open(self.url())?;
             let mut connection = client.get_multiplexed_async_connection().await?;
-            redis::cmd("INFO").arg("server").query_async::<String>(&mut connection).await
+            redis::cmd("INFO").query_async::<String>(&mut connection).await
         };
-        answer.await.is_ok_and(|info| self.pid().is_some_and(|pid| info.contains(&format!("process_id:{pid}\r\n"))))
+        let is_ours = |info: &str| self.pid().is_some_and(|pid| info.contains(&format!("process_id:{pid}\r\n")));
+        answer.await.is_ok_and(|info| is_ours(&info) && !info.contains("loading:1\r\n"))
     }
 }
 

@@ -5,7 +5,7 @@ use crate::support::{
     cluster::{RedisCluster, ask},
     daemon::eventually,
     say::{key, marker},
-    server::RedisServer,
+    server::{Program, RedisServer},
     world::World,
 };
 use headwater::slot::Slot;
@@ -69,7 +69,7 @@ async fn a_marker_holds_the_run_id_of_its_node() {
 /// A replica of a node is promoted under the connection: the node says whose its slots are, and only these begin anew.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_promoted_replica_begins_fresh_incarnations_of_its_slots_only() {
-    let cluster = RedisCluster::start(1).await;
+    let cluster = RedisCluster::start(Program::Redis, 1).await;
     let config = Clustered::config(&cluster);
     let store = origin_sync::store::RedisStore::connect(&config).await.unwrap();
     let on = |node| (0..).map(|n| format!("k{n}")).find(|name| Slot::of(name.as_bytes()).get() / 5461 == node).unwrap();
@@ -126,8 +126,8 @@ async fn a_failover_by_sentinels_is_followed() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_sentinel_that_saw_the_latest_failover_counts() {
     let servers = [RedisServer::start().await, RedisServer::start().await];
-    let latest = RedisServer::start_sentinel(servers[1].port(), 7).await;
-    let stale = RedisServer::start_sentinel(servers[0].port(), 6).await;
+    let latest = RedisServer::start_sentinel(Program::Redis, servers[1].port(), 7).await;
+    let stale = RedisServer::start_sentinel(Program::Redis, servers[0].port(), 6).await;
     let run_id: String = ask(&servers[1], &["INFO", "server"]).await;
     for sentinels in [[&stale, &latest], [&latest, &stale]] {
         let config = under_sentinels(&sentinels.map(RedisServer::url));

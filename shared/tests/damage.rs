@@ -5,9 +5,7 @@
 //! pass is a state that would be refused by others, or that would go on to break.
 #![cfg(not(target_arch = "wasm32"))]
 
-mod common;
-
-use common::{START, corpus};
+use crate::common::{self, START, corpus};
 use headwater::hub::{Hub, HubEffect, HubInput, Request, RestoreError, RowId};
 use std::{
     alloc::{GlobalAlloc, Layout, System},

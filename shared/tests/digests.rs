@@ -1,8 +1,6 @@
 //! What is lost without a trace in any marker is found by digests, and only what differs is shipped.
 
-mod common;
-
-use common::{AUDIT_MS, MINUTE, SECOND, World, key};
+use crate::common::{self, AUDIT_MS, MINUTE, SECOND, World, key};
 use headwater::{
     hub::RowId,
     id::No,

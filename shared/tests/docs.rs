@@ -3,9 +3,7 @@
 //! Two hubs hold every key of a transcript from its beginning. A line that begins with `-- ` is not a command: they meet, time
 //! passes, or the tab, which is at the second hub, loses its socket or gets it back.
 
-mod common;
-
-use common::{SECOND, World};
+use crate::common::{SECOND, World};
 use headwater::command::{CommandError, Reply};
 use std::collections::BTreeSet;
 

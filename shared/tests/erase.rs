@@ -1,8 +1,6 @@
 //! A key that an operator erases is gone everywhere, with every name in it.
 
-mod common;
-
-use common::{MINUTE, SECOND, World, key};
+use crate::common::{MINUTE, SECOND, World, key};
 
 const A: usize = 0;
 const B: usize = 1;

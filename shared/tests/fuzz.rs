@@ -1,12 +1,10 @@
 //! Replays what the fuzzer keeps and found: the corpus, and every input that ever crashed a target.
 //!
-//! `cargo xtask fuzz` looks for more. `HEADWATER_BLESS=1 cargo test -p headwater --test fuzz` writes the seeds anew, which
+//! `cargo xtask fuzz` looks for more. `HEADWATER_BLESS=1 cargo test -p headwater --test suite fuzz` writes the seeds anew, which
 //! a change of the format asks for.
 #![cfg(not(target_arch = "wasm32"))]
 
-mod common;
-
-use common::{
+use crate::common::{
     corpus,
     targets::{TARGETS, chunk},
 };

@@ -1,11 +1,9 @@
 //! The bytes of format version 0, pinned: every message, variant, row key and stored body.
 //!
-//! `HEADWATER_BLESS=1 cargo test -p headwater --test golden` writes the files anew; the diff then shows what changed for
+//! `HEADWATER_BLESS=1 cargo test -p headwater --test suite golden` writes the files anew; the diff then shows what changed for
 //! peers and stored data of other versions.
 
-mod common;
-
-use common::corpus;
+use crate::common::{self, corpus};
 use headwater::{
     hub::RowId,
     limits::FRAME_BYTES_MAX,

@@ -1,9 +1,7 @@
 //! Nothing is too large to travel: keys beyond a frame and beyond what one decoded frame may take.
 #![cfg(not(target_arch = "wasm32"))]
 
-mod common;
-
-use common::{MINUTE, SECOND, World, key};
+use crate::common::{MINUTE, SECOND, World, key};
 use headwater::{
     id::{Dot, No, ReplicaId},
     limits::{DECODED_BYTES_MAX, FRAME_BYTES_TARGET},

@@ -1,8 +1,6 @@
 //! The lattice laws on histories that depend on a seed alone; `state::laws` has them on histories that shrink.
 
-mod common;
-
-use common::history::{assert_lattice_laws, three_replicas};
+use crate::common::history::{assert_lattice_laws, three_replicas};
 
 #[test]
 fn keys_are_a_lattice_over_random_histories() {

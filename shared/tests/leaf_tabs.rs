@@ -3,13 +3,11 @@
 //! The tabs here are the shells of a browser in small: one leader with its stored rows, mirrors, and between them channels
 //! that keep each sender's order and deliver when the test says so.
 
-mod common;
-
-use bytes::Bytes;
-use common::{
+use crate::common::{
     key,
     text::{argv, show, view},
 };
+use bytes::Bytes;
 use headwater::{
     command::CommandError,
     hub::{Connection, Hub, HubConfig, HubEffect, HubInput, Request},

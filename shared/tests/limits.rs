@@ -1,8 +1,6 @@
 //! HW.LIMIT at hubs and leaves, against a log of every request.
 
-mod common;
-
-use common::{MINUTE, SECOND, START, World};
+use crate::common::{MINUTE, SECOND, START, World};
 use proptest::{collection::vec, prelude::*};
 
 const A: usize = 0;

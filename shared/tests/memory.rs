@@ -1,8 +1,6 @@
 //! What a hub holds, lets go and refuses, and when it asks to be woken.
 
-mod common;
-
-use common::{DAY, MINUTE, SECOND, START, World, key};
+use crate::common::{DAY, MINUTE, SECOND, START, World, key};
 use headwater::{
     command::{CommandError, Reply},
     eviction::Policy,

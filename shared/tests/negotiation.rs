@@ -1,8 +1,6 @@
 //! What two ends agree on when they greet, and what they then send.
 
-mod common;
-
-use common::{START, corpus, key};
+use crate::common::{self, START, corpus, key};
 use headwater::{
     id::{ClientId, ReplicaId, Seq, SessionId},
     leaf::{Leaf, LeafEffect, LeafInput},

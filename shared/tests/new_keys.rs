@@ -1,10 +1,8 @@
 //! Keys that are new to the store: a commit finds out by itself that nothing stands there, and what does stand there is not
 //! lost by that.
 
-mod common;
-
+use crate::common::{MINUTE, SECOND, World, key};
 use bytes::Bytes;
-use common::{MINUTE, SECOND, World, key};
 use headwater::{
     hub::{Connection, Hub, HubEffect, HubInput, Request},
     id::TimestampMs,

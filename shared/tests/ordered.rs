@@ -2,9 +2,7 @@
 //! them when something is lost.
 #![cfg(not(target_arch = "wasm32"))]
 
-mod common;
-
-use common::World;
+use crate::common::{self, World};
 use headwater::command::CommandError;
 use std::collections::BTreeSet;
 

@@ -1,9 +1,7 @@
 //! What must come through though something was forgotten, lost, damaged or ended meanwhile.
 
-mod common;
-
+use crate::common::{DAY, MINUTE, SECOND, START, World, key};
 use bytes::Bytes;
-use common::{DAY, MINUTE, SECOND, START, World, key};
 use headwater::{
     command::CommandError,
     digest::Node,

@@ -4,9 +4,7 @@
 //! begins with an empty dataset. The same replies are demanded of a hub, of one that settles or restarts between any two
 //! commands, and of a leaf.
 
-mod common;
-
-use common::{World, text::argv};
+use crate::common::{World, text::argv};
 use headwater::command::CommandName;
 use std::collections::BTreeSet;
 

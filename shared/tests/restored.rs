@@ -1,8 +1,6 @@
 //! A hub whose storage was set back to an old copy must not go on with numbers that others have heard of.
 
-mod common;
-
-use common::{AUDIT_MS, MINUTE, SECOND, World};
+use crate::common::{AUDIT_MS, MINUTE, SECOND, World};
 
 const A: usize = 0;
 const B: usize = 1;

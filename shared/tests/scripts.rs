@@ -1,9 +1,7 @@
 //! The scripts of `@upstash/ratelimit` at hubs and leaves: what several nodes come to, and what is answered without the
 //! origin. That one node answers as Redis does is tested with the package itself (tests/edge/clients/ratelimit.test.mjs).
 
-mod common;
-
-use common::{MINUTE, SECOND, World};
+use crate::common::{self, MINUTE, SECOND, World};
 
 const A: usize = 0;
 const B: usize = 1;

@@ -3,13 +3,10 @@
 //! What runs before the next [`World::agreed`] is concurrent; `agreed` also demands that hubs, leaves, the companion and the
 //! plain value show the same. Redis' own meaning within one node is the business of `redis.rs`.
 
-mod common;
-#[path = "semantics/placements.rs"]
 mod placements;
-#[path = "semantics/revocations.rs"]
 mod revocations;
 
-use common::{DAY, MINUTE, SECOND, World};
+use crate::common::{self, DAY, MINUTE, SECOND, World};
 
 const A: usize = 0;
 const B: usize = 1;

@@ -1,8 +1,6 @@
 //! Sessions by token: what a client has seen at one hub it sees at every other, or is told that it cannot yet.
 
-mod common;
-
-use common::{MINUTE, SECOND, START, World, key, text::argv};
+use crate::common::{MINUTE, SECOND, START, World, key, text::argv};
 use headwater::{
     command::{CommandError, Reply},
     hub::{Connection, Hub, HubEffect, HubInput, Request},

@@ -1,9 +1,7 @@
 //! What states cost on the wire and in a store, in bytes: the bounds that the format was made for.
 
-mod common;
-
+use crate::common::{START, key};
 use bytes::Bytes;
-use common::{START, key};
 use headwater::{
     hlc::Hlc,
     id::{Dot, No, ReplicaId, TimestampMs},

@@ -1,8 +1,6 @@
 //! Boards that a leaf watches without holding them.
 
-mod common;
-
-use common::{MINUTE, SECOND, START, World, key};
+use crate::common::{MINUTE, SECOND, START, World, key};
 use headwater::{
     grant::{Grant, Grants, Verb},
     hub::{Connection, Hub, HubEffect, HubInput},

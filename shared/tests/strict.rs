@@ -1,8 +1,6 @@
 //! Strict limits from hubs over the origin to its store and back: what is admitted anywhere stays within the limit.
 
-mod common;
-
-use common::{SECOND, START, World, key, text::argv};
+use crate::common::{SECOND, START, World, key, text::argv};
 use headwater::{
     command::{CommandError, Reply},
     hub::{Connection, Hub, HubEffect, HubInput, Request},

@@ -1,8 +1,6 @@
 //! What plain clients write under managed keys reaches the edges, and nothing of either side is lost.
 
-mod common;
-
-use common::{MINUTE, SECOND, World, key};
+use crate::common::{MINUTE, SECOND, World, key};
 use headwater::{
     message::{Cursor, OriginToHub},
     wire::Capabilities,

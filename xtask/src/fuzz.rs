@@ -43,7 +43,7 @@ pub(crate) fn run(workspace: &Workspace, arguments: &Args) -> Result<()> {
         }
     }
     if !failed.is_empty() {
-        bail!("{}: see fuzz/crashers, then `cargo test -p headwater --test fuzz`", failed.join(", "));
+        bail!("{}: see fuzz/crashers, then `cargo test -p headwater --test suite fuzz`", failed.join(", "));
     }
     Ok(())
 }

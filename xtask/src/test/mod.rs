@@ -6,7 +6,7 @@
 mod stack;
 mod tally;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -17,7 +17,7 @@ use clap::ValueEnum;
 use serde_json::Value;
 
 use crate::build::{self, Artefact, Profile};
-use crate::process::{cargo, described, output, watch};
+use crate::process::{cargo, described, output, run as run_command, watch};
 use crate::setup::{self, Part};
 use crate::workspace::{WASI_TARGET, WASM_TARGET, Workspace};
 
@@ -126,8 +126,8 @@ impl Suite {
         let mine = SERVER_TESTS.iter().filter(|(suite, ..)| *suite == self);
         mine.map(|(_, package, test)| {
             targets.require("test", package, test)?;
-            let mut command = cargo_test(workspace);
-            command.args(["--package", package, "--test", test]).args(targets.features_of(package, test));
+            let mut command = targets.cargo_test(workspace);
+            command.args(["--test", test]).args(targets.features_of(package, test));
             Ok(command)
         })
         .collect()
@@ -188,7 +188,11 @@ fn run_suite(workspace: &Workspace, suite: Suite) -> Tally {
 fn try_suite(workspace: &Workspace, suite: Suite, tally: &mut Tally) -> Result<()> {
     setup::ensure(workspace, suite.parts())?;
     for artefact in suite.artefacts() {
-        build::run(workspace, &[*artefact], profile_of(*artefact))?;
+        match artefact {
+            // What workerd and browsers load is tested as it ships.
+            Artefact::Edge | Artefact::Www => build::run(workspace, &[*artefact], Profile::Release)?,
+            Artefact::Daemon => run_command(&mut Targets::of(workspace)?.daemon(workspace))?,
+        }
     }
     let commands = suite.commands(workspace)?;
     let stack = if suite == Suite::Browser { Some(Stack::start(workspace)?) } else { None };
@@ -209,43 +213,28 @@ fn try_suite(workspace: &Workspace, suite: Suite, tally: &mut Tally) -> Result<(
     Ok(())
 }
 
-/// What workerd and browsers load is tested as it ships. The daemon is the one that the suites before have compiled: to
-/// optimise it takes minutes, and changes nothing that these tests look at.
-fn profile_of(artefact: Artefact) -> Profile {
-    match artefact {
-        Artefact::Edge | Artefact::Www => Profile::Release,
-        Artefact::Daemon => Profile::Dev,
-    }
-}
-
 fn unit(workspace: &Workspace) -> Result<Vec<Command>> {
     let targets = Targets::of(workspace)?;
-    let packages = |switch| targets.packages(switch).into_iter().flat_map(|package| ["--package", package]);
-    // Named one by one: `--lib` would compile also what its manifest excludes from tests.
-    let mut own = cargo_test(workspace);
-    own.args(["--lib", "--bins"]).args(packages("test"));
-    let mut commands = vec![own];
-    // One command per package, since two may have tests of one name, of which one needs a server.
-    for (package, tests) in targets.integration_tests() {
-        let is_unit = |test: &&str| !SERVER_TESTS.iter().any(|(_, owner, name)| (*owner, *name) == (package, *test));
-        let tests: Vec<&str> = tests.into_iter().filter(is_unit).collect();
-        if !tests.is_empty() {
-            let mut command = cargo_test(workspace);
-            command.args(["--package", package]).args(tests.into_iter().flat_map(|test| ["--test", test]));
-            commands.push(command);
+    let mut own = targets.cargo_test(workspace);
+    // What a manifest excludes from tests is excluded here.
+    own.args(["--lib", "--bins"]);
+    let mut tests = targets.cargo_test(workspace);
+    for (package, test) in targets.integration_tests()? {
+        if !SERVER_TESTS.iter().any(|(_, owner, name)| (*owner, *name) == (package, test)) {
+            tests.args(["--test", test]);
         }
     }
-    let mut examples = cargo_test(workspace);
-    examples.arg("--doc").args(packages("doctest"));
-    commands.push(examples);
-    Ok(commands)
+    let mut examples = targets.cargo_test(workspace);
+    examples.arg("--doc");
+    Ok(vec![own, tests, examples])
 }
 
 /// Rust's test runner needs a host with files, so all tests of the core run on WASI; those that were written for the
 /// target that ships run there too.
 fn wasm(workspace: &Workspace) -> Result<Vec<Command>> {
     let on = |target: &str, runner: &[&Path]| {
-        let mut command = cargo_test(workspace);
+        let mut command = cargo(workspace);
+        command.args(["test", "--no-fail-fast"]);
         // An array, so that a path may hold spaces.
         let config = format!("target.{target}.runner = {runner:?}");
         command.args(["--package", "headwater", "--target", target, "--config", &config]);
@@ -290,12 +279,6 @@ fn browser(workspace: &Workspace) -> Result<Command> {
     Ok(command)
 }
 
-fn cargo_test(workspace: &Workspace) -> Command {
-    let mut command = cargo(workspace);
-    command.args(["test", "--no-fail-fast"]);
-    command
-}
-
 /// Appends what the tests' runner is told: also to run those that need Valkey, where it is offered. Where it is not they are
 /// counted as skipped.
 fn with_valkey(workspace: &Workspace, commands: &mut [Command], arguments: &[&str]) {
@@ -323,6 +306,28 @@ impl Targets {
         })
     }
 
+    /// Cargo's tests, of which what follows says which. Always of the same packages: cargo gives a dependency the features that
+    /// all of those ask for, and would compile most of it anew for others.
+    fn cargo_test(&self, workspace: &Workspace) -> Command {
+        let mut command = cargo(workspace);
+        command.args(["test", "--no-fail-fast"]).args(self.of_the_tested());
+        command
+    }
+
+    /// Builds the daemon as its own tests are given it. To optimise it takes minutes, and changes nothing that tests look at.
+    fn daemon(&self, workspace: &Workspace) -> Command {
+        let mut command = self.cargo_test(workspace);
+        command.args(["--no-run", "--test", "daemon"]);
+        command
+    }
+
+    /// As arguments, the packages with a library or program that has tests.
+    fn of_the_tested(&self) -> impl Iterator<Item = &str> {
+        let own = self.each().filter(|(_, target)| target["test"] == true && target["kind"][0] != "test");
+        let packages: BTreeSet<&str> = own.map(|(package, _)| package).collect();
+        packages.into_iter().flat_map(|package| ["--package", package])
+    }
+
     fn require(&self, kind: &str, package: &str, name: &str) -> Result<()> {
         let wanted =
             |(owner, target): (&str, &Value)| owner == package && target["kind"][0] == kind && target["name"] == name;
@@ -337,22 +342,19 @@ impl Targets {
         };
         let required = self.each().find(is).map(|(_, target)| target["required-features"].clone()).unwrap_or_default();
         let names = required.as_array().into_iter().flatten().filter_map(Value::as_str);
-        names.flat_map(|name| ["--features".to_owned(), name.to_owned()]).collect()
+        names.flat_map(|name| ["--features".to_owned(), format!("{package}/{name}")]).collect()
     }
 
-    /// The packages with a library or program for which `switch`, `test` or `doctest`, is on.
-    fn packages(&self, switch: &str) -> BTreeSet<&str> {
-        let own = self.each().filter(|(_, target)| target[switch] == true && target["kind"][0] != "test");
-        own.map(|(package, _)| package).collect()
-    }
-
-    /// Each package that has test targets, and their names.
-    fn integration_tests(&self) -> BTreeMap<&str, Vec<&str>> {
-        let mut tests: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-        for (package, target) in self.each().filter(|(_, target)| target["kind"][0] == "test") {
-            tests.entry(package).or_default().extend(target["name"].as_str());
+    /// Each test target with its package. No two have one name, since cargo is asked for them by name alone.
+    fn integration_tests(&self) -> Result<Vec<(&str, &str)>> {
+        let tests = self.each().filter(|(_, target)| target["kind"][0] == "test");
+        let tests: Vec<_> =
+            tests.map(|(package, target)| (package, target["name"].as_str().unwrap_or_default())).collect();
+        let mut names = BTreeSet::new();
+        for (package, test) in &tests {
+            ensure!(names.insert(test), "{package} has a test target {test}, as another package has: rename one");
         }
-        tests
+        Ok(tests)
     }
 }
 

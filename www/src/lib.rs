@@ -250,6 +250,11 @@ impl WasmLeaf {
         Ok(outcome.unchecked_into())
     }
 
+    /// Whether what a key reads stays as it is until an effect says that it changed.
+    pub fn lasts(&self, key: String) -> bool {
+        Key::new(key).is_ok_and(|key| self.leaf.lasts(&key))
+    }
+
     /// What to show of the leaf.
     pub fn status(&self) -> JsLeafStatus {
         let status = self.leaf.status();

@@ -103,7 +103,7 @@ export class Store extends EventTarget {
   }
 
   #currentStatus(): Status {
-    const { pending, handedOver } = this.#leaf.status();
+    const [, pending, handedOver] = this.#leaf.status();
     const { isConnected, isCut, problem, retryAt, transport, url, storage } = this.#role.lead;
     const phase = isConnected ? (pending > 0 ? "syncing" : "synced") : "offline";
     return { phase, pending, storage: handedOver > 0 ? "saving" : storage, isCut, problem, retryAt, transport, url };
@@ -120,12 +120,12 @@ export class Store extends EventTarget {
   }
 
   #run(words: readonly Argument[], seen?: (reply: Reply) => void): Reply {
-    const { result, error, isUnknown, effects } = this.#given(() => this.#leaf.command(words.map(String), Date.now()));
+    const [effects, result, error, isUnknown] = this.#given(() => this.#leaf.command(words.map(String), Date.now()));
     // Before anything that is performed can change it.
-    if (error === undefined) seen?.(result ?? null);
+    if (error === undefined) seen?.(result);
     this.#perform(effects);
     if (error !== undefined) throw isUnknown ? new UnknownKeyError(error) : new CommandError(error);
-    return result ?? null;
+    return result;
   }
 
   /** The key as a counter. */
@@ -241,7 +241,7 @@ export class Store extends EventTarget {
 
   /** Resolves once all that was written so far is on the disk, or {@link Status.storage} says that it will not be. */
   async saved(): Promise<void> {
-    while (!this.#isClosed && this.#leaf.status().handedOver > 0) {
+    while (!this.#isClosed && this.#leaf.status()[2] > 0) {
       await new Promise<void>((resolve) => this.#atRest.push(resolve));
     }
     await this.#role.stored;
@@ -377,8 +377,8 @@ export class Store extends EventTarget {
   #perform(effects: readonly Effect[]): void {
     // The rest may be told to who reads.
     for (const effect of effects) {
-      if (effect.kind !== "changed") continue;
-      for (const key of effect.keys) {
+      if (effect[0] !== "changed") continue;
+      for (const key of effect[1]) {
         this.#reads.drop(key);
         this.#changed.add(key);
       }
@@ -390,11 +390,11 @@ export class Store extends EventTarget {
   }
 
   #performOne(effect: Effect): void {
-    switch (effect.kind) {
+    switch (effect[0]) {
       case "changed":
         return;
       case "wake-at":
-        this.#wakeAt(effect.at);
+        this.#wakeAt(effect[1]);
         return;
       default:
         this.#role.perform(effect);
@@ -459,7 +459,7 @@ export class Store extends EventTarget {
         reportError(error);
       }
     }
-    if (this.#leaf.status().handedOver === 0) this.#wakeAtRest();
+    if (this.#leaf.status()[2] === 0) this.#wakeAtRest();
     this.#role.notified();
     const { status } = this;
     if (status === this.#shown) return;

@@ -77,7 +77,7 @@ impl WasmLeaf {
 
     /// The leaf that stored these rows; throws when they make none.
     pub fn restore(rows: Vec<JsStoredRow>) -> Result<Self, JsError> {
-        Ok(Self { leaf: Leaf::restore(stored(&rows)?)?, terms: Terms::default() })
+        Ok(Self { leaf: Leaf::restore(stored(rows)?)?, terms: Terms::default() })
     }
 
     /// A leaf that mirrors that of the tab that leads; named by 64 random bits.
@@ -94,13 +94,13 @@ impl WasmLeaf {
     /// A mirror takes up all rows of the leader; throws when they make no leaf.
     #[wasm_bindgen(js_name = "takeWhole")]
     pub fn take_whole(&mut self, version: f64, rows: Vec<JsStoredRow>, now: f64) -> Result<JsEffects, JsError> {
-        Ok(to_js(self.leaf.take_whole(version as u64, stored(&rows)?, timestamp(now))?, &self.terms)?)
+        Ok(to_js(self.leaf.take_whole(version as u64, stored(rows)?, timestamp(now))?, &self.terms)?)
     }
 
     /// A mirror takes up what the leader stored since; throws when it is of no use.
     #[wasm_bindgen(js_name = "takeUp")]
     pub fn take_up(&mut self, version: f64, writes: Vec<JsRowWrite>, now: f64) -> Result<JsEffects, JsError> {
-        let writes = writes.iter().map(effect::row_from_js).collect::<Option<Vec<_>>>();
+        let writes = writes.into_iter().map(|write| effect::row_from_js(&write)).collect::<Option<Vec<_>>>();
         let writes = writes.ok_or_else(|| JsError::new("a row was changed in an unknown way"))?;
         Ok(to_js(self.leaf.take_up(version as u64, writes, timestamp(now))?, &self.terms)?)
     }
@@ -141,7 +141,7 @@ impl WasmLeaf {
         rows: Vec<JsStoredRow>,
         now: f64,
     ) -> Result<JsEffects, JsError> {
-        let rows = stored(&rows)?;
+        let rows = stored(rows)?;
         Ok(to_js(self.leaf.lead(client(entropy_high, entropy_low), rows, timestamp(now))?, &self.terms)?)
     }
 
@@ -253,14 +253,14 @@ fn client(entropy_high: u64, entropy_low: u64) -> ClientId {
     ClientId(u128::from(entropy_high) << 64 | u128::from(entropy_low))
 }
 
-fn stored(rows: &[JsStoredRow]) -> Result<Vec<(LeafRowId, Bytes)>, JsError> {
-    let row = |row: &JsStoredRow| {
+fn stored(rows: Vec<JsStoredRow>) -> Result<Vec<(LeafRowId, Bytes)>, JsError> {
+    let row = |row: JsStoredRow| {
         let id = row.bytes(0).and_then(|id| LeafRowId::from_bytes(&id));
         let id = id.ok_or_else(|| JsError::new("a stored row has an unknown name"))?;
         let body = row.bytes(1).ok_or_else(|| JsError::new("a stored row has no body"))?;
         Ok((id, body.into()))
     };
-    rows.iter().map(row).collect()
+    rows.into_iter().map(row).collect()
 }
 
 /// `Date.now()` counts whole milliseconds and is a double only because JavaScript has no other number.

@@ -187,7 +187,7 @@ impl Open<'_> {
                 if is_write {
                     self.scalar.header.claims.raise(element.kind(), stamp);
                 }
-                touched.elements.push((element.clone(), seen.iter().copied().collect()));
+                touched.elements.push((element.clone(), Few::from(seen.as_slice())));
             }
             Effect::Add { element, by } => {
                 self.change(element, |state| state.sum.add(mint.dot.replica, mint.dot.no, *by));
@@ -213,7 +213,7 @@ impl Open<'_> {
                     state.base.remove_if(|dot| seen.contains(&dot));
                     state.base.insert(mint.dot, Base::Until(Box::new(deadline)));
                 });
-                touched.elements.push((element.clone(), seen.iter().copied().collect()));
+                touched.elements.push((element.clone(), Few::from(seen.as_slice())));
             }
             Effect::Wipe { seen, cuts } => {
                 self.scalar.header.ctx.union(seen);

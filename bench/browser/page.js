@@ -112,8 +112,8 @@ export async function clients({ rounds, size }) {
   const operations = Array.from({ length: size }, (_, at) => {
     const tab = WasmLeaf.mirror(BigInt(at + 1) << 33n);
     tab.takeWhole(0, rows, now);
-    const { effects } = tab.command(["HSET", "map", "v", String(at)], now);
-    const forward = effects.find(({ kind }) => kind === "forward");
+    const [effects] = tab.command(["HSET", "map", "v", String(at)], now);
+    const forward = effects.find(([kind]) => kind === "forward");
     tab.free();
     return forward;
   });
@@ -125,10 +125,10 @@ export async function clients({ rounds, size }) {
   const times = await beside(rounds, {
     headwater: () => {
       const leaf = leader();
-      for (const [at, { no, version, operation }] of operations.entries()) {
+      for (const [at, [, no, version, operation]] of operations.entries()) {
         leaf.adopt(BigInt(at + 1) << 33n, no, version, operation, now);
       }
-      const { result } = leaf.command(["HLEN", "map"], now);
+      const [, result] = leaf.command(["HLEN", "map"], now);
       if (result !== 1) throw new Error("the map has one entry");
       leaf.free();
       return 1;
@@ -142,7 +142,7 @@ export async function clients({ rounds, size }) {
   });
   const sum = (all) => all.reduce((bytes, { length }) => bytes + length, 0);
   const bytes = [
-    ["headwater", sum(operations.map(({ operation }) => operation))],
+    ["headwater", sum(operations.map(([, , , operation]) => operation))],
     ["Yjs", sum(updates)],
   ];
   return { times, bytes };

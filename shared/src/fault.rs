@@ -57,6 +57,7 @@ pub enum Fault {
     DroppedBeforeShown,
     StandingsNotRefreshed,
     PushGapIgnored,
+    ChangeUntold,
     DependentSentAhead,
     SettledNeverTold,
     VerdictNotAwaited,
@@ -90,7 +91,7 @@ pub enum Fault {
 #[cfg(feature = "mutants")]
 impl Fault {
     /// All faults.
-    pub const ALL: [Self; 77] = [
+    pub const ALL: [Self; 78] = [
         Self::CausalKeepsRemoved,
         Self::CausalDropsUnseen,
         Self::CutTakesWholeSum,
@@ -140,6 +141,7 @@ impl Fault {
         Self::DroppedBeforeShown,
         Self::StandingsNotRefreshed,
         Self::PushGapIgnored,
+        Self::ChangeUntold,
         Self::DependentSentAhead,
         Self::SettledNeverTold,
         Self::VerdictNotAwaited,

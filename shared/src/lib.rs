@@ -29,6 +29,7 @@ pub mod command;
 pub mod digest;
 pub mod eviction;
 pub mod exec;
+mod few;
 pub mod grant;
 pub mod hlc;
 pub mod hub;

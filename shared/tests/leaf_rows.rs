@@ -173,6 +173,40 @@ fn what_is_settled_and_shown_leaves_no_row() {
 }
 
 #[test]
+fn what_reads_differently_because_it_is_let_go_is_told() {
+    let mut rows = Rows::new();
+    let mut leaf = leaf_at_work(&mut rows);
+    let effects = store(&mut rows, leaf.handle(LeafInput::Unsubscribe(vec![key("set"), key("counter")]), NOW));
+    assert_eq!(effects, [LeafEffect::Changed(vec![key("counter"), key("set")])]);
+    // Its own operations are all that it knows, until they are settled.
+    assert_eq!(run(&mut leaf, &mut rows, "GET counter"), Reply::Bulk(Bytes::from_static(b"5")));
+    let _ = sent(&mut leaf);
+    let verdicts = HubToLeaf::Verdicts {
+        session: session(),
+        through: Seq(1),
+        accepted: vec![(Seq(1), No(3), No(4))],
+        refused: Vec::new(),
+    };
+    let effects = store(&mut rows, leaf.handle(LeafInput::Hub(verdicts), NOW));
+    assert!(leaf.key(&key("counter")).is_none());
+    assert_eq!(effects, [LeafEffect::Changed(vec![key("counter")])]);
+}
+
+#[test]
+fn what_ends_by_itself_does_not_last() {
+    let mut rows = Rows::new();
+    let mut leaf = leaf_at_work(&mut rows);
+    assert!(leaf.lasts(&key("counter")) && leaf.lasts(&key("set")) && leaf.lasts(&key("unknown")));
+    run(&mut leaf, &mut rows, "EXPIRE counter 10");
+    assert!(!leaf.lasts(&key("counter")));
+    run(&mut leaf, &mut rows, "PERSIST counter");
+    assert!(leaf.lasts(&key("counter")));
+    run(&mut leaf, &mut rows, "HSET hash f 1");
+    run(&mut leaf, &mut rows, "HEXPIRE hash 10 FIELDS 1 f");
+    assert!(!leaf.lasts(&key("hash")));
+}
+
+#[test]
 fn a_row_that_is_cut_short_is_refused() {
     let mut rows = Rows::new();
     leaf_at_work(&mut rows);

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use headwater::{
     command::CommandError,
     hub::{Connection, Hub, HubConfig, HubEffect, HubInput, Request},
-    id::{ClientId, TimestampMs},
+    id::{ClientId, Key, TimestampMs},
     leaf::{Leaf, LeafEffect, LeafInput, LeafRowId, LeafRowWrite, TabId},
     message::{HubToLeaf, LeafToHub, Lifetime},
     standings::{Ranking, StandingsQuery},
@@ -39,6 +39,28 @@ struct Tab {
     up: VecDeque<(u64, u64, Bytes)>,
     /// Which leader's rows it has: the channel tells leaders apart, and no other takes what is meant for one.
     term: u64,
+    /// What it read of each key since it was last told that the key has changed.
+    kept: BTreeMap<Key, Option<String>>,
+}
+
+impl Tab {
+    fn new(id: TabId, leaf: Leaf) -> Self {
+        Self { id, leaf, down: VecDeque::new(), up: VecDeque::new(), term: 0, kept: BTreeMap::new() }
+    }
+
+    /// What it has read and was not told of reads as it did.
+    fn read(&mut self, effects: &[LeafEffect]) {
+        for effect in effects {
+            if let LeafEffect::Changed(keys) = effect {
+                keys.iter().for_each(|key| drop(self.kept.remove(key)));
+            }
+        }
+        for key in KEYS.map(key) {
+            let reading = self.leaf.key(&key).map(|state| format!("{:?}", view(state.view(), NOW)));
+            let kept = self.kept.entry(key.clone()).or_insert_with(|| reading.clone());
+            assert_eq!(*kept, reading, "{key} changed and no tab was told");
+        }
+    }
 }
 
 struct Browser {
@@ -56,13 +78,7 @@ struct Browser {
 impl Browser {
     /// A leader that is connected and knows the keys, and two tabs that mirror it.
     fn open() -> Self {
-        let leader = Tab {
-            id: TabId(1 << 40),
-            leaf: Leaf::stored(ClientId(5), Lifetime::Tab),
-            down: VecDeque::new(),
-            up: VecDeque::new(),
-            term: 0,
-        };
+        let leader = Tab::new(TabId(1 << 40), Leaf::stored(ClientId(5), Lifetime::Tab));
         let mut browser = Self {
             rows: BTreeMap::new(),
             version: 0,
@@ -82,8 +98,7 @@ impl Browser {
         browser.connect();
         for tab in 2..4 {
             let id = TabId(tab << 40);
-            let tab = Tab { id, leaf: Leaf::mirror(id), down: VecDeque::new(), up: VecDeque::new(), term: 0 };
-            browser.mirrors.push(tab);
+            browser.mirrors.push(Tab::new(id, Leaf::mirror(id)));
             browser.send_whole(browser.mirrors.len() - 1);
         }
         browser.settle();
@@ -134,6 +149,7 @@ impl Browser {
 
     /// Performs the leader's effects.
     fn perform(&mut self, effects: Vec<LeafEffect>) {
+        self.leader.read(&effects);
         for effect in effects {
             match effect {
                 LeafEffect::Persist(writes) => {
@@ -207,6 +223,7 @@ impl Browser {
     }
 
     fn forward(&mut self, at: usize, effects: Vec<LeafEffect>) {
+        self.mirrors[at].read(&effects);
         for effect in effects {
             match effect {
                 LeafEffect::Forward { .. } if self.mirrors[at].term != self.term => {}

@@ -6,6 +6,7 @@
 #![allow(clippy::print_stdout, reason = "a command's output")]
 
 mod compare;
+mod kept;
 mod ledger;
 mod mutants;
 mod plan;

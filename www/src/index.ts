@@ -10,8 +10,9 @@
  * ```
  */
 
-import load, { WasmLeaf, type InitInput } from "./headwater.js";
+import { WasmLeaf, begin, imports } from "./headwater.js";
 import { claimed } from "./client/locks.ts";
+import { load, type ModuleSource } from "./client/module.ts";
 import { Rows, StorageError, databaseName } from "./client/rows.ts";
 import type { Token } from "./client/link.ts";
 import type { Shared } from "./client/status.ts";
@@ -61,7 +62,7 @@ export interface Options {
    */
   commands?: "all";
   /** Where the module is, if a bundler has put it elsewhere than beside this one. */
-  wasm?: InitInput;
+  wasm?: ModuleSource;
 }
 
 /**
@@ -73,8 +74,10 @@ export interface Options {
 export async function open(options: Options): Promise<Store> {
   const { url, token, storage = new URL(url).origin, signal, commands, wasm } = options;
   signal?.throwIfAborted();
-  const module = wasm ?? (commands && new URL("headwater_all_bg.wasm", import.meta.url));
-  await load(module && { module_or_path: module });
+  // Written out, so that bundlers find both.
+  const all = () => new URL("headwater_all_bg.wasm", import.meta.url);
+  const few = () => new URL("headwater_bg.wasm", import.meta.url);
+  await load(wasm ?? (commands ? all() : few()), { imports, begin });
   const store = await begun(url, token, storage);
   const close = () => store.close();
   if (signal?.aborted) close();

@@ -5,20 +5,18 @@
 //! business; sockets, timers and retries are TypeScript's.
 
 mod effect;
-mod record;
 mod reply;
 
 use bytes::Bytes;
-use effect::{JsEffect, JsRowWrite};
+use effect::{JsEffects, JsRowWrite, list, to_js};
 use headwater::{
     command::{CommandError, Reply},
     id::{ClientId, Key, TimestampMs},
-    leaf::{Leaf, LeafEffect, LeafInput, LeafRowId, TabId},
+    leaf::{Leaf, LeafInput, LeafRowId, TabId},
     message::Lifetime,
     standings::{RankedMember, Ranking, StandingsQuery},
     wire::{self, Terms},
 };
-use record::Record;
 use wasm_bindgen::{JsCast, prelude::*};
 
 /// The allocator that comes with the compiler takes four times as much code.
@@ -27,36 +25,23 @@ static ALLOCATOR: rlsf::SmallGlobalTlsf = rlsf::SmallGlobalTlsf::new();
 
 #[wasm_bindgen(typescript_custom_section)]
 const TYPES: &str = r#"
-/** What a command came to: exactly one of `result` and `error` is there. `result` is a `Reply`. */
-export interface Outcome {
-  result?: Reply;
-  error?: string;
-  /** Whether the error is that a key is not known here, or not yet. */
-  isUnknown: boolean;
-  effects: Effect[];
-}
+/** What a command came to: `result` is a `Reply`, where there is no error; `isUnknown` whether that is that a key is not known here. */
+export type Outcome = [effects: Effect[], result: Reply, error?: string, isUnknown?: boolean];
 
 /** A row as it was stored. */
-export interface StoredRow {
-  id: Uint8Array;
-  body: Uint8Array;
-}
+export type StoredRow = [id: Uint8Array, body: Uint8Array];
 
 /** What an application shows of its leaf. */
-export interface LeafStatus {
+export type LeafStatus = [
   /** Whether a hub has welcomed this leaf on the present socket. */
-  isConnected: boolean;
+  isConnected: boolean,
   /** Operations not settled by their hub. */
-  pending: number;
+  pending: number,
   /** Of those, the ones that the tab that leads has not adopted. */
-  handedOver: number;
+  handedOver: number,
   /** When the hub last said anything, as `Date.now()` counts. */
-  heardAt: number | undefined;
-  /** Keys in the view. */
-  keys: number;
-  /** The hub's clock minus this leaf's, in milliseconds. */
-  offsetMs: number;
-}
+  heardAt: number | undefined,
+];
 "#;
 
 #[wasm_bindgen]
@@ -64,7 +49,7 @@ extern "C" {
     #[wasm_bindgen(typescript_type = "Outcome")]
     /// What a command came to.
     pub type JsOutcome;
-    #[wasm_bindgen(typescript_type = "StoredRow")]
+    #[wasm_bindgen(typescript_type = "StoredRow", extends = JsRowWrite)]
     /// A row as it was stored.
     pub type JsStoredRow;
     #[wasm_bindgen(typescript_type = "LeafStatus")]
@@ -102,27 +87,22 @@ impl WasmLeaf {
 
     /// All that is or will be stored, for a tab that mirrors this leaf.
     pub fn rows(&self) -> Vec<JsStoredRow> {
-        let row = |(id, body): (LeafRowId, Bytes)| {
-            let row = Record::new();
-            row.set_id(id.to_bytes());
-            row.set_body(body.to_vec());
-            row.unchecked_into()
-        };
+        let row = |(id, body): (LeafRowId, Bytes)| list([id.to_bytes().into(), body.to_vec().into()]).unchecked_into();
         self.leaf.rows().into_iter().map(row).collect()
     }
 
     /// A mirror takes up all rows of the leader; throws when they make no leaf.
     #[wasm_bindgen(js_name = "takeWhole")]
-    pub fn take_whole(&mut self, version: f64, rows: Vec<JsStoredRow>, now: f64) -> Result<Vec<JsEffect>, JsError> {
-        to_js(self.leaf.take_whole(version as u64, stored(rows)?, timestamp(now))?, &self.terms)
+    pub fn take_whole(&mut self, version: f64, rows: Vec<JsStoredRow>, now: f64) -> Result<JsEffects, JsError> {
+        Ok(to_js(self.leaf.take_whole(version as u64, stored(rows)?, timestamp(now))?, &self.terms)?)
     }
 
     /// A mirror takes up what the leader stored since; throws when it is of no use.
     #[wasm_bindgen(js_name = "takeUp")]
-    pub fn take_up(&mut self, version: f64, writes: Vec<JsRowWrite>, now: f64) -> Result<Vec<JsEffect>, JsError> {
-        let writes = writes.into_iter().map(effect::row_from_js).collect::<Option<Vec<_>>>();
+    pub fn take_up(&mut self, version: f64, writes: Vec<JsRowWrite>, now: f64) -> Result<JsEffects, JsError> {
+        let writes = writes.into_iter().map(|write| effect::row_from_js(&write)).collect::<Option<Vec<_>>>();
         let writes = writes.ok_or_else(|| JsError::new("a row was changed in an unknown way"))?;
-        to_js(self.leaf.take_up(version as u64, writes, timestamp(now))?, &self.terms)
+        Ok(to_js(self.leaf.take_up(version as u64, writes, timestamp(now))?, &self.terms)?)
     }
 
     /// The leader adopts what another tab handed over; throws when it is no operation.
@@ -133,18 +113,18 @@ impl WasmLeaf {
         version: f64,
         operation: Vec<u8>,
         now: f64,
-    ) -> Result<Vec<JsEffect>, JsError> {
+    ) -> Result<JsEffects, JsError> {
         let effects = self.leaf.adopt(TabId(tab), no as u64, version as u64, &operation.into(), timestamp(now))?;
-        to_js(effects, &self.terms)
+        Ok(to_js(effects, &self.terms)?)
     }
 
     /// The leader asks a mirror to hand over again.
-    pub fn again(&mut self, now: f64) -> Result<Vec<JsEffect>, JsError> {
+    pub fn again(&mut self, now: f64) -> Result<JsEffects, JsError> {
         self.handle(LeafInput::Again, now)
     }
 
     /// Another tab is gone.
-    pub fn gone(&mut self, tab: u64, now: f64) -> Result<Vec<JsEffect>, JsError> {
+    pub fn gone(&mut self, tab: u64, now: f64) -> Result<JsEffects, JsError> {
         self.handle(LeafInput::Gone(TabId(tab)), now)
     }
 
@@ -160,24 +140,24 @@ impl WasmLeaf {
         entropy_low: u64,
         rows: Vec<JsStoredRow>,
         now: f64,
-    ) -> Result<Vec<JsEffect>, JsError> {
+    ) -> Result<JsEffects, JsError> {
         let rows = stored(rows)?;
-        to_js(self.leaf.lead(client(entropy_high, entropy_low), rows, timestamp(now))?, &self.terms)
+        Ok(to_js(self.leaf.lead(client(entropy_high, entropy_low), rows, timestamp(now))?, &self.terms)?)
     }
 
     /// A socket to a hub opened.
-    pub fn opened(&mut self, now: f64) -> Result<Vec<JsEffect>, JsError> {
+    pub fn opened(&mut self, now: f64) -> Result<JsEffects, JsError> {
         self.terms = Terms::default();
         self.handle(LeafInput::Opened, now)
     }
 
     /// The socket is gone.
-    pub fn closed(&mut self, now: f64) -> Result<Vec<JsEffect>, JsError> {
+    pub fn closed(&mut self, now: f64) -> Result<JsEffects, JsError> {
         self.handle(LeafInput::Closed, now)
     }
 
     /// What the hub sent, one frame after the other; throws when any is no frame of this protocol, and takes up none then.
-    pub fn receive(&mut self, frames: &[u8], now: f64) -> Result<Vec<JsEffect>, JsError> {
+    pub fn receive(&mut self, frames: &[u8], now: f64) -> Result<JsEffects, JsError> {
         let mut messages = Vec::new();
         for frame in wire::frames(frames)? {
             let message = wire::decode(frame)?;
@@ -186,29 +166,29 @@ impl WasmLeaf {
         }
         let take = |message| self.leaf.handle(LeafInput::Hub(message), timestamp(now));
         let effects = messages.into_iter().flat_map(take).collect();
-        to_js(effects, &self.terms)
+        Ok(to_js(effects, &self.terms)?)
     }
 
     /// The application wants these keys and their changes; throws when one is too long.
-    pub fn subscribe(&mut self, keys: Vec<String>, now: f64) -> Result<Vec<JsEffect>, JsError> {
+    pub fn subscribe(&mut self, keys: Vec<String>, now: f64) -> Result<JsEffects, JsError> {
         self.handle(LeafInput::Subscribe(parsed(keys)?), now)
     }
 
     /// The application no longer wants these; throws when one is too long.
-    pub fn unsubscribe(&mut self, keys: Vec<String>, now: f64) -> Result<Vec<JsEffect>, JsError> {
+    pub fn unsubscribe(&mut self, keys: Vec<String>, now: f64) -> Result<JsEffects, JsError> {
         self.handle(LeafInput::Unsubscribe(parsed(keys)?), now)
     }
 
     /// The application wants to be shown the `top` highest of a board and the places of some members; throws when the key is too
     /// long.
-    pub fn watch(&mut self, key: String, top: u32, members: Vec<String>, now: f64) -> Result<Vec<JsEffect>, JsError> {
+    pub fn watch(&mut self, key: String, top: u32, members: Vec<String>, now: f64) -> Result<JsEffects, JsError> {
         let key = Key::new(key).map_err(CommandError::from)?;
         let members = members.into_iter().map(Bytes::from).collect();
         self.handle(LeafInput::Watch(key, StandingsQuery { top, members }), now)
     }
 
     /// The application no longer wants to be shown these boards; throws when a key is too long.
-    pub fn unwatch(&mut self, keys: Vec<String>, now: f64) -> Result<Vec<JsEffect>, JsError> {
+    pub fn unwatch(&mut self, keys: Vec<String>, now: f64) -> Result<JsEffects, JsError> {
         self.handle(LeafInput::Unwatch(parsed(keys)?), now)
     }
 
@@ -227,12 +207,12 @@ impl WasmLeaf {
     }
 
     /// A tab that mirrors this leaf is to be shown the boards that this one watches.
-    pub fn share(&mut self, now: f64) -> Result<Vec<JsEffect>, JsError> {
+    pub fn share(&mut self, now: f64) -> Result<JsEffects, JsError> {
         self.handle(LeafInput::Share, now)
     }
 
     /// The time that the last `wake-at` asked for has come.
-    pub fn tick(&mut self, now: f64) -> Result<Vec<JsEffect>, JsError> {
+    pub fn tick(&mut self, now: f64) -> Result<JsEffects, JsError> {
         self.handle(LeafInput::Tick, now)
     }
 
@@ -240,32 +220,32 @@ impl WasmLeaf {
     pub fn command(&mut self, arguments: Vec<String>, now: f64) -> Result<JsOutcome, JsError> {
         let arguments: Vec<Bytes> = arguments.into_iter().map(Bytes::from).collect();
         let (answer, effects) = self.leaf.command(&arguments, timestamp(now));
-        let outcome = Record::new();
-        outcome.set_is_unknown(answer == Err(CommandError::NotHeld));
-        match answer {
-            Ok(reply) => outcome.set_result(reply::to_js(reply)),
-            Err(error) => outcome.set_error(&error.to_string()),
-        }
-        outcome.set_effects(to_js(effects, &self.terms)?);
-        Ok(outcome.unchecked_into())
+        let effects = to_js(effects, &self.terms)?.into();
+        let outcome = match answer {
+            Ok(reply) => vec![effects, reply::to_js(reply)],
+            Err(error) => {
+                vec![effects, JsValue::NULL, error.to_string().into(), (error == CommandError::NotHeld).into()]
+            }
+        };
+        Ok(JsValue::from(outcome).unchecked_into())
+    }
+
+    /// Whether what a key reads stays as it is until an effect says that it changed.
+    pub fn lasts(&self, key: String) -> bool {
+        Key::new(key).is_ok_and(|key| self.leaf.lasts(&key))
     }
 
     /// What to show of the leaf.
     pub fn status(&self) -> JsLeafStatus {
         let status = self.leaf.status();
-        let shown = Record::new();
-        shown.set_is_connected(status.is_connected);
-        shown.set_pending(status.pending);
-        shown.set_handed_over(status.handed_over);
-        shown.set_heard_at(status.heard_at.map(|at| at.0 as f64));
-        shown.set_key_count(status.keys);
-        // Exact: clocks do not differ by 2^53 ms.
-        shown.set_offset_ms(status.offset_ms as f64);
-        shown.unchecked_into()
+        let count = |count: usize| JsValue::from(count as f64);
+        let heard_at = status.heard_at.map_or(JsValue::UNDEFINED, |at| (at.0 as f64).into());
+        let shown = [status.is_connected.into(), count(status.pending), count(status.handed_over), heard_at];
+        list(shown).unchecked_into()
     }
 
-    fn handle(&mut self, input: LeafInput, now: f64) -> Result<Vec<JsEffect>, JsError> {
-        to_js(self.leaf.handle(input, timestamp(now)), &self.terms)
+    fn handle(&mut self, input: LeafInput, now: f64) -> Result<JsEffects, JsError> {
+        Ok(to_js(self.leaf.handle(input, timestamp(now)), &self.terms)?)
     }
 }
 
@@ -275,9 +255,9 @@ fn client(entropy_high: u64, entropy_low: u64) -> ClientId {
 
 fn stored(rows: Vec<JsStoredRow>) -> Result<Vec<(LeafRowId, Bytes)>, JsError> {
     let row = |row: JsStoredRow| {
-        let row: Record = row.unchecked_into();
-        let id = LeafRowId::from_bytes(&row.id()).ok_or_else(|| JsError::new("a stored row has an unknown name"))?;
-        let body = row.body().ok_or_else(|| JsError::new("a stored row has no body"))?;
+        let id = row.bytes(0).and_then(|id| LeafRowId::from_bytes(&id));
+        let id = id.ok_or_else(|| JsError::new("a stored row has an unknown name"))?;
+        let body = row.bytes(1).ok_or_else(|| JsError::new("a stored row has no body"))?;
         Ok((id, body.into()))
     };
     rows.into_iter().map(row).collect()
@@ -290,8 +270,4 @@ fn timestamp(now: f64) -> TimestampMs {
 
 fn parsed(keys: Vec<String>) -> Result<Vec<Key>, JsError> {
     Ok(keys.into_iter().map(|key| Key::new(key).map_err(CommandError::from)).collect::<Result<_, _>>()?)
-}
-
-fn to_js(effects: Vec<LeafEffect>, terms: &Terms) -> Result<Vec<JsEffect>, JsError> {
-    Ok(effects.into_iter().map(|effect| effect::to_js(effect, terms)).collect::<Result<_, _>>()?)
 }

@@ -10,9 +10,9 @@ import { gzipSync } from "node:zlib";
 import { build } from "esbuild";
 import { required, test } from "./support.mjs";
 
-const WASM_BYTES_MAX = 164_000;
-const ALL_COMMANDS_BYTES_MAX = 195_500;
-const SCRIPT_BYTES_MAX = 10_250;
+const WASM_BYTES_MAX = 156_500;
+const ALL_COMMANDS_BYTES_MAX = 188_500;
+const SCRIPT_BYTES_MAX = 10_000;
 
 const folder = required("HEADWATER_TEST_PACKAGE");
 

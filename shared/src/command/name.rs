@@ -359,7 +359,11 @@ impl CommandName {
 }
 
 /// All commands by the first eight bytes of their names, in buckets, so that a name is found by comparing a word or two.
+#[cfg(feature = "hub")]
 static BUCKETS: Buckets = Buckets::filled();
+/// As there, filled with the first command: a browser fills them in less than it takes to load them.
+#[cfg(not(feature = "hub"))]
+static BUCKETS: std::sync::LazyLock<Buckets> = std::sync::LazyLock::new(Buckets::filled);
 
 const BUCKET_BITS: u32 = 9;
 const BUCKET_COUNT: usize = 1 << BUCKET_BITS;
@@ -377,7 +381,7 @@ impl Buckets {
     #[allow(
         clippy::indexing_slicing,
         clippy::arithmetic_side_effects,
-        reason = "run by the compiler, to which a step out of bounds is an error"
+        reason = "the same steps with every run, and the compiler, to which one out of bounds is an error, runs them too"
     )]
     const fn filled() -> Self {
         let mut names = [(0, CommandName::Set); CommandName::ALL.len()];

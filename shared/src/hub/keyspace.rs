@@ -12,6 +12,7 @@ use crate::{
     arena::{Place, Slab},
     command::CommandError,
     eviction::{Access, Policy},
+    few::Few,
     id::{HashSeed, Key, No, ReplicaId, TimestampMs},
     limits::EXPIRY_GRACE_MS,
     slot::Slot,
@@ -22,7 +23,7 @@ use crate::{
     wheel::TimerId,
 };
 use hashbrown::HashTable;
-use smallvec::{SmallVec, smallvec};
+use smallvec::SmallVec;
 
 /// From so many keys on they lie where waiting for them counts, and how many are waited for together: about as many reads as
 /// a processor has under way.
@@ -321,7 +322,7 @@ impl Keyspace {
         let (score, mint) = open.add_to_member(&member, by, mint)?;
         open.close();
         entry.has_share = true;
-        let touched = Touched { header: true, elements: smallvec![(member, SmallVec::new())] };
+        let touched = Touched { header: true, elements: [(member, Few::new())].into_iter().collect() };
         self.note(no, None, mint.dot.no, &touched);
         Some((score, touched))
     }

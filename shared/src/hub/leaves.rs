@@ -8,6 +8,7 @@ use super::{
 };
 use crate::{
     command::CommandError,
+    few::Few,
     grant::Verb,
     id::{ClientId, Key, No, Seq, SessionId, TimestampMs},
     limits::{CHANGES_BYTES_MAX, FRAME_BYTES_TARGET},
@@ -16,7 +17,6 @@ use crate::{
     wire::Capabilities,
 };
 use serde::{Deserialize, Serialize};
-use smallvec::{SmallVec, smallvec};
 
 /// A leaf's session with this hub.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -399,7 +399,7 @@ impl Hub {
     pub(super) fn show_string(&mut self, no: KeyNo) {
         self.dirty_key(no);
         if !self.leaves.is_empty() {
-            let elements = smallvec![(ElementId::String, SmallVec::new())];
+            let elements = [(ElementId::String, Few::new())].into_iter().collect();
             self.shown.entry(no).or_default().extend(Touched { header: true, elements });
         }
     }

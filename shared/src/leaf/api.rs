@@ -60,7 +60,7 @@ pub enum LeafEffect {
     Persist(Vec<LeafRowWrite>),
     /// Send to the hub.
     Send(LeafToHub),
-    /// These keys read differently now.
+    /// These keys read differently now; no other does, but for what [ends by itself](super::Leaf::lasts).
     Changed(Vec<Key>),
     /// The hub refused an operation on this key; the view has been rolled back.
     Refused(Key, CommandError),

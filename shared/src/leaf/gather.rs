@@ -10,13 +10,13 @@
 
 use super::{Leaf, pending::Pending};
 use crate::{
+    few::Few,
     id::{ClientId, Key, TimestampMs},
     limits::TICKET_ISOLATE_MS,
     message::Lifetime,
     ordered::OrderedMap,
     state::{Effect, Increment, Operation},
 };
-use smallvec::SmallVec;
 
 impl Leaf {
     /// A leaf that sends operations only at a [`LeafInput::Flush`](super::LeafInput::Flush), and does not say what its own
@@ -89,7 +89,7 @@ impl Leaf {
 impl Pending {
     /// Adds what another operation on the same key adds, if this one adds to all of the same.
     fn add(&mut self, operation: &Operation) -> bool {
-        let mut sums: SmallVec<[(usize, Effect); 2]> = SmallVec::new();
+        let mut sums: Few<(usize, Effect), 2> = Few::new();
         for effect in &operation.effects {
             let own = self.view.effects.iter().enumerate();
             let Some(sum) = own.into_iter().find_map(|(at, own)| Some((at, added(own, effect)?))) else { return false };

@@ -81,6 +81,8 @@ pub struct Leaf {
     /// When the hub last said anything, by the leaf's own clock.
     heard_at: Option<TimestampMs>,
     effects: Vec<LeafEffect>,
+    /// What the present input made to read differently.
+    changed: OrderedSet<Key>,
     /// What is to be stored; none if the leaf lives in memory alone.
     dirty: Option<Dirty>,
     /// How often something was to be stored.
@@ -122,6 +124,7 @@ impl Leaf {
             asked: OrderedSet::new(),
             heard_at: None,
             effects: Vec::new(),
+            changed: OrderedSet::new(),
             dirty: None,
             version: 0,
             done_in: OrderedMap::new(),
@@ -162,10 +165,7 @@ impl Leaf {
                     self.dirty.iter_mut().for_each(|dirty| dirty.dropped(key));
                     self.deferred.remove(key);
                 }
-                self.drop_shown();
-                for key in &keys {
-                    self.rebuild(key);
-                }
+                self.drop_shown(keys.iter().cloned());
                 if self.is_connected {
                     keys.chunks(KEYS_CHUNK).for_each(|keys| self.send(LeafToHub::Unsubscribe(keys.to_vec())));
                 }
@@ -256,15 +256,25 @@ impl Leaf {
         self.overlay.get(key).or_else(|| self.base.get(key).map(|base| &base.state))
     }
 
-    /// Ends an input: sends what there is to send, but stores first.
+    /// Whether what is read of a key stays as it is until an effect says that it [`Changed`](LeafEffect::Changed): nothing of it
+    /// ends by itself.
+    pub fn lasts(&self, key: &Key) -> bool {
+        self.key(key).is_none_or(|state| !state.view().ends())
+    }
+
+    /// Ends an input: sends what there is to send, but stores first, and says what reads differently before what came of it.
     fn conclude(&mut self, now: TimestampMs) -> Vec<LeafEffect> {
         self.send_pending(now);
         self.hand_over(now);
         let rows = self.take_rows();
+        let changed = std::mem::take(&mut self.changed);
         let mut effects = std::mem::take(&mut self.effects);
+        // What is shown of a board rests on nothing that is stored, and shows what these rows may be done with.
+        let at = effects.iter().take_while(|effect| matches!(effect, LeafEffect::Share(_))).count();
+        if !changed.is_empty() {
+            effects.insert(at, LeafEffect::Changed(changed.into_iter().collect()));
+        }
         if !rows.is_empty() {
-            // What is shown of a board rests on nothing that is stored, and shows what these rows may be done with.
-            let at = effects.iter().take_while(|effect| matches!(effect, LeafEffect::Share(_))).count();
             effects.insert(at, LeafEffect::Persist(rows));
         }
         effects
@@ -338,7 +348,7 @@ impl Leaf {
             }
         }
         if self.gathered.is_none() {
-            self.effects.push(LeafEffect::Changed(vec![key.clone()]));
+            self.changed.insert(key.clone());
         }
     }
 
@@ -455,7 +465,6 @@ impl Leaf {
     ) {
         let known = self.settled.or_default(session);
         *known = (*known).max(through);
-        let mut settled_keys = OrderedSet::new();
         for pending in &mut self.pending {
             let Some((own, seq)) = pending.sent else { continue };
             if own != session || seq > through || pending.is_settled() {
@@ -463,7 +472,6 @@ impl Leaf {
             }
             if let Some((_, after, last)) = accepted.iter().find(|(other, ..)| *other == seq) {
                 pending.settle(session.hub, *after, *last);
-                settled_keys.insert(pending.key().clone());
             }
         }
         self.refuse(|pending| {
@@ -471,13 +479,8 @@ impl Leaf {
             let cause = refused.iter().find(|(other, _)| own == session && *other == seq);
             cause.map(|(_, cause)| cause.clone())
         });
-        self.drop_shown();
+        self.drop_shown([]);
         self.show_deferred(now);
-        let mut keys = settled_keys;
-        keys.retain(|key| self.overlay.contains_key(key));
-        for key in &keys {
-            self.rebuild(key);
-        }
         let live: OrderedSet<SessionId> =
             self.pending.iter().filter_map(|pending| pending.sent).map(|(id, _)| id).collect();
         let current = self.session.map(|(id, _)| id);
@@ -490,9 +493,8 @@ impl Leaf {
         self.deferred.clear();
         for key in &keys {
             self.dirty.iter_mut().for_each(|dirty| dirty.dropped(key));
-            self.rebuild(key);
         }
-        self.effects.push(LeafEffect::Changed(keys));
+        self.show_anew(keys);
     }
 
     /// Drops what a hub settled and knows no more of. If the origin has it, the base will show it.
@@ -507,12 +509,7 @@ impl Leaf {
             }
             !is_of_it
         });
-        for key in &keys {
-            self.rebuild(key);
-        }
-        if !keys.is_empty() {
-            self.effects.push(LeafEffect::Changed(keys.into_iter().collect()));
-        }
+        self.show_anew(keys);
     }
 
     /// Rolls back the operations for which `verdict` gives a cause, and reports them.
@@ -528,12 +525,7 @@ impl Leaf {
             }
             None => true,
         });
-        for key in &keys {
-            self.rebuild(key);
-        }
-        if !keys.is_empty() {
-            self.effects.push(LeafEffect::Changed(keys.into_iter().collect()));
-        }
+        self.show_anew(keys);
     }
 
     fn state(&mut self, number: u64, key: Key, push: Push, now: TimestampMs) {
@@ -588,16 +580,13 @@ impl Leaf {
         if changed.is_empty() {
             return;
         }
-        changed.dedup();
-        self.drop_shown();
-        for key in &changed {
-            self.rebuild(key);
-        }
-        self.effects.push(LeafEffect::Changed(changed));
+        self.drop_shown(changed);
     }
 
-    /// Drops settled operations that the base shows, or that no base will ever show.
-    fn drop_shown(&mut self) {
+    /// Drops settled operations that the base shows, or that no base will ever show; then shows their keys anew, and those that
+    /// have `changed` besides.
+    fn drop_shown(&mut self, changed: impl IntoIterator<Item = Key>) {
+        let mut changed: OrderedSet<Key> = changed.into_iter().collect();
         let mut at = 0;
         while let Some(pending) = self.pending.get(at) {
             let Some((replica, after, through)) = pending.settled else {
@@ -617,11 +606,23 @@ impl Leaf {
             }
             let shown = self.pending.remove(at);
             self.dirty.iter_mut().for_each(|dirty| dirty.done(&shown));
+            changed.insert(shown.key().clone());
             if let Some(base) = self.base.get(shown.key()) {
                 // Later operations that saw its provisional dots have seen the real ones.
                 for later in self.pending.iter_mut().skip(at).filter(|later| later.key() == shown.key()) {
                     later.observe(&shown, &base.state, replica, (after, through));
                 }
+            }
+        }
+        self.show_anew(changed);
+    }
+
+    /// The view of these keys anew, which may read differently.
+    fn show_anew(&mut self, keys: impl IntoIterator<Item = Key>) {
+        for key in keys {
+            self.rebuild(&key);
+            if !fault!(ChangeUntold) || !self.overlay.contains_key(&key) {
+                self.changed.insert(key);
             }
         }
     }

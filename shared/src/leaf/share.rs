@@ -316,12 +316,7 @@ impl Leaf {
     }
 
     fn shown_anew(&mut self, changed: OrderedSet<Key>, now: TimestampMs) -> Vec<LeafEffect> {
-        for key in &changed {
-            self.rebuild(key);
-        }
-        if !changed.is_empty() {
-            self.effects.push(LeafEffect::Changed(changed.into_iter().collect()));
-        }
+        self.show_anew(changed);
         self.conclude(now)
     }
 }

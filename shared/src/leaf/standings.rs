@@ -78,8 +78,7 @@ impl Leaf {
         for key in keys {
             self.boards.remove(key);
         }
-        self.drop_shown();
-        keys.iter().for_each(|key| self.rebuild(key));
+        self.drop_shown([]);
         if self.is_connected {
             keys.chunks(KEYS_CHUNK).for_each(|keys| self.send(LeafToHub::Unwatch(keys.to_vec())));
         }
@@ -101,9 +100,7 @@ impl Leaf {
         watched.shown = Some(shown);
         // Before the rows of what it settled, so that no tab misses that for a moment.
         self.effects.extend(shared.map(LeafEffect::Share));
-        self.drop_shown();
-        self.rebuild(&key);
-        self.effects.push(LeafEffect::Changed(vec![key]));
+        self.drop_shown([key]);
     }
 
     /// Tells mirrors all that was shown.

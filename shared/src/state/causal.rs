@@ -4,18 +4,17 @@
 //! observed them removes them; dropping them in the join would not be associative.
 
 use super::Ctx;
-use crate::id::Dot;
+use crate::{few::Few, id::Dot};
 use serde::{Deserialize, Serialize};
-use smallvec::SmallVec;
 
 /// A map from dots to payloads, sorted by dot; nearly always of length one.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(bound(serialize = "P: Serialize", deserialize = "P: Deserialize<'de>"))]
-pub struct Causal<P>(SmallVec<[(Dot, P); 1]>);
+pub struct Causal<P>(Few<(Dot, P), 1>);
 
 impl<P> Default for Causal<P> {
     fn default() -> Self {
-        Self(SmallVec::new())
+        Self(Few::new())
     }
 }
 

@@ -3,13 +3,15 @@
 //! Invariant: the intervals of a replica are half-open `(start, end]`, sorted, disjoint and never adjacent, and no replica
 //! stands with none, so equal contexts are equal bytes.
 
-use crate::id::{Dot, No, ReplicaId};
+use crate::{
+    few::Few,
+    id::{Dot, No, ReplicaId},
+};
 use serde::{Deserialize, Serialize};
-use smallvec::SmallVec;
 
 /// A set of one replica's numbers as sorted, disjoint, non-adjacent intervals `(start, end]`.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
-pub struct Intervals(SmallVec<[(u64, u64); 1]>);
+pub struct Intervals(Few<(u64, u64), 1>);
 
 impl Intervals {
     /// Whether `no` is in the set. Logarithmic in the number of intervals.
@@ -102,7 +104,7 @@ impl Intervals {
 
 /// The causal context: a set of dots. Sorted by replica, each once.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
-pub struct Ctx(SmallVec<[(ReplicaId, Intervals); REPLICAS_INLINE]>);
+pub struct Ctx(Few<(ReplicaId, Intervals), REPLICAS_INLINE>);
 
 /// A key is rarely written by more hubs than these and the origin; more go to the heap.
 const REPLICAS_INLINE: usize = 3;
@@ -185,7 +187,7 @@ impl Ctx {
                 _ => u64::MAX,
             };
             let clipped = intervals.iter().map(|(start, end)| (start.max(first), end.min(last)));
-            let clipped: SmallVec<_> = clipped.filter(|(start, end)| start < end).collect();
+            let clipped: Few<_, 1> = clipped.filter(|(start, end)| start < end).collect();
             if !clipped.is_empty() {
                 part.push(replica, Intervals(clipped));
             }

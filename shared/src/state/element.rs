@@ -5,12 +5,12 @@
 
 use super::{Causal, Ctx, Deadline, NewBase, Num, SeenCut};
 use crate::{
+    few::Few,
     hlc::Hlc,
     id::{Dot, No, ReplicaId, Stamp, TimestampMs},
 };
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use smallvec::SmallVec;
 
 /// A key's type.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
@@ -401,7 +401,7 @@ impl Element {
     /// later has seen the earlier.
     fn drop_superseded(&mut self) {
         let mut last: Option<ReplicaId> = None;
-        let mut superseded: SmallVec<[Dot; 1]> = SmallVec::new();
+        let mut superseded: Few<Dot, 1> = Few::new();
         for (dot, base) in self.base.iter().rev() {
             if !matches!(base, Base::Spent { .. }) {
                 continue;

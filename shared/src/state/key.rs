@@ -2,16 +2,16 @@
 
 use super::{Ctx, Deadline, Element, ElementId, Kind};
 use crate::{
+    few::Few,
     hlc::Hlc,
     id::{Dot, Stamp},
     ordered::sort,
 };
 use serde::{Deserialize, Serialize};
-use smallvec::SmallVec;
 
 /// Per type the latest stamp of a write. Sorted by type, each once.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
-pub struct Claims(SmallVec<[(Kind, Stamp); 1]>);
+pub struct Claims(Few<(Kind, Stamp), 1>);
 
 impl Claims {
     pub(super) fn raise(&mut self, kind: Kind, stamp: Stamp) -> bool {
@@ -125,7 +125,7 @@ pub struct Touched {
     /// Whether the header changed.
     pub header: bool,
     /// Each touched element with the base dots that were declared dead there. An element may stand here twice.
-    pub elements: SmallVec<[(ElementId, SmallVec<[Dot; 1]>); 1]>,
+    pub elements: Few<(ElementId, Few<Dot, 1>), 1>,
 }
 
 impl Touched {
@@ -149,6 +149,6 @@ impl Touched {
     }
 
     pub(super) fn note(&mut self, id: &ElementId) {
-        self.elements.push((id.clone(), SmallVec::new()));
+        self.elements.push((id.clone(), Few::new()));
     }
 }

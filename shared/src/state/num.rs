@@ -9,9 +9,11 @@
 //!
 //! Invariant: a cut with `m <= o` says nothing and is dropped, so equal states are equal bytes.
 
-use crate::id::{No, ReplicaId};
+use crate::{
+    few::Few,
+    id::{No, ReplicaId},
+};
 use serde::{Deserialize, Serialize};
-use smallvec::SmallVec;
 
 /// What a counter adds up: exact integers, or finite floats.
 pub trait Amount: Copy + PartialEq {
@@ -125,11 +127,11 @@ impl<A: Amount> Part<A> {
 /// A counter: the sum over replicas of what resets have not seen. Sorted by replica, each once.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(bound(serialize = "A: Serialize", deserialize = "A: Deserialize<'de>"))]
-pub struct Num<A>(SmallVec<[(ReplicaId, Part<A>); 1]>);
+pub struct Num<A>(Few<(ReplicaId, Part<A>), 1>);
 
 impl<A> Default for Num<A> {
     fn default() -> Self {
-        Self(SmallVec::new())
+        Self(Few::new())
     }
 }
 

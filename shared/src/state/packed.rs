@@ -13,10 +13,10 @@ use super::{
 };
 use crate::{
     arena::{Block, Place},
+    few::Few,
     hlc::Hlc,
     id::{Dot, No, ReplicaId, Stamp},
 };
-use smallvec::SmallVec;
 
 /// A key's place in a space: its block, and its collections if it has any.
 #[derive(Clone, Copy, Debug, Default)]
@@ -187,7 +187,7 @@ impl Open<'_> {
                 if is_write {
                     self.scalar.header.claims.raise(element.kind(), stamp);
                 }
-                touched.elements.push((element.clone(), SmallVec::from_slice(seen)));
+                touched.elements.push((element.clone(), Few::from(seen.as_slice())));
             }
             Effect::Add { element, by } => {
                 self.change(element, |state| state.sum.add(mint.dot.replica, mint.dot.no, *by));
@@ -213,7 +213,7 @@ impl Open<'_> {
                     state.base.remove_if(|dot| seen.contains(&dot));
                     state.base.insert(mint.dot, Base::Until(Box::new(deadline)));
                 });
-                touched.elements.push((element.clone(), SmallVec::from_slice(seen)));
+                touched.elements.push((element.clone(), Few::from(seen.as_slice())));
             }
             Effect::Wipe { seen, cuts } => {
                 self.scalar.header.ctx.union(seen);
@@ -359,18 +359,18 @@ impl Open<'_> {
 
     /// Drops every base dot that `dead` covers. Says which were dropped when asked to `declare` them.
     fn bury(&mut self, dead: &Ctx, declare: bool) -> Touched {
-        let hit: Vec<(ElementId, SmallVec<[Dot; 1]>)> = self
+        let hit: Vec<(ElementId, Few<Dot, 1>)> = self
             .elements()
             .into_iter()
             .filter_map(|(id, element)| {
-                let dots: SmallVec<[Dot; 1]> = element.base.dots().filter(|dot| dead.contains(*dot)).collect();
+                let dots: Few<Dot, 1> = element.base.dots().filter(|dot| dead.contains(*dot)).collect();
                 (!dots.is_empty()).then_some((id, dots))
             })
             .collect();
         let mut touched = Touched::default();
         for (id, dots) in hit {
             self.change(&id, |element| element.base.remove_if(|dot| dots.contains(&dot)));
-            touched.elements.push((id, if declare { dots } else { SmallVec::new() }));
+            touched.elements.push((id, if declare { dots } else { Few::new() }));
         }
         touched
     }

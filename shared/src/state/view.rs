@@ -88,6 +88,12 @@ impl<'a> KeyView<'a> {
         self.count(kind).saturating_sub(ended)
     }
 
+    /// Whether the key, or a field of it, ends by itself or has: whether what a reader sees of it follows from the time too.
+    /// Logarithmic.
+    pub fn ends(&self) -> bool {
+        self.deadline().at().is_some() || self.field_end_after(TimestampMs(i64::MIN)).is_some()
+    }
+
     /// When the first hash field ends of those that end after `after`. Logarithmic.
     pub fn field_end_after(&self, after: TimestampMs) -> Option<TimestampMs> {
         self.key.collection(self.space, Kind::Hash)?.end_after(after)

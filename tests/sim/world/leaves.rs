@@ -32,6 +32,7 @@ impl World {
             away_until: 0,
             wake_at: 0,
             reader: Reader::default(),
+            kept: Kept::default(),
             unsent: BTreeMap::new(),
             sent: BTreeMap::new(),
             soft: BTreeSet::new(),
@@ -51,6 +52,11 @@ impl World {
     }
 
     pub(super) fn perform_leaf(&mut self, leaf: usize, effects: Vec<LeafEffect>) {
+        let now = self.clock(End::Leaf(leaf));
+        let node = &mut self.leaves[leaf];
+        for key in node.kept.follow(&node.machine, &effects, &Workload::keys(), now) {
+            self.violate(Checker::Reads, format!("leaf {leaf} was not told that {key} reads differently"));
+        }
         for effect in effects {
             self.trace.record(self.now, End::Leaf(leaf), &effect);
             match effect {
@@ -118,6 +124,7 @@ impl World {
         let mut effects = restored.handle(LeafInput::Subscribe(Workload::keys()), self.clock(End::Leaf(leaf)));
         effects.extend(restored.handle(watch(leaf), self.clock(End::Leaf(leaf))));
         self.leaves[leaf].machine = restored;
+        self.leaves[leaf].kept = Kept::default();
         self.perform_leaf(leaf, effects);
     }
 

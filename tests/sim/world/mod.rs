@@ -16,6 +16,7 @@ mod strict;
 mod trace;
 
 use crate::{
+    kept::Kept,
     ledger::{Entry, Ledger},
     plan::{Action, End, Kind, What},
     reads::{Reader, Removals},
@@ -181,6 +182,7 @@ struct LeafNode {
     away_until: i64,
     wake_at: i64,
     reader: Reader,
+    kept: Kept,
     /// Operations by number in the ledger: not sent yet, in order by key; and sent, by session and sequence.
     unsent: BTreeMap<Key, VecDeque<usize>>,
     sent: BTreeMap<(SessionId, u64), (Key, usize)>,

@@ -64,7 +64,7 @@ export class Leader implements Role {
   }
 
   get lead(): Lead {
-    const { isConnected, heardAt } = this.#host.leaf.status();
+    const [isConnected, , , heardAt] = this.#host.leaf.status();
     const { isCut, problem, retryAt, transport, url } = this.#link;
     return { isConnected, isCut, problem, retryAt, transport, url, storage: this.#storage, heardAt };
   }
@@ -109,27 +109,29 @@ export class Leader implements Role {
   }
 
   perform(effect: RoleEffect): void {
-    switch (effect.kind) {
+    switch (effect[0]) {
       case "persist":
-        this.#store(effect.writes);
+        this.#store(effect[1]);
         return;
       case "send":
-        this.#send(effect.frame);
+        this.#send(effect[1]);
         return;
-      case "refused":
-        this.#host.refused(effect.key, effect.error);
+      case "refused": {
+        const [, key, error] = effect;
+        this.#host.refused(key, error);
         // Behind the rows that roll it back.
-        this.#enqueue(() => this.#tell((term) => ({ kind: "refused", term, key: effect.key, error: effect.error })));
+        this.#enqueue(() => this.#tell((term) => ({ kind: "refused", term, key, error })));
         return;
+      }
       case "share":
-        this.#tell((term) => ({ kind: "share", term, frame: effect.frame }));
+        this.#tell((term) => ({ kind: "share", term, frame: effect[1] }));
         return;
       case "redial":
         this.#link.redial();
         return;
       case "again":
         // Behind the rows that it is to know first.
-        this.#enqueue(() => this.#tell((term) => ({ kind: "again", term, to: effect.tab })));
+        this.#enqueue(() => this.#tell((term) => ({ kind: "again", term, to: effect[1] })));
         return;
       case "forward":
         // A leaf that leads hands nothing over.
@@ -139,7 +141,7 @@ export class Leader implements Role {
 
   performed(): void {
     // Asked for afterwards: an effect may have cost the connection.
-    const { isConnected } = this.#host.leaf.status();
+    const [isConnected] = this.#host.leaf.status();
     if (isConnected && !this.#wasConnected) this.#link.welcomed();
     this.#wasConnected = isConnected;
   }
@@ -244,7 +246,7 @@ export class Leader implements Role {
     if (this.#queued === 0) this.#link.send(frame, connection);
     else this.#enqueue(() => this.#link.send(frame, connection));
     // A subscription need not be answered at once; a hello and an operation must be.
-    const { isConnected, pending } = this.#host.leaf.status();
+    const [isConnected, pending] = this.#host.leaf.status();
     if (!isConnected || pending > 0) this.#link.expectAnswer();
   }
 }

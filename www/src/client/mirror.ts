@@ -111,8 +111,8 @@ export class Mirror implements Role {
 
   /** A leaf that mirrors another stores, sends and refuses nothing itself. */
   perform(effect: RoleEffect): void {
-    if (effect.kind !== "forward" || this.#term === undefined) return;
-    const { no, version, operation } = effect;
+    if (effect[0] !== "forward" || this.#term === undefined) return;
+    const [, no, version, operation] = effect;
     this.#host.channel?.post({ kind: "forward", term: this.#term, tab: this.#shared.tab, no, version, operation });
   }
 

@@ -26,7 +26,7 @@ export interface Host {
 }
 
 /** The effects that each role performs in its own way. */
-export type RoleEffect = Exclude<Effect, { kind: "changed" | "wake-at" }>;
+export type RoleEffect = Exclude<Effect, [kind: "changed" | "wake-at", ...unknown[]]>;
 
 export interface Role {
   /** What is known of the tab that leads, which may be this one. */

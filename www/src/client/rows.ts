@@ -49,7 +49,7 @@ export class Rows {
     const transaction = this.#database.transaction(STORE, "readwrite", { durability: "relaxed" });
     const store = transaction.objectStore(STORE);
     try {
-      for (const { kind, id, body } of writes) {
+      for (const [kind, id, body] of writes) {
         if (kind === "put") store.put(body, id);
         else if (kind === "drop-all") store.delete(IDBKeyRange.bound(id, followed(id)));
         else store.delete(id);
@@ -76,7 +76,7 @@ export class Rows {
   async #all(): Promise<StoredRow[]> {
     const store = this.#database.transaction(STORE).objectStore(STORE);
     const [ids, bodies] = await Promise.all([answered(store.getAllKeys()), answered(store.getAll())]);
-    return ids.map((id, at) => ({ id: new Uint8Array(id as ArrayBuffer), body: bodies[at] as Uint8Array }));
+    return ids.map((id, at) => [new Uint8Array(id as ArrayBuffer), bodies[at] as Uint8Array]);
   }
 }
 

@@ -13,6 +13,7 @@ import { Channel, union, type BoardQuery, type TabMessage, type Wants } from "./
 import { Leader } from "./leader.ts";
 import type { Token } from "./link.ts";
 import { Mirror } from "./mirror.ts";
+import { Reads } from "./reads.ts";
 import type { Host, Role } from "./role.ts";
 import { Rows, databaseName } from "./rows.ts";
 import {
@@ -43,6 +44,9 @@ import {
 /** More than a timer can wait for at once; a tick that comes early does no harm. */
 const TIMER_MS_MAX = 2 ** 31 - 1;
 
+/** A text that UTF-8 cannot have, which the leaf knows by another name. */
+const ILL_FORMED = /\p{Cs}/u;
+
 /**
  * One tab's store.
  *
@@ -66,9 +70,11 @@ export class Store extends EventTarget {
   #isNotifying = false;
   #isClosed = false;
   #version = 0;
+  readonly #reads = new Reads();
   readonly #commands: Commands = {
     command: (words) => this.command(words),
     read: (words) => this.#read(words),
+    look: (key, question, name, as) => this.#look(key, question, name, as),
   };
 
   constructor({ leaf, url, token, rows, shared }: Beginning) {
@@ -97,7 +103,7 @@ export class Store extends EventTarget {
   }
 
   #currentStatus(): Status {
-    const { pending, handedOver } = this.#leaf.status();
+    const [, pending, handedOver] = this.#leaf.status();
     const { isConnected, isCut, problem, retryAt, transport, url, storage } = this.#role.lead;
     const phase = isConnected ? (pending > 0 ? "syncing" : "synced") : "offline";
     return { phase, pending, storage: handedOver > 0 ? "saving" : storage, isCut, problem, retryAt, transport, url };
@@ -110,10 +116,16 @@ export class Store extends EventTarget {
    * key that is not known here yet.
    */
   command(words: readonly Argument[]): Reply {
-    const { result, error, isUnknown, effects } = this.#leaf.command(words.map(String), Date.now());
+    return this.#run(words);
+  }
+
+  #run(words: readonly Argument[], seen?: (reply: Reply) => void): Reply {
+    const [effects, result, error, isUnknown] = this.#given(() => this.#leaf.command(words.map(String), Date.now()));
+    // Before anything that is performed can change it.
+    if (error === undefined) seen?.(result);
     this.#perform(effects);
     if (error !== undefined) throw isUnknown ? new UnknownKeyError(error) : new CommandError(error);
-    return result ?? null;
+    return result;
   }
 
   /** The key as a counter. */
@@ -229,7 +241,7 @@ export class Store extends EventTarget {
 
   /** Resolves once all that was written so far is on the disk, or {@link Status.storage} says that it will not be. */
   async saved(): Promise<void> {
-    while (!this.#isClosed && this.#leaf.status().handedOver > 0) {
+    while (!this.#isClosed && this.#leaf.status()[2] > 0) {
       await new Promise<void>((resolve) => this.#atRest.push(resolve));
     }
     await this.#role.stored;
@@ -239,6 +251,7 @@ export class Store extends EventTarget {
   close(): void {
     if (this.#isClosed) return;
     this.#isClosed = true;
+    this.#reads.clear();
     this.#ended.abort();
     clearTimeout(this.#wake);
     this.#wakeAtRest();
@@ -262,7 +275,7 @@ export class Store extends EventTarget {
   /** Gives the leaf an input that came from outside; what it cannot take costs the connection and is told. */
   #step(input: (now: number) => Effect[]): void {
     try {
-      this.#perform(input(Date.now()));
+      this.#perform(this.#given(() => input(Date.now())));
     } catch (error) {
       this.dispatchEvent(new ErrorEvent("error", { error, message: String(error) }));
       // A trap leaves the module's memory in no known state.
@@ -330,41 +343,58 @@ export class Store extends EventTarget {
     const followed = new Set(keys);
     const unwanted = [...this.#followed].filter((key) => !followed.has(key));
     for (const key of unwanted) this.#followed.delete(key);
-    if (unwanted.length > 0) this.#perform(this.#leaf.unsubscribe(unwanted, Date.now()));
+    if (unwanted.length > 0) this.#perform(this.#given(() => this.#leaf.unsubscribe(unwanted, Date.now())));
     for (const [key, { top, members }] of boards) {
       const query = JSON.stringify([top, members]);
       if (this.#watched.get(key) === query) continue;
-      const effects = this.#leaf.watch(key, top, [...members], Date.now());
+      const effects = this.#given(() => this.#leaf.watch(key, top, [...members], Date.now()));
       this.#watched.set(key, query);
       this.#perform(effects);
     }
     const unwatched = [...this.#watched.keys()].filter((key) => !boards.has(key));
     for (const key of unwatched) this.#watched.delete(key);
-    if (unwatched.length > 0) this.#perform(this.#leaf.unwatch(unwatched, Date.now()));
+    if (unwatched.length > 0) this.#perform(this.#given(() => this.#leaf.unwatch(unwatched, Date.now())));
   }
 
   #follow(keys: readonly string[]): void {
     const fresh = keys.filter((key) => !this.#followed.has(key));
     if (fresh.length === 0) return;
-    const effects = this.#leaf.subscribe(fresh, Date.now());
+    const effects = this.#given(() => this.#leaf.subscribe(fresh, Date.now()));
     for (const key of fresh) this.#followed.add(key);
     this.#perform(effects);
   }
 
+  /** What the leaf answers; one that throws may have changed without saying what. */
+  #given<T>(input: () => T): T {
+    try {
+      return input();
+    } catch (error) {
+      this.#reads.clear();
+      throw error;
+    }
+  }
+
   #perform(effects: readonly Effect[]): void {
+    // The rest may be told to who reads.
+    for (const effect of effects) {
+      if (effect[0] !== "changed") continue;
+      for (const key of effect[1]) {
+        this.#reads.drop(key);
+        this.#changed.add(key);
+      }
+      this.#version += 1;
+    }
     for (const effect of effects) this.#performOne(effect);
     this.#role.performed();
     this.#notifySoon();
   }
 
   #performOne(effect: Effect): void {
-    switch (effect.kind) {
+    switch (effect[0]) {
       case "changed":
-        for (const key of effect.keys) this.#changed.add(key);
-        this.#version += 1;
         return;
       case "wake-at":
-        this.#wakeAt(effect.at);
+        this.#wakeAt(effect[1]);
         return;
       default:
         this.#role.perform(effect);
@@ -377,9 +407,22 @@ export class Store extends EventTarget {
     this.#wake = setTimeout(() => this.#step((now) => this.#leaf.tick(now)), pause);
   }
 
-  #read(words: readonly Argument[]): Reply | undefined {
+  #look<T>(key: string, question: string, name: string | undefined, as: (reply: Reply) => T): T | undefined {
+    let answer = this.#reads.get(key, question, name) as T | undefined;
+    if (answer === undefined) {
+      this.#read(name === undefined ? [question, key] : [question, key, name], (reply) => {
+        answer = as(reply);
+        // Where there are no types a name may be what changes.
+        const isFixed = typeof name !== "object" && !ILL_FORMED.test(key);
+        if (isFixed && this.#leaf.lasts(key)) this.#reads.keep(key, question, name, answer);
+      });
+    }
+    return answer;
+  }
+
+  #read(words: readonly Argument[], seen?: (reply: Reply) => void): Reply | undefined {
     try {
-      return this.command(words);
+      return this.#run(words, seen);
     } catch (error) {
       if (error instanceof UnknownKeyError) return undefined;
       throw error;
@@ -416,7 +459,7 @@ export class Store extends EventTarget {
         reportError(error);
       }
     }
-    if (this.#leaf.status().handedOver === 0) this.#wakeAtRest();
+    if (this.#leaf.status()[2] === 0) this.#wakeAtRest();
     this.#role.notified();
     const { status } = this;
     if (status === this.#shown) return;

@@ -1,9 +1,10 @@
 /**
  * One key as an object: what `store.counter("hits")` and its like give.
  *
- * A view holds no state; every call is a Redis command on the store. A read of a key that is not known here yet gives
- * `undefined`, which is not the same as an empty one; a write that needs to know the key throws `UnknownKeyError`. Names
- * and values are text: bytes that are no UTF-8 read with U+FFFD, and `command` gives them as they are.
+ * A view holds no state; every call is a Redis command on the store, which keeps what reads of one thing gave. A read of a
+ * key that is not known here yet gives `undefined`, which is not the same as an empty one; a write that needs to know the key
+ * throws `UnknownKeyError`. Names and values are text: bytes that are no UTF-8 read with U+FFFD, and `command` gives them as
+ * they are.
  */
 
 import type { Reply } from "../headwater.js";
@@ -15,17 +16,23 @@ export interface Commands {
   command(words: readonly Argument[]): Reply;
   /** As `command`; `undefined` where the key is not known here yet. */
   read(words: readonly Argument[]): Reply | undefined;
+  /**
+   * What a question about a key, or about one name in it, is answered, in the form that `as` gives it; `undefined` where the key
+   * is not known here yet. The answer may be kept until the key changes, so each question has one form.
+   */
+  look<T>(key: string, question: string, name: string | undefined, as: (reply: Reply) => T): T | undefined;
 }
 
 /** What every view has: its key, and the store that runs its commands. */
 class View {
   readonly #commands: Commands;
 
-  constructor(
-    commands: Commands,
-    readonly key: string,
-  ) {
+  readonly key: string;
+
+  constructor(commands: Commands, key: string) {
     this.#commands = commands;
+    // Where there are no types it may be anything.
+    this.key = String(key);
   }
 
   /** Runs a command on the key, or throws. */
@@ -38,13 +45,18 @@ class View {
     const reply = this.#commands.read([name, this.key, ...words]);
     return reply === undefined ? undefined : as(reply);
   }
+
+  /** As `read`, of one thing. */
+  protected look<T>(as: (reply: Reply) => T, question: string, name?: string): T | undefined {
+    return this.#commands.look(this.key, question, name, as);
+  }
 }
 
 /** A counter: an integer that all nodes add to. */
 export class Counter extends View {
   /** The sum, 0 where there is none; beyond 2^53 rounded, and `command(["GET", key])` has it whole. */
   get value(): number | undefined {
-    return this.read((reply) => Number(reply ?? 0), "GET");
+    return this.look(Number, "GET");
   }
 
   /** Adds an integer; gives the sum as it is seen here. */
@@ -61,11 +73,11 @@ export class Counter extends View {
 /** A set of names. */
 export class Members extends View {
   get size(): number | undefined {
-    return this.read(Number, "SCARD");
+    return this.look(Number, "SCARD");
   }
 
   has(member: string): boolean | undefined {
-    return this.read(isOne, "SISMEMBER", member);
+    return this.look(isOne, "SISMEMBER", member);
   }
 
   /** All members, in no order. Linear in the set. */
@@ -87,16 +99,17 @@ export class Members extends View {
 /** A hash: fields with values. */
 export class Fields extends View {
   get size(): number | undefined {
-    return this.read(Number, "HLEN");
+    return this.look(Number, "HLEN");
   }
 
   has(field: string): boolean | undefined {
-    return this.read((reply) => reply !== null, "HGET", field);
+    const value = this.get(field);
+    return value === undefined ? value : value !== null;
   }
 
   /** The field's value; `null` where there is none. */
   get(field: string): string | null | undefined {
-    return this.read((reply) => (reply === null ? null : text(reply)), "HGET", field);
+    return this.look((reply) => (reply === null ? null : text(reply)), "HGET", field);
   }
 
   /** All fields with their values. Linear in the hash. */
@@ -129,17 +142,17 @@ export interface Ranked {
 /** A board: members by score, the highest first. */
 export class Leaderboard extends View {
   get size(): number | undefined {
-    return this.read(Number, "ZCARD");
+    return this.look(Number, "ZCARD");
   }
 
   /** The member's score; `null` where it has none. */
   score(member: string): number | null | undefined {
-    return this.read(numberOrNull, "ZSCORE", member);
+    return this.look(numberOrNull, "ZSCORE", member);
   }
 
   /** How many members are above this one; `null` where it is not on the board. Logarithmic in the board. */
   rank(member: string): number | null | undefined {
-    return this.read(numberOrNull, "ZREVRANK", member);
+    return this.look(numberOrNull, "ZREVRANK", member);
   }
 
   /** The `count` highest. */

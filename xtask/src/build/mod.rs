@@ -3,6 +3,7 @@
 //! Cargo decides what to compile. What comes after it (wasm-bindgen, wasm-opt, bundling) is done again only when its
 //! inputs have changed, which a fingerprint over their contents tells.
 
+mod bindings;
 mod docs;
 mod edge;
 mod fingerprint;

@@ -14,7 +14,7 @@ use anyhow::{Context, Result, ensure};
 
 use super::fingerprint::{Fingerprint, files_below};
 use super::short_names::{self, ShortNames};
-use super::{Profile, built_module, docs, package, say_size, wasm_library};
+use super::{Profile, bindings, built_module, docs, package, say_size, wasm_library};
 use crate::process::{output, run};
 use crate::workspace::Workspace;
 
@@ -50,7 +50,7 @@ pub(super) fn build(workspace: &Workspace, profile: Profile) -> Result<()> {
     let www = workspace.root.join("www");
     let mut inputs = Fingerprint::default()
         .text(profile.directory())
-        .text("short names")
+        .text("short names, own loading, gufa")
         .file(&module)?
         .file(&complete)?
         .file(&workspace.root.join("package-lock.json"))?
@@ -89,18 +89,20 @@ fn bind(workspace: &Workspace, module: &Path, stage: &Path, profile: Profile) ->
     bindgen.args(["--target", "web", "--encode-into", "always"]);
     bindgen.args(["--out-name", BINDINGS, "--out-dir"]).arg(stage).arg(module);
     run(&mut bindgen)?;
+    bindings::without_loading(stage, BINDINGS)?;
     if profile == Profile::Dev {
         return Ok(());
     }
     let bound = stage.join(format!("{BINDINGS}_bg.wasm"));
     let mut optimise = Command::new(workspace.npm_tool("wasm-opt"));
-    // What the second round finds is what the first one made flat. The first kilobyte of memory is the far end of the stack.
+    // What the second round finds is what the first one made flat, and what values never are (gufa). The first kilobyte of memory is the far end of the stack.
     // Instances of one generic function are alike and bear like names: side by side, gzip sees it.
     optimise.args([
         "--low-memory-unused",
         "--flatten",
         "--rereloop",
         "-Oz",
+        "--gufa-optimizing",
         "-Oz",
         "--reorder-functions-by-name",
         short_names::PASS,

@@ -4,12 +4,12 @@
 use super::{EPOCH_MS, REVOKED, varint};
 use crate::{
     arena::{Arena, Place},
+    few::Few,
     hlc::Hlc,
     id::{Dot, No, ReplicaId, Stamp, TimestampMs},
     state::{Amount, Base, Claims, Ctx, Cut, Deadline, Element, Entry, Intervals, Kind, Num, Part, Sum},
 };
 use bytes::Bytes;
-use smallvec::SmallVec;
 
 /// Reads packed values one after the other.
 pub(in crate::state) struct Reader<'a> {
@@ -332,8 +332,8 @@ impl<'a> Reader<'a> {
 }
 
 /// The places of the large values that an element names; the reader stands before the element.
-pub(in crate::state) fn skip_values(mut reader: Reader<'_>, kind: Kind) -> SmallVec<[Place; 2]> {
-    let mut places = SmallVec::new();
+pub(in crate::state) fn skip_values(mut reader: Reader<'_>, kind: Kind) -> Few<Place, 2> {
+    let mut places = Few::new();
     if !matches!(kind, Kind::String | Kind::Hash) {
         return places;
     }

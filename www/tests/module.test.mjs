@@ -3,8 +3,7 @@
  */
 
 import assert from "node:assert/strict";
-import { test } from "node:test";
-import { here, tab } from "./support.mjs";
+import { here, tab, test } from "./support.mjs";
 
 test("a server that does not know what it serves, serves the module all the same", async (t) => {
   const page = await tab(t, `${here}/icon.svg`);

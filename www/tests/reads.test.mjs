@@ -9,10 +9,9 @@
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import { dirname, join } from "node:path";
-import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
-import { elsewhere, eventually, here, post, tab, token } from "./support.mjs";
+import { elsewhere, eventually, here, post, tab, test, token } from "./support.mjs";
 
 const STEPS = 1_000;
 const SEED = 20261130;

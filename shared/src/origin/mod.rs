@@ -20,6 +20,7 @@
 mod adopt;
 mod api;
 mod awaits;
+mod changes;
 mod commit;
 mod companion;
 mod compare;

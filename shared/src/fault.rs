@@ -45,6 +45,7 @@ pub enum Fault {
     IncarnationKept,
     FormerHistoryCounted,
     AttachingHubPushed,
+    OthersBeginningsLeftOut,
     ContextNotBridged,
     GraceIgnored,
     ExpiredKept,
@@ -90,7 +91,7 @@ pub enum Fault {
 #[cfg(feature = "mutants")]
 impl Fault {
     /// All faults.
-    pub const ALL: [Self; 77] = [
+    pub const ALL: [Self; 78] = [
         Self::CausalKeepsRemoved,
         Self::CausalDropsUnseen,
         Self::CutTakesWholeSum,
@@ -128,6 +129,7 @@ impl Fault {
         Self::IncarnationKept,
         Self::FormerHistoryCounted,
         Self::AttachingHubPushed,
+        Self::OthersBeginningsLeftOut,
         Self::ContextNotBridged,
         Self::GraceIgnored,
         Self::ExpiredKept,

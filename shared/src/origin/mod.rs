@@ -164,8 +164,8 @@ impl Origin {
         Self {
             draws: Random::new(config.seed.0 ^ config.entropy),
             stability: Stability::new(config.stable_by, config.loss_window_ms),
+            watch: Watch::new(config.seed),
             config,
-            watch: Watch::default(),
             clock: Clock::default(),
             links: BTreeMap::new(),
             slots: BTreeMap::new(),

@@ -97,6 +97,7 @@ macro_rules! every_redis {
         $(suite!($name, $bed, plain_cases:
             plain_commands_run_with_the_commit,
             of_commits_handed_over_together_each_is_judged_by_itself,
+            several_new_keys_of_a_slot_are_begun_or_none,
             a_missing_value_is_told,
             an_expired_value_is_missing,
             a_foreign_type_is_told,

@@ -360,6 +360,9 @@ pub enum OriginToHub {
         /// The states.
         keys: Vec<(Key, KeyDelta)>,
     },
+    /// Keys that the store had not and that are nothing but what this hub told of them: as Whole with what it has anyway, of
+    /// many slots.
+    Begun(Vec<(Slot, Cursor, Vec<Key>)>),
     /// The last message was refused; the daemon closes the connection.
     Refused(Refusal),
     /// Asks for digests of what the hub holds.

@@ -41,7 +41,7 @@ fn every_variant_is_in_the_corpus() {
     assert_eq!(variants(&corpus::leaf_to_hub(), corpus::variant_of_leaf_to_hub), 7);
     assert_eq!(variants(&corpus::hub_to_leaf(), corpus::variant_of_hub_to_leaf), 7);
     assert_eq!(variants(&corpus::hub_to_origin(), corpus::variant_of_hub_to_origin), 16);
-    assert_eq!(variants(&corpus::origin_to_hub(), corpus::variant_of_origin_to_hub), 18);
+    assert_eq!(variants(&corpus::origin_to_hub(), corpus::variant_of_origin_to_hub), 19);
 }
 
 #[test]

@@ -121,6 +121,52 @@ fn both_that_begin_a_key_at_once_see_each_other() {
     assert_eq!(world.agreed("HLEN k"), ":2");
 }
 
+#[test]
+fn a_key_that_is_written_to_again_is_read_once() {
+    let mut world = world();
+    world.run(A, "HSET k f 1");
+    world.settle();
+    world.advance(MINUTE);
+    let before = world.reads;
+    for value in 2..20 {
+        world.run(A, &format!("HSET k f {value}"));
+        world.settle();
+    }
+    assert!(world.reads <= before + 2, "it was read {} times", world.reads - before);
+    assert_eq!(world.agreed("HGETALL k"), "[$f $19]");
+}
+
+#[test]
+fn what_others_do_to_a_begun_key_reaches_whoever_began_it() {
+    let mut world = world();
+    for at in 0..20 {
+        world.run(A, &format!("HSET k{at} f v"));
+        world.settle();
+        // At once, and again much later.
+        world.run(B, &format!("HSET k{at} g w"));
+        world.settle();
+        world.run(B, &format!("HDEL k{at} f"));
+        world.settle();
+        world.plain(&format!("HSET k{at} h x"));
+        world.advance(2 * SECOND);
+        assert_eq!(world.agreed(&format!("HLEN k{at}")), ":2");
+        assert_eq!(world.state(A, &format!("k{at}")), world.state(B, &format!("k{at}")));
+    }
+}
+
+#[test]
+fn what_two_began_together_is_told_to_both() {
+    let mut world = world();
+    for at in 0..20 {
+        let name = format!("k{at}");
+        world.begin(A, &[&format!("HSET {name} f v")]);
+        world.begin(B, &[&format!("HSET {name} g w")]);
+        world.settle();
+        assert_eq!(world.agreed(&format!("HLEN {name}")), ":2");
+        assert_eq!(world.state(A, &name), world.state(B, &name));
+    }
+}
+
 mod asking {
     use super::*;
 

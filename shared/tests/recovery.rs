@@ -284,11 +284,11 @@ mod origin {
 mod daemons {
     use super::*;
     use headwater::{
-        origin::{Link, Origin, OriginConfig, OriginEffect, OriginInput, StableBy},
+        origin::{Link, Origin, OriginConfig, OriginEffect, OriginInput, REQUESTS_MAX, StableBy},
         slot::Slot,
         store::{Loaded, Marker, Outcome},
     };
-    use std::collections::BTreeMap;
+    use std::collections::{BTreeMap, VecDeque};
 
     const LINK: Link = Link(1);
 
@@ -339,6 +339,28 @@ mod daemons {
             plain: Vec::new(),
             evictions: 0,
         })
+    }
+
+    #[test]
+    fn of_many_slots_a_bounded_number_is_read_at_once_and_each_has_its_turn() {
+        let slots: Vec<Slot> = Slot::all().take(3 * REQUESTS_MAX + 7).collect();
+        let loads = |effects: Vec<OriginEffect>| {
+            effects.into_iter().filter_map(|effect| match effect {
+                OriginEffect::Load(load) => Some(load.slot),
+                _ => None,
+            })
+        };
+        let mut origin = origin();
+        let (hub, name, capabilities) = (hub(), "hub".to_owned(), Default::default());
+        let hello = HubToOrigin::Hello { hub, name, now: START, unstable: slots.clone(), capabilities };
+        let mut under_way: VecDeque<Slot> = loads(say(&mut origin, hello)).collect();
+        let mut read = Vec::new();
+        while let Some(slot) = under_way.pop_front() {
+            assert!(under_way.len() < REQUESTS_MAX, "{} are read at once", under_way.len() + 1);
+            read.push(slot);
+            under_way.extend(loads(origin.handle(loaded(slot, 1, No::ZERO), START)));
+        }
+        assert_eq!(read, slots);
     }
 
     #[test]

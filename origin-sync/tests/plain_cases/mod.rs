@@ -76,6 +76,35 @@ pub async fn of_commits_handed_over_together_each_is_judged_by_itself(bed: impl 
     assert_eq!(load_all(bed.store(), &again).await.marker.map(|marker| marker.seq), Some(1));
 }
 
+pub async fn several_new_keys_of_a_slot_are_begun_or_none(bed: impl Bed) {
+    let [hash, set, board, known, taken] = ["{s}h", "{s}s", "{s}z", "{s}known", "{s}taken"].map(key);
+    let begin = |version: u64| {
+        vec![
+            part(&hash, None, version).put("f", "1").put("h", "").run(&["HSET", "f", "1", "g", "2"]),
+            part(&set, None, version).put("f", "1").run(&["SADD", "a", "b"]),
+            part(&board, None, version).run(&["ZADD", "1", "a"]),
+        ]
+    };
+    committed(bed.store(), commit(hash.slot(), 0, vec![part(&known, None, 1).put("f", "1")])).await;
+    plain(&bed).ask::<()>(&["SET", "{s}taken", "theirs"]).await;
+    let with = |key: &Key| [begin(2), vec![part(key, None, 2).run(&["SET", "ours"])]].concat();
+    refused(&bed, with(&known), Outcome::Conflict(vec![known.clone()])).await;
+    refused(&bed, with(&taken), Outcome::Foreign(vec![taken.clone()])).await;
+    let both = [with(&taken), vec![part(&known, None, 2).run(&["SET", "ours"])]].concat();
+    refused(&bed, both, Outcome::Conflict(vec![known.clone()])).await;
+    assert_eq!(plain(&bed).ask::<u32>(&["EXISTS", "{s}h", "{s}s", "{s}z", "{s}known"]).await, 0);
+
+    committed(bed.store(), commit(hash.slot(), 1, begin(2))).await;
+    let loaded = load(bed.store(), hash.slot(), &[&hash, &set, &board], Some(1)).await;
+    let companions: Vec<_> = loaded.keys.iter().map(|(_, companion)| companion.as_ref().unwrap()).collect();
+    assert!(companions.iter().all(|companion| companion.version == 2), "{companions:?}");
+    assert_eq!(companions.iter().map(|companion| companion.fields.len()).collect::<Vec<_>>(), [2, 1, 0]);
+    assert_eq!(loaded.changed.len(), 3);
+    assert_eq!(plain(&bed).ask::<Vec<String>>(&["HMGET", "{s}h", "f", "g"]).await, ["1", "2"]);
+    assert_eq!(plain(&bed).ask::<u32>(&["SCARD", "{s}s"]).await, 2);
+    assert_eq!(plain(&bed).ask::<String>(&["ZSCORE", "{s}z", "a"]).await, "1");
+}
+
 pub async fn a_missing_value_is_told(bed: impl Bed) {
     let [here, gone, either] = ["{s}here", "{s}gone", "{s}either"].map(key);
     plain(&bed).ask::<()>(&["SET", "{s}here", "1"]).await;

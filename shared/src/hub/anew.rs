@@ -93,7 +93,8 @@ impl Hub {
         rows.extend(self.answers.keys().map(|answer| RowId::Answer(answer.clone())));
         rows.extend(self.outbox.numbers().map(RowId::Job));
         rows.extend(self.strict.rows());
-        // What was to be dropped in this input.
+        // What was to be dropped in this input, elements that it removed among them.
+        rows.extend(self.dirty_elements.iter().map(|(no, id)| RowId::Element(self.keys.key(*no), id.clone())));
         rows.extend(self.dirty.iter().filter(|row| **row != RowId::Meta).cloned());
         rows
     }

@@ -38,6 +38,9 @@ impl Hub {
             OriginToHub::Stable(slots) => self.stable(slots, now),
             OriginToHub::Down { slot, from, to, keys } => self.down(connection, slot, from, to, &keys, now),
             OriginToHub::Whole { slot, at, more, keys } => self.whole(connection, (slot, at, more), &keys, now),
+            OriginToHub::Begun(slots) => {
+                slots.iter().for_each(|(slot, at, keys)| self.begun(connection, *slot, *at, keys, now));
+            }
             OriginToHub::Refused(_) => {
                 self.origin = None;
                 self.strict.begin();
@@ -262,6 +265,37 @@ impl Hub {
         if !self.admit(slot, keys, now) {
             return;
         }
+        if !self.may_hold(connection, slot, at, || keys.iter().map(|(key, _)| key.clone()).collect()) {
+            return;
+        }
+        for (key, delta) in keys {
+            let Some(mut no) = self.keys.find(key) else { continue };
+            if !self.keys.entry(no).is_unstable && self.keys.is_left_over(no, delta.header.deadline, now) {
+                self.forget_key(no);
+                (no, _) = self.keys.resolve(key);
+            }
+            self.join(no, delta);
+            if !more {
+                self.hold(slot, key, no, now);
+            }
+        }
+    }
+
+    /// Keys of which the origin has what this hub told it and nothing else.
+    fn begun(&mut self, connection: Connection, slot: Slot, at: Cursor, keys: &[Key], now: TimestampMs) {
+        if !self.may_hold(connection, slot, at, || keys.to_vec()) {
+            return;
+        }
+        for key in keys {
+            if let Some(no) = self.keys.find(key) {
+                self.hold(slot, key, no, now);
+            }
+        }
+    }
+
+    /// Takes the cursor at which keys of a slot were read, if no key of it is held; asks for the keys again if they were read
+    /// before what this hub has seen of the slot. Says whether it was not so.
+    fn may_hold(&mut self, connection: Connection, slot: Slot, at: Cursor, keys: impl FnOnce() -> Vec<Key>) -> bool {
         let state = self.slots.of(slot);
         let is_same = state.cursor.incarnation == at.incarnation;
         let is_older = is_same && at.seq < state.cursor.seq;
@@ -275,28 +309,21 @@ impl Hub {
                 self.effects.push(HubEffect::ToOrigin(connection, HubToOrigin::Gap(slot, cursor)));
             }
             // Read before what this hub has already seen of the slot: deltas in between were not for these keys.
-            let keys: Vec<Key> = keys.iter().map(|(key, _)| key.clone()).collect();
-            self.ask_for(connection, &keys);
-            return;
+            self.ask_for(connection, &keys());
+            return false;
         }
-        for (key, delta) in keys {
-            let Some(mut no) = self.keys.find(key) else { continue };
-            if !self.keys.entry(no).is_unstable && self.keys.is_left_over(no, delta.header.deadline, now) {
-                self.forget_key(no);
-                (no, _) = self.keys.resolve(key);
-            }
-            self.join(no, delta);
-            if more {
-                continue;
-            }
-            let was_held = std::mem::replace(&mut self.keys.entry_mut(no).is_held, true);
-            if !was_held {
-                self.slots.hold(slot, no);
-            }
-            self.dirty_key(no);
-            self.push_whole_to_all(key, no);
-            self.board_changed(key, now);
+        true
+    }
+
+    /// The key is held from now on.
+    fn hold(&mut self, slot: Slot, key: &Key, no: KeyNo, now: TimestampMs) {
+        let was_held = std::mem::replace(&mut self.keys.entry_mut(no).is_held, true);
+        if !was_held {
+            self.slots.hold(slot, no);
         }
+        self.dirty_key(no);
+        self.push_whole_to_all(key, no);
+        self.board_changed(key, now);
     }
 
     /// Takes note of the stamps; a frame with one beyond the bound is refused whole. The cursor stays, and the hub asks again

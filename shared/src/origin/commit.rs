@@ -86,6 +86,7 @@ impl Origin {
             marker: change.clone(),
             keys: Vec::new(),
         };
+        self.requests = self.requests.saturating_add(1);
         work.busy = Busy::Committing;
         work.committing = Some(Committing { change: Some(change), ..Committing::default() });
         self.effects.push(OriginEffect::Commit(commit));
@@ -235,6 +236,7 @@ impl Origin {
                 keys,
             };
             committing.change = Some(change);
+            self.requests = self.requests.saturating_add(1);
             work.busy = Busy::Committing;
             work.committing = Some(committing);
             self.effects.push(OriginEffect::Commit(commit));
@@ -256,7 +258,9 @@ impl Origin {
 
     pub(super) fn committed(&mut self, slot: Slot, outcome: Outcome, now: TimestampMs) {
         let Some(work) = self.slots.get_mut(&slot) else { return };
-        work.busy = Busy::Idle;
+        if work.end_request() {
+            self.requests = self.requests.saturating_sub(1);
+        }
         self.ready.insert(slot);
         let Some(mut committing) = work.committing.take() else { return };
         match outcome {
@@ -334,10 +338,16 @@ impl Origin {
         if committing.adopted > 0 {
             self.effects.push(OriginEffect::Adopted(committing.adopted));
         }
-        for key in committing.keys.keys() {
+        for (key, by) in &committing.keys {
             work.anew.remove(key);
             work.read_to_compare.remove(key);
             if let Some(cached) = work.cache.get_mut(key) {
+                // What has been written to twice is perhaps written to again.
+                cached.is_begun &= cached.version.is_none();
+                cached.sole = by.first().copied().filter(|_| cached.is_begun && by.len() == 1);
+                if cached.is_begun {
+                    work.begun.push(key.clone());
+                }
                 cached.version = Some(change.seq);
                 cached.fields_at = committing.at;
                 cached.next_end().into_iter().for_each(|at| self.ends.note(slot, at));

@@ -1,5 +1,6 @@
 //! A key's companion: its state as fields, so that a commit writes only what it touched.
 
+use super::changes::Changes;
 use crate::{
     id::ReplicaId,
     state::{ElementId, KeyState},
@@ -10,7 +11,7 @@ use crate::{
     },
 };
 use bytes::Bytes;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 const HEADER: &[u8] = b"h";
 const ELEMENT: u8 = b'e';
@@ -19,9 +20,7 @@ const ELEMENT: u8 = b'e';
 #[derive(Clone, Debug, Default)]
 pub(super) struct StoredKey {
     pub(super) state: KeyState,
-    /// Elements by the sequence of their last change, removed ones among them.
-    by_change: BTreeSet<(u64, ElementId)>,
-    changed: BTreeMap<ElementId, u64>,
+    changes: Changes,
     /// Removed elements that still have a field.
     tombstones: BTreeSet<ElementId>,
     /// Removals up to this sequence may have lost their fields: a hub that stands before needs the key whole.
@@ -60,8 +59,7 @@ impl StoredKey {
                         stored.tombstones.insert(id.clone());
                     }
                 }
-                stored.by_change.insert((changed, id.clone()));
-                stored.changed.insert(id, changed);
+                stored.changes.note(&id, changed);
             }
         }
         Ok(stored)
@@ -91,17 +89,14 @@ impl StoredKey {
         if element.is_none() {
             self.tombstones.insert(id.clone());
         }
-        if let Some(before) = self.changed.insert(id.clone(), seq) {
-            self.by_change.remove(&(before, id.clone()));
-        }
-        self.by_change.insert((seq, id.clone()));
+        self.changes.note(id, seq);
         (element_name(id), body.into())
     }
 
     /// Drops the fields of removed elements once they outnumber what lives; gives the fields' names.
     pub(super) fn prune(&mut self, seq: u64) -> Vec<Bytes> {
         const TOMBSTONES_MIN: usize = 64;
-        let live = self.changed.len().saturating_sub(self.tombstones.len());
+        let live = self.changes.len().saturating_sub(self.tombstones.len());
         let enough = if fault!(TombstoneDroppedAtOnce) { 0 } else { live.max(TOMBSTONES_MIN) };
         if self.tombstones.len() <= enough {
             return Vec::new();
@@ -110,18 +105,13 @@ impl StoredKey {
             self.pruned_to = seq;
         }
         let gone = std::mem::take(&mut self.tombstones);
-        for id in &gone {
-            if let Some(changed) = self.changed.remove(id) {
-                self.by_change.remove(&(changed, id.clone()));
-            }
-        }
+        gone.iter().for_each(|id| self.changes.forget(id));
         gone.iter().map(element_name).collect()
     }
 
     /// The elements that changed after `seq`, ascending by id.
     pub(super) fn changed_after(&self, seq: u64) -> BTreeSet<ElementId> {
-        let first = (seq.saturating_add(1), ElementId::String);
-        self.by_change.range(first..).map(|(_, id)| id.clone()).collect()
+        self.changes.after(seq)
     }
 }
 

@@ -20,6 +20,7 @@
 mod adopt;
 mod api;
 mod awaits;
+mod changes;
 mod commit;
 mod companion;
 mod compare;
@@ -62,7 +63,10 @@ use novelty::Novelty;
 use orders::Call;
 use slot::SlotWork;
 use stable::{Counted, Stability};
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Bound,
+};
 use topics::Topics;
 use watch::Watch;
 use window::Window;
@@ -71,6 +75,10 @@ use window::Window;
 /// most so many reads a second of a large one.
 const REVIEW_MS: i64 = 1_000;
 const REVIEW_SLOTS: usize = 16;
+
+/// Loads and commits under way at once, of as many slots. A store that takes 64 of them in a call has several calls to go on
+/// with; what more is known to be due waits as hubs sent it, and not in the larger form of a commit.
+pub const REQUESTS_MAX: usize = 512;
 
 /// The origin's state machine: one daemon's view of the store and its hubs.
 #[derive(Debug)]
@@ -102,9 +110,15 @@ pub struct Origin {
     foreign: Agenda,
     grants: Grants,
     topics: Topics,
-    /// Slots with something to do in this input.
+    /// Slots with something to do, and the last that had its turn: they have it in the order of their numbers, round and
+    /// round, so that none waits for ever.
     ready: BTreeSet<Slot>,
+    last_turn: Option<Slot>,
+    /// How many loads and commits are under way.
+    requests: usize,
     effects: Vec<OriginEffect>,
+    /// Keys that hubs began and hold from now on, of which they are told together.
+    begun: BTreeMap<Link, Vec<(Slot, Cursor, Vec<Key>)>>,
     /// Where among these a hub is told what is committed; what is found committed together it is told together.
     acknowledged: BTreeMap<Link, usize>,
     wake_at: Option<TimestampMs>,
@@ -150,6 +164,7 @@ impl Origin {
         Self {
             draws: Random::new(config.seed.0 ^ config.entropy),
             stability: Stability::new(config.stable_by, config.loss_window_ms),
+            watch: Watch::new(config.seed),
             config,
             clock: Clock::default(),
             links: BTreeMap::new(),
@@ -158,7 +173,6 @@ impl Origin {
             awaits: Vec::new(),
             last_review: None,
             reviewed_at: None,
-            watch: Watch::default(),
             is_plainless: false,
             seeds: 0,
             ends: Agenda::default(),
@@ -167,7 +181,10 @@ impl Origin {
             grants: Grants::new(),
             topics: Topics::default(),
             ready: BTreeSet::new(),
+            last_turn: None,
+            requests: 0,
             effects: Vec::new(),
+            begun: BTreeMap::new(),
             acknowledged: BTreeMap::new(),
             wake_at: None,
         }
@@ -241,11 +258,13 @@ impl Origin {
     fn conclude(&mut self, now: TimestampMs) -> Vec<OriginEffect> {
         self.look(now);
         self.announce_stable();
-        while !self.ready.is_empty() || self.begin_comparisons() {
-            while let Some(slot) = self.ready.pop_first() {
-                self.step(slot, now);
-            }
+        // Without a turn for all of them the store will answer, and that leads back here.
+        while self.requests < REQUESTS_MAX
+            && let Some(slot) = self.next_turn()
+        {
+            self.step(slot, now);
         }
+        self.tell_begun();
         self.tell_compared();
         self.answer_awaits();
         self.begin_listings();
@@ -253,6 +272,18 @@ impl Origin {
         self.effects.extend(self.stability.question().map(OriginEffect::Confirm));
         self.ask_to_wake(now);
         std::mem::take(&mut self.effects)
+    }
+
+    /// The next slot with something to do; where there is none, comparisons may begin that give some.
+    fn next_turn(&mut self) -> Option<Slot> {
+        if self.ready.is_empty() && !self.begin_comparisons() {
+            return None;
+        }
+        let later = self.last_turn.and_then(|last| self.ready.range((Bound::Excluded(last), Bound::Unbounded)).next());
+        let slot = later.or(self.ready.first()).copied()?;
+        self.ready.remove(&slot);
+        self.last_turn = Some(slot);
+        Some(slot)
     }
 
     /// What an operator sees of the hubs.

@@ -2,8 +2,8 @@
 
 use super::{HeldSlot, Link, Origin, OriginEffect, slot::SlotWork};
 use crate::{
-    id::Key,
-    limits::{CHANGES_BYTES_MAX, FRAME_BYTES_TARGET},
+    id::{Key, ReplicaId},
+    limits::{CHANGES_BYTES_MAX, FRAME_BYTES_TARGET, KEYS_CHUNK},
     message::{Cursor, OriginToHub},
     slot::Slot,
     state::{ElementId, KeyDelta, KeyState},
@@ -45,6 +45,14 @@ impl SlotWork {
             }
         }
         state.to_complete_delta().split(FRAME_BYTES_TARGET)
+    }
+}
+
+impl SlotWork {
+    /// Whether the key is nothing but what that hub did to it.
+    fn is_all_of(&self, key: &Key, hub: Option<ReplicaId>) -> bool {
+        let cached = self.cache.get(key).filter(|cached| cached.is_begun);
+        cached.is_some_and(|cached| cached.sole == hub || fault!(OthersBeginningsLeftOut))
     }
 }
 
@@ -111,10 +119,14 @@ impl Origin {
                 held.cursor = at;
             }
             let send = |more, keys| OriginEffect::ToHub(link, OriginToHub::Whole { slot, at, more, keys });
-            let mut whole = Vec::new();
+            let (mut whole, mut begun) = (Vec::new(), Vec::new());
             let mut bytes = 0_usize;
             for key in keys {
                 held.keys.insert(key.clone());
+                if state.hub.is_some() && work.is_all_of(&key, state.hub) {
+                    begun.push(key);
+                    continue;
+                }
                 let mut pieces = work.deltas_after(&key, 0, BTreeSet::new());
                 let last = pieces.pop().unwrap_or_default();
                 for piece in pieces {
@@ -130,6 +142,28 @@ impl Origin {
             if !whole.is_empty() {
                 self.effects.push(send(false, whole));
             }
+            if !begun.is_empty() {
+                self.begun.entry(link).or_default().push((slot, at, begun));
+            }
+        }
+    }
+
+    /// Tells hubs of the keys that they began, in as few messages as fit.
+    pub(super) fn tell_begun(&mut self) {
+        for (link, slots) in std::mem::take(&mut self.begun) {
+            let (mut message, mut room) = (Vec::new(), KEYS_CHUNK);
+            for (slot, at, keys) in slots {
+                for keys in keys.chunks(KEYS_CHUNK) {
+                    if keys.len() > room {
+                        let full = std::mem::take(&mut message);
+                        self.effects.push(OriginEffect::ToHub(link, OriginToHub::Begun(full)));
+                        room = KEYS_CHUNK;
+                    }
+                    room = room.saturating_sub(keys.len());
+                    message.push((slot, at, keys.to_vec()));
+                }
+            }
+            self.effects.push(OriginEffect::ToHub(link, OriginToHub::Begun(message)));
         }
     }
 }

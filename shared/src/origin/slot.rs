@@ -17,11 +17,15 @@ pub(super) struct Cached {
     pub(super) key: StoredKey,
     /// The plain value is without the fields that had ended by then. Of a key that was just read nobody knows.
     pub(super) fields_at: TimestampMs,
+    /// Nobody looked for it in the store: it is new there, if its first commit happens, and no commit has followed that.
+    pub(super) is_begun: bool,
+    /// The hub whose changes it consists of, where there is nothing else in it.
+    pub(super) sole: Option<ReplicaId>,
 }
 
 impl Default for Cached {
     fn default() -> Self {
-        Self { version: None, key: StoredKey::default(), fields_at: TimestampMs(i64::MIN) }
+        Self { version: None, key: StoredKey::default(), fields_at: TimestampMs(i64::MIN), is_begun: true, sole: None }
     }
 }
 
@@ -88,6 +92,8 @@ pub(super) struct SlotWork {
     pub(super) marker: Option<Marker>,
     /// Boxed: most slots know few keys, and a node of the map has room for eleven.
     pub(super) cache: BTreeMap<Key, Box<Cached>>,
+    /// Keys that were begun, which need not stay in the cache unless more happens to them.
+    pub(super) begun: Vec<Key>,
     /// Deltas to commit.
     pub(super) inbox: Vec<(Link, SlotDelta)>,
     /// What hubs shipped where digests differed, to commit too; not numbered.
@@ -202,6 +208,11 @@ impl SlotWork {
         self.feed = None;
     }
 
+    /// The store answered. Says whether it had been asked.
+    pub(super) fn end_request(&mut self) -> bool {
+        std::mem::take(&mut self.busy) != Busy::Idle
+    }
+
     pub(super) fn has_work(&self) -> bool {
         !(self.inbox.is_empty()
             && self.plain.is_idle()
@@ -215,6 +226,20 @@ impl SlotWork {
             && self.ended.is_empty()
             && self.erased.is_empty()
             && !self.is_doubted)
+    }
+
+    /// Forgets the states of keys that were begun and that nothing waits for: most keys are not written to again soon, and
+    /// those that are stay in memory from then on. That they are there is remembered.
+    pub(super) fn let_go(&mut self) {
+        if self.begun.is_empty() || self.busy != Busy::Idle || self.has_work() {
+            return;
+        }
+        for key in std::mem::take(&mut self.begun) {
+            let is_idle = |cached: &Cached| cached.is_begun && cached.version.is_some() && cached.next_end().is_none();
+            if self.cache.get(&key).is_some_and(|cached| is_idle(cached)) && self.plain.seen.contains_key(&key) {
+                self.cache.remove(&key);
+            }
+        }
     }
 
     /// Whether a hub changed the key and waits for the commit.
@@ -253,6 +278,7 @@ impl Origin {
     pub(super) fn step(&mut self, slot: Slot, now: TimestampMs) {
         let Some(work) = self.slots.get_mut(&slot) else { return };
         if work.busy != Busy::Idle || !work.has_work() {
+            work.let_go();
             return;
         }
         if work.is_damaged {
@@ -307,6 +333,9 @@ impl Origin {
             // What was read of plain values was known already.
             self.ready.insert(slot);
         }
+        if let Some(work) = self.slots.get_mut(&slot) {
+            work.let_go();
+        }
     }
 
     /// Leaves what waits for a damaged slot undone and unacknowledged, so that the hubs' other slots go on: a hub sends it
@@ -340,8 +369,8 @@ impl Origin {
         let Some(work) = self.slots.get_mut(&slot) else { return Missing::default() };
         // Of keys that are new, as most were of late, a commit finds out by itself that neither companion nor value is there.
         let assumes_new = !work.is_doubted && !work.is_wary && self.novelty.is_likely();
-        let is_known =
-            |key: &&Key| work.cache.contains_key(*key) || work.anew.contains(*key) || work.foreign.contains(*key);
+        let is_there = |key: &Key| work.cache.contains_key(key) || work.plain.seen.contains_key(key);
+        let is_known = |key: &&Key| is_there(key) || work.anew.contains(*key) || work.foreign.contains(*key);
         let told = work.inbox.iter().flat_map(|(_, part)| &part.keys).map(|(key, _)| key);
         let begun: BTreeSet<&Key> = told.clone().filter(|key| assumes_new && !is_known(key)).collect();
         let mended = work.mends.iter().flat_map(|(_, part)| &part.keys).map(|(key, _)| key);
@@ -411,6 +440,7 @@ impl Origin {
     fn load(&mut self, slot: Slot, missing: Missing) {
         let Missing { keys, changed_after, plain } = missing;
         let Some(work) = self.slots.get_mut(&slot) else { return };
+        self.requests = self.requests.saturating_add(1);
         work.busy = Busy::Loading;
         work.is_doubted = false;
         work.reading_feed_after = changed_after;
@@ -427,7 +457,9 @@ impl Origin {
     pub(super) fn loaded(&mut self, loaded: Loaded, now: TimestampMs) {
         let slot = loaded.slot;
         let Some(work) = self.slots.get_mut(&slot) else { return };
-        work.busy = Busy::Idle;
+        if work.end_request() {
+            self.requests = self.requests.saturating_sub(1);
+        }
         work.is_known = true;
         self.ready.insert(slot);
         // A slot of a cluster may have moved to another server, and with it comes all but the run id.
@@ -466,7 +498,7 @@ impl Origin {
             match companion.as_ref().map(StoredKey::decode).transpose() {
                 Ok(stored) => {
                     let key_state = stored.unwrap_or_default();
-                    let cached = Cached { version, key: key_state, ..Cached::default() };
+                    let cached = Cached { version, key: key_state, is_begun: false, ..Cached::default() };
                     cached.next_end().into_iter().for_each(|at| self.ends.note(slot, at));
                     work.cache.insert(key, Box::new(cached));
                 }

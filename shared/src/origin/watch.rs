@@ -8,11 +8,13 @@
 
 use super::{Link, LinkState};
 use crate::{
-    id::{Key, TimestampMs},
+    id::{HashSeed, Key, TimestampMs},
     slot::Slot,
 };
+use hashbrown::HashTable;
 use std::{
     collections::{BTreeMap, BTreeSet},
+    hash::{BuildHasher, Hasher},
     ops::Bound,
 };
 
@@ -45,8 +47,7 @@ pub(super) struct Watch {
     due_at: BTreeMap<Key, TimestampMs>,
     /// When a value was last read, and how long the next read waits after that.
     reads: BTreeMap<Key, (TimestampMs, i64)>,
-    /// Own commits of which the server has not told, and when they were made.
-    echoes: BTreeMap<Key, TimestampMs>,
+    echoes: Echoes,
     /// When the last look that follows an echo is due.
     last_echo_at: Option<TimestampMs>,
     /// The last key of the round under way, and when that round began.
@@ -55,12 +56,52 @@ pub(super) struct Watch {
     audited_at: Option<TimestampMs>,
 }
 
+/// Own commits of which the server has not told, and when they were made, by the hashes of their keys: each new key passes
+/// here twice. Where two keys have one hash, a value is looked at somewhat later.
+#[derive(Debug, Default)]
+struct Echoes {
+    seed: HashSeed,
+    table: HashTable<(u64, TimestampMs)>,
+}
+
+impl Echoes {
+    fn hash(&self, key: &Key) -> u64 {
+        let mut hasher = self.seed.build_hasher();
+        hasher.write(key.as_bytes());
+        hasher.finish()
+    }
+
+    fn expect(&mut self, key: &Key, now: TimestampMs) {
+        let hash = self.hash(key);
+        let entry = self.table.entry(hash, |(other, _)| *other == hash, |(other, _)| *other);
+        entry.and_modify(|(_, at)| *at = now).or_insert((hash, now));
+    }
+
+    /// Whether one was expected, which it is no more.
+    fn take(&mut self, key: &Key) -> bool {
+        let hash = self.hash(key);
+        self.table.find_entry(hash, |(other, _)| *other == hash).map(|entry| entry.remove()).is_ok()
+    }
+
+    /// Those of commits that were made too long ago are not expected any more.
+    fn forget(&mut self, now: TimestampMs) {
+        self.table.retain(|(_, at)| now.since_ms(*at).abs() < FORGET_MS);
+        self.table.shrink_to(self.table.len().saturating_mul(2), |(other, _)| *other);
+    }
+}
+
 impl Watch {
+    /// Nothing to look at yet. Names are hashed under the host's secret seed.
+    pub(super) fn new(seed: HashSeed) -> Self {
+        Self { echoes: Echoes { seed, ..Echoes::default() }, ..Self::default() }
+    }
+
     /// The server says that the value was changed.
     pub(super) fn touched(&mut self, key: &Key, now: TimestampMs) {
-        match self.echoes.remove(key) {
-            Some(_) => self.follow_echo(key, now),
-            None => self.look(key, now),
+        if self.echoes.take(key) {
+            self.follow_echo(key, now);
+        } else {
+            self.look(key, now);
         }
     }
 
@@ -80,7 +121,7 @@ impl Watch {
 
     /// A commit writes to the value.
     pub(super) fn written(&mut self, key: &Key, now: TimestampMs) {
-        self.echoes.insert(key.clone(), now);
+        self.echoes.expect(key, now);
     }
 
     /// A value of so many elements was read.
@@ -125,7 +166,7 @@ impl Watch {
 
     /// What happened to values for a while is not known: the next round begins at once.
     pub(super) fn lose_track(&mut self) {
-        self.echoes.clear();
+        self.echoes.table = HashTable::new();
         (self.last, self.round_at) = (None, None);
     }
 
@@ -137,7 +178,7 @@ impl Watch {
         }
         self.audited_at = Some(now);
         self.reads.retain(|_, (at, _)| now.since_ms(*at).abs() < FORGET_MS);
-        self.echoes.retain(|_, at| now.since_ms(*at).abs() < FORGET_MS);
+        self.echoes.forget(now);
         if self.last.is_none() {
             self.round_at = Some(now);
         }
@@ -201,6 +242,23 @@ mod tests {
             assert!(watch.next_at().is_some_and(|at| at <= now.plus_ms(ECHO_MS + ECHO_WAIT_MS)));
             watch.take_due(now.plus_ms(ECHO_MS + ECHO_WAIT_MS));
         }
+    }
+
+    #[test]
+    fn an_echo_is_expected_once_and_for_a_while() {
+        let mut watch = Watch::new(HashSeed(1, 2));
+        let other = Key::new("other").unwrap();
+        watch.written(&key(), START);
+        watch.written(&key(), START.plus_ms(FORGET_MS / 2));
+        watch.written(&other, START);
+        watch.audit(&BTreeMap::new(), START.plus_ms(FORGET_MS));
+        let now = START.plus_ms(FORGET_MS);
+        watch.touched(&key(), now);
+        assert_eq!(watch.next_at(), Some(now.plus_ms(ECHO_MS)), "it was written to again since");
+        watch.touched(&other, now);
+        assert_eq!(watch.take_due(now), [other], "long ago");
+        watch.touched(&key(), now);
+        assert_eq!(watch.take_due(now), [key()]);
     }
 
     #[test]

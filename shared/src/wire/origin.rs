@@ -79,12 +79,7 @@ impl Message for HubToOrigin {
             }
             Self::Held { slots, more } => {
                 w.u8(1);
-                w.count(slots.len());
-                for (slot, cursor, keys) in slots {
-                    w.slot(*slot);
-                    write_cursor(w, *cursor);
-                    write_keys(w, keys);
-                }
+                write_places(w, slots);
                 w.u8((*more).into());
             }
             Self::Delta(parts) => {
@@ -181,17 +176,7 @@ impl Message for HubToOrigin {
                 unstable: read_slots(r)?,
                 capabilities: Capabilities::read(r)?,
             },
-            1 => {
-                let slots = r.list("slots", Slot::COUNT.into(), HELD_BYTES_MIN, |r| {
-                    let (slot, cursor, keys) = (r.slot()?, read_cursor(r)?, read_keys(r)?);
-                    if keys.iter().all(|key| key.slot() == slot) {
-                        Ok((slot, cursor, keys))
-                    } else {
-                        Err(Invalid::Slot)
-                    }
-                })?;
-                Self::Held { slots, more: r.bool()? }
-            }
+            1 => Self::Held { slots: read_places(r)?, more: r.bool()? },
             2 => Self::Delta(r.list("parts", PARTS_MAX, PART_BYTES_MIN, |r| {
                 let (slot, history, from, to) = (r.slot()?, read_incarnation(r)?, r.no()?, r.no()?);
                 if from > to {
@@ -246,6 +231,7 @@ impl Message for OriginToHub {
             | Self::Stable(_)
             | Self::Down { .. }
             | Self::Whole { .. }
+            | Self::Begun(_)
             | Self::Refused(_)
             | Self::Compare { .. }
             | Self::Exchange { .. }
@@ -355,6 +341,10 @@ impl Message for OriginToHub {
                 w.u8(17);
                 write_published(w, published);
             }
+            Self::Begun(slots) => {
+                w.u8(18);
+                write_places(w, slots);
+            }
         }
     }
 
@@ -389,9 +379,27 @@ impl Message for OriginToHub {
             15 => Self::Rights(read_rights_answer(r)?),
             16 => Self::Listening(read_topic(r)?, read_heard(r)?),
             17 => Self::Published(read_published(r)?),
+            18 => Self::Begun(read_places(r)?),
             _ => return Err(Invalid::Tag("message")),
         })
     }
+}
+
+/// Keys by slot, each slot with a cursor.
+fn write_places(w: &mut Writer, slots: &[(Slot, Cursor, Vec<Key>)]) {
+    w.count(slots.len());
+    for (slot, cursor, keys) in slots {
+        w.slot(*slot);
+        write_cursor(w, *cursor);
+        write_keys(w, keys);
+    }
+}
+
+fn read_places(r: &mut Reader<'_>) -> Result<Vec<(Slot, Cursor, Vec<Key>)>, Invalid> {
+    r.list("slots", Slot::COUNT.into(), HELD_BYTES_MIN, |r| {
+        let (slot, cursor, keys) = (r.slot()?, read_cursor(r)?, read_keys(r)?);
+        if keys.iter().all(|key| key.slot() == slot) { Ok((slot, cursor, keys)) } else { Err(Invalid::Slot) }
+    })
 }
 
 fn write_cursor(w: &mut Writer, cursor: Cursor) {

@@ -213,6 +213,7 @@ pub fn origin_to_hub() -> Vec<(&'static str, OriginToHub)> {
         ("down", OriginToHub::Down { slot, from: Cursor::default(), to: at, keys: vec![(key("k"), change())] }),
         ("whole", whole(false)),
         ("whole_more", whole(true)),
+        ("begun", OriginToHub::Begun(vec![(slot, at, vec![key("k")]), (Slot::of(b""), Cursor::default(), Vec::new())])),
         ("refused", OriginToHub::Refused(Refusal::new(RefusalCause::Clock, "check the clock"))),
         ("compare", OriginToHub::Compare { round: 300, seed: HashSeed(1, u64::MAX), asks: asks(), keys: keys() }),
         (
@@ -624,6 +625,7 @@ pub fn variant_of_origin_to_hub(message: &OriginToHub) -> &'static str {
         OriginToHub::Stable(_) => "stable",
         OriginToHub::Down { .. } => "down",
         OriginToHub::Whole { .. } => "whole",
+        OriginToHub::Begun(_) => "begun",
         OriginToHub::Refused(_) => "refused",
         OriginToHub::Compare { .. } => "compare",
         OriginToHub::Exchange { .. } => "exchange",

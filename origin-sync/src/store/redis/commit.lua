@@ -8,7 +8,9 @@
 -- arguments of each stand how many keys and how many arguments it has. It answers with their outcomes, of which 0 is that of
 -- most. Of one commit:
 -- keys: marker, feed, then for each key its companion and the plain key.
--- args: fence, sequence, slot, the sequence afterwards, then in this order
+-- args: fence, sequence, slot, the sequence afterwards, then "new" or "". Behind "new", of keys at which nothing stands yet
+--   per key: a command that cannot fail, as its length and words, then the fields to write with their values, as a list
+-- and behind "", in this order
 --   per key: expected version or "", expected type or "none" or "" for whatever it is, "?" before it if it may also be absent
 --   per key: reads that tell whether the value moved, as a count and, for each, its length and words, the answer behind "="
 --            or "" for none, and what becomes of the commit at another answer: "refuse", "less" to refuse where less stands
@@ -16,12 +18,12 @@
 --   per key: commands that may fail, as a count and, for each, its length and words
 --   per key: commands that cannot fail, likewise; then "" to forget the key, else its version, expiry or "", the fields
 --            to drop, the fields to write with their values, each list with its length before it
---   the marker's fields to write beside the sequence, then those to drop, likewise.
+-- and then in any case the marker's fields to write beside the sequence, then those to drop, likewise.
 -- The words of reads and commands are without the key, which is the second of each.
 --
--- Most commits are of one key that is new. What such a one runs through takes arguments by their places and makes no
--- tables, for in Lua a call or a table costs what a command of Redis does; and whether all keys of a call that are to be new
--- are so is asked at once.
+-- Most commits are of a few keys that are new. What such a one runs through takes few arguments, by their places, and makes no
+-- tables, for in Lua a call or a table costs what a command of Redis does, and an argument a fifth of it; and whether all keys
+-- of a call that are to be new are so is asked at once.
 
 -- Lua's stack takes some 8000 values in one call. Even, so that a field and its value stay together.
 local CHUNK = 4000
@@ -113,6 +115,43 @@ local function with(outcome, name, n)
   return outcome
 end
 
+-- Notes in the feed that a commit of several keys brought these to its sequence, each behind that.
+local function feed_all(feed, moved)
+  for first = 1, #moved, CHUNK do
+    redis.call('ZADD', feed, unpack(moved, first, math.min(first + CHUNK - 1, #moved)))
+  end
+end
+
+-- Begins so many keys, whose names stand behind the first `names`, if nothing stands there: what refuses it, or how many
+-- arguments are taken.
+local function begin(keys, names, count, feed, seq, args, at, are_new)
+  if not are_new then
+    local conflict, foreign
+    for n = 1, count do
+      if redis.call('EXISTS', keys[names + 2 * n]) == 1 then
+        conflict = with(conflict, 'conflict', n)
+      elseif redis.call('EXISTS', keys[names + 2 * n + 1]) == 1 then
+        foreign = with(foreign, 'foreign', n)
+      end
+    end
+    if conflict or foreign then return conflict or foreign end
+  end
+  local moved = count > 1 and {} or nil
+  for n = 1, count do
+    local key = keys[names + 2 * n + 1]
+    local last = at + 1 + args[at + 1]
+    redis.call(args[at + 2], key, unpack(args, at + 3, last))
+    at = put(keys[names + 2 * n], 'v', seq, args, last)
+    if moved then
+      moved[2 * n - 1], moved[2 * n] = seq, key
+    else
+      redis.call('ZADD', feed, seq, key)
+    end
+  end
+  if moved then feed_all(feed, moved) end
+  return nil, at
+end
+
 -- The commit of so many keys, whose names stand behind the first `before`, and whose arguments behind the first `at`. With
 -- `are_new` those of which nothing is to stand there, neither companion nor value, were found to be so.
 local function commit(keys, before, count, args, at, are_new)
@@ -122,9 +161,17 @@ local function commit(keys, before, count, args, at, are_new)
 
   local fence, seq = args[at + 1], args[at + 2]
   local slot, next_seq = args[at + 3], args[at + 4]
-  at = at + 4
+  at = at + 5
   local held = redis.call('HMGET', marker, 'i', 's')
   if (held[1] or '') ~= fence or (held[2] or '0') ~= seq then return { 'stale' } end
+  if args[at] == 'new' then
+    local refused
+    refused, at = begin(keys, names, count, feed, next_seq, args, at, are_new)
+    if refused then return refused end
+    at = put(marker, 's', next_seq, args, at)
+    if args[at + 1] ~= '0' then each_chunk('HDEL', marker, args, at) end
+    return COMMITTED, slot, next_seq
+  end
 
   local conflict, foreign, missing
   local first_at = at
@@ -231,9 +278,7 @@ local function commit(keys, before, count, args, at, are_new)
       end
     end
   end
-  for first = 1, moved and #moved or 0, CHUNK do
-    redis.call('ZADD', feed, unpack(moved, first, math.min(first + CHUNK - 1, #moved)))
-  end
+  if moved then feed_all(feed, moved) end
   at = put(marker, 's', next_seq, args, at)
   if args[at + 1] ~= '0' then each_chunk('HDEL', marker, args, at) end
   return drifted or COMMITTED, slot, next_seq
@@ -245,9 +290,10 @@ end
 local function are_all_new(keys, args)
   local names, count, before, at = {}, 0, 0, 3
   for _ = 1, tonumber(args[1]) do
-    local length, from = args[at + 1] + 0, at + 6
+    local length, from = args[at + 1] + 0, at + 7
+    local are_new = args[from] == 'new'
     for name = before + 3, before + length, 2 do
-      if args[from + 1] == '' and args[from + 2] == 'none' then
+      if are_new or args[from + 1] == '' and args[from + 2] == 'none' then
         names[count + 1], names[count + 2] = keys[name], keys[name + 1]
         count = count + 2
       end

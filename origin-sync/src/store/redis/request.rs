@@ -48,6 +48,35 @@ fn push_commit(keys: &mut Words, words: &mut Words, commit: &Commit) -> Result<(
     words.push_number(commit.expected_seq);
     words.push_number(slot.get().into());
     words.push_number(commit.marker.seq);
+    if commit.keys.iter().zip(&ordered).all(|(part, ordered)| begins(commit, part, ordered)) {
+        words.push("new");
+        for (part, ordered) in commit.keys.iter().zip(&ordered) {
+            ordered.cannot_fail.iter().for_each(|command| push_words(words, command));
+            push_fields(words, part);
+        }
+    } else {
+        words.push("");
+        push_in_general(words, commit, &ordered);
+    }
+    push_marker(words, &commit.marker, commit.fence.is_some());
+    Ok(())
+}
+
+/// Whether there is nothing to the key but that it is new: one command that cannot fail, no end, and the commit's version.
+fn begins(commit: &Commit, part: &KeyCommit, ordered: &Ordered) -> bool {
+    let KeyCommit { expected_version: None, forget: false, expire_at: None, delete, plain, .. } = part else {
+        return false;
+    };
+    let is_one = ordered.may_fail.is_empty() && ordered.cannot_fail.len() == 1;
+    is_one
+        && delete.is_empty()
+        && plain.expected == Expected::Absent
+        && plain.guards.is_empty()
+        && part.version == commit.marker.seq
+}
+
+/// The keys of any commit.
+fn push_in_general(words: &mut Words, commit: &Commit, ordered: &[Ordered]) {
     for part in &commit.keys {
         words.push_optional(part.expected_version);
         push_expectation(words, &part.plain);
@@ -55,15 +84,13 @@ fn push_commit(keys: &mut Words, words: &mut Words, commit: &Commit) -> Result<(
     for part in &commit.keys {
         push_guards(words, &part.plain);
     }
-    for part in &ordered {
+    for part in ordered {
         push_commands(words, &part.may_fail);
     }
-    for (part, ordered) in commit.keys.iter().zip(&ordered) {
+    for (part, ordered) in commit.keys.iter().zip(ordered) {
         push_commands(words, &ordered.cannot_fail);
         push_companion(words, part);
     }
-    push_marker(words, &commit.marker, commit.fence.is_some());
-    Ok(())
 }
 
 /// What the call answered of a commit.
@@ -148,6 +175,10 @@ fn push_companion(words: &mut Words, part: &KeyCommit) {
     }
     words.push_count(part.delete.len());
     part.delete.iter().for_each(|field| words.push(field));
+    push_fields(words, part);
+}
+
+fn push_fields(words: &mut Words, part: &KeyCommit) {
     words.push_count(2 * part.put.len());
     for (field, body) in &part.put {
         words.push(field);

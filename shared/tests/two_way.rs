@@ -263,6 +263,19 @@ mod strings {
     }
 
     #[test]
+    fn what_was_found_after_an_eviction_is_judged_alike_once_the_commit_was_refused() {
+        let mut world = world("k", &["INCRBY k 100", "INCR other{k}"]);
+        world.store.evict_plain(&key("k"));
+        world.plain_unheard("INCRBY k 8");
+        // The first commit finds that the value moved; the second, which takes up what was read, is refused for another key.
+        world.store.meddling.extend(["SET unmanaged 1", "SET other{k} text"]);
+        world.pipeline(A, &["INCRBY k 16", "INCR other{k}"], None);
+        world.advance(3 * MINUTE);
+        assert!(world.store.meddling.is_empty());
+        assert_eq!(world.agreed("GET k"), "$124");
+    }
+
+    #[test]
     fn a_commit_that_writes_no_value_does_not_vouch_for_it() {
         let mut world = world("k", &["SET k v"]);
         world.store.evict_plain(&key("k"));

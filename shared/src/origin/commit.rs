@@ -43,6 +43,8 @@ pub(super) struct Committing {
     begun: Vec<Key>,
     /// Keys at which it adopts what plain clients wrote.
     adopted: usize,
+    /// Keys whose plain values were found to differ from what the states showed, and whether any stands there.
+    looked_upon: Vec<(Key, bool)>,
     /// Keys whose plain values stand as their states show afterwards.
     shown: Vec<Key>,
     /// The commands that were executed for it, with what each is answered then.
@@ -120,6 +122,7 @@ impl Origin {
         let reads = std::mem::take(&mut drafts.work.plain.reads);
         let found = drafts.adopt_reads(&reads);
         committing.adopted = found.adopted;
+        committing.looked_upon = found.looked_upon;
         for key in &found.foreign {
             self.foreign.note(slot, now.plus_ms(RETRY_MS));
             self.effects.push(OriginEffect::Foreign(key.clone()));
@@ -332,6 +335,7 @@ impl Origin {
         work.forget_feed();
         work.plain.moved = 0;
         work.is_wary = false;
+        committing.looked_upon.iter().for_each(|(key, is_there)| work.plain.look_upon(key, *is_there));
         let evictions = work.plain.evictions;
         work.plain.seen.extend(committing.shown.into_iter().map(|key| (key, evictions)));
         self.effects.extend(committing.erased.into_iter().map(OriginEffect::Erased));

@@ -129,6 +129,16 @@ impl PlainReads {
         self.fresh.clear();
     }
 
+    /// Notes whether a value stands at a key, of which everything is known up to now.
+    pub(super) fn look_upon(&mut self, key: &Key, is_there: bool) {
+        if is_there {
+            self.seen.insert(key.clone(), self.evictions);
+        } else {
+            self.seen.remove(key);
+            self.discarded.remove(key);
+        }
+    }
+
     /// Drops what was read of values that are as they should be, so that nobody waits for a commit of them.
     pub(super) fn pass(&mut self, cache: &BTreeMap<Key, Box<Cached>>, now: TimestampMs) {
         let Self { reads, seen, evictions, .. } = self;
@@ -151,6 +161,9 @@ pub(super) struct Found {
     pub(super) foreign: Vec<Key>,
     /// Keys whose values are not Headwater's, whoever asks.
     pub(super) unfit: BTreeSet<Key>,
+    /// Keys of which the commit makes what was found the origin's own, and whether a value stands there. Until it has happened
+    /// they count as seen as they were before: where the store refuses it, what is read then is judged by that again.
+    pub(super) looked_upon: Vec<(Key, bool)>,
 }
 
 /// An element as it stands here, of which a delta tells what earlier incarnations did.
@@ -171,7 +184,7 @@ impl Drafts<'_> {
             let work = &mut *self.work;
             let Some(cached) = work.cache.get_mut(key) else { continue };
             let seen = work.plain.seen.get(key).copied();
-            let is_discarded = read.value.is_none() && work.plain.discarded.remove(key);
+            let is_discarded = read.value.is_none() && work.plain.discarded.contains(key);
             let is_seen = seen == Some(work.plain.evictions) && !is_discarded;
             let is_removal = is_seen || fault!(EvictionTakenForRemoval);
             let is_same = is_removal || seen.is_none() && work.plain.evictions == 0;
@@ -188,10 +201,11 @@ impl Drafts<'_> {
             if !is_foreign {
                 work.foreign.remove(key);
             }
-            if read.value.is_some() && !is_foreign {
-                work.plain.seen.insert(key.clone(), work.plain.evictions);
+            let is_there = read.value.is_some() && !is_foreign;
+            if matches!(finding, Finding::Same | Finding::Ending | Finding::Foreign) {
+                work.plain.look_upon(key, is_there);
             } else {
-                work.plain.seen.remove(key);
+                found.looked_upon.push((key.clone(), is_there));
             }
             match finding {
                 Finding::Same => continue,

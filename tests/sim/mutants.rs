@@ -11,7 +11,7 @@ use std::{ops::ControlFlow, process::ExitCode};
 /// Seeds of every scenario after which a mutant counts as missed.
 const SEEDS: u64 = 128;
 
-/// Faults that no run catches at present; they are tried by name only, and by tests of the origin alone. A gap that the marker
+/// Faults that no run catches at present; they are tried by name only, and by tests of one machine alone. A gap that the marker
 /// jumps is kept from it by the history of which the delta speaks, too; what has ended leaves the change feed by other ways as
 /// well; other daemons' commits are heard of by what these daemons commit themselves; a store seldom refuses a commit whose
 /// keys are compared meanwhile; a hub seldom begins a key that a plain client began and nobody read, and two hubs seldom begin one

@@ -116,9 +116,9 @@ pub struct Origin {
     last_turn: Option<Slot>,
     /// How many loads and commits are under way.
     requests: usize,
-    effects: Vec<OriginEffect>,
     /// Keys that hubs began and hold from now on, of which they are told together.
     begun: BTreeMap<Link, Vec<(Slot, Cursor, Vec<Key>)>>,
+    effects: Vec<OriginEffect>,
     /// Where among these a hub is told what is committed; what is found committed together it is told together.
     acknowledged: BTreeMap<Link, usize>,
     wake_at: Option<TimestampMs>,

@@ -46,9 +46,7 @@ impl SlotWork {
         }
         state.to_complete_delta().split(FRAME_BYTES_TARGET)
     }
-}
 
-impl SlotWork {
     /// Whether the key is nothing but what that hub did to it.
     fn is_all_of(&self, key: &Key, hub: Option<ReplicaId>) -> bool {
         let cached = self.cache.get(key).filter(|cached| cached.is_begun);

@@ -95,7 +95,8 @@ fn bind(workspace: &Workspace, module: &Path, stage: &Path, profile: Profile) ->
     }
     let bound = stage.join(format!("{BINDINGS}_bg.wasm"));
     let mut optimise = Command::new(workspace.npm_tool("wasm-opt"));
-    // What the second round finds is what the first one made flat, and what values never are (gufa). The first kilobyte of memory is the far end of the stack.
+    // What the second round finds is what the first one made flat, and what values never are (gufa). The first kilobyte of
+    // memory is the far end of the stack.
     // Instances of one generic function are alike and bear like names: side by side, gzip sees it.
     optimise.args([
         "--low-memory-unused",

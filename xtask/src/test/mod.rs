@@ -233,8 +233,7 @@ fn unit(workspace: &Workspace) -> Result<Vec<Command>> {
 /// target that ships run there too.
 fn wasm(workspace: &Workspace) -> Result<Vec<Command>> {
     let on = |target: &str, runner: &[&Path]| {
-        let mut command = cargo(workspace);
-        command.args(["test", "--no-fail-fast"]);
+        let mut command = cargo_test(workspace);
         // An array, so that a path may hold spaces.
         let config = format!("target.{target}.runner = {runner:?}");
         command.args(["--package", "headwater", "--target", target, "--config", &config]);
@@ -279,6 +278,12 @@ fn browser(workspace: &Workspace) -> Result<Command> {
     Ok(command)
 }
 
+fn cargo_test(workspace: &Workspace) -> Command {
+    let mut command = cargo(workspace);
+    command.args(["test", "--no-fail-fast"]);
+    command
+}
+
 /// Appends what the tests' runner is told: also to run those that need Valkey, where it is offered. Where it is not they are
 /// counted as skipped.
 fn with_valkey(workspace: &Workspace, commands: &mut [Command], arguments: &[&str]) {
@@ -309,8 +314,8 @@ impl Targets {
     /// Cargo's tests, of which what follows says which. Always of the same packages: cargo gives a dependency the features that
     /// all of those ask for, and would compile most of it anew for others.
     fn cargo_test(&self, workspace: &Workspace) -> Command {
-        let mut command = cargo(workspace);
-        command.args(["test", "--no-fail-fast"]).args(self.of_the_tested());
+        let mut command = cargo_test(workspace);
+        command.args(self.of_the_tested());
         command
     }
 

@@ -23,9 +23,9 @@ impl Board {
         let at = id as usize;
         self.scores.resize(self.scores.len().max(at + 1), None);
         match self.scores[at].replace(score) {
-            None => self.tree.insert(Score::new(score), id, |other| member_order(other, id)),
+            None => self.tree.insert(Score::new(score), id, &|other: u32| member_order(other, id)),
             Some(old) => {
-                let found = self.tree.update(Score::new(old), Score::new(score), |other| member_order(other, id));
+                let found = self.tree.update(Score::new(old), Score::new(score), &|other: u32| member_order(other, id));
                 assert_eq!(found, Some(id));
             }
         }
@@ -34,7 +34,7 @@ impl Board {
     fn remove(&mut self, id: u32) {
         let score = self.scores.get_mut(id as usize).and_then(Option::take);
         let score_or_none = Score::new(score.unwrap_or(0.0));
-        let found = self.tree.remove(score_or_none, |other| member_order(other, id));
+        let found = self.tree.remove(score_or_none, &|other: u32| member_order(other, id));
         assert_eq!(found, score.map(|_| id));
     }
 
@@ -50,7 +50,7 @@ impl Board {
         assert!(self.tree.iter().eq(sorted.iter().copied()), "the order upwards");
         assert!(self.tree.iter().rev().eq(sorted.iter().rev().copied()), "the order downwards");
         for (rank, (score, id)) in (0..).zip(&sorted) {
-            assert_eq!(self.tree.rank(*score, |other| member_order(other, *id)), rank);
+            assert_eq!(self.tree.rank(*score, &|other: u32| member_order(other, *id)), rank);
             assert_eq!(self.tree.nth(rank), Some((*score, *id)));
         }
     }
@@ -83,7 +83,7 @@ fn a_random_item_takes_at_most_seventeen_bytes() {
     for id in 0..200_000u32 {
         // A multiplication by an odd number permutes the integers.
         let score = Score::new(f64::from(id.wrapping_mul(0x9E37_79B1)));
-        board.insert(score, id, |other| other.cmp(&id));
+        board.insert(score, id, &|other: u32| other.cmp(&id));
     }
     let per_item = board.memory_bytes() as f64 / f64::from(board.len());
     assert!(per_item <= 17.0, "{per_item} bytes");
@@ -93,7 +93,7 @@ fn a_random_item_takes_at_most_seventeen_bytes() {
 fn memory_follows_a_mass_removal() {
     let mut board = RankTree::from_sorted((0..200_000).map(|id| (Score::new(f64::from(id)), id)));
     for id in (0..200_000u32).filter(|id| id % 100 != 0) {
-        assert_eq!(board.remove(Score::new(f64::from(id)), |other| other.cmp(&id)), Some(id));
+        assert_eq!(board.remove(Score::new(f64::from(id)), &|other: u32| other.cmp(&id)), Some(id));
     }
     let per_item = board.memory_bytes() as f64 / f64::from(board.len());
     assert!(per_item <= 24.0, "{per_item} bytes");

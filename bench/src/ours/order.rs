@@ -3,7 +3,7 @@
 use std::hint::black_box;
 
 use bytes::Bytes;
-use headwater::rank_tree::{RankTree, Score};
+use headwater::rank_tree::{Known, RankTree, Score, Ties};
 
 use super::boards::member;
 use crate::{Contender, input::random};
@@ -15,7 +15,7 @@ const ITEMS: usize = 4_096;
 const TOPS: usize = 256;
 
 /// How many the best are.
-pub const TOP: usize = 100;
+pub const TOP: u32 = 100;
 
 /// A structure that keeps members in order of score and name.
 pub trait Order {
@@ -150,11 +150,12 @@ pub(super) fn boxed(question: Question, size: usize) -> Box<dyn Contender> {
 }
 
 impl Ranked {
-    fn ties(members: &[Bytes], id: u32) -> impl Fn(u32) -> std::cmp::Ordering {
-        move |other| match id == other {
+    fn ties(members: &[Bytes], id: u32) -> impl Ties {
+        let compare = move |other| match id == other {
             true => std::cmp::Ordering::Equal,
             false => members.get(other as usize).cmp(&members.get(id as usize)),
-        }
+        };
+        Known { compare, own: move || Some(id) }
     }
 }
 
@@ -164,15 +165,15 @@ impl Order for Ranked {
     }
 
     fn insert(&mut self, score: f64, id: u32) {
-        self.tree.insert(Score::new(score), id, Self::ties(&self.members, id));
+        self.tree.insert(Score::new(score), id, &Self::ties(&self.members, id));
     }
 
     fn remove(&mut self, score: f64, id: u32) {
-        black_box(self.tree.remove(Score::new(score), Self::ties(&self.members, id)));
+        black_box(self.tree.remove(Score::new(score), &Self::ties(&self.members, id)));
     }
 
     fn rank(&self, score: f64, id: u32) -> usize {
-        self.tree.rank(Score::new(score), Self::ties(&self.members, id)) as usize
+        self.tree.rank(Score::new(score), &Self::ties(&self.members, id)) as usize
     }
 
     fn nth(&self, rank: usize) -> Option<f64> {
@@ -180,6 +181,7 @@ impl Order for Ranked {
     }
 
     fn top(&self) -> f64 {
-        self.tree.iter().rev().take(TOP).map(|(score, _)| score.value()).sum()
+        let first = self.tree.len().saturating_sub(TOP);
+        self.tree.range(first..).rev().map(|(score, _)| score.value()).sum()
     }
 }

@@ -49,7 +49,7 @@ impl Order for Indexset {
     }
 
     fn top(&self) -> f64 {
-        self.set.iter().rev().take(TOP).map(|(score, _)| score.value()).sum()
+        self.set.iter().rev().take(TOP as usize).map(|(score, _)| score.value()).sum()
     }
 }
 
@@ -80,6 +80,6 @@ impl Order for Wabi {
     }
 
     fn top(&self) -> f64 {
-        self.set.iter().rev().take(TOP).map(|(score, _)| score.value()).sum()
+        self.set.iter().rev().take(TOP as usize).map(|(score, _)| score.value()).sum()
     }
 }

@@ -49,7 +49,9 @@ async fn main() {
         throughput::hot(run).await;
     }
     if arguments.has("distinct keys") {
-        throughput::distinct(if arguments.quick { 1_000 } else { 100_000 }).await;
+        for keys in if arguments.quick { vec![1_000] } else { vec![100_000, 1_000_000] } {
+            throughput::distinct(keys).await;
+        }
     }
     if arguments.has("lag") {
         lag::at_rates(run).await;

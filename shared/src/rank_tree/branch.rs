@@ -5,11 +5,10 @@
 //! quarter full.
 
 use super::{
-    Score,
+    Score, Ties,
     leaf::{Item, Leaf},
-    search::partition_ties,
+    search::{count_before, partition_ties},
 };
-use std::cmp::Ordering;
 
 /// Children at most. At 64 a million items need three levels above the leaves, all of which stay in a core's cache.
 pub(super) const CHILDREN_MAX: usize = if cfg!(test) { 12 } else { 64 };
@@ -54,13 +53,13 @@ impl Branch {
 
     /// The child under which the probe belongs, and whether the probe lies before everything here.
     #[inline]
-    pub(super) fn choose(&self, score: Score, ties: &impl Fn(u32) -> Ordering) -> (usize, bool) {
+    pub(super) fn choose(&self, score: Score, ties: &impl Ties) -> (usize, bool) {
         let scores = self.scores.as_slice();
-        let high = scores.partition_point(|first| *first <= score);
+        let high = count_before(scores, |first| first <= score);
         let mut begun = high;
         if high > 0 && scores[high - 1] == score {
-            let low = scores.partition_point(|first| *first < score);
-            let (first, is_probe) = partition_ties(low, high, |at| ties(self.children[at].first_id));
+            let low = count_before(scores, |first| first < score);
+            let (first, is_probe) = partition_ties(low, high, |at| ties.compare(self.children[at].first_id));
             // An equal first item is the probe itself, so its child has begun.
             begun = first + usize::from(is_probe);
         }

@@ -3,7 +3,7 @@
 //! Invariant: items are ordered by score, then by member bytes. All positions that come in are within the leaf.
 
 use super::{
-    Score,
+    Score, Ties,
     search::{count_before, partition_ties},
 };
 use std::cmp::Ordering;
@@ -70,17 +70,25 @@ impl Leaf {
         self.0.capacity() * size_of::<Item>()
     }
 
-    /// Where the probe with this score belongs; `ties` compares stored members of equal score to it.
+    /// Where the probe with this score belongs; `ties` compares stored members of equal score to it. A compare waits for
+    /// memory, mostly more than once, so the probe's own handle is looked for first.
     #[inline]
-    pub(super) fn place(&self, score: Score, ties: &impl Fn(u32) -> Ordering) -> Place {
+    pub(super) fn place(&self, score: Score, ties: &impl Ties) -> Place {
         let items = self.0.as_slice();
         let low = count_before(items, |item| item.score() < score);
         let is_tie = |at: usize| items.get(at).is_some_and(|item| item.score() == score);
         if !is_tie(low) {
             return Place { at: low, is_found: false };
         }
-        let high = if is_tie(low + 1) { count_before(items, |item| item.score() <= score) } else { low + 1 };
-        let compare = |at: usize| items.get(at).map_or(Ordering::Greater, |item| ties(item.id()));
+        let has_more = is_tie(low + 1);
+        if let Some(own) = has_more.then(|| ties.own()).flatten() {
+            let mut tied = items.iter().skip(low).take_while(|item| item.score() == score);
+            if let Some(behind) = tied.position(|item| item.id() == own) {
+                return Place { at: low + behind, is_found: true };
+            }
+        }
+        let high = if has_more { count_before(items, |item| item.score() <= score) } else { low + 1 };
+        let compare = |at: usize| items.get(at).map_or(Ordering::Greater, |item| ties.compare(item.id()));
         let (at, is_found) = partition_ties(low, high, compare);
         Place { at, is_found }
     }

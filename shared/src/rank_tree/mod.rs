@@ -1,9 +1,10 @@
 //! A leaderboard's order: a counted B+tree over (score, member) that knows every item's rank.
 //!
 //! An item is a [`Score`] and a handle into the caller's own store of members. Items are ordered by score, ties by the
-//! members' bytes, as Redis orders a sorted set. Only the caller can compare bytes, so what may meet a tie takes a closure
-//! `ties`, which tells how the *stored* member with that handle compares to the member in question. It is called for
-//! items of equal score alone; a caller that knows the member's own handle answers `Equal` for it without looking.
+//! members' bytes, as Redis orders a sorted set. Only the caller can compare bytes, so what may meet a tie takes [`Ties`],
+//! mostly a closure, which tells how the *stored* member with that handle compares to the member in question. It is asked
+//! about items of equal score alone; a caller that knows the member's own handle says so, and then nothing is compared
+//! where the item is there.
 //!
 //! Inner nodes count the items below each child (the order statistics of Cormen et al., Introduction to Algorithms,
 //! chapter 14, on the B+tree of Comer 1979), so a rank is a sum on the way down. Full nodes are split on the way down.
@@ -23,9 +24,11 @@ mod score;
 mod search;
 #[cfg(test)]
 mod tests;
+mod ties;
 
 pub use iter::Iter;
 pub use score::Score;
+pub use ties::{Known, Ties};
 
 use branch::{Branch, Node};
 use iter::Spot;
@@ -43,9 +46,9 @@ use std::{
 /// let names = ["ada", "bob", "cyd"];
 /// let mut board = RankTree::new();
 /// for (id, points) in [(0, 20.0), (1, 10.0), (2, 20.0)] {
-///     board.insert(Score::new(points), id, |other| names[other as usize].cmp(names[id as usize]));
+///     board.insert(Score::new(points), id, &|other: u32| names[other as usize].cmp(names[id as usize]));
 /// }
-/// assert_eq!(board.rank(Score::new(20.0), |other| names[other as usize].cmp("cyd")), 2);
+/// assert_eq!(board.rank(Score::new(20.0), &|other: u32| names[other as usize].cmp("cyd")), 2);
 /// assert_eq!(board.iter().map(|(_, id)| id).collect::<Vec<_>>(), [1, 0, 2]);
 /// ```
 #[derive(Clone, Debug)]
@@ -84,7 +87,7 @@ impl RankTree {
 
     /// Adds an item that is not in the tree. O(log n).
     #[inline]
-    pub fn insert(&mut self, score: Score, id: u32, ties: impl Fn(u32) -> Ordering) {
+    pub fn insert(&mut self, score: Score, id: u32, ties: &impl Ties) {
         let item = Item::new(score, id);
         if self.root.is_full() {
             self.raise_root();
@@ -95,15 +98,15 @@ impl RankTree {
             match node {
                 Node::Leaf(leaf) => {
                     let before = leaf.memory_bytes();
-                    leaf.insert(leaf.place(score, &ties).at, item);
+                    leaf.insert(leaf.place(score, ties).at, item);
                     self.memory_bytes = self.memory_bytes - before + leaf.memory_bytes();
                     return;
                 }
                 Node::Branch(branch) => {
-                    let (mut at, mut is_first) = branch.choose(score, &ties);
+                    let (mut at, mut is_first) = branch.choose(score, ties);
                     if branch.children[at].node.is_full() {
                         branch.split_child(at, &mut self.memory_bytes);
-                        (at, is_first) = branch.choose(score, &ties);
+                        (at, is_first) = branch.choose(score, ties);
                     }
                     if is_first {
                         branch.name_first(at, item);
@@ -117,8 +120,8 @@ impl RankTree {
 
     /// Takes an item out and returns its handle, if it is there. O(log n).
     #[inline]
-    pub fn remove(&mut self, score: Score, ties: impl Fn(u32) -> Ordering) -> Option<u32> {
-        let id = remove(&mut self.root, score, &ties, &mut self.memory_bytes)?;
+    pub fn remove(&mut self, score: Score, ties: &impl Ties) -> Option<u32> {
+        let id = remove(&mut self.root, score, ties, &mut self.memory_bytes)?;
         self.len -= 1;
         while let Node::Branch(branch) = &mut self.root
             && branch.children.len() == 1
@@ -133,15 +136,15 @@ impl RankTree {
     /// Gives an item another score and returns its handle, if it is there under the `old` one. O(log n), and little more
     /// than one search where it stays in its leaf, as small steps on a large board mostly do.
     #[inline]
-    pub fn update(&mut self, old: Score, new: Score, ties: impl Fn(u32) -> Ordering) -> Option<u32> {
+    pub fn update(&mut self, old: Score, new: Score, ties: &impl Ties) -> Option<u32> {
         let mut node = &mut self.root;
         let mut is_root = true;
         loop {
             match node {
                 Node::Leaf(leaf) => {
-                    let from = leaf.place(old, &ties);
+                    let from = leaf.place(old, ties);
                     let id = leaf.items().get(from.at).filter(|_| from.is_found)?.id();
-                    let to = if new == old { from.at } else { leaf.place(new, &ties).at };
+                    let to = if new == old { from.at } else { leaf.place(new, ties).at };
                     // A change of a leaf's first item would have to be told to the branches above.
                     if is_root || (from.at > 0 && to > 0) {
                         leaf.shift(from.at, to, Item::new(new, id));
@@ -150,11 +153,11 @@ impl RankTree {
                     break;
                 }
                 Node::Branch(branch) => {
-                    let (at, is_first) = branch.choose(old, &ties);
+                    let (at, is_first) = branch.choose(old, ties);
                     if is_first {
                         return None;
                     }
-                    if branch.choose(new, &ties) != (at, false) {
+                    if branch.choose(new, ties) != (at, false) {
                         break;
                     }
                     is_root = false;
@@ -162,21 +165,21 @@ impl RankTree {
                 }
             }
         }
-        let id = self.remove(old, &ties)?;
+        let id = self.remove(old, ties)?;
         self.insert(new, id, ties);
         Some(id)
     }
 
     /// How many items come before this one, whether it is in the tree or not. O(log n).
     #[inline]
-    pub fn rank(&self, score: Score, ties: impl Fn(u32) -> Ordering) -> u32 {
+    pub fn rank(&self, score: Score, ties: &impl Ties) -> u32 {
         let mut node = &self.root;
         let mut rank = 0;
         loop {
             match node {
-                Node::Leaf(leaf) => return rank + leaf.place(score, &ties).at as u32,
+                Node::Leaf(leaf) => return rank + leaf.place(score, ties).at as u32,
                 Node::Branch(branch) => {
-                    let (at, _) = branch.choose(score, &ties);
+                    let (at, _) = branch.choose(score, ties);
                     rank += branch.start(at);
                     node = &branch.children[at].node;
                 }
@@ -186,12 +189,12 @@ impl RankTree {
 
     /// How many items have a lower score: the rank of the first item with this score or a higher one. O(log n).
     pub fn lower_bound(&self, score: Score) -> u32 {
-        self.rank(score, |_| Ordering::Greater)
+        self.rank(score, &|_: u32| Ordering::Greater)
     }
 
     /// How many items have this score or a lower one: the rank of the first item with a higher score. O(log n).
     pub fn upper_bound(&self, score: Score) -> u32 {
-        self.rank(score, |_| Ordering::Less)
+        self.rank(score, &|_: u32| Ordering::Less)
     }
 
     /// The item that has `rank` items before it. O(log n).
@@ -263,7 +266,7 @@ impl Default for RankTree {
     }
 }
 
-fn remove(node: &mut Node, score: Score, ties: &impl Fn(u32) -> Ordering, memory_bytes: &mut usize) -> Option<u32> {
+fn remove(node: &mut Node, score: Score, ties: &impl Ties, memory_bytes: &mut usize) -> Option<u32> {
     match node {
         Node::Leaf(leaf) => {
             let place = leaf.place(score, ties);

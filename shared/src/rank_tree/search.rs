@@ -1,9 +1,9 @@
-//! Searching within a leaf: how many of its sorted items lie before a probe.
+//! Searching within a node: how many of its sorted entries lie before a probe.
 //!
-//! The leaves of a large board do not fit a cache, and a binary search of a cold leaf waits for memory once per step.
-//! Here the last entry of every block is compared first; these loads do not depend on each other, so they wait together,
-//! and the block that they find is then mostly at hand. With a million items this takes a third off a rank. Branches are
-//! few enough to stay in the cache, and are searched by halves.
+//! A binary search waits for each step before it knows the next: in a leaf of a large board, which no cache holds, for
+//! memory. Here the last entry of every block is compared first; these loads do not depend on each other, so they wait
+//! together, and all of the block that they find is then counted, which takes no branch that could be guessed wrong. With a
+//! million items this takes a third off a rank.
 
 use std::cmp::Ordering;
 
@@ -16,7 +16,7 @@ pub(super) fn count_before<T: Copy>(entries: &[T], is_before: impl Fn(T) -> bool
     let (blocks, _) = entries.as_chunks::<BLOCK>();
     let whole = blocks.iter().filter(|[.., last]| is_before(*last)).count() * BLOCK;
     let window = entries.get(whole..entries.len().min(whole + BLOCK)).unwrap_or_default();
-    whole + window.partition_point(|entry| is_before(*entry))
+    whole + window.iter().filter(|entry| is_before(**entry)).count()
 }
 
 /// The first position in `from..to` whose stored member does not lie before the probe, and whether it is the probe's own;

@@ -1,7 +1,7 @@
 //! The tree against a sorted vector, with its invariants checked after every step.
 
 use super::{
-    RankTree, Score,
+    Known, RankTree, Score, Ties,
     branch::{CHILDREN_MAX, CHILDREN_MIN, Node},
     leaf::{Item, Leaf},
 };
@@ -23,6 +23,11 @@ fn order(a: &(f64, Vec<u8>, u32), score: f64, member: &[u8]) -> Ordering {
 
 fn ties<'a>(arena: &'a [Option<Vec<u8>>], member: &'a [u8]) -> impl Fn(u32) -> Ordering + 'a {
     move |id| arena[id as usize].as_deref().expect("only members in the tree are compared").cmp(member)
+}
+
+/// The same of a member whose handle is known every other time.
+fn known<'a>(arena: &'a [Option<Vec<u8>>], member: &'a [u8], id: u32) -> impl Ties + 'a {
+    Known { compare: ties(arena, member), own: move || id.is_multiple_of(2).then_some(id) }
 }
 
 impl Board {
@@ -52,7 +57,7 @@ impl Board {
                 }
                 let id = self.arena.len() as u32;
                 self.arena.push(Some(member.clone()));
-                self.tree.insert(Score::new(*score), id, ties(&self.arena, member));
+                self.tree.insert(Score::new(*score), id, &ties(&self.arena, member));
                 let at = self.position(*score, member).unwrap_err();
                 self.sorted.insert(at, (*score, member.clone(), id));
             }
@@ -61,22 +66,24 @@ impl Board {
                 let at = at.index(self.sorted.len());
                 for _ in 0..(*many).min(self.sorted.len() - at) {
                     let (score, member, id) = self.sorted.remove(at);
-                    assert_eq!(self.tree.remove(Score::new(score), ties(&self.arena, &member)), Some(id));
+                    assert_eq!(self.tree.remove(Score::new(score), &known(&self.arena, &member, id)), Some(id));
                     self.arena[id as usize] = None;
                     self.check();
                 }
             }
             Step::RemoveAbsent(score, member) => {
                 if self.position(*score, member).is_err() {
-                    assert_eq!(self.tree.remove(Score::new(*score), ties(&self.arena, member)), None);
-                    assert_eq!(self.tree.update(Score::new(*score), Score::new(1.0), ties(&self.arena, member)), None);
+                    let absent = || Known { compare: ties(&self.arena, member), own: || Some(u32::MAX) };
+                    assert_eq!(self.tree.remove(Score::new(*score), &absent()), None);
+                    assert_eq!(self.tree.update(Score::new(*score), Score::new(1.0), &absent()), None);
                 }
             }
             Step::Update(_, _) if self.sorted.is_empty() => {}
             Step::Update(at, new) => {
                 let (old, member, id) = self.sorted.remove(at.index(self.sorted.len()));
                 let new = new.score(old);
-                assert_eq!(self.tree.update(Score::new(old), Score::new(new), ties(&self.arena, &member)), Some(id));
+                let updated = self.tree.update(Score::new(old), Score::new(new), &known(&self.arena, &member, id));
+                assert_eq!(updated, Some(id));
                 let at = self.position(new, &member).unwrap_err();
                 self.sorted.insert(at, (new, member, id));
             }
@@ -216,13 +223,13 @@ proptest! {
         steps.iter().for_each(|step| board.step(step));
         for (at, item) in board.sorted.iter().enumerate() {
             let score = Score::new(item.0);
-            prop_assert_eq!(board.tree.rank(score, ties(&board.arena, &item.1)), at as u32);
+            prop_assert_eq!(board.tree.rank(score, &known(&board.arena, &item.1, item.2)), at as u32);
             prop_assert_eq!(board.tree.nth(at as u32), Some((score, item.2)));
         }
         prop_assert_eq!(board.tree.nth(board.tree.len()), None);
         for (score, member) in probes {
             let at = board.position(score, &member).unwrap_or_else(|at| at);
-            prop_assert_eq!(board.tree.rank(Score::new(score), ties(&board.arena, &member)), at as u32);
+            prop_assert_eq!(board.tree.rank(Score::new(score), &ties(&board.arena, &member)), at as u32);
         }
     }
 
@@ -297,11 +304,21 @@ fn an_empty_tree_allocates_nothing_and_three_items_little() {
     let mut tree = RankTree::new();
     assert_eq!(tree.memory_bytes(), 0);
     for id in 0..3 {
-        tree.insert(Score::new(0.0), id, |other| other.cmp(&id));
+        tree.insert(Score::new(0.0), id, &|other: u32| other.cmp(&id));
     }
     assert_eq!(tree.memory_bytes(), 48, "room for four items");
     for id in 0..3 {
-        assert_eq!(tree.remove(Score::new(0.0), |other| other.cmp(&id)), Some(id));
+        assert_eq!(tree.remove(Score::new(0.0), &|other: u32| other.cmp(&id)), Some(id));
     }
     assert_eq!(tree.memory_bytes(), 0);
+}
+
+#[test]
+fn a_member_whose_handle_is_known_is_found_among_equals_without_a_compare() {
+    let mut tree = RankTree::new();
+    (0..Leaf::CAPACITY as u32).for_each(|id| tree.insert(Score::new(1.0), id, &|other: u32| other.cmp(&id)));
+    for id in 0..Leaf::CAPACITY as u32 {
+        let compare = |other| panic!("{other} was compared");
+        assert_eq!(tree.rank(Score::new(1.0), &Known { compare, own: || Some(id) }), id);
+    }
 }

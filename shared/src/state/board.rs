@@ -1,9 +1,9 @@
 //! A board's members in score order, ties by member bytes, as Redis orders a sorted set.
 
-use super::pack;
+use super::{collection::Collection, pack};
 use crate::{
     arena::{Arena, Block},
-    rank_tree::{RankTree, Score},
+    rank_tree::{Known, RankTree, Score},
 };
 use bytes::Bytes;
 use std::ops::Range;
@@ -15,17 +15,21 @@ const NAME_BYTES_EXPECTED: usize = 24;
 #[derive(Clone, Copy)]
 pub struct Board<'a> {
     arena: &'a Arena,
-    ranks: Option<&'a RankTree>,
+    members: Option<&'a Collection>,
 }
 
 impl<'a> Board<'a> {
-    pub(super) fn new(arena: &'a Arena, ranks: Option<&'a RankTree>) -> Self {
-        Self { arena, ranks }
+    pub(super) fn new(arena: &'a Arena, members: Option<&'a Collection>) -> Self {
+        Self { arena, members }
+    }
+
+    fn ranks(&self) -> Option<&'a RankTree> {
+        self.members.map(Collection::ranks)
     }
 
     /// How many members there are.
     pub fn len(&self) -> u32 {
-        self.ranks.map_or(0, RankTree::len)
+        self.ranks().map_or(0, RankTree::len)
     }
 
     /// Whether there are none.
@@ -35,24 +39,26 @@ impl<'a> Board<'a> {
 
     /// How many members come before this one. Logarithmic.
     pub fn rank(&self, score: f64, member: &[u8]) -> u32 {
-        let ties = |id| pack::name(self.arena, Block::from_bits(id)).cmp(member);
-        self.ranks.map_or(0, |ranks| ranks.rank(Score::new(score), ties))
+        let Some(members) = self.members else { return 0 };
+        let compare = |id| pack::name(self.arena, Block::from_bits(id)).cmp(member);
+        let own = || members.block(self.arena, member).map(Block::to_bits);
+        members.ranks().rank(Score::new(score), &Known { compare, own })
     }
 
     /// How many members have a score below this. Logarithmic.
     pub fn below(&self, score: f64) -> u32 {
-        self.ranks.map_or(0, |ranks| ranks.lower_bound(Score::new(score)))
+        self.ranks().map_or(0, |ranks| ranks.lower_bound(Score::new(score)))
     }
 
     /// How many members have this score or one below. Logarithmic.
     pub fn up_to(&self, score: f64) -> u32 {
-        self.ranks.map_or(0, |ranks| ranks.upper_bound(Score::new(score)))
+        self.ranks().map_or(0, |ranks| ranks.upper_bound(Score::new(score)))
     }
 
     /// The members at these ranks, the highest first if `reverse`. Their names are parts of one buffer. Logarithmic, and linear
     /// in what is taken.
     pub fn listed(&self, ranks: Range<u32>, reverse: bool) -> Vec<(Bytes, f64)> {
-        let Some(tree) = self.ranks else { return Vec::new() };
+        let Some(tree) = self.ranks() else { return Vec::new() };
         let items = tree.range(ranks);
         let count = items.size_hint().0;
         let (mut names, mut ends) = (Vec::with_capacity(count.saturating_mul(NAME_BYTES_EXPECTED)), Vec::new());
@@ -76,7 +82,7 @@ impl<'a> Board<'a> {
     /// what is taken.
     pub fn range(&self, from: u32, until: u32) -> impl DoubleEndedIterator<Item = (Bytes, f64)> + 'a {
         let arena = self.arena;
-        let members = self.ranks.into_iter().flat_map(move |ranks| ranks.range(from..until));
+        let members = self.ranks().into_iter().flat_map(move |ranks| ranks.range(from..until));
         members.map(move |(score, id)| (Bytes::copy_from_slice(pack::name(arena, Block::from_bits(id))), score.value()))
     }
 }

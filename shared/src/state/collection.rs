@@ -7,7 +7,7 @@ use crate::id::{Dot, TimestampMs};
 use crate::{
     arena::{Arena, Block},
     ordered::{OrderedSet, sort},
-    rank_tree::{RankTree, Score},
+    rank_tree::{Known, RankTree, Score},
 };
 use bytes::Bytes;
 use hashbrown::HashTable;
@@ -154,18 +154,19 @@ impl Collection {
         if before.is_none() && after.is_none() {
             return;
         }
-        let ties = |id: u32| pack::name(arena, Block::from_bits(id)).cmp(name);
+        let compare = |id: u32| pack::name(arena, Block::from_bits(id)).cmp(name);
+        let ties = Known { compare, own: || old.map(Block::to_bits) };
         if let (Some(before), Some(after), true) = (before, after, old == new) {
             if before != after {
-                self.ranks.update(Score::new(before), Score::new(after), ties);
+                self.ranks.update(Score::new(before), Score::new(after), &ties);
             }
             return;
         }
         if let Some(before) = before {
-            self.ranks.remove(Score::new(before), ties);
+            self.ranks.remove(Score::new(before), &ties);
         }
         if let (Some(new), Some(after)) = (new, after) {
-            self.ranks.insert(Score::new(after), new.to_bits(), ties);
+            self.ranks.insert(Score::new(after), new.to_bits(), &compare);
         }
     }
 

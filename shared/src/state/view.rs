@@ -107,7 +107,7 @@ impl<'a> KeyView<'a> {
 
     /// The members of a board in order.
     pub fn board(&self) -> Board<'a> {
-        Board::new(&self.space.arena, self.key.collection(self.space, Kind::Board).map(Collection::ranks))
+        Board::new(&self.space.arena, self.key.collection(self.space, Kind::Board))
     }
 
     /// What every command needs first, unpacked once: the deadline, the type that shows at `now`, and the string.

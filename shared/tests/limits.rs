@@ -124,6 +124,21 @@ fn others_spends_are_expected_to_go_on_while_nothing_is_heard() {
     assert!(seen.staleness_ms >= 10 * SECOND && seen.over_admit_expected > 0, "{seen:?}");
 }
 
+/// A key of few fields is read field by field, one of many window by window.
+#[test]
+fn what_else_stands_at_the_key_changes_no_decision() {
+    let (mut few, mut many) = (world(1), world(1));
+    let fields: Vec<String> = (0..200).map(|at| format!("w937:{at} x")).collect();
+    many.run(A, &format!("HSET k {}", fields.join(" ")));
+    for (algorithm, step) in [("SLIDING", 700), ("SLIDING", 900), ("BUCKET", 1_300)] {
+        for _ in 0..150 {
+            let line = format!("HW.LIMIT k {algorithm} 40 60000");
+            assert_eq!(few.run(A, &line), many.run(A, &line), "{algorithm}");
+            [&mut few, &mut many].into_iter().for_each(|world| world.skip(step));
+        }
+    }
+}
+
 #[test]
 fn a_peek_counts_nothing() {
     let mut world = world(1);

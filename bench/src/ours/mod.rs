@@ -6,6 +6,7 @@ pub mod counters;
 pub mod deltas;
 pub mod healing;
 pub mod join;
+pub mod limits;
 pub mod memory;
 pub mod order;
 pub mod work;
@@ -52,6 +53,18 @@ pub const BENCHES: &[Bench] = &[
     },
     Bench { name: "HSET with delta", of: "hashes", sizes: SMALLER, make: |size| deltas::boxed(Work::Hashes, size) },
     Bench { name: JOIN, of: "members", sizes: GROWTH, make: join::boxed },
+    Bench {
+        name: "HW.LIMIT, fixed window",
+        of: "limits",
+        sizes: SMALLER,
+        make: |size| limits::boxed(size, limits::Algorithm::Fixed),
+    },
+    Bench {
+        name: "HW.LIMIT, sliding window",
+        of: "limits",
+        sizes: SMALLER,
+        make: |size| limits::boxed(size, limits::Algorithm::Sliding),
+    },
     Bench {
         name: "ZINCRBY",
         of: "members",

@@ -7,9 +7,10 @@ use super::{Prepared, Subject};
 use crate::{
     command::{CommandError, Reply},
     id::{ReplicaId, TimestampMs},
-    limit::{Decision, Knowledge, Limit, OverAdmission, Seen},
+    limit::{Decision, Knowledge, Limit, OverAdmission, Seen, Window},
     state::{DeadlineChange, Effect, ElementId, Kind},
 };
+use bytes::Bytes;
 use std::num::NonZeroU64;
 
 /// What is answered for what is not known, or not bounded.
@@ -28,15 +29,8 @@ pub(super) fn decide(
     let is_leaf = key.vantage.replica == ReplicaId::LEAF;
     let nodes = nodes.map(|nodes| nodes.saturating_add(u64::from(is_leaf)));
     let knowledge = Knowledge { staleness_ms: staleness_ms.unwrap_or(u64::MAX), budgets: None, nodes };
-    let decision = limit.decide(cost, key.now, &knowledge, |window| {
-        let counter = key.element(&ElementId::Field(window.field())).filter(|_| !key.is_expired());
-        let mut seen = Seen::default();
-        for (replica, amount) in counter.iter().flat_map(|counter| counter.spent()) {
-            let count = if replica == key.vantage.replica { &mut seen.own } else { &mut seen.others };
-            *count = count.saturating_add(amount);
-        }
-        seen
-    });
+    let counters = Counters::of(&key, limit.windows_read(key.now));
+    let decision = limit.decide(cost, key.now, &knowledge, |window| counters.seen(window));
     let reply = reply(&decision, staleness_ms);
     let end = decision.adds.iter().map(|add| add.expires_at).max();
     let Some(end) = end.filter(|_| !peek) else { return Ok(reply.into()) };
@@ -47,6 +41,51 @@ pub(super) fn decide(
         until: add.expires_at,
     }));
     Ok(key.done(reply, effects))
+}
+
+/// The counters of a key's windows.
+struct Counters<'a> {
+    key: &'a Subject<'a>,
+    /// All of them, in order, where the key has fewer fields than windows are read: a limit that is asked for now and then has
+    /// spends in few of a sliding window's slots, and the name of every other slot would be made and looked for in vain.
+    listed: Option<Vec<(Window, Seen)>>,
+}
+
+impl<'a> Counters<'a> {
+    fn of(key: &'a Subject<'a>, windows: usize) -> Self {
+        if key.is_expired() {
+            return Self { key, listed: Some(Vec::new()) };
+        }
+        let listed = (key.state.count(Kind::Hash) < windows).then(|| {
+            let windows = key.state.names_of(Kind::Hash).filter_map(|name| Some((Window::from_field(name)?, name)));
+            let seen = |(window, name)| (window, seen(key, Bytes::copy_from_slice(name)));
+            let mut listed: Vec<(Window, Seen)> = windows.map(seen).collect();
+            listed.sort_unstable_by_key(|(window, _)| *window);
+            listed
+        });
+        Self { key, listed }
+    }
+
+    fn seen(&self, window: Window) -> Seen {
+        match &self.listed {
+            Some(listed) => {
+                let at = listed.binary_search_by_key(&window, |(listed, _)| *listed);
+                at.ok().and_then(|at| listed.get(at)).map(|(_, seen)| *seen).unwrap_or_default()
+            }
+            None => seen(self.key, window.field()),
+        }
+    }
+}
+
+/// What was spent in the window whose counter that field is, here and by others.
+fn seen(key: &Subject<'_>, field: Bytes) -> Seen {
+    let counter = key.element(&ElementId::Field(field));
+    let mut seen = Seen::default();
+    for (replica, amount) in counter.iter().flat_map(|counter| counter.spent()) {
+        let count = if replica == key.vantage.replica { &mut seen.own } else { &mut seen.others };
+        *count = count.saturating_add(amount);
+    }
+    seen
 }
 
 /// What goes before the spends: a key that begins with them, or that ends at all, ends after them.

@@ -8,6 +8,10 @@
 use super::{Algorithm, Limit, WINDOW_MS_MAX, bucket, counting};
 use crate::{id::TimestampMs, limits::CLOCK_BOUND_MS};
 use bytes::Bytes;
+use std::io::Write;
+
+/// A letter, a colon, and two numbers of up to twenty bytes.
+const NAME_BYTES_MAX: usize = 42;
 
 /// What a window's counter counts.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -48,11 +52,21 @@ impl Window {
 
     /// The name of its counter's field.
     pub fn field(self) -> Bytes {
+        self.named(Bytes::copy_from_slice)
+    }
+
+    /// Makes something of the name: a decision reads many counters, whose names need not all be allocated.
+    fn named<R>(self, make: impl FnOnce(&[u8]) -> R) -> R {
         let letter = match self.counts {
             Counts::Spends => 'w',
             Counts::Bookings => 'b',
         };
-        format!("{letter}{}:{}", self.width_ms, self.start.0).into()
+        let mut buffer = [0; NAME_BYTES_MAX];
+        let mut rest = &mut buffer[..];
+        // It has room for the longest numbers.
+        let _ = write!(rest, "{letter}{}:{}", self.width_ms, self.start.0);
+        let length = NAME_BYTES_MAX.saturating_sub(rest.len());
+        make(buffer.get(..length).unwrap_or_default())
     }
 
     /// The window whose counter has this name, if it is one that [`Window::field`] makes.
@@ -67,7 +81,7 @@ impl Window {
         let width_ms = width_ms.parse().ok().filter(|width_ms| (1..=i64::MAX).contains(width_ms))?;
         let window = Self { counts, width_ms, start: TimestampMs(start.parse().ok()?) };
         // One window has one name: no plus signs, no leading zeros, no start inside a window.
-        (window.field() == field && Self::at(counts, width_ms, window.start) == window).then_some(window)
+        (window.named(|name| name == field) && Self::at(counts, width_ms, window.start) == window).then_some(window)
     }
 }
 
@@ -75,15 +89,26 @@ impl Limit {
     /// The windows whose counters a decision at `now` reads, earliest first: one, up to 65 of a sliding window, or up to 49 of a
     /// bucket.
     pub fn windows(&self, now: TimestampMs) -> Vec<Window> {
-        let current = self.window_at(now);
-        let (before, after) = match self.algorithm {
+        let (current, (before, after)) = (self.window_at(now), self.reach(now));
+        (before.saturating_neg()..=after).map(|places| current.shifted(places)).collect()
+    }
+
+    /// How many windows a decision at `now` reads.
+    pub(crate) fn windows_read(&self, now: TimestampMs) -> usize {
+        let (before, after) = self.reach(now);
+        usize::try_from(before.saturating_add(after).saturating_add(1)).unwrap_or(usize::MAX)
+    }
+
+    /// How many windows before the one in which `now` lies a decision reads, and how many after it.
+    fn reach(&self, now: TimestampMs) -> (i64, i64) {
+        match self.algorithm {
             Algorithm::FixedWindow | Algorithm::SlidingWindow => {
+                let current = self.window_at(now);
                 let first = self.window_at(now.plus_ms(counting::lingers_ms(self).saturating_neg()));
                 (current.start.since_ms(first.start).checked_div(current.width_ms).unwrap_or(0), 0)
             }
             Algorithm::TokenBucket => bucket::Shape::of(self).reach(),
-        };
-        (before.saturating_neg()..=after).map(|places| current.shifted(places)).collect()
+        }
     }
 
     /// Until when the counter of `window` must live: no decision made at this time or later reads it, by the clock of

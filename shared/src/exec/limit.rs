@@ -8,6 +8,7 @@ use crate::{
     command::{CommandError, Reply},
     id::{ReplicaId, TimestampMs},
     limit::{Decision, Knowledge, Limit, OverAdmission, Seen, Window},
+    ordered::OrderedMap,
     state::{DeadlineChange, Effect, ElementId, Kind},
 };
 use bytes::Bytes;
@@ -48,19 +49,21 @@ struct Counters<'a> {
     key: &'a Subject<'a>,
     /// All of them, in order, where the key has fewer fields than windows are read: a limit that is asked for now and then has
     /// spends in few of a sliding window's slots, and the name of every other slot would be made and looked for in vain.
-    listed: Option<Vec<(Window, Seen)>>,
+    listed: Option<OrderedMap<Window, Seen>>,
 }
 
 impl<'a> Counters<'a> {
     fn of(key: &'a Subject<'a>, windows: usize) -> Self {
         if key.is_expired() {
-            return Self { key, listed: Some(Vec::new()) };
+            return Self { key, listed: Some(OrderedMap::new()) };
         }
         let listed = (key.state.count(Kind::Hash) < windows).then(|| {
-            let windows = key.state.names_of(Kind::Hash).filter_map(|name| Some((Window::from_field(name)?, name)));
-            let seen = |(window, name)| (window, seen(key, Bytes::copy_from_slice(name)));
-            let mut listed: Vec<(Window, Seen)> = windows.map(seen).collect();
-            listed.sort_unstable_by_key(|(window, _)| *window);
+            let mut listed = OrderedMap::new();
+            for name in key.state.names_of(Kind::Hash) {
+                if let Some(window) = Window::from_field(name) {
+                    listed.insert(window, seen(key, Bytes::copy_from_slice(name)));
+                }
+            }
             listed
         });
         Self { key, listed }
@@ -68,10 +71,7 @@ impl<'a> Counters<'a> {
 
     fn seen(&self, window: Window) -> Seen {
         match &self.listed {
-            Some(listed) => {
-                let at = listed.binary_search_by_key(&window, |(listed, _)| *listed);
-                at.ok().and_then(|at| listed.get(at)).map(|(_, seen)| *seen).unwrap_or_default()
-            }
+            Some(listed) => listed.get(&window).copied().unwrap_or_default(),
             None => seen(self.key, window.field()),
         }
     }

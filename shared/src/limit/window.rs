@@ -8,10 +8,6 @@
 use super::{Algorithm, Limit, WINDOW_MS_MAX, bucket, counting};
 use crate::{id::TimestampMs, limits::CLOCK_BOUND_MS};
 use bytes::Bytes;
-use std::io::Write;
-
-/// A letter, a colon, and two numbers of up to twenty bytes.
-const NAME_BYTES_MAX: usize = 42;
 
 /// What a window's counter counts.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -52,21 +48,11 @@ impl Window {
 
     /// The name of its counter's field.
     pub fn field(self) -> Bytes {
-        self.named(Bytes::copy_from_slice)
-    }
-
-    /// Makes something of the name: a decision reads many counters, whose names need not all be allocated.
-    fn named<R>(self, make: impl FnOnce(&[u8]) -> R) -> R {
         let letter = match self.counts {
             Counts::Spends => 'w',
             Counts::Bookings => 'b',
         };
-        let mut buffer = [0; NAME_BYTES_MAX];
-        let mut rest = &mut buffer[..];
-        // It has room for the longest numbers.
-        let _ = write!(rest, "{letter}{}:{}", self.width_ms, self.start.0);
-        let length = NAME_BYTES_MAX.saturating_sub(rest.len());
-        make(buffer.get(..length).unwrap_or_default())
+        format!("{letter}{}:{}", self.width_ms, self.start.0).into()
     }
 
     /// The window whose counter has this name, if it is one that [`Window::field`] makes.
@@ -77,12 +63,26 @@ impl Window {
             b'b' => Counts::Bookings,
             _ => return None,
         };
-        let (width_ms, start) = std::str::from_utf8(rest).ok()?.split_once(':')?;
-        let width_ms = width_ms.parse().ok().filter(|width_ms| (1..=i64::MAX).contains(width_ms))?;
-        let window = Self { counts, width_ms, start: TimestampMs(start.parse().ok()?) };
-        // One window has one name: no plus signs, no leading zeros, no start inside a window.
-        (window.named(|name| name == field) && Self::at(counts, width_ms, window.start) == window).then_some(window)
+        let colon = rest.iter().position(|byte| *byte == b':')?;
+        let (width_ms, start) = (rest.get(..colon)?, rest.get(colon.saturating_add(1)..)?);
+        let width_ms = number(width_ms).filter(|width_ms| *width_ms >= 1)?;
+        let window = Self { counts, width_ms, start: TimestampMs(number(start)?) };
+        // No start inside a window.
+        (Self::at(counts, width_ms, window.start) == window).then_some(window)
     }
+}
+
+/// A decimal number in the one way in which it is written: without a plus sign, or zeros before it.
+fn number(text: &[u8]) -> Option<i64> {
+    let digits = text.strip_prefix(b"-").unwrap_or(text);
+    if digits.first().is_none_or(|first| *first == b'0') && text != b"0" {
+        return None;
+    }
+    let number = digits.iter().try_fold(0_i64, |number, byte| {
+        let digit = byte.checked_sub(b'0').filter(|digit| *digit <= 9)?;
+        number.checked_mul(10)?.checked_add(digit.into())
+    })?;
+    Some(if digits.len() < text.len() { number.saturating_neg() } else { number })
 }
 
 impl Limit {
@@ -167,7 +167,10 @@ mod tests {
 
     #[test]
     fn other_fields_are_no_windows() {
-        for field in ["", "w", "w1", "w:0", "x1:0", "w0:0", "w-1:0", "w+1:0", "w01:0", "w10:5", "w10:+0", "w10:10 "] {
+        for field in [
+            "", "w", "w1", "w:0", "x1:0", "w0:0", "w-1:0", "w+1:0", "w01:0", "w10:5", "w10:+0", "w10:-0", "w10:00",
+            "w10:10 ",
+        ] {
             assert_eq!(Window::from_field(field.as_bytes()), None, "{field}");
         }
     }

@@ -166,7 +166,7 @@ impl Collection {
             self.ranks.remove(Score::new(before), &ties);
         }
         if let (Some(new), Some(after)) = (new, after) {
-            self.ranks.insert(Score::new(after), new.to_bits(), &compare);
+            self.ranks.insert(Score::new(after), new.to_bits(), &ties);
         }
     }
 

@@ -60,29 +60,28 @@ impl Leaf {
     /// Queues all that was gathered.
     pub(super) fn end_all_sums(&mut self) {
         let Some(gathered) = self.gathered.as_mut() else { return };
-        let gathered = std::mem::take(gathered);
-        let known = self.session.map(|(id, _)| (id, self.shown(id)));
-        let queued = gathered.into_values().map(|mut pending| {
-            pending.known = known;
-            pending
-        });
-        self.pending.extend(queued);
+        std::mem::take(gathered).into_values().for_each(|sum| self.queue_sum(sum));
     }
 
     /// Asks for a new session while the old one still settles what it must, if that is nothing: a ticket that ends under way
     /// takes with it all that one exchange carries. A shell dials again before half of a ticket is left.
     pub(super) fn end_session_early(&mut self, now: TimestampMs) {
         let left_ms = self.session_until.since_ms(now.plus_ms(self.offset_ms));
-        let is_open = |pending: &Pending| pending.sent.is_some() && !pending.is_settled();
-        if self.gathered.is_some() && left_ms <= TICKET_ISOLATE_MS / 2 && !self.pending.iter().any(is_open) {
+        if self.gathered.is_some() && left_ms <= TICKET_ISOLATE_MS / 2 && !self.pending.is_under_way() {
             self.session = None;
         }
     }
 
     fn end_sum(&mut self, key: &Key) {
-        let Some(mut pending) = self.gathered.as_mut().and_then(|gathered| gathered.remove(key)) else { return };
-        pending.known = self.session.map(|(id, _)| (id, self.shown(id)));
-        self.pending.push(pending);
+        let sum = self.gathered.as_mut().and_then(|gathered| gathered.remove(key));
+        sum.into_iter().for_each(|sum| self.queue_sum(sum));
+    }
+
+    fn queue_sum(&mut self, mut sum: Pending) {
+        sum.known = self.session.map(|(id, _)| (id, self.shown(id)));
+        // The queue stands in the order of these.
+        sum.first_local = self.take_local(sum.view.effects.len());
+        self.pending.push(sum);
     }
 }
 

@@ -11,6 +11,7 @@ mod api;
 mod base;
 mod gather;
 mod pending;
+mod queue;
 mod rows;
 mod share;
 mod standings;
@@ -34,6 +35,7 @@ use crate::{
 use base::{Base, Push, is_left_over};
 use bytes::Bytes;
 use pending::Pending;
+use queue::Queue;
 use rows::Dirty;
 use share::Mirror;
 use standings::{Boards, Shown};
@@ -66,7 +68,7 @@ pub struct Leaf {
     base: OrderedMap<Key, Base>,
     /// The view of keys with open operations.
     overlay: OrderedMap<Key, KeyState>,
-    pending: Vec<Pending>,
+    pending: Queue,
     /// Pushes that may show an operation of which this leaf has no verdict yet, in order.
     deferred: OrderedMap<Key, Vec<Push>>,
     subscriptions: OrderedSet<Key>,
@@ -114,7 +116,7 @@ impl Leaf {
             shown_by: None,
             base: OrderedMap::new(),
             overlay: OrderedMap::new(),
-            pending: Vec::new(),
+            pending: Queue::default(),
             deferred: OrderedMap::new(),
             subscriptions: OrderedSet::new(),
             boards: Boards::new(),
@@ -179,9 +181,10 @@ impl Leaf {
             }
             LeafInput::Tick => {
                 let late = |sent_at: TimestampMs| now.since_ms(sent_at) >= VERDICT_MS_MAX;
-                let is_late = |pending: &&mut Pending| pending.in_flight_since.is_some_and(late);
-                for pending in self.pending.iter_mut().filter(is_late).filter(|_| !fault!(VerdictNotAwaited)) {
-                    pending.in_flight_since = None;
+                if !fault!(VerdictNotAwaited) {
+                    self.pending.change_all(|pending| {
+                        pending.in_flight_since = pending.in_flight_since.filter(|sent_at| !late(*sent_at));
+                    });
                 }
             }
         }
@@ -217,7 +220,7 @@ impl Leaf {
         LeafStatus {
             is_connected: self.is_connected,
             pending: self.unsettled(),
-            handed_over: self.pending.iter().filter(|pending| pending.is_of_mirror()).count(),
+            handed_over: self.pending.of_mirror(),
             keys: self.base.len(),
             offset_ms: self.offset_ms,
             heard_at: self.heard_at,
@@ -234,10 +237,9 @@ impl Leaf {
         self.heard_at
     }
 
-    /// Operations not settled by their hub. Linear in them.
+    /// Operations not settled by their hub.
     fn unsettled(&self) -> usize {
-        let queued = self.pending.iter().filter(|pending| !pending.is_settled()).count();
-        queued.saturating_add(self.gathered.as_ref().map_or(0, OrderedMap::len))
+        self.pending.unsettled().saturating_add(self.gathered.as_ref().map_or(0, OrderedMap::len))
     }
 
     /// Whether commands that rest on a key's value can be executed here: the hub has shown it, and holds it or something
@@ -398,7 +400,7 @@ impl Leaf {
                 if self.session.is_none_or(|(own, _)| own != session) {
                     self.session = Some((session, watermark.next()));
                 }
-                for pending in &mut self.pending {
+                self.pending.change_all(|pending| {
                     pending.in_flight_since = None;
                     if fault!(SessionFollowsRoamer) && !pending.is_settled() {
                         pending.sent = None;
@@ -406,7 +408,7 @@ impl Leaf {
                     if fault!(ResentUnderNewNumbers) && pending.sent.is_some_and(|(own, _)| own == session) {
                         pending.sent = pending.sent.filter(|_| pending.is_settled());
                     }
-                }
+                });
                 if !self.subscriptions.is_empty() {
                     let keys: Vec<Key> = self.subscriptions.iter().cloned().collect();
                     keys.chunks(KEYS_CHUNK).for_each(|keys| self.send(LeafToHub::Subscribe(keys.to_vec())));
@@ -429,13 +431,10 @@ impl Leaf {
                     self.forget_settled_in(session);
                 }
                 if fault!(ExpiryGuessed) {
-                    let is_of_it = |pending: &&mut Pending| pending.sent.is_some_and(|(own, _)| own == session);
-                    self.pending.iter_mut().filter(is_of_it).for_each(|pending| pending.sent = None);
+                    self.pending.change_all(|pending| pending.sent = pending.sent.filter(|(own, _)| *own != session));
                 }
-                self.refuse(|pending| {
-                    let is_of_it = pending.sent.is_some_and(|(own, _)| own == session) && !pending.is_settled();
-                    is_of_it.then_some(CommandError::SessionEnded)
-                });
+                let ended = self.pending.sent_in(session).into_iter().map(|no| (no, CommandError::SessionEnded));
+                self.refuse(ended);
                 self.show_deferred(now);
             }
             HubToLeaf::State { push, key, delta, held, more, session, watermark } => {
@@ -465,26 +464,18 @@ impl Leaf {
     ) {
         let known = self.settled.or_default(session);
         *known = (*known).max(through);
-        for pending in &mut self.pending {
-            let Some((own, seq)) = pending.sent else { continue };
-            if own != session || seq > through || pending.is_settled() {
-                continue;
-            }
-            if let Some((_, after, last)) = accepted.iter().find(|(other, ..)| *other == seq) {
-                pending.settle(session.hub, *after, *last);
+        for (seq, after, last) in accepted.iter().filter(|(seq, ..)| *seq <= through) {
+            if let Some(no) = self.pending.sent_as(session, *seq) {
+                self.pending.change(no, |pending| pending.settle(session.hub, *after, *last));
             }
         }
-        self.refuse(|pending| {
-            let (own, seq) = pending.sent?;
-            let cause = refused.iter().find(|(other, _)| own == session && *other == seq);
-            cause.map(|(_, cause)| cause.clone())
-        });
+        let cause = |(seq, cause): &(Seq, CommandError)| Some((self.pending.sent_as(session, *seq)?, cause.clone()));
+        let refused: Vec<_> = refused.iter().filter_map(cause).collect();
+        self.refuse(refused);
         self.drop_shown([]);
         self.show_deferred(now);
-        let live: OrderedSet<SessionId> =
-            self.pending.iter().filter_map(|pending| pending.sent).map(|(id, _)| id).collect();
         let current = self.session.map(|(id, _)| id);
-        self.settled.retain(|id, _| live.contains(id) || current == Some(*id));
+        self.settled.retain(|id, _| current == Some(*id) || self.pending.sessions().any(|live| live == *id));
     }
 
     /// Forgets what a hub showed that began anew: its storage was an old copy, and it may have given numbers twice.
@@ -499,32 +490,25 @@ impl Leaf {
 
     /// Drops what a hub settled and knows no more of. If the origin has it, the base will show it.
     fn forget_settled_in(&mut self, session: SessionId) {
+        let is_of_it = |pending: &&Pending| pending.sent.is_some_and(|(own, _)| own == session);
+        let forgotten: Vec<No> = self.pending.settled().filter(is_of_it).map(|pending| pending.first_local).collect();
         let mut keys = OrderedSet::new();
-        let dirty = &mut self.dirty;
-        self.pending.retain(|pending| {
-            let is_of_it = pending.is_settled() && pending.sent.is_some_and(|(own, _)| own == session);
-            if is_of_it {
-                dirty.iter_mut().for_each(|dirty| dirty.done(pending));
-                keys.insert(pending.key().clone());
-            }
-            !is_of_it
-        });
+        for pending in forgotten.into_iter().filter_map(|no| self.pending.remove(no)) {
+            self.dirty.iter_mut().for_each(|dirty| dirty.done(&pending));
+            keys.insert(pending.key().clone());
+        }
         self.show_anew(keys);
     }
 
-    /// Rolls back the operations for which `verdict` gives a cause, and reports them.
-    fn refuse(&mut self, verdict: impl Fn(&Pending) -> Option<CommandError>) {
+    /// Rolls these operations back, and reports each with its cause.
+    fn refuse(&mut self, refused: impl IntoIterator<Item = (No, CommandError)>) {
         let mut keys = OrderedSet::new();
-        let (effects, dirty) = (&mut self.effects, &mut self.dirty);
-        self.pending.retain(|pending| match verdict(pending) {
-            Some(cause) => {
-                dirty.iter_mut().for_each(|dirty| dirty.done(pending));
-                keys.insert(pending.key().clone());
-                effects.push(LeafEffect::Refused(pending.key().clone(), cause));
-                false
-            }
-            None => true,
-        });
+        for (no, cause) in refused {
+            let Some(pending) = self.pending.remove(no) else { continue };
+            self.dirty.iter_mut().for_each(|dirty| dirty.done(&pending));
+            keys.insert(pending.key().clone());
+            self.effects.push(LeafEffect::Refused(pending.key().clone(), cause));
+        }
         self.show_anew(keys);
     }
 
@@ -557,9 +541,9 @@ impl Leaf {
         let mut changed = Vec::new();
         for (key, pushes) in self.deferred.iter_mut() {
             while let Some(push) = pushes.first() {
-                let is_early = self.pending.iter().any(|pending| {
+                let is_early = self.pending.of_key(key).any(|pending| {
                     let may_show = |(session, seq)| session != push.session || seq <= push.watermark;
-                    pending.key() == key && !pending.is_settled() && pending.sent.is_some_and(may_show)
+                    !pending.is_settled() && pending.sent.is_some_and(may_show)
                 });
                 if push.more || (is_early && !fault!(ShownTwice)) {
                     break;
@@ -587,12 +571,10 @@ impl Leaf {
     /// have `changed` besides.
     fn drop_shown(&mut self, changed: impl IntoIterator<Item = Key>) {
         let mut changed: OrderedSet<Key> = changed.into_iter().collect();
-        let mut at = 0;
-        while let Some(pending) = self.pending.get(at) {
-            let Some((replica, after, through)) = pending.settled else {
-                at = at.saturating_add(1);
-                continue;
-            };
+        let settled: Vec<No> = self.pending.settled().map(|pending| pending.first_local).collect();
+        for no in settled {
+            let Some(pending) = self.pending.get(no) else { continue };
+            let Some((replica, after, through)) = pending.settled else { continue };
             let is_subscribed = self.subscriptions.contains(pending.key());
             let base = self.base.get(pending.key());
             let last = Dot { replica, no: through };
@@ -601,17 +583,15 @@ impl Leaf {
             // What the base shows must not stand on top of it, whatever is shown of the board besides.
             let is_awaited = if is_subscribed { !is_shown } else { self.is_awaited_in_standings(pending) };
             if is_awaited && !fault!(DroppedBeforeShown) {
-                at = at.saturating_add(1);
                 continue;
             }
-            let shown = self.pending.remove(at);
+            let Some(shown) = self.pending.remove(no) else { continue };
             self.dirty.iter_mut().for_each(|dirty| dirty.done(&shown));
             changed.insert(shown.key().clone());
             if let Some(base) = self.base.get(shown.key()) {
                 // Later operations that saw its provisional dots have seen the real ones.
-                for later in self.pending.iter_mut().skip(at).filter(|later| later.key() == shown.key()) {
-                    later.observe(&shown, &base.state, replica, (after, through));
-                }
+                self.pending
+                    .change_later(&shown, |later| later.observe(&shown, &base.state, (replica, after, through)));
             }
         }
         self.show_anew(changed);
@@ -629,7 +609,7 @@ impl Leaf {
 
     /// The view of a key anew: its base with the open operations on top.
     fn rebuild(&mut self, key: &Key) {
-        let queued = self.pending.iter().filter(|pending| pending.key() == key);
+        let queued = self.pending.of_key(key);
         let mut open = queued.chain(self.gathered.as_ref().and_then(|gathered| gathered.get(key))).peekable();
         if open.peek().is_none() {
             self.overlay.remove(key);

@@ -183,8 +183,8 @@ impl Leaf {
         let mut leaf = Self::stored(meta.client, meta.lifetime);
         leaf.take_meta(meta);
         leaf.base = bases;
-        leaf.pending = pending.into_values().collect();
-        let keys: OrderedSet<Key> = leaf.pending.iter().map(|pending| pending.key().clone()).collect();
+        let keys: OrderedSet<Key> = pending.iter().map(|(_, pending)| pending.key().clone()).collect();
+        pending.into_values().for_each(|pending| leaf.pending.push(pending));
         for key in &keys {
             leaf.rebuild(key);
         }
@@ -219,10 +219,9 @@ impl Leaf {
             let body = to_stored(|w| write_base(w, base));
             rows.push(LeafRowWrite::Put(LeafRowId::Key(key), body.into()));
         }
-        for pending in self.pending.iter_mut().filter(|pending| pending.is_dirty) {
-            pending.is_dirty = false;
+        self.pending.take_dirty(|pending| {
             rows.push(LeafRowWrite::Put(LeafRowId::Pending(pending.first_local), to_body(pending).into()));
-        }
+        });
         let body = self.meta_body();
         if let Some(dirty) = self.dirty.as_mut().filter(|dirty| dirty.meta != body) {
             rows.push(LeafRowWrite::Put(LeafRowId::Meta, Bytes::copy_from_slice(&body)));
@@ -238,7 +237,7 @@ impl Leaf {
     /// All that there is to store, as a mirror takes it up. Linear in what the leaf holds.
     pub fn rows(&self) -> Vec<(LeafRowId, Bytes)> {
         let mut rows = vec![(LeafRowId::Meta, self.meta_body().into())];
-        for pending in &self.pending {
+        for pending in self.pending.iter() {
             rows.push((LeafRowId::Pending(pending.first_local), to_body(pending).into()));
         }
         for (key, base) in &self.base {

@@ -17,7 +17,7 @@ mod share;
 mod standings;
 mod uplink;
 
-pub use api::{LeafEffect, LeafInput, LeafStatus, TabId};
+pub use api::{Extent, LeafEffect, LeafInput, LeafStatus, TabId};
 pub use rows::{LeafRestoreError, LeafRowId, LeafRowWrite};
 
 use crate::{
@@ -29,7 +29,7 @@ use crate::{
     message::{HubToLeaf, LeafToHub, Lifetime, RefusalCause},
     ordered::{OrderedMap, OrderedSet},
     random::Random,
-    state::{KeyState, Mint, Operation},
+    state::{Effect, KeyState, Mint, Operation},
     wire::{Capabilities, Features},
 };
 use base::{Base, Push, is_left_over};
@@ -66,9 +66,9 @@ pub struct Leaf {
     /// The hub that last greeted this leaf.
     shown_by: Option<ReplicaId>,
     base: OrderedMap<Key, Base>,
-    /// The view of keys with open operations.
-    overlay: OrderedMap<Key, KeyState>,
     pending: Queue,
+    /// Keys with operations that were sent in other sessions than the present one; only what was one may still be.
+    elsewhere: OrderedSet<Key>,
     /// Pushes that may show an operation of which this leaf has no verdict yet, in order.
     deferred: OrderedMap<Key, Vec<Push>>,
     subscriptions: OrderedSet<Key>,
@@ -115,8 +115,8 @@ impl Leaf {
             offset_ms: 0,
             shown_by: None,
             base: OrderedMap::new(),
-            overlay: OrderedMap::new(),
             pending: Queue::default(),
+            elsewhere: OrderedSet::new(),
             deferred: OrderedMap::new(),
             subscriptions: OrderedSet::new(),
             boards: Boards::new(),
@@ -182,7 +182,7 @@ impl Leaf {
             LeafInput::Tick => {
                 let late = |sent_at: TimestampMs| now.since_ms(sent_at) >= VERDICT_MS_MAX;
                 if !fault!(VerdictNotAwaited) {
-                    self.pending.change_all(|pending| {
+                    self.pending.change_all(&mut |pending| {
                         pending.in_flight_since = pending.in_flight_since.filter(|sent_at| !late(*sent_at));
                     });
                 }
@@ -198,8 +198,20 @@ impl Leaf {
     /// [`CommandError::TooManyPending`] when the queue is full; [`CommandError::OperationTooLarge`] where no frame could
     /// carry what it does to one key.
     pub fn command(&mut self, argv: &[Bytes], now: TimestampMs) -> (Result<Reply, CommandError>, Vec<LeafEffect>) {
-        let reply = command::parse(argv).and_then(|command| self.execute(&command, now));
+        let reply = self.act(argv, now).map(|(reply, _)| reply);
         (reply, self.conclude(now))
+    }
+
+    /// As [`Leaf::command`], and says which keys it changed; what else comes of it is told at the next input, for which
+    /// [`LeafInput::Flush`] serves where there is no other. So all that is done in one turn is stored and sent at once.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn act(&mut self, argv: &[Bytes], now: TimestampMs) -> Result<(Reply, Extent), CommandError> {
+        let command = command::parse(argv)?;
+        let (reply, extent) = self.execute(&command, now)?;
+        let is_named = command.keys().next().map(Key::as_bytes) == argv.get(1).map(|name| &name[..]);
+        Ok((reply, if is_named { extent } else { Extent::More }))
     }
 
     /// As [`Leaf::command`], of a command that was parsed before.
@@ -207,7 +219,7 @@ impl Leaf {
     /// # Errors
     /// As there.
     pub fn run(&mut self, command: &Command, now: TimestampMs) -> (Result<Reply, CommandError>, Vec<LeafEffect>) {
-        let reply = self.execute(command, now);
+        let reply = self.execute(command, now).map(|(reply, _)| reply);
         if self.gathered.is_some() {
             // What it queued waits for a flush.
             return (reply, std::mem::take(&mut self.effects));
@@ -239,7 +251,7 @@ impl Leaf {
 
     /// Operations not settled by their hub.
     fn unsettled(&self) -> usize {
-        self.pending.unsettled().saturating_add(self.gathered.as_ref().map_or(0, OrderedMap::len))
+        self.pending.unsettled().saturating_add(self.sums())
     }
 
     /// Whether commands that rest on a key's value can be executed here: the hub has shown it, and holds it or something
@@ -255,7 +267,7 @@ impl Leaf {
 
     /// The view of a key.
     pub fn key(&self, key: &Key) -> Option<&KeyState> {
-        self.overlay.get(key).or_else(|| self.base.get(key).map(|base| &base.state))
+        self.pending.view(key).or_else(|| self.base.get(key).map(|base| &base.state))
     }
 
     /// Whether what is read of a key stays as it is until an effect says that it [`Changed`](LeafEffect::Changed): nothing of it
@@ -282,15 +294,16 @@ impl Leaf {
         effects
     }
 
-    fn execute(&mut self, command: &Command, now: TimestampMs) -> Result<Reply, CommandError> {
-        let is_known = |key: &Key| self.is_shown(key) || self.overlay.contains_key(key);
+    /// Queues and shows what a command comes to.
+    fn execute(&mut self, command: &Command, now: TimestampMs) -> Result<(Reply, Extent), CommandError> {
+        let is_known = |key: &Key| self.is_shown(key) || self.pending.view(key).is_some();
         if exec::needs_key(command) && !exec::takes_unheld(command) && !command.keys().all(is_known) {
             return Err(CommandError::NotHeld);
         }
         if command.has_pattern() || command.is_passed() || command.needs_origin() {
             return Err(CommandError::NeedsOrigin);
         }
-        let waiting = self.pending.len().saturating_add(self.gathered.as_ref().map_or(0, OrderedMap::len));
+        let waiting = self.pending.len().saturating_add(self.sums());
         if command.is_write() && waiting >= PENDING_OPERATIONS_MAX {
             return Err(CommandError::TooManyPending);
         }
@@ -302,21 +315,28 @@ impl Leaf {
         if prepared.operations.iter().any(|operation| operation.approximate_bytes() > OPERATION_BYTES_MAX) {
             return Err(CommandError::operation_too_large());
         }
-        for operation in prepared.operations {
+        let Prepared { reply, operations } = prepared;
+        let extent = match &operations[..] {
+            [] => Extent::Nothing,
+            [_] => Extent::Named,
+            _ => Extent::More,
+        };
+        for operation in operations {
             if !self.gather(&operation) {
                 self.queue(operation);
             }
         }
-        Ok(prepared.reply)
+        Ok((reply, extent))
     }
 
     /// What a command comes to on the view.
     fn prepare(&self, command: &Command, now: TimestampMs, entropy: u64) -> Result<Prepared, CommandError> {
         let heard_at = self.heard_at.map(|at| at.plus_ms(self.offset_ms));
-        let view = |key: &Key| View {
-            state: self.key(key).map(KeyState::view),
-            is_held: self.is_held(key),
-            vantage: Vantage { replica: ReplicaId::LEAF, heard_at },
+        let view = |key: &Key| {
+            let base = self.base.get(key);
+            let state = self.pending.view(key).or(base.map(|base| &base.state)).map(KeyState::view);
+            let is_held = base.is_some_and(|base| base.is_held);
+            View { state, is_held, vantage: Vantage { replica: ReplicaId::LEAF, heard_at } }
         };
         exec::prepare(command, view, now.plus_ms(self.offset_ms), entropy)
     }
@@ -325,9 +345,11 @@ impl Leaf {
     fn queue(&mut self, operation: Operation) {
         let first_local = self.take_local(operation.effects.len());
         let known = self.session.map(|(id, _)| (id, self.shown(id)));
-        let epoch = self.base.get(&operation.key).and_then(|base| base.state.deadline().epoch());
+        let tells_epoch = operation.effects.iter().any(|effect| matches!(effect, Effect::Deadline { .. }));
+        let base = self.base.get(&operation.key).filter(|_| tells_epoch);
+        let epoch = base.and_then(|base| base.state.deadline().epoch());
         self.show_operation(&operation, first_local);
-        self.pending.push(Pending::new(operation, epoch, first_local, known));
+        self.pending.push(Box::new(Pending::new(operation, epoch, first_local, known)));
     }
 
     /// The first of so many provisional numbers.
@@ -341,14 +363,8 @@ impl Leaf {
     /// Shows an operation that follows all others on its key.
     fn show_operation(&mut self, operation: &Operation, first_local: No) {
         let key = &operation.key;
-        match self.overlay.get_mut(key) {
-            Some(state) => show(operation, first_local, state),
-            None => {
-                let mut state = self.base.get(key).map(|base| base.state.clone()).unwrap_or_default();
-                show(operation, first_local, &mut state);
-                self.overlay.insert(key.clone(), state);
-            }
-        }
+        let base = || self.base.get(key).map(|base| base.state.clone()).unwrap_or_default();
+        show(operation, first_local, self.pending.view_or(key, base));
         if self.gathered.is_none() {
             self.changed.insert(key.clone());
         }
@@ -400,7 +416,7 @@ impl Leaf {
                 if self.session.is_none_or(|(own, _)| own != session) {
                     self.session = Some((session, watermark.next()));
                 }
-                self.pending.change_all(|pending| {
+                self.pending.change_all(&mut |pending| {
                     pending.in_flight_since = None;
                     if fault!(SessionFollowsRoamer) && !pending.is_settled() {
                         pending.sent = None;
@@ -409,6 +425,7 @@ impl Leaf {
                         pending.sent = pending.sent.filter(|_| pending.is_settled());
                     }
                 });
+                self.elsewhere = self.keys_elsewhere();
                 if !self.subscriptions.is_empty() {
                     let keys: Vec<Key> = self.subscriptions.iter().cloned().collect();
                     keys.chunks(KEYS_CHUNK).for_each(|keys| self.send(LeafToHub::Subscribe(keys.to_vec())));
@@ -431,10 +448,13 @@ impl Leaf {
                     self.forget_settled_in(session);
                 }
                 if fault!(ExpiryGuessed) {
-                    self.pending.change_all(|pending| pending.sent = pending.sent.filter(|(own, _)| *own != session));
+                    self.pending
+                        .change_all(&mut |pending| pending.sent = pending.sent.filter(|(own, _)| *own != session));
                 }
-                let ended = self.pending.sent_in(session).into_iter().map(|no| (no, CommandError::SessionEnded));
-                self.refuse(ended);
+                let ended = self
+                    .pending
+                    .numbers(&|pending| pending.sent.is_some_and(|(own, _)| own == session) && !pending.is_settled());
+                self.refuse(ended.into_iter().map(|no| (no, CommandError::SessionEnded)).collect());
                 self.show_deferred(now);
             }
             HubToLeaf::State { push, key, delta, held, more, session, watermark } => {
@@ -466,16 +486,19 @@ impl Leaf {
         *known = (*known).max(through);
         for (seq, after, last) in accepted.iter().filter(|(seq, ..)| *seq <= through) {
             if let Some(no) = self.pending.sent_as(session, *seq) {
-                self.pending.change(no, |pending| pending.settle(session.hub, *after, *last));
+                self.pending.change(no, &mut |pending| pending.settle(session.hub, *after, *last));
             }
         }
         let cause = |(seq, cause): &(Seq, CommandError)| Some((self.pending.sent_as(session, *seq)?, cause.clone()));
-        let refused: Vec<_> = refused.iter().filter_map(cause).collect();
+        let refused = refused.iter().filter_map(cause).collect();
         self.refuse(refused);
         self.drop_shown([]);
         self.show_deferred(now);
         let current = self.session.map(|(id, _)| id);
-        self.settled.retain(|id, _| current == Some(*id) || self.pending.sessions().any(|live| live == *id));
+        if self.settled.keys().any(|id| current != Some(*id)) {
+            let live: Vec<_> = self.pending.iter().filter_map(|pending| pending.sent).map(|(id, _)| id).collect();
+            self.settled.retain(|id, _| current == Some(*id) || live.contains(id));
+        }
     }
 
     /// Forgets what a hub showed that began anew: its storage was an old copy, and it may have given numbers twice.
@@ -490,8 +513,8 @@ impl Leaf {
 
     /// Drops what a hub settled and knows no more of. If the origin has it, the base will show it.
     fn forget_settled_in(&mut self, session: SessionId) {
-        let is_of_it = |pending: &&Pending| pending.sent.is_some_and(|(own, _)| own == session);
-        let forgotten: Vec<No> = self.pending.settled().filter(is_of_it).map(|pending| pending.first_local).collect();
+        let is_of_it = |pending: &Pending| pending.is_settled() && pending.sent.is_some_and(|(own, _)| own == session);
+        let forgotten = self.pending.numbers(&is_of_it);
         let mut keys = OrderedSet::new();
         for pending in forgotten.into_iter().filter_map(|no| self.pending.remove(no)) {
             self.dirty.iter_mut().for_each(|dirty| dirty.done(&pending));
@@ -501,7 +524,7 @@ impl Leaf {
     }
 
     /// Rolls these operations back, and reports each with its cause.
-    fn refuse(&mut self, refused: impl IntoIterator<Item = (No, CommandError)>) {
+    fn refuse(&mut self, refused: Vec<(No, CommandError)>) {
         let mut keys = OrderedSet::new();
         for (no, cause) in refused {
             let Some(pending) = self.pending.remove(no) else { continue };
@@ -590,8 +613,8 @@ impl Leaf {
             changed.insert(shown.key().clone());
             if let Some(base) = self.base.get(shown.key()) {
                 // Later operations that saw its provisional dots have seen the real ones.
-                self.pending
-                    .change_later(&shown, |later| later.observe(&shown, &base.state, (replica, after, through)));
+                let settled = (replica, after, through);
+                self.pending.change_later(&shown, &mut |later| later.observe(&shown, &base.state, settled));
             }
         }
         self.show_anew(changed);
@@ -601,7 +624,7 @@ impl Leaf {
     fn show_anew(&mut self, keys: impl IntoIterator<Item = Key>) {
         for key in keys {
             self.rebuild(&key);
-            if !fault!(ChangeUntold) || !self.overlay.contains_key(&key) {
+            if !fault!(ChangeUntold) || self.pending.view(&key).is_none() {
                 self.changed.insert(key);
             }
         }
@@ -610,16 +633,13 @@ impl Leaf {
     /// The view of a key anew: its base with the open operations on top.
     fn rebuild(&mut self, key: &Key) {
         let queued = self.pending.of_key(key);
-        let mut open = queued.chain(self.gathered.as_ref().and_then(|gathered| gathered.get(key))).peekable();
-        if open.peek().is_none() {
-            self.overlay.remove(key);
-            return;
-        }
-        let mut state = self.base.get(key).map(|base| base.state.clone()).unwrap_or_default();
-        for pending in open {
-            show(&pending.view, pending.first_local, &mut state);
-        }
-        self.overlay.insert(key.clone(), state);
+        let mut open = queued.chain(self.sum(key)).peekable();
+        let view = open.peek().is_some().then(|| {
+            let mut state = self.base.get(key).map(|base| base.state.clone()).unwrap_or_default();
+            open.for_each(|pending| show(&pending.view, pending.first_local, &mut state));
+            state
+        });
+        self.pending.set_view(key, view);
     }
 
     fn send(&mut self, message: LeafToHub) {

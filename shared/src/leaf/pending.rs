@@ -4,14 +4,19 @@ use super::TabId;
 use crate::{
     id::{Dot, Key, No, ReplicaId, Seq, SessionId, Stamp, TimestampMs},
     state::{Amount, Effect, Element, ElementId, Increment, KeyState, Operation, SeenCut, SeenCuts},
+    wire::{
+        WireError,
+        operation::{read_operation, write_operation},
+        stored::{from_stored, to_stored},
+    },
 };
-use serde::{Deserialize, Serialize};
+use bytes::Bytes;
 
 /// From here on a mirror numbers what its leader has not adopted; no leader counts so far.
 pub(super) const MIRROR_FIRST: No = No(1 << 63);
 
 /// One operation of the queue.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug)]
 pub(super) struct Pending {
     /// As the view applies it; it may have seen provisional dots.
     pub(super) view: Operation,
@@ -26,14 +31,12 @@ pub(super) struct Pending {
     /// Where it was first sent, and as which number.
     pub(super) sent: Option<(SessionId, Seq)>,
     /// Since when it is on its way on the present socket.
-    #[serde(skip)]
     pub(super) in_flight_since: Option<TimestampMs>,
     /// By which hub it was settled, and the numbers `(after, through]` that it took.
     pub(super) settled: Option<(ReplicaId, No, No)>,
     /// The tab that handed it over, and its number among that tab's.
     pub(super) from: Option<(TabId, u64)>,
     /// Whether its row is to be written before the present input is done with.
-    #[serde(skip)]
     pub(super) is_dirty: bool,
 }
 
@@ -68,6 +71,31 @@ impl Pending {
             from: None,
             is_dirty: true,
         }
+    }
+
+    /// Its row, which is also how a mirror hands it over.
+    pub(super) fn to_row(&self) -> Bytes {
+        let Self { view, prepared, epoch, first_local, known, sent, settled, from, .. } = self;
+        let body = to_stored(|w| {
+            w.plain(&(epoch, first_local, known, sent, settled, from, prepared.is_some()));
+            // No name in a message, but here the one that is there most.
+            w.introduce(ReplicaId::LEAF);
+            prepared.iter().for_each(|prepared| write_operation(w, prepared));
+            write_operation(w, view);
+        });
+        body.into()
+    }
+
+    /// What [`Self::to_row`] wrote.
+    pub(super) fn from_row(row: &[u8]) -> Result<Self, WireError> {
+        from_stored(row, |r| {
+            let (epoch, first_local, known, sent, settled, from, is_changed) = r.plain()?;
+            r.introduce(ReplicaId::LEAF);
+            let prepared = if is_changed { Some(read_operation(r)?) } else { None };
+            let view = read_operation(r)?;
+            let (in_flight_since, is_dirty) = (None, false);
+            Ok(Self { view, prepared, epoch, first_local, known, sent, in_flight_since, settled, from, is_dirty })
+        })
     }
 
     /// Puts other effects in the place of some, of an operation that saw nothing.

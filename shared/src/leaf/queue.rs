@@ -1,54 +1,41 @@
-//! The operations of a leaf that are not settled or not shown by its base, in the order in which they were done.
+//! The operations of a leaf that are not settled or not shown by its base, in the order in which they were done, and the view of
+//! the keys that they are on.
 //!
 //! A write costs what it is itself, however many others wait: what is asked of the queue at each write is kept rather than
-//! searched for. What a hub or another tab says may cost what it concerns; a greeting costs the whole queue.
+//! searched for. What a hub or another tab says costs what it concerns, or a look at the queue.
 //!
-//! Invariants: operations stand in the order of their first provisional numbers; all that is kept beside them
-//! follows from them, but that `waiting` and `dirty` may name what is gone or has
-//! changed since, which is passed over where they are read.
+//! Invariants: operations stand in the order of their first provisional numbers; all that is kept beside them follows from
+//! them, but that `waiting` and `dirty` may name what is gone or has changed since, which is passed over where they are read.
 
 use super::pending::Pending;
 use crate::{
     id::{Key, No, Seq, SessionId},
-    ordered::{OrderedMap, OrderedSet, sort},
+    ordered::OrderedMap,
+    state::KeyState,
 };
 
 /// The queue.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
-    operations: OrderedMap<No, Pending>,
-    /// The numbers of each key's operations, ascending.
-    by_key: OrderedMap<Key, Vec<No>>,
-    /// Operations that are sent and not settled, by where and as which number.
-    under_way: OrderedMap<(SessionId, Seq), No>,
-    /// How many there are of each sort; few sorts.
-    sorts: Vec<(Sort, usize)>,
-    /// Those of them that a mirror prepared and has not seen adopted.
+    operations: Vec<Box<Pending>>,
+    open: OrderedMap<Key, Open>,
+    /// How many of them a mirror prepared and has not seen adopted.
     of_mirror: usize,
-    /// Settled operations that are still here.
-    settled: OrderedSet<No>,
+    /// Settled operations in order.
+    settled: Vec<No>,
     /// Operations that may have to be sent or handed over.
     waiting: Vec<No>,
     /// Operations whose rows are to be written.
     dirty: Vec<No>,
 }
 
-/// What operations have in common of which sessions and views are to know together.
-#[derive(Clone, Copy, PartialEq, Debug)]
-struct Sort {
-    sent: Option<SessionId>,
-    is_settled: bool,
-    known: Option<(SessionId, Seq)>,
-}
-
-impl Sort {
-    fn of(pending: &Pending) -> Self {
-        Self {
-            sent: pending.sent.map(|(session, _)| session),
-            is_settled: pending.is_settled(),
-            known: pending.known.filter(|_| !pending.is_settled()),
-        }
-    }
+/// What is open on a key.
+#[derive(Debug, Default)]
+struct Open {
+    /// The numbers of its operations in order.
+    numbers: Vec<No>,
+    /// Its base with them on top; none before it was made.
+    view: Option<KeyState>,
 }
 
 impl Queue {
@@ -58,7 +45,7 @@ impl Queue {
 
     /// How many are not settled.
     pub(super) fn unsettled(&self) -> usize {
-        self.sorts.iter().filter(|(sort, _)| !sort.is_settled).map(|(_, count)| count).sum()
+        self.len().saturating_sub(self.settled.len())
     }
 
     /// How many a mirror prepared and has not seen adopted.
@@ -66,177 +53,132 @@ impl Queue {
         self.of_mirror
     }
 
-    /// Whether any is sent and not settled.
-    pub(super) fn is_under_way(&self) -> bool {
-        !self.under_way.is_empty()
-    }
-
     pub(super) fn get(&self, no: No) -> Option<&Pending> {
-        self.operations.get(&no)
+        self.operations.get(self.find(no).ok()?).map(|pending| &**pending)
     }
 
     /// All in order.
     pub(super) fn iter(&self) -> impl Iterator<Item = &Pending> {
-        self.operations.iter().map(|(_, pending)| pending)
+        self.operations.iter().map(|pending| &**pending)
+    }
+
+    /// The numbers of those that `is_meant`, in order. Linear in the queue.
+    pub(super) fn numbers(&self, is_meant: &dyn Fn(&Pending) -> bool) -> Vec<No> {
+        self.iter().filter(|pending| is_meant(pending)).map(|pending| pending.first_local).collect()
     }
 
     /// Those on a key in order.
     pub(super) fn of_key<'a>(&'a self, key: &Key) -> impl Iterator<Item = &'a Pending> + Clone {
-        self.numbers(key).iter().filter_map(|no| self.operations.get(no))
+        self.numbers_of(key).iter().filter_map(|no| self.get(*no))
     }
 
     /// The one that stands before this on its key.
     pub(super) fn before(&self, pending: &Pending) -> Option<&Pending> {
-        let numbers = self.numbers(pending.key());
+        let numbers = self.numbers_of(pending.key());
         let at = numbers.partition_point(|no| *no < pending.first_local).checked_sub(1)?;
-        self.operations.get(numbers.get(at)?)
+        self.get(*numbers.get(at)?)
     }
 
-    fn numbers(&self, key: &Key) -> &[No] {
-        self.by_key.get(key).map_or(&[], Vec::as_slice)
+    /// The number of what a session sent as this and has not settled. Linear in what stands before it.
+    pub(super) fn sent_as(&self, session: SessionId, seq: Seq) -> Option<No> {
+        let is_it = |pending: &&Pending| pending.sent == Some((session, seq)) && !pending.is_settled();
+        self.iter().find(is_it).map(|pending| pending.first_local)
     }
 
     /// Settled ones in order.
     pub(super) fn settled(&self) -> impl Iterator<Item = &Pending> {
-        self.settled.iter().filter_map(|no| self.operations.get(no))
+        self.settled.iter().filter_map(|no| self.get(*no))
     }
 
-    /// The sessions in which operations were sent, some of them several times.
-    pub(super) fn sessions(&self) -> impl Iterator<Item = SessionId> {
-        self.sorts.iter().filter_map(|(sort, _)| sort.sent)
+    /// The keys that are in the view for what is open on them.
+    pub(super) fn keys(&self) -> impl Iterator<Item = &Key> {
+        self.open.keys()
     }
 
-    /// Up to where a session is known to each operation that is not settled, but for those that settle in others; none where
-    /// there is none.
-    pub(super) fn known_to_all(&self, session: SessionId) -> Option<Seq> {
-        let open = self.sorts.iter().map(|(sort, _)| sort).filter(|sort| !sort.is_settled);
-        // What was sent in another session settles there, whatever this one remembers.
-        let here = open.filter(|sort| sort.sent.is_none_or(|sent| sent == session));
-        here.map(|sort| sort.known.filter(|(id, _)| *id == session).map_or(Seq::default(), |(_, seq)| seq)).min()
+    /// The view of a key with open operations.
+    pub(super) fn view(&self, key: &Key) -> Option<&KeyState> {
+        self.open.get(key)?.view.as_ref()
     }
 
-    /// The number of the operation that a session sent as this one, if it is not settled.
-    pub(super) fn sent_as(&self, session: SessionId, seq: Seq) -> Option<No> {
-        self.under_way.get(&(session, seq)).copied()
+    /// As [`Self::view`], to be changed; `base` gives what there is without it.
+    pub(super) fn view_or(&mut self, key: &Key, base: impl FnOnce() -> KeyState) -> &mut KeyState {
+        self.open.or_default(key.clone()).view.get_or_insert_with(base)
     }
 
-    /// The numbers of what a session sent and has not settled, as it was sent. Linear in these.
-    pub(super) fn sent_in(&self, session: SessionId) -> Vec<No> {
-        let mut numbers = Vec::new();
-        let mut from = Seq::default();
-        while let Some(((id, seq), no)) = self.under_way.at_or_after(&(session, from)) {
-            if *id != session {
-                break;
-            }
-            numbers.push(*no);
-            from = seq.next();
+    /// Puts another view in the place of a key's.
+    pub(super) fn set_view(&mut self, key: &Key, view: Option<KeyState>) {
+        match view {
+            Some(_) => self.open.or_default(key.clone()).view = view,
+            None => drop(self.open.remove(key)),
         }
-        numbers
     }
 
     /// Takes an operation of which there is none with its number.
-    pub(super) fn push(&mut self, pending: Pending) {
+    pub(super) fn push(&mut self, pending: Box<Pending>) {
         let no = pending.first_local;
-        self.count(Sort::of(&pending), true);
-        if let Some(sent) = pending.sent.filter(|_| !pending.is_settled()) {
-            self.under_way.insert(sent, no);
-        }
         self.of_mirror = self.of_mirror.saturating_add(pending.is_of_mirror().into());
         if pending.is_settled() {
-            self.settled.insert(no);
+            put(&mut self.settled, no);
         } else if pending.is_idle() {
             self.waiting.push(no);
         }
         if pending.is_dirty {
             self.dirty.push(no);
         }
-        let numbers = self.by_key.or_default(pending.key().clone());
-        let at = numbers.partition_point(|other| *other < no);
-        numbers.insert(at, no);
-        self.operations.insert(no, pending);
+        put(&mut self.open.or_default(pending.key().clone()).numbers, no);
+        let (Ok(at) | Err(at)) = self.find(no);
+        self.operations.insert(at, pending);
     }
 
-    /// Takes an operation where its number stands, in the place of one that bears the same.
-    pub(super) fn put(&mut self, pending: Pending) {
-        self.remove(pending.first_local);
-        self.push(pending);
-    }
-
-    /// Takes an operation out. What is idle behind it on its key may have waited for that.
-    pub(super) fn remove(&mut self, no: No) -> Option<Pending> {
-        let pending = self.operations.remove(&no)?;
-        self.count(Sort::of(&pending), false);
+    /// Takes an operation out; the view of its key is to be made anew. What is idle behind it on its key may have waited for that.
+    pub(super) fn remove(&mut self, no: No) -> Option<Box<Pending>> {
+        let at = self.find(no).ok()?;
+        let pending = self.operations.remove(at);
         self.of_mirror = self.of_mirror.saturating_sub(pending.is_of_mirror().into());
-        if let Some(sent) = pending.sent.filter(|_| !pending.is_settled()) {
-            self.under_way.remove(&sent);
+        take(&mut self.settled, no);
+        if let Some(open) = self.open.get_mut(pending.key()) {
+            take(&mut open.numbers, no);
         }
-        if pending.is_settled() {
-            self.settled.remove(&no);
-        }
-        if let Some(numbers) = self.by_key.get_mut(pending.key()) {
-            if let Ok(at) = numbers.binary_search(&no) {
-                numbers.remove(at);
-                let behind = numbers.get(at..).unwrap_or_default().iter();
-                let is_idle = |no: &&No| self.operations.get(no).is_some_and(Pending::is_idle);
-                self.waiting.extend(behind.take_while(is_idle));
-            }
-            if numbers.is_empty() {
-                self.by_key.remove(pending.key());
-            }
-        }
+        let numbers = self.numbers_of(pending.key());
+        let behind = numbers.get(numbers.partition_point(|other| *other < no)..).unwrap_or_default().iter();
+        let idle: Vec<No> = behind.copied().take_while(|no| self.get(*no).is_some_and(Pending::is_idle)).collect();
+        self.waiting.extend(idle);
         Some(pending)
     }
 
-    /// Takes out those that `is_meant`, in order. Linear in the queue.
-    pub(super) fn take(&mut self, is_meant: impl Fn(&Pending) -> bool) -> Vec<Pending> {
-        let meant: Vec<No> =
-            self.iter().filter(|pending| is_meant(pending)).map(|pending| pending.first_local).collect();
-        meant.into_iter().filter_map(|no| self.remove(no)).collect()
-    }
-
     /// Changes an operation, but neither its key nor its number.
-    pub(super) fn change(&mut self, no: No, change: impl FnOnce(&mut Pending)) {
-        let Some(pending) = self.operations.get_mut(&no) else { return };
-        let (before, was_dirty) = (Sort::of(pending), pending.is_dirty);
+    pub(super) fn change(&mut self, no: No, change: &mut dyn FnMut(&mut Pending)) {
+        let Ok(at) = self.find(no) else { return };
+        let Some(pending) = self.operations.get_mut(at) else { return };
+        let (was_settled, was_dirty) = (pending.is_settled(), pending.is_dirty);
         change(pending);
-        let (after, sent) = (Sort::of(pending), pending.sent);
         if pending.is_dirty && !was_dirty {
             self.dirty.push(no);
         }
-        if before == after {
-            return;
-        }
-        self.count(before, false);
-        self.count(after, true);
-        if let Some(sent) = sent {
-            if after.is_settled {
-                self.under_way.remove(&sent);
-                self.settled.insert(no);
-            } else {
-                self.under_way.insert(sent, no);
-            }
+        if pending.is_settled() && !was_settled {
+            put(&mut self.settled, no);
         }
     }
 
-    /// Changes what later operations on its key say of an operation that was taken out.
-    pub(super) fn change_later(&mut self, gone: &Pending, mut change: impl FnMut(&mut Pending)) {
-        let Self { operations, by_key, dirty, .. } = self;
-        let numbers = by_key.get(gone.key()).map_or(&[][..], Vec::as_slice);
-        for no in numbers.iter().filter(|no| **no > gone.first_local) {
-            let Some(later) = operations.get_mut(no) else { continue };
+    /// Changes what later operations on its key say of an operation that was taken out. Linear in the later ones.
+    pub(super) fn change_later(&mut self, gone: &Pending, change: &mut dyn FnMut(&mut Pending)) {
+        let (Ok(at) | Err(at)) = self.find(gone.first_local);
+        for later in self.operations.get_mut(at..).unwrap_or_default().iter_mut().filter(|one| one.key() == gone.key())
+        {
             let was_dirty = later.is_dirty;
             change(later);
             if later.is_dirty && !was_dirty {
-                dirty.push(*no);
+                self.dirty.push(later.first_local);
             }
         }
     }
 
     /// Changes any of the operations, but neither their keys nor their numbers. Linear in the queue.
-    pub(super) fn change_all(&mut self, change: impl FnMut(&mut Pending)) {
-        self.operations.values_mut().for_each(change);
-        let operations = std::mem::take(self).operations;
-        operations.into_values().for_each(|pending| self.push(pending));
+    pub(super) fn change_all(&mut self, change: &mut dyn FnMut(&mut Pending)) {
+        for no in self.numbers(&|_| true) {
+            self.change(no, change);
+        }
+        self.waiting = self.numbers(&Pending::is_idle);
     }
 
     /// The numbers of what may have to be sent or handed over, in order. The queue forgets that they wait.
@@ -249,35 +191,44 @@ impl Queue {
         self.waiting.push(no);
     }
 
-    /// The rows to be written of operations, in order. They count as written.
-    pub(super) fn take_dirty(&mut self, mut write: impl FnMut(&Pending)) {
-        for no in in_order(std::mem::take(&mut self.dirty)) {
-            if let Some(pending) = self.operations.get_mut(&no).filter(|pending| pending.is_dirty) {
-                pending.is_dirty = false;
-                write(pending);
-            }
-        }
+    /// The numbers of operations whose rows are to be written, in order. The queue forgets them.
+    pub(super) fn take_dirty(&mut self) -> Vec<No> {
+        in_order(std::mem::take(&mut self.dirty))
     }
 
-    /// Counts an operation of this sort, or no longer.
-    fn count(&mut self, sort: Sort, is_one_more: bool) {
-        // Most are of the sort that came last.
-        let found = self.sorts.iter().rposition(|(own, _)| *own == sort);
-        match found.and_then(|at| self.sorts.get_mut(at)) {
-            Some((_, count)) if is_one_more => *count = count.saturating_add(1),
-            Some((_, count)) => {
-                *count = count.saturating_sub(1);
-                self.sorts.retain(|(_, count)| *count > 0);
-            }
-            None if is_one_more => self.sorts.push((sort, 1)),
-            None => {}
+    fn numbers_of(&self, key: &Key) -> &[No] {
+        self.open.get(key).map_or(&[], |open| &open.numbers)
+    }
+
+    /// Where the operation of this number is, or belongs.
+    fn find(&self, no: No) -> Result<usize, usize> {
+        // Most come last.
+        if self.operations.last().is_none_or(|last| last.first_local < no) {
+            return Err(self.operations.len());
         }
+        self.operations.binary_search_by_key(&no, |pending| pending.first_local)
+    }
+}
+
+/// Puts a number where it belongs in a list in order.
+fn put(numbers: &mut Vec<No>, no: No) {
+    if numbers.last().is_none_or(|last| *last < no) {
+        numbers.push(no);
+    } else if let Err(at) = numbers.binary_search(&no) {
+        numbers.insert(at, no);
+    }
+}
+
+/// Takes a number out of a list in order.
+fn take(numbers: &mut Vec<No>, no: No) {
+    if let Ok(at) = numbers.binary_search(&no) {
+        numbers.remove(at);
     }
 }
 
 /// These in order, each once.
-fn in_order(mut numbers: Vec<No>) -> Vec<No> {
-    sort(&mut numbers);
-    numbers.dedup();
-    numbers
+fn in_order(numbers: Vec<No>) -> Vec<No> {
+    let mut ordered = Vec::with_capacity(numbers.len());
+    numbers.into_iter().for_each(|no| put(&mut ordered, no));
+    ordered
 }

@@ -21,7 +21,7 @@ use crate::{
     message::Lifetime,
     ordered::OrderedSet,
     state::Element,
-    wire::{WireError, from_body, to_body},
+    wire::{WireError, from_body},
 };
 use bytes::Bytes;
 
@@ -70,15 +70,16 @@ impl Leaf {
             self.see_adopted(adopted);
         }
         self.drop_adopted(&mut changed);
-        let own = self.pending.take(|pending| pending.is_of_mirror());
+        changed.extend(self.pending.keys().cloned());
+        let own = self.pending.numbers(&Pending::is_of_mirror).into_iter().filter_map(|no| self.pending.remove(no));
+        let own: Vec<Box<Pending>> = own.collect();
         self.pending = Queue::default();
-        stored.pending.into_values().chain(own).for_each(|pending| self.pending.push(pending));
+        stored.pending.into_values().map(Box::new).chain(own).for_each(|pending| self.pending.push(pending));
         self.number_again();
         if let Some(mirror) = &mut self.mirror {
             mirror.version = Some(version);
         }
-        changed.extend(self.pending.iter().map(|pending| pending.key().clone()));
-        changed.extend(self.overlay.keys().cloned());
+        changed.extend(self.pending.keys().cloned());
         Ok(self.shown_anew(changed, now))
     }
 
@@ -142,14 +143,14 @@ impl Leaf {
     ) -> Result<Vec<LeafEffect>, WireError> {
         let adopted = self.adopted.get(&tab).copied().unwrap_or_default();
         if no > adopted {
-            let pending: Pending = from_body(operation)?;
+            let pending = Pending::from_row(operation)?;
             let is_late = version.saturating_add(VERSIONS_REMEMBERED) < self.version
                 || self.done_in.get(pending.key()).is_some_and(|done| *done > version);
             if is_late || no != adopted.saturating_add(1) {
                 self.effects.push(LeafEffect::Again(tab));
             } else {
                 let operation = pending.view.clone();
-                let first = self.adopt_one(pending, (tab, no));
+                let first = self.adopt_one(Box::new(pending), (tab, no));
                 self.show_operation(&operation, first);
             }
         }
@@ -179,14 +180,13 @@ impl Leaf {
         let Some(Mirror { tab, .. }) = self.mirror.take() else { return Ok(effects) };
         let stored = if is_new { Vec::new() } else { self.meta_body() };
         self.dirty = Some(Dirty::of(stored));
-        let own: Vec<No> = self.pending.iter().filter(|own| own.is_of_mirror()).map(|own| own.first_local).collect();
         let mut changed = OrderedSet::new();
-        for own in own {
+        for own in self.pending.numbers(&Pending::is_of_mirror) {
             let Some(pending) = self.pending.remove(own) else { continue };
             let no = self.adopted.get(&tab).copied().unwrap_or_default().saturating_add(1);
             changed.insert(pending.key().clone());
             let first = self.last_local.next();
-            self.pending.change_later(&pending, |later| later.renumber(&pending, first));
+            self.pending.change_later(&pending, &mut |later| later.renumber(&pending, first));
             self.adopt_one(pending, (tab, no));
         }
         effects.extend(self.shown_anew(changed, now));
@@ -199,7 +199,7 @@ impl Leaf {
     }
 
     /// Queues what a mirror handed over; returns its first provisional number here.
-    fn adopt_one(&mut self, mut pending: Pending, from: (TabId, u64)) -> No {
+    fn adopt_one(&mut self, mut pending: Box<Pending>, from: (TabId, u64)) -> No {
         let first = self.take_local(pending.view.effects.len());
         let known = self.session.map(|(id, _)| (id, self.shown(id)));
         pending.adopt(from, first, known);
@@ -217,13 +217,13 @@ impl Leaf {
             if !self.pending.get(no).is_some_and(|own| own.is_of_mirror() && own.is_idle() && !self.must_wait(own)) {
                 continue;
             }
-            self.pending.change(no, |own| {
+            self.pending.change(no, &mut |own| {
                 own.in_flight_since = Some(now);
                 let (_, no) = *own.from.get_or_insert_with(|| {
                     handed_over = handed_over.saturating_add(1);
                     (tab, handed_over)
                 });
-                let operation = to_body(own).into();
+                let operation = own.to_row();
                 self.effects.push(LeafEffect::Forward { no, version, operation });
             });
         }
@@ -237,7 +237,7 @@ impl Leaf {
     }
 
     pub(super) fn hand_over_again(&mut self) {
-        self.pending.change_all(|pending| {
+        self.pending.change_all(&mut |pending| {
             pending.in_flight_since = pending.in_flight_since.filter(|_| !pending.is_of_mirror());
         });
     }
@@ -258,10 +258,11 @@ impl Leaf {
                 self.drop_adopted(changed);
             }
             LeafRowId::Pending(_) => {
-                let pending: Pending = from_body(body)?;
+                let pending = Pending::from_row(body)?;
                 self.see_adopted(&pending);
                 changed.insert(pending.key().clone());
-                self.pending.put(pending);
+                self.pending.remove(pending.first_local);
+                self.pending.push(Box::new(pending));
             }
             LeafRowId::Key(key) | LeafRowId::Element(key, _) => {
                 restore_base(&mut self.base, row, body)?;
@@ -275,9 +276,12 @@ impl Leaf {
     fn see_adopted(&mut self, adopted: &Pending) {
         let is_own = self.mirror.as_ref().is_some_and(|mirror| adopted.from.is_some_and(|(tab, _)| tab == mirror.tab));
         let is_it = |own: &&Pending| own.is_of_mirror() && own.from == adopted.from;
-        let Some(no) = self.pending.iter().filter(|_| is_own).find(is_it).map(|own| own.first_local) else { return };
+        if !is_own {
+            return;
+        }
+        let Some(no) = self.pending.iter().find(is_it).map(|own| own.first_local) else { return };
         let Some(own) = self.pending.remove(no) else { return };
-        self.pending.change_later(&own, |later| later.renumber(&own, adopted.first_local));
+        self.pending.change_later(&own, &mut |later| later.renumber(&own, adopted.first_local));
     }
 
     /// What was adopted, and is done with already, is this mirror's no more.
@@ -285,7 +289,9 @@ impl Leaf {
         let Some(mirror) = &self.mirror else { return };
         let adopted = self.adopted.get(&mirror.tab).copied().unwrap_or_default();
         let is_adopted = |own: &Pending| own.is_of_mirror() && own.from.is_some_and(|(_, no)| no <= adopted);
-        changed.extend(self.pending.take(is_adopted).iter().map(|own| own.key().clone()));
+        for no in self.pending.numbers(&is_adopted) {
+            changed.extend(self.pending.remove(no).map(|own| own.key().clone()));
+        }
     }
 
     /// The leader has dropped an operation; what this mirror did after it saw what the hub made of it.
@@ -293,7 +299,7 @@ impl Leaf {
         let Some(done) = self.pending.remove(no) else { return };
         changed.insert(done.key().clone());
         let (Some(settled), Some(base)) = (settled, self.base.get(done.key())) else { return };
-        self.pending.change_later(&done, |later| {
+        self.pending.change_later(&done, &mut |later| {
             if later.is_of_mirror() {
                 later.observe(&done, &base.state, settled);
             }
@@ -304,7 +310,7 @@ impl Leaf {
     fn number_again(&mut self) {
         let Some(mirror) = &mut self.mirror else { return };
         mirror.handed_over = self.adopted.get(&mirror.tab).copied().unwrap_or_default();
-        self.pending.change_all(|pending| {
+        self.pending.change_all(&mut |pending| {
             if pending.is_of_mirror() {
                 (pending.in_flight_since, pending.from) = (None, None);
             }

@@ -53,7 +53,7 @@ impl Leaf {
     pub fn ranking(&self, key: &Key) -> Option<Ranking> {
         let shown = self.boards.get(key)?.shown.as_ref()?;
         let queued = self.pending.of_key(key).filter(|pending| !shown.has(pending));
-        let own = queued.chain(self.gathered.as_ref().and_then(|gathered| gathered.get(key)));
+        let own = queued.chain(self.sum(key));
         let current = self.session.map(|(id, _)| id);
         // What another session did may have been settled in the meantime.
         let is_certain = own.clone().all(|own| own.sent.is_none_or(|(session, _)| Some(session) == current));

@@ -21,14 +21,16 @@ impl Leaf {
             return;
         }
         let Some((current, mut next)) = self.session else { return };
-        let blocked = self.keys_elsewhere(current);
+        if !self.elsewhere.is_empty() {
+            self.elsewhere = self.keys_elsewhere();
+        }
         let mut batches: Vec<(SessionId, Seq, Vec<Operation>, usize)> = Vec::new();
         for no in self.pending.take_waiting() {
             let Some(pending) = self.pending.get(no).filter(|pending| pending.is_idle()) else { continue };
             let (session, seq) = match pending.sent {
                 Some((_, seq)) if fault!(RoamerSettlesHere) => (current, seq),
                 Some(sent) => sent,
-                None if blocked.contains(pending.key()) => {
+                None if self.elsewhere.contains(pending.key()) => {
                     self.pending.wait(no);
                     continue;
                 }
@@ -52,7 +54,7 @@ impl Leaf {
                 }
                 _ => batches.push((session, seq, vec![operation], size)),
             }
-            self.pending.change(no, |pending| {
+            self.pending.change(no, &mut |pending| {
                 pending.in_flight_since = Some(now);
                 if pending.sent.is_none() {
                     pending.sent = Some((session, seq));
@@ -76,14 +78,13 @@ impl Leaf {
         }
     }
 
-    /// The keys with operations that were sent in other sessions. Linear in the queue if there are any.
-    fn keys_elsewhere(&self, current: SessionId) -> OrderedSet<Key> {
-        if fault!(DependentSentAhead) || self.pending.sessions().all(|session| session == current) {
-            return OrderedSet::new();
-        }
+    /// The keys with operations that were sent in other sessions. Linear in the queue.
+    pub(super) fn keys_elsewhere(&self) -> OrderedSet<Key> {
+        let current = self.session.map(|(id, _)| id);
         // Also once it is settled, until the base shows it: only then can a later operation tell what it saw.
-        let is_elsewhere = |pending: &&Pending| pending.sent.is_some_and(|(session, _)| session != current);
-        self.pending.iter().filter(is_elsewhere).map(|pending| pending.key().clone()).collect()
+        let is_elsewhere = |pending: &&Pending| pending.sent.is_some_and(|(session, _)| Some(session) != current);
+        let elsewhere = self.pending.iter().filter(is_elsewhere).filter(|_| !fault!(DependentSentAhead));
+        elsewhere.map(|pending| pending.key().clone()).collect()
     }
 
     /// Operations of the session of this connection, in little.
@@ -124,6 +125,12 @@ impl Leaf {
     /// Up to where the hub need not remember what a session did: settled, and known so to every operation still to settle.
     fn forgettable(&self, session: SessionId) -> Seq {
         let settled = self.settled.get(&session).copied().unwrap_or_default();
-        self.pending.known_to_all(session).map_or(settled, |known| known.min(settled))
+        // What was sent in another session settles there, whatever this one remembers. Of the others the first was prepared
+        // when least was known.
+        let is_open =
+            |pending: &&Pending| !pending.is_settled() && pending.sent.is_none_or(|(other, _)| other == session);
+        let first = self.pending.iter().find(is_open).map(|pending| pending.known);
+        let known = |known: Option<(SessionId, Seq)>| known.filter(|(id, _)| *id == session).map(|(_, seq)| seq);
+        first.map_or(settled, |first| known(first).unwrap_or_default().min(settled))
     }
 }

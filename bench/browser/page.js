@@ -129,8 +129,7 @@ export async function clients({ rounds, size }) {
       for (const [at, [, no, version, operation]] of operations.entries()) {
         leaf.adopt(BigInt(at + 1) << 33n, no, version, operation, now);
       }
-      leaf.command(["HLEN", "map"], now);
-      const [result] = leaf.outcome();
+      const [result] = leaf.command(["HLEN", "map"], now);
       if (result !== 1) throw new Error("the map has one entry");
       leaf.free();
       return 1;

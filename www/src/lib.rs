@@ -239,22 +239,15 @@ impl WasmLeaf {
         f64::NAN
     }
 
-    /// As `run`, whatever the words hold, and `outcome` has what it came to.
-    pub fn command(&mut self, arguments: Vec<String>, now: f64) {
+    /// As `run`, whatever the words hold, and gives what it came to.
+    pub fn command(&mut self, arguments: Vec<String>, now: f64) -> JsOutcome {
         let arguments: Vec<Bytes> = arguments.into_iter().map(Bytes::from).collect();
-        self.outcome = Some(self.leaf.act(&arguments, timestamp(now)));
+        outcome_to_js(self.leaf.act(&arguments, timestamp(now)))
     }
 
     /// What a command came to; `undefined` where that is told already, or none was run.
     pub fn outcome(&mut self) -> Option<JsOutcome> {
-        let outcome = match self.outcome.take()? {
-            Ok((reply, extent)) => vec![reply::to_js(reply), (extent as u8).into()],
-            Err(error) => {
-                let is_unknown = error == CommandError::NotHeld;
-                vec![JsValue::NULL, 0.into(), error.to_string().into(), is_unknown.into()]
-            }
-        };
-        Some(list(outcome).unchecked_into())
+        self.outcome.take().map(outcome_to_js)
     }
 
     /// Tells what comes of what was run.
@@ -279,6 +272,16 @@ impl WasmLeaf {
     fn handle(&mut self, input: LeafInput, now: f64) -> Result<JsEffects, JsError> {
         Ok(to_js(self.leaf.handle(input, timestamp(now)), &self.terms)?)
     }
+}
+
+fn outcome_to_js(outcome: Result<(Reply, Extent), CommandError>) -> JsOutcome {
+    let outcome = match outcome {
+        Ok((reply, extent)) => vec![reply::to_js(reply), (extent as u8).into()],
+        Err(error) => {
+            vec![JsValue::NULL, 0.into(), error.to_string().into(), (error == CommandError::NotHeld).into()]
+        }
+    };
+    list(outcome).unchecked_into()
 }
 
 fn client(entropy_high: u64, entropy_low: u64) -> ClientId {

@@ -29,7 +29,7 @@ use crate::{
     message::{HubToLeaf, LeafToHub, Lifetime, RefusalCause},
     ordered::{OrderedMap, OrderedSet},
     random::Random,
-    state::{Effect, KeyState, Mint, Operation},
+    state::{Effect, ElementId, Increment, KeyState, Mint, Operation},
     wire::{Capabilities, Features},
 };
 use base::{Base, Push, is_left_over};
@@ -209,7 +209,13 @@ impl Leaf {
     /// As there.
     pub fn act(&mut self, argv: &[Bytes], now: TimestampMs) -> Result<(Reply, Extent), CommandError> {
         let command = command::parse(argv)?;
-        let (reply, extent) = self.execute(&command, now)?;
+        let (reply, extent) = match self.increment(&command, now) {
+            Some(total) => (Reply::Int(total), Extent::Named),
+            None => self.execute(&command, now)?,
+        };
+        if let (Some((key, _)), Reply::Int(total)) = (increment(&command), &reply) {
+            self.pending.note_count(key, *total);
+        }
         let is_named = command.keys().next().map(Key::as_bytes) == argv.get(1).map(|name| &name[..]);
         Ok((reply, if is_named { extent } else { Extent::More }))
     }
@@ -329,6 +335,18 @@ impl Leaf {
         Ok((reply, extent))
     }
 
+    /// Adds to a counter of which it is noted what it counts, as [`Self::execute`] would; `None`, and nothing done, of anything else.
+    fn increment(&mut self, command: &Command, now: TimestampMs) -> Option<i64> {
+        let (key, by) = increment(command)?;
+        if self.gathered.is_some() || self.pending.len() >= PENDING_OPERATIONS_MAX {
+            return None;
+        }
+        let total = self.pending.count(key)?.checked_add(by)?;
+        let effect = Effect::Add { element: ElementId::String, by: Increment::Int(by.into()) };
+        self.queue(Operation { key: key.clone(), at: now.plus_ms(self.offset_ms), effects: vec![effect] });
+        Some(total)
+    }
+
     /// What a command comes to on the view.
     fn prepare(&self, command: &Command, now: TimestampMs, entropy: u64) -> Result<Prepared, CommandError> {
         let heard_at = self.heard_at.map(|at| at.plus_ms(self.offset_ms));
@@ -343,11 +361,11 @@ impl Leaf {
 
     /// Queues an operation and shows it.
     fn queue(&mut self, operation: Operation) {
-        let first_local = self.take_local(operation.effects.len());
-        let known = self.session.map(|(id, _)| (id, self.shown(id)));
         let tells_epoch = operation.effects.iter().any(|effect| matches!(effect, Effect::Deadline { .. }));
         let base = self.base.get(&operation.key).filter(|_| tells_epoch);
         let epoch = base.and_then(|base| base.state.deadline().epoch());
+        let first_local = self.take_local(operation.effects.len());
+        let known = self.session.map(|(id, _)| (id, self.shown(id)));
         self.show_operation(&operation, first_local);
         self.pending.push(Box::new(Pending::new(operation, epoch, first_local, known)));
     }
@@ -644,6 +662,17 @@ impl Leaf {
 
     fn send(&mut self, message: LeafToHub) {
         self.effects.push(LeafEffect::Send(message));
+    }
+}
+
+/// The counter to which a command adds, and how much.
+fn increment(command: &Command) -> Option<(&Key, i64)> {
+    match command {
+        Command::Incr { key, by }
+        | Command::IncrBy { key, by }
+        | Command::Decr { key, by }
+        | Command::DecrBy { key, by } => Some((key, *by)),
+        _ => None,
     }
 }
 

@@ -11,7 +11,7 @@ use super::pending::Pending;
 use crate::{
     id::{Key, No, Seq, SessionId},
     ordered::OrderedMap,
-    state::KeyState,
+    state::{Deadline, KeyState},
 };
 
 /// The queue.
@@ -36,6 +36,8 @@ struct Open {
     numbers: Vec<No>,
     /// Its base with them on top; none before it was made.
     view: Option<KeyState>,
+    /// What an increment of it gave, if the view is still as it left it.
+    count: Option<i64>,
 }
 
 impl Queue {
@@ -102,13 +104,31 @@ impl Queue {
 
     /// As [`Self::view`], to be changed; `base` gives what there is without it.
     pub(super) fn view_or(&mut self, key: &Key, base: impl FnOnce() -> KeyState) -> &mut KeyState {
-        self.open.or_default(key.clone()).view.get_or_insert_with(base)
+        let open = self.open.or_default(key.clone());
+        open.count = None;
+        open.view.get_or_insert_with(base)
+    }
+
+    /// What the key counts as long as its view stays as it is, if that was noted.
+    pub(super) fn count(&self, key: &Key) -> Option<i64> {
+        self.open.get(key)?.count
+    }
+
+    /// Notes what the key counts until its view changes, unless the key may end by itself.
+    pub(super) fn note_count(&mut self, key: &Key, count: i64) {
+        if let Some(open) = self.open.get_mut(key) {
+            let is_lasting = open.view.as_ref().is_some_and(|view| view.deadline() == Deadline::default());
+            open.count = Some(count).filter(|_| is_lasting);
+        }
     }
 
     /// Puts another view in the place of a key's.
     pub(super) fn set_view(&mut self, key: &Key, view: Option<KeyState>) {
         match view {
-            Some(_) => self.open.or_default(key.clone()).view = view,
+            Some(_) => {
+                let open = self.open.or_default(key.clone());
+                (open.view, open.count) = (view, None);
+            }
             None => drop(self.open.remove(key)),
         }
     }

@@ -124,11 +124,13 @@ export class Store extends EventTarget {
   }
 
   #run(words: readonly Argument[], seen?: (reply: Reply) => void): Reply {
+    const texts = words.map(String);
     const now = Date.now();
     let [result, extent, error, isUnknown]: Outcome = [null, 1];
     try {
-      result = this.#leaf.run(words.map(String).join("\0"), words.length, now);
-      if (Number.isNaN(result)) [result, extent, error, isUnknown] = this.#leaf.outcome() ?? this.#outcome(words, now);
+      result = this.#leaf.run(texts.join("\0"), texts.length, now);
+      // Words that hold a NUL are handed over one by one.
+      if (Number.isNaN(result)) [result, extent, error, isUnknown] = this.#leaf.outcome() ?? this.#leaf.command(texts, now);
     } catch (error) {
       this.#reads.clear();
       throw error;
@@ -138,17 +140,11 @@ export class Store extends EventTarget {
     seen?.(result);
     if (extent > 0) {
       this.#isOpen = true;
-      this.#drop(String(words[1]));
+      this.#drop(texts[1] as string);
       this.#notifySoon();
     }
     if (extent > 1) this.#flush();
     return result;
-  }
-
-  /** Of words that hold a NUL. */
-  #outcome(words: readonly Argument[], now: number): Outcome {
-    this.#leaf.command(words.map(String), now);
-    return this.#leaf.outcome() as Outcome;
   }
 
   /** The key as a counter. */

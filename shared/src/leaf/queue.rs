@@ -16,6 +16,7 @@ use crate::{
 
 /// The queue.
 #[derive(Debug, Default)]
+#[allow(clippy::vec_box, reason = "what is taken from among others is closed up by moving pointers")]
 pub(super) struct Queue {
     operations: Vec<Box<Pending>>,
     open: OrderedMap<Key, Open>,

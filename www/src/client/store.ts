@@ -401,7 +401,10 @@ export class Store extends EventTarget {
       if (effect[0] !== "changed") continue;
       effect[1].forEach((key) => this.#drop(key));
     }
-    for (const effect of effects) this.#performOne(effect);
+    for (const effect of effects) {
+      if (effect[0] === "wake-at") this.#wakeAt(effect[1]);
+      else if (effect[0] !== "changed") this.#role.perform(effect);
+    }
     this.#role.performed();
     this.#notifySoon();
   }
@@ -418,18 +421,6 @@ export class Store extends EventTarget {
     if (!this.#isOpen) return;
     this.#isOpen = false;
     this.#step((now) => this.#leaf.flush(now));
-  }
-
-  #performOne(effect: Effect): void {
-    switch (effect[0]) {
-      case "changed":
-        return;
-      case "wake-at":
-        this.#wakeAt(effect[1]);
-        return;
-      default:
-        this.#role.perform(effect);
-    }
   }
 
   #wakeAt(at: number): void {

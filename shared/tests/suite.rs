@@ -18,6 +18,7 @@ mod laws;
 mod leaf_gather;
 mod leaf_rows;
 mod leaf_tabs;
+mod leaf_writes;
 mod limits;
 mod listening;
 mod many_writers;

@@ -12,7 +12,7 @@ use effect::{JsEffects, JsRowWrite, list, to_js};
 use headwater::{
     command::{CommandError, Reply},
     id::{ClientId, Key, TimestampMs},
-    leaf::{Leaf, LeafInput, LeafRowId, TabId},
+    leaf::{Extent, Leaf, LeafInput, LeafRowId, TabId},
     message::Lifetime,
     standings::{RankedMember, Ranking, StandingsQuery},
     wire::{self, Terms},
@@ -25,8 +25,11 @@ static ALLOCATOR: rlsf::SmallGlobalTlsf = rlsf::SmallGlobalTlsf::new();
 
 #[wasm_bindgen(typescript_custom_section)]
 const TYPES: &str = r#"
-/** What a command came to: `result` is a `Reply`, where there is no error; `isUnknown` whether that is that a key is not known here. */
-export type Outcome = [effects: Effect[], result: Reply, error?: string, isUnknown?: boolean];
+/**
+ * What a command came to. Where there is no error, `result` is a `Reply`, and `extent` says which keys it changed: none (0), the one
+ * that is its first argument (1), or others too (2). `isUnknown` is whether the error is that a key is not known here.
+ */
+export type Outcome = [result: Reply, extent: number, error?: string, isUnknown?: boolean];
 
 /** A row as it was stored. */
 export type StoredRow = [id: Uint8Array, body: Uint8Array];
@@ -63,6 +66,8 @@ pub struct WasmLeaf {
     leaf: Leaf,
     /// What the hub accepts, as its welcome said.
     terms: Terms,
+    /// What the last command came to, until it is asked for.
+    outcome: Option<Result<(Reply, Extent), CommandError>>,
 }
 
 #[wasm_bindgen]
@@ -72,17 +77,17 @@ impl WasmLeaf {
     pub fn new(entropy_high: u64, entropy_low: u64, is_stored: bool) -> Self {
         let client = client(entropy_high, entropy_low);
         let leaf = if is_stored { Leaf::stored } else { Leaf::new };
-        Self { leaf: leaf(client, Lifetime::Tab), terms: Terms::default() }
+        Self { leaf: leaf(client, Lifetime::Tab), terms: Terms::default(), outcome: None }
     }
 
     /// The leaf that stored these rows; throws when they make none.
     pub fn restore(rows: Vec<JsStoredRow>) -> Result<Self, JsError> {
-        Ok(Self { leaf: Leaf::restore(stored(rows)?)?, terms: Terms::default() })
+        Ok(Self { leaf: Leaf::restore(stored(rows)?)?, terms: Terms::default(), outcome: None })
     }
 
     /// A leaf that mirrors that of the tab that leads; named by 64 random bits.
     pub fn mirror(tab: u64) -> Self {
-        Self { leaf: Leaf::mirror(TabId(tab)), terms: Terms::default() }
+        Self { leaf: Leaf::mirror(TabId(tab)), terms: Terms::default(), outcome: None }
     }
 
     /// All that is or will be stored, for a tab that mirrors this leaf.
@@ -216,18 +221,38 @@ impl WasmLeaf {
         self.handle(LeafInput::Tick, now)
     }
 
-    /// Runs a Redis command against the view, at once.
-    pub fn command(&mut self, arguments: Vec<String>, now: f64) -> Result<JsOutcome, JsError> {
-        let arguments: Vec<Bytes> = arguments.into_iter().map(Bytes::from).collect();
-        let (answer, effects) = self.leaf.command(&arguments, timestamp(now));
-        let effects = to_js(effects, &self.terms)?.into();
-        let outcome = match answer {
-            Ok(reply) => vec![effects, reply::to_js(reply)],
-            Err(error) => {
-                vec![effects, JsValue::NULL, error.to_string().into(), (error == CommandError::NotHeld).into()]
+    /// Runs a Redis command against the view, at once: so many words, with NUL between them. Gives the reply if that is an integer
+    /// and the command changed the key that is its first argument and nothing else; otherwise NaN, and [`Self::outcome`] has it,
+    /// unless a word holds a NUL. What comes of a change is told at the next input.
+    pub fn run(&mut self, words: String, count: u32, now: f64) -> f64 {
+        let words = Bytes::from(words);
+        let split = words.split(|byte| *byte == 0).map(|word| words.slice_ref(word));
+        let arguments: Vec<Bytes> = split.collect();
+        if arguments.len() == count as usize {
+            match self.leaf.act(&arguments, timestamp(now)) {
+                Ok((Reply::Int(reply), Extent::Named)) if reply.unsigned_abs() <= reply::SAFE_INTEGER_MAX => {
+                    return reply as f64;
+                }
+                outcome => self.outcome = Some(outcome),
             }
-        };
-        Ok(JsValue::from(outcome).unchecked_into())
+        }
+        f64::NAN
+    }
+
+    /// As `run`, whatever the words hold, and gives what it came to.
+    pub fn command(&mut self, arguments: Vec<String>, now: f64) -> JsOutcome {
+        let arguments: Vec<Bytes> = arguments.into_iter().map(Bytes::from).collect();
+        outcome_to_js(self.leaf.act(&arguments, timestamp(now)))
+    }
+
+    /// What a command came to; `undefined` where that is told already, or none was run.
+    pub fn outcome(&mut self) -> Option<JsOutcome> {
+        self.outcome.take().map(outcome_to_js)
+    }
+
+    /// Tells what comes of what was run.
+    pub fn flush(&mut self, now: f64) -> Result<JsEffects, JsError> {
+        self.handle(LeafInput::Flush, now)
     }
 
     /// Whether what a key reads stays as it is until an effect says that it changed.
@@ -247,6 +272,16 @@ impl WasmLeaf {
     fn handle(&mut self, input: LeafInput, now: f64) -> Result<JsEffects, JsError> {
         Ok(to_js(self.leaf.handle(input, timestamp(now)), &self.terms)?)
     }
+}
+
+fn outcome_to_js(outcome: Result<(Reply, Extent), CommandError>) -> JsOutcome {
+    let outcome = match outcome {
+        Ok((reply, extent)) => vec![reply::to_js(reply), (extent as u8).into()],
+        Err(error) => {
+            vec![JsValue::NULL, 0.into(), error.to_string().into(), (error == CommandError::NotHeld).into()]
+        }
+    };
+    list(outcome).unchecked_into()
 }
 
 fn client(entropy_high: u64, entropy_low: u64) -> ClientId {

@@ -13,7 +13,7 @@ export type Reply = null | string | number | bigint | Uint8Array<ArrayBuffer> | 
 "#;
 
 /// The largest integer up to which every integer is a double: 2^53 − 1.
-const SAFE_INTEGER_MAX: u64 = (1 << 53) - 1;
+pub(crate) const SAFE_INTEGER_MAX: u64 = (1 << 53) - 1;
 
 /// The reply's JavaScript form.
 pub(crate) fn to_js(reply: Reply) -> JsValue {

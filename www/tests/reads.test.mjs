@@ -31,7 +31,7 @@ test("after every write, by a view or by a command, a read shows what the leaf a
         return ((bits ^ (bits >>> 14)) >>> 0) % most;
       };
       const keys = ["a", "b", "c"];
-      const names = ["x", "y", "", "é"];
+      const names = ["x", "y", "", "é", "a\0b"];
       const writes = [
         (key) => store.counter(key).increment(below(9)),
         (key) => store.command(["SET", key, below(100)]),
@@ -54,7 +54,7 @@ test("after every write, by a view or by a command, a read shows what the leaf a
       let read = 0;
       for (let step = 0; step < steps; step += 1) {
         try {
-          writes[below(writes.length)](keys[below(3)], names[below(4)]);
+          writes[below(writes.length)](keys[below(3)], names[below(names.length)]);
         } catch (error) {
           // Of another type, or nothing to rename.
           if (error.name !== "CommandError" && error.name !== "UnknownKeyError") throw error;

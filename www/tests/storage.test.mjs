@@ -44,6 +44,39 @@ test("what was written offline is there when the tab is opened again, and arrive
   }
 });
 
+test("what a task writes is saving until it is stored, at once, also when the store is closed in that task", async (t) => {
+  const page = await blank(t, here);
+  const [counter] = names("counter");
+  await openStore(page, [counter]);
+  const seen = await page.evaluate(async (counter) => {
+    store.cut();
+    await store.saved();
+    let transactions = 0;
+    const { transaction } = IDBDatabase.prototype;
+    IDBDatabase.prototype.transaction = function (...asked) {
+      if (asked[1] === "readwrite") transactions += 1;
+      return transaction.apply(this, asked);
+    };
+    const states = [store.status.storage];
+    for (let count = 0; count < 100; count += 1) store.command(["INCR", counter]);
+    states.push(store.status.storage);
+    await store.saved();
+    states.push(store.status.storage);
+    const together = transactions;
+    store.command(["INCR", counter]);
+    store.close();
+    // It is given back once all is stored.
+    await navigator.locks.request(`headwater:${location.origin}`, () => undefined);
+    return { states, together };
+  }, counter);
+  assert.deepEqual(seen, { states: ["saved", "saving", "saved"], together: 1 });
+
+  await page.reload();
+  await openStore(page, [counter]);
+  await eventually("all is settled", () => page.evaluate(() => store.status.pending), 0);
+  await eventually("each counts once", () => result(here, ["GET", counter]), "101");
+});
+
 test("what was sent and never acknowledged is counted once by the tab that is opened again", async (t) => {
   const proxy = await proxyTo(here);
   t.after(() => proxy.cut());

@@ -6,6 +6,7 @@ pub mod counters;
 pub mod deltas;
 pub mod healing;
 pub mod join;
+pub mod leaf;
 pub mod limits;
 pub mod memory;
 pub mod order;
@@ -32,6 +33,9 @@ const GROWTH: &[usize] = &[1_000, 10_000, 100_000, 1_000_000];
 
 /// The same, where a peer takes too long for the greatest.
 const SMALLER: &[usize] = &[1_000, 10_000, 100_000];
+
+/// How many operations wait at a leaf.
+const PENDING: &[usize] = &[10, 1_000, 10_000];
 
 /// The bench that joins one element.
 pub const JOIN: &str = "join one element into a set";
@@ -102,6 +106,24 @@ pub const BENCHES: &[Bench] = &[
         of: "items",
         sizes: GROWTH,
         make: |size| order::boxed(order::Question::Top, size),
+    },
+    Bench {
+        name: "increment of a leaf's counter, offline",
+        of: "pending",
+        sizes: PENDING,
+        make: |size| leaf::boxed(leaf::Target::Counter, false, size),
+    },
+    Bench {
+        name: "write of a leaf's map, offline",
+        of: "pending",
+        sizes: PENDING,
+        make: |size| leaf::boxed(leaf::Target::Map, false, size),
+    },
+    Bench {
+        name: "increment of a leaf's counters, sent",
+        of: "pending",
+        sizes: PENDING,
+        make: |size| leaf::boxed(leaf::Target::Counters, true, size),
     },
     Bench { name: CLIENTS, of: "clients", sizes: &[clients::CLIENTS], make: clients::boxed },
 ];

@@ -3,7 +3,7 @@
 use super::{Prepared, Subject, draw};
 use crate::{
     command::{CommandError, HashAction, LongDouble, Reply},
-    ordered::OrderedMap,
+    ordered::sort_by,
     random::Random,
     state::{Effect, Element, ElementId, Increment, Kind, NewBase},
 };
@@ -47,10 +47,14 @@ pub(super) fn act(key: Subject<'_>, action: &HashAction, random: Random) -> Resu
 pub(super) fn set(key: Subject<'_>, fields: &[(Bytes, Bytes)]) -> Result<Prepared, CommandError> {
     key.expect(Kind::Hash)?;
     // Of a field named twice the last counts.
-    let fields: OrderedMap<&Bytes, &Bytes> = fields.iter().map(|(field, value)| (field, value)).collect();
+    let mut named: Vec<&(Bytes, Bytes)> = fields.iter().rev().collect();
+    if named.len() > 1 {
+        sort_by(&mut named, |(one, _), (other, _)| one.cmp(other));
+        named.dedup_by(|(one, _), (other, _)| one == other);
+    }
     let mut added = 0_usize;
-    let mut effects = Vec::with_capacity(fields.len());
-    for (field, value) in fields {
+    let mut effects = Vec::with_capacity(named.len());
+    for (field, value) in named {
         let id = ElementId::Field(field.clone());
         let found = key.state.element(&id);
         let is_present = key.shown.is_some() && found.as_ref().is_some_and(|element| element.is_present_at(key.now));

@@ -48,7 +48,8 @@ pub(super) fn decide(
 struct Counters<'a> {
     key: &'a Subject<'a>,
     /// All of them, in order, where the key has fewer fields than windows are read: a limit that is asked for now and then has
-    /// spends in few of a sliding window's slots, and the name of every other slot would be made and looked for in vain.
+    /// spends in few of a sliding window's slots, and the name of every other slot would be made and looked for in vain. A tab
+    /// decides seldom, and its module is spared this.
     listed: Option<OrderedMap<Window, Seen>>,
 }
 
@@ -57,7 +58,7 @@ impl<'a> Counters<'a> {
         if key.is_expired() {
             return Self { key, listed: Some(OrderedMap::new()) };
         }
-        let listed = (key.state.count(Kind::Hash) < windows).then(|| {
+        let listed = (cfg!(feature = "hub") && key.state.count(Kind::Hash) < windows).then(|| {
             let mut listed = OrderedMap::new();
             for name in key.state.names_of(Kind::Hash) {
                 if let Some(window) = Window::from_field(name) {

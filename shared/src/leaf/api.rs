@@ -32,7 +32,8 @@ pub enum LeafInput {
     },
     /// The socket is gone, or a request failed.
     Closed,
-    /// Now is the time to send what was gathered. Only a [`gathering`](super::Leaf::gathering) leaf waits for it.
+    /// Now is the time to send what was gathered by a [`gathering`](super::Leaf::gathering) leaf, and to tell what comes of what
+    /// the leaf [did](super::Leaf::act).
     Flush,
     /// The application wants these keys and their changes.
     Subscribe(Vec<Key>),
@@ -81,6 +82,17 @@ pub enum LeafEffect {
     Share(HubToLeaf),
     /// Tell this tab, once it has been told of all changes before, to hand over again what it has not seen adopted.
     Again(TabId),
+}
+
+/// Which keys a command changed in the view.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Extent {
+    /// None.
+    Nothing,
+    /// The one that is its first argument.
+    Named,
+    /// Others, too.
+    More,
 }
 
 /// What an application shows of its leaf.

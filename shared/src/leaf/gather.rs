@@ -27,6 +27,10 @@ impl Leaf {
 
     /// Takes an operation into the sum of its key, if it can be. Logarithmic in the keys of which anything is gathered.
     pub(super) fn gather(&mut self, operation: &Operation) -> bool {
+        // Only isolates gather; browsers load less code without it.
+        if !cfg!(feature = "hub") {
+            return false;
+        }
         let Some(gathered) = self.gathered.as_mut().filter(|_| is_blind(operation)) else { return false };
         let is_summed = gathered.get_mut(&operation.key).is_some_and(|open| open.add(operation));
         let first_local = self.take_local(operation.effects.len());
@@ -40,16 +44,26 @@ impl Leaf {
         true
     }
 
+    /// What is gathered on a key.
+    pub(super) fn sum(&self, key: &Key) -> Option<&Pending> {
+        self.gathered.as_ref().filter(|_| cfg!(feature = "hub"))?.get(key)
+    }
+
+    /// On how many keys anything is gathered.
+    pub(super) fn sums(&self) -> usize {
+        self.gathered.as_ref().filter(|_| cfg!(feature = "hub")).map_or(0, OrderedMap::len)
+    }
+
     /// Ends the sums before operations that tell what they saw. Returns whether these are to be prepared again, since the
     /// view shows the same under other numbers now.
     pub(super) fn end_sums_before(&mut self, operations: &[Operation]) -> bool {
-        if self.gathered.is_none() {
+        if !cfg!(feature = "hub") || self.gathered.is_none() {
             return false;
         }
         let mut is_anew = false;
         for operation in operations.iter().filter(|operation| !is_blind(operation)) {
             self.end_sum(&operation.key);
-            if self.overlay.contains_key(&operation.key) {
+            if self.pending.view(&operation.key).is_some() {
                 self.rebuild(&operation.key);
                 is_anew = true;
             }
@@ -59,14 +73,8 @@ impl Leaf {
 
     /// Queues all that was gathered.
     pub(super) fn end_all_sums(&mut self) {
-        let Some(gathered) = self.gathered.as_mut() else { return };
-        let gathered = std::mem::take(gathered);
-        let known = self.session.map(|(id, _)| (id, self.shown(id)));
-        let queued = gathered.into_values().map(|mut pending| {
-            pending.known = known;
-            pending
-        });
-        self.pending.extend(queued);
+        let Some(gathered) = self.gathered.as_mut().filter(|_| cfg!(feature = "hub")) else { return };
+        std::mem::take(gathered).into_values().for_each(|sum| self.queue_sum(sum));
     }
 
     /// Asks for a new session while the old one still settles what it must, if that is nothing: a ticket that ends under way
@@ -74,15 +82,25 @@ impl Leaf {
     pub(super) fn end_session_early(&mut self, now: TimestampMs) {
         let left_ms = self.session_until.since_ms(now.plus_ms(self.offset_ms));
         let is_open = |pending: &Pending| pending.sent.is_some() && !pending.is_settled();
-        if self.gathered.is_some() && left_ms <= TICKET_ISOLATE_MS / 2 && !self.pending.iter().any(is_open) {
+        if cfg!(feature = "hub")
+            && self.gathered.is_some()
+            && left_ms <= TICKET_ISOLATE_MS / 2
+            && !self.pending.iter().any(is_open)
+        {
             self.session = None;
         }
     }
 
     fn end_sum(&mut self, key: &Key) {
-        let Some(mut pending) = self.gathered.as_mut().and_then(|gathered| gathered.remove(key)) else { return };
-        pending.known = self.session.map(|(id, _)| (id, self.shown(id)));
-        self.pending.push(pending);
+        let sum = self.gathered.as_mut().and_then(|gathered| gathered.remove(key));
+        sum.into_iter().for_each(|sum| self.queue_sum(sum));
+    }
+
+    fn queue_sum(&mut self, mut sum: Pending) {
+        sum.known = self.session.map(|(id, _)| (id, self.shown(id)));
+        // The queue stands in the order of these.
+        sum.first_local = self.take_local(sum.view.effects.len());
+        self.pending.push(Box::new(sum));
     }
 }
 

@@ -11,12 +11,13 @@ mod api;
 mod base;
 mod gather;
 mod pending;
+mod queue;
 mod rows;
 mod share;
 mod standings;
 mod uplink;
 
-pub use api::{LeafEffect, LeafInput, LeafStatus, TabId};
+pub use api::{Extent, LeafEffect, LeafInput, LeafStatus, TabId};
 pub use rows::{LeafRestoreError, LeafRowId, LeafRowWrite};
 
 use crate::{
@@ -28,12 +29,13 @@ use crate::{
     message::{HubToLeaf, LeafToHub, Lifetime, RefusalCause},
     ordered::{OrderedMap, OrderedSet},
     random::Random,
-    state::{KeyState, Mint, Operation},
+    state::{Effect, ElementId, Increment, KeyState, Mint, Operation},
     wire::{Capabilities, Features},
 };
 use base::{Base, Push, is_left_over};
 use bytes::Bytes;
 use pending::Pending;
+use queue::Queue;
 use rows::Dirty;
 use share::Mirror;
 use standings::{Boards, Shown};
@@ -64,9 +66,9 @@ pub struct Leaf {
     /// The hub that last greeted this leaf.
     shown_by: Option<ReplicaId>,
     base: OrderedMap<Key, Base>,
-    /// The view of keys with open operations.
-    overlay: OrderedMap<Key, KeyState>,
-    pending: Vec<Pending>,
+    pending: Queue,
+    /// Keys with operations that were sent in other sessions than the present one; only what was one may still be.
+    elsewhere: OrderedSet<Key>,
     /// Pushes that may show an operation of which this leaf has no verdict yet, in order.
     deferred: OrderedMap<Key, Vec<Push>>,
     subscriptions: OrderedSet<Key>,
@@ -113,8 +115,8 @@ impl Leaf {
             offset_ms: 0,
             shown_by: None,
             base: OrderedMap::new(),
-            overlay: OrderedMap::new(),
-            pending: Vec::new(),
+            pending: Queue::default(),
+            elsewhere: OrderedSet::new(),
             deferred: OrderedMap::new(),
             subscriptions: OrderedSet::new(),
             boards: Boards::new(),
@@ -179,9 +181,10 @@ impl Leaf {
             }
             LeafInput::Tick => {
                 let late = |sent_at: TimestampMs| now.since_ms(sent_at) >= VERDICT_MS_MAX;
-                let is_late = |pending: &&mut Pending| pending.in_flight_since.is_some_and(late);
-                for pending in self.pending.iter_mut().filter(is_late).filter(|_| !fault!(VerdictNotAwaited)) {
-                    pending.in_flight_since = None;
+                if !fault!(VerdictNotAwaited) {
+                    self.pending.change_all(&mut |pending| {
+                        pending.in_flight_since = pending.in_flight_since.filter(|sent_at| !late(*sent_at));
+                    });
                 }
             }
         }
@@ -195,8 +198,26 @@ impl Leaf {
     /// [`CommandError::TooManyPending`] when the queue is full; [`CommandError::OperationTooLarge`] where no frame could
     /// carry what it does to one key.
     pub fn command(&mut self, argv: &[Bytes], now: TimestampMs) -> (Result<Reply, CommandError>, Vec<LeafEffect>) {
-        let reply = command::parse(argv).and_then(|command| self.execute(&command, now));
+        let reply = self.act(argv, now).map(|(reply, _)| reply);
         (reply, self.conclude(now))
+    }
+
+    /// As [`Leaf::command`], and says which keys it changed; what else comes of it is told at the next input, for which
+    /// [`LeafInput::Flush`] serves where there is no other. So all that is done in one turn is stored and sent at once.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn act(&mut self, argv: &[Bytes], now: TimestampMs) -> Result<(Reply, Extent), CommandError> {
+        let command = command::parse(argv)?;
+        let (reply, extent) = match self.increment(&command, now) {
+            Some(total) => (Reply::Int(total), Extent::Named),
+            None => self.execute(&command, now)?,
+        };
+        if let (Some((key, _)), Reply::Int(total)) = (increment(&command), &reply) {
+            self.pending.note_count(key, *total);
+        }
+        let is_named = command.keys().next().map(Key::as_bytes) == argv.get(1).map(|name| &name[..]);
+        Ok((reply, if is_named { extent } else { Extent::More }))
     }
 
     /// As [`Leaf::command`], of a command that was parsed before.
@@ -204,7 +225,7 @@ impl Leaf {
     /// # Errors
     /// As there.
     pub fn run(&mut self, command: &Command, now: TimestampMs) -> (Result<Reply, CommandError>, Vec<LeafEffect>) {
-        let reply = self.execute(command, now);
+        let reply = self.execute(command, now).map(|(reply, _)| reply);
         if self.gathered.is_some() {
             // What it queued waits for a flush.
             return (reply, std::mem::take(&mut self.effects));
@@ -217,7 +238,7 @@ impl Leaf {
         LeafStatus {
             is_connected: self.is_connected,
             pending: self.unsettled(),
-            handed_over: self.pending.iter().filter(|pending| pending.is_of_mirror()).count(),
+            handed_over: self.pending.of_mirror(),
             keys: self.base.len(),
             offset_ms: self.offset_ms,
             heard_at: self.heard_at,
@@ -234,10 +255,9 @@ impl Leaf {
         self.heard_at
     }
 
-    /// Operations not settled by their hub. Linear in them.
+    /// Operations not settled by their hub.
     fn unsettled(&self) -> usize {
-        let queued = self.pending.iter().filter(|pending| !pending.is_settled()).count();
-        queued.saturating_add(self.gathered.as_ref().map_or(0, OrderedMap::len))
+        self.pending.unsettled().saturating_add(self.sums())
     }
 
     /// Whether commands that rest on a key's value can be executed here: the hub has shown it, and holds it or something
@@ -253,7 +273,7 @@ impl Leaf {
 
     /// The view of a key.
     pub fn key(&self, key: &Key) -> Option<&KeyState> {
-        self.overlay.get(key).or_else(|| self.base.get(key).map(|base| &base.state))
+        self.pending.view(key).or_else(|| self.base.get(key).map(|base| &base.state))
     }
 
     /// Whether what is read of a key stays as it is until an effect says that it [`Changed`](LeafEffect::Changed): nothing of it
@@ -280,15 +300,16 @@ impl Leaf {
         effects
     }
 
-    fn execute(&mut self, command: &Command, now: TimestampMs) -> Result<Reply, CommandError> {
-        let is_known = |key: &Key| self.is_shown(key) || self.overlay.contains_key(key);
+    /// Queues and shows what a command comes to.
+    fn execute(&mut self, command: &Command, now: TimestampMs) -> Result<(Reply, Extent), CommandError> {
+        let is_known = |key: &Key| self.is_shown(key) || self.pending.view(key).is_some();
         if exec::needs_key(command) && !exec::takes_unheld(command) && !command.keys().all(is_known) {
             return Err(CommandError::NotHeld);
         }
         if command.has_pattern() || command.is_passed() || command.needs_origin() {
             return Err(CommandError::NeedsOrigin);
         }
-        let waiting = self.pending.len().saturating_add(self.gathered.as_ref().map_or(0, OrderedMap::len));
+        let waiting = self.pending.len().saturating_add(self.sums());
         if command.is_write() && waiting >= PENDING_OPERATIONS_MAX {
             return Err(CommandError::TooManyPending);
         }
@@ -300,32 +321,53 @@ impl Leaf {
         if prepared.operations.iter().any(|operation| operation.approximate_bytes() > OPERATION_BYTES_MAX) {
             return Err(CommandError::operation_too_large());
         }
-        for operation in prepared.operations {
+        let Prepared { reply, operations } = prepared;
+        let extent = match &operations[..] {
+            [] => Extent::Nothing,
+            [_] => Extent::Named,
+            _ => Extent::More,
+        };
+        for operation in operations {
             if !self.gather(&operation) {
                 self.queue(operation);
             }
         }
-        Ok(prepared.reply)
+        Ok((reply, extent))
+    }
+
+    /// Adds to a counter of which it is noted what it counts, as [`Self::execute`] would; `None`, and nothing done, of anything else.
+    fn increment(&mut self, command: &Command, now: TimestampMs) -> Option<i64> {
+        let (key, by) = increment(command)?;
+        if self.gathered.is_some() || self.pending.len() >= PENDING_OPERATIONS_MAX {
+            return None;
+        }
+        let total = self.pending.count(key)?.checked_add(by)?;
+        let effect = Effect::Add { element: ElementId::String, by: Increment::Int(by.into()) };
+        self.queue(Operation { key: key.clone(), at: now.plus_ms(self.offset_ms), effects: vec![effect] });
+        Some(total)
     }
 
     /// What a command comes to on the view.
     fn prepare(&self, command: &Command, now: TimestampMs, entropy: u64) -> Result<Prepared, CommandError> {
         let heard_at = self.heard_at.map(|at| at.plus_ms(self.offset_ms));
-        let view = |key: &Key| View {
-            state: self.key(key).map(KeyState::view),
-            is_held: self.is_held(key),
-            vantage: Vantage { replica: ReplicaId::LEAF, heard_at },
+        let view = |key: &Key| {
+            let base = self.base.get(key);
+            let state = self.pending.view(key).or(base.map(|base| &base.state)).map(KeyState::view);
+            let is_held = base.is_some_and(|base| base.is_held);
+            View { state, is_held, vantage: Vantage { replica: ReplicaId::LEAF, heard_at } }
         };
         exec::prepare(command, view, now.plus_ms(self.offset_ms), entropy)
     }
 
     /// Queues an operation and shows it.
     fn queue(&mut self, operation: Operation) {
+        let tells_epoch = operation.effects.iter().any(|effect| matches!(effect, Effect::Deadline { .. }));
+        let base = self.base.get(&operation.key).filter(|_| tells_epoch);
+        let epoch = base.and_then(|base| base.state.deadline().epoch());
         let first_local = self.take_local(operation.effects.len());
         let known = self.session.map(|(id, _)| (id, self.shown(id)));
-        let epoch = self.base.get(&operation.key).and_then(|base| base.state.deadline().epoch());
         self.show_operation(&operation, first_local);
-        self.pending.push(Pending::new(operation, epoch, first_local, known));
+        self.pending.push(Box::new(Pending::new(operation, epoch, first_local, known)));
     }
 
     /// The first of so many provisional numbers.
@@ -339,14 +381,8 @@ impl Leaf {
     /// Shows an operation that follows all others on its key.
     fn show_operation(&mut self, operation: &Operation, first_local: No) {
         let key = &operation.key;
-        match self.overlay.get_mut(key) {
-            Some(state) => show(operation, first_local, state),
-            None => {
-                let mut state = self.base.get(key).map(|base| base.state.clone()).unwrap_or_default();
-                show(operation, first_local, &mut state);
-                self.overlay.insert(key.clone(), state);
-            }
-        }
+        let base = || self.base.get(key).map(|base| base.state.clone()).unwrap_or_default();
+        show(operation, first_local, self.pending.view_or(key, base));
         if self.gathered.is_none() {
             self.changed.insert(key.clone());
         }
@@ -398,7 +434,7 @@ impl Leaf {
                 if self.session.is_none_or(|(own, _)| own != session) {
                     self.session = Some((session, watermark.next()));
                 }
-                for pending in &mut self.pending {
+                self.pending.change_all(&mut |pending| {
                     pending.in_flight_since = None;
                     if fault!(SessionFollowsRoamer) && !pending.is_settled() {
                         pending.sent = None;
@@ -406,7 +442,8 @@ impl Leaf {
                     if fault!(ResentUnderNewNumbers) && pending.sent.is_some_and(|(own, _)| own == session) {
                         pending.sent = pending.sent.filter(|_| pending.is_settled());
                     }
-                }
+                });
+                self.elsewhere = self.keys_elsewhere();
                 if !self.subscriptions.is_empty() {
                     let keys: Vec<Key> = self.subscriptions.iter().cloned().collect();
                     keys.chunks(KEYS_CHUNK).for_each(|keys| self.send(LeafToHub::Subscribe(keys.to_vec())));
@@ -429,13 +466,13 @@ impl Leaf {
                     self.forget_settled_in(session);
                 }
                 if fault!(ExpiryGuessed) {
-                    let is_of_it = |pending: &&mut Pending| pending.sent.is_some_and(|(own, _)| own == session);
-                    self.pending.iter_mut().filter(is_of_it).for_each(|pending| pending.sent = None);
+                    self.pending
+                        .change_all(&mut |pending| pending.sent = pending.sent.filter(|(own, _)| *own != session));
                 }
-                self.refuse(|pending| {
-                    let is_of_it = pending.sent.is_some_and(|(own, _)| own == session) && !pending.is_settled();
-                    is_of_it.then_some(CommandError::SessionEnded)
-                });
+                let ended = self
+                    .pending
+                    .numbers(&|pending| pending.sent.is_some_and(|(own, _)| own == session) && !pending.is_settled());
+                self.refuse(ended.into_iter().map(|no| (no, CommandError::SessionEnded)).collect());
                 self.show_deferred(now);
             }
             HubToLeaf::State { push, key, delta, held, more, session, watermark } => {
@@ -465,26 +502,21 @@ impl Leaf {
     ) {
         let known = self.settled.or_default(session);
         *known = (*known).max(through);
-        for pending in &mut self.pending {
-            let Some((own, seq)) = pending.sent else { continue };
-            if own != session || seq > through || pending.is_settled() {
-                continue;
-            }
-            if let Some((_, after, last)) = accepted.iter().find(|(other, ..)| *other == seq) {
-                pending.settle(session.hub, *after, *last);
+        for (seq, after, last) in accepted.iter().filter(|(seq, ..)| *seq <= through) {
+            if let Some(no) = self.pending.sent_as(session, *seq) {
+                self.pending.change(no, &mut |pending| pending.settle(session.hub, *after, *last));
             }
         }
-        self.refuse(|pending| {
-            let (own, seq) = pending.sent?;
-            let cause = refused.iter().find(|(other, _)| own == session && *other == seq);
-            cause.map(|(_, cause)| cause.clone())
-        });
+        let cause = |(seq, cause): &(Seq, CommandError)| Some((self.pending.sent_as(session, *seq)?, cause.clone()));
+        let refused = refused.iter().filter_map(cause).collect();
+        self.refuse(refused);
         self.drop_shown([]);
         self.show_deferred(now);
-        let live: OrderedSet<SessionId> =
-            self.pending.iter().filter_map(|pending| pending.sent).map(|(id, _)| id).collect();
         let current = self.session.map(|(id, _)| id);
-        self.settled.retain(|id, _| live.contains(id) || current == Some(*id));
+        if self.settled.keys().any(|id| current != Some(*id)) {
+            let live: Vec<_> = self.pending.iter().filter_map(|pending| pending.sent).map(|(id, _)| id).collect();
+            self.settled.retain(|id, _| current == Some(*id) || live.contains(id));
+        }
     }
 
     /// Forgets what a hub showed that began anew: its storage was an old copy, and it may have given numbers twice.
@@ -499,32 +531,25 @@ impl Leaf {
 
     /// Drops what a hub settled and knows no more of. If the origin has it, the base will show it.
     fn forget_settled_in(&mut self, session: SessionId) {
+        let is_of_it = |pending: &Pending| pending.is_settled() && pending.sent.is_some_and(|(own, _)| own == session);
+        let forgotten = self.pending.numbers(&is_of_it);
         let mut keys = OrderedSet::new();
-        let dirty = &mut self.dirty;
-        self.pending.retain(|pending| {
-            let is_of_it = pending.is_settled() && pending.sent.is_some_and(|(own, _)| own == session);
-            if is_of_it {
-                dirty.iter_mut().for_each(|dirty| dirty.done(pending));
-                keys.insert(pending.key().clone());
-            }
-            !is_of_it
-        });
+        for pending in forgotten.into_iter().filter_map(|no| self.pending.remove(no)) {
+            self.dirty.iter_mut().for_each(|dirty| dirty.done(&pending));
+            keys.insert(pending.key().clone());
+        }
         self.show_anew(keys);
     }
 
-    /// Rolls back the operations for which `verdict` gives a cause, and reports them.
-    fn refuse(&mut self, verdict: impl Fn(&Pending) -> Option<CommandError>) {
+    /// Rolls these operations back, and reports each with its cause.
+    fn refuse(&mut self, refused: Vec<(No, CommandError)>) {
         let mut keys = OrderedSet::new();
-        let (effects, dirty) = (&mut self.effects, &mut self.dirty);
-        self.pending.retain(|pending| match verdict(pending) {
-            Some(cause) => {
-                dirty.iter_mut().for_each(|dirty| dirty.done(pending));
-                keys.insert(pending.key().clone());
-                effects.push(LeafEffect::Refused(pending.key().clone(), cause));
-                false
-            }
-            None => true,
-        });
+        for (no, cause) in refused {
+            let Some(pending) = self.pending.remove(no) else { continue };
+            self.dirty.iter_mut().for_each(|dirty| dirty.done(&pending));
+            keys.insert(pending.key().clone());
+            self.effects.push(LeafEffect::Refused(pending.key().clone(), cause));
+        }
         self.show_anew(keys);
     }
 
@@ -557,9 +582,9 @@ impl Leaf {
         let mut changed = Vec::new();
         for (key, pushes) in self.deferred.iter_mut() {
             while let Some(push) = pushes.first() {
-                let is_early = self.pending.iter().any(|pending| {
+                let is_early = self.pending.of_key(key).any(|pending| {
                     let may_show = |(session, seq)| session != push.session || seq <= push.watermark;
-                    pending.key() == key && !pending.is_settled() && pending.sent.is_some_and(may_show)
+                    !pending.is_settled() && pending.sent.is_some_and(may_show)
                 });
                 if push.more || (is_early && !fault!(ShownTwice)) {
                     break;
@@ -587,12 +612,10 @@ impl Leaf {
     /// have `changed` besides.
     fn drop_shown(&mut self, changed: impl IntoIterator<Item = Key>) {
         let mut changed: OrderedSet<Key> = changed.into_iter().collect();
-        let mut at = 0;
-        while let Some(pending) = self.pending.get(at) {
-            let Some((replica, after, through)) = pending.settled else {
-                at = at.saturating_add(1);
-                continue;
-            };
+        let settled: Vec<No> = self.pending.settled().map(|pending| pending.first_local).collect();
+        for no in settled {
+            let Some(pending) = self.pending.get(no) else { continue };
+            let Some((replica, after, through)) = pending.settled else { continue };
             let is_subscribed = self.subscriptions.contains(pending.key());
             let base = self.base.get(pending.key());
             let last = Dot { replica, no: through };
@@ -601,17 +624,15 @@ impl Leaf {
             // What the base shows must not stand on top of it, whatever is shown of the board besides.
             let is_awaited = if is_subscribed { !is_shown } else { self.is_awaited_in_standings(pending) };
             if is_awaited && !fault!(DroppedBeforeShown) {
-                at = at.saturating_add(1);
                 continue;
             }
-            let shown = self.pending.remove(at);
+            let Some(shown) = self.pending.remove(no) else { continue };
             self.dirty.iter_mut().for_each(|dirty| dirty.done(&shown));
             changed.insert(shown.key().clone());
             if let Some(base) = self.base.get(shown.key()) {
                 // Later operations that saw its provisional dots have seen the real ones.
-                for later in self.pending.iter_mut().skip(at).filter(|later| later.key() == shown.key()) {
-                    later.observe(&shown, &base.state, replica, (after, through));
-                }
+                let settled = (replica, after, through);
+                self.pending.change_later(&shown, &mut |later| later.observe(&shown, &base.state, settled));
             }
         }
         self.show_anew(changed);
@@ -621,7 +642,7 @@ impl Leaf {
     fn show_anew(&mut self, keys: impl IntoIterator<Item = Key>) {
         for key in keys {
             self.rebuild(&key);
-            if !fault!(ChangeUntold) || !self.overlay.contains_key(&key) {
+            if !fault!(ChangeUntold) || self.pending.view(&key).is_none() {
                 self.changed.insert(key);
             }
         }
@@ -629,21 +650,29 @@ impl Leaf {
 
     /// The view of a key anew: its base with the open operations on top.
     fn rebuild(&mut self, key: &Key) {
-        let queued = self.pending.iter().filter(|pending| pending.key() == key);
-        let mut open = queued.chain(self.gathered.as_ref().and_then(|gathered| gathered.get(key))).peekable();
-        if open.peek().is_none() {
-            self.overlay.remove(key);
-            return;
-        }
-        let mut state = self.base.get(key).map(|base| base.state.clone()).unwrap_or_default();
-        for pending in open {
-            show(&pending.view, pending.first_local, &mut state);
-        }
-        self.overlay.insert(key.clone(), state);
+        let queued = self.pending.of_key(key);
+        let mut open = queued.chain(self.sum(key)).peekable();
+        let view = open.peek().is_some().then(|| {
+            let mut state = self.base.get(key).map(|base| base.state.clone()).unwrap_or_default();
+            open.for_each(|pending| show(&pending.view, pending.first_local, &mut state));
+            state
+        });
+        self.pending.set_view(key, view);
     }
 
     fn send(&mut self, message: LeafToHub) {
         self.effects.push(LeafEffect::Send(message));
+    }
+}
+
+/// The counter to which a command adds, and how much.
+fn increment(command: &Command) -> Option<(&Key, i64)> {
+    match command {
+        Command::Incr { key, by }
+        | Command::IncrBy { key, by }
+        | Command::Decr { key, by }
+        | Command::DecrBy { key, by } => Some((key, *by)),
+        _ => None,
     }
 }
 

@@ -4,19 +4,24 @@ use super::TabId;
 use crate::{
     id::{Dot, Key, No, ReplicaId, Seq, SessionId, Stamp, TimestampMs},
     state::{Amount, Effect, Element, ElementId, Increment, KeyState, Operation, SeenCut, SeenCuts},
+    wire::{
+        WireError,
+        operation::{read_operation, write_operation},
+        stored::{from_stored, to_stored},
+    },
 };
-use serde::{Deserialize, Serialize};
+use bytes::Bytes;
 
 /// From here on a mirror numbers what its leader has not adopted; no leader counts so far.
 pub(super) const MIRROR_FIRST: No = No(1 << 63);
 
 /// One operation of the queue.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug)]
 pub(super) struct Pending {
     /// As the view applies it; it may have seen provisional dots.
     pub(super) view: Operation,
-    /// As it was prepared.
-    prepared: Operation,
+    /// As it was prepared, where the view tells more of what it saw by now.
+    prepared: Option<Operation>,
     /// The epoch of the key's deadline as the hub had shown it when the operation was prepared.
     epoch: Option<Stamp>,
     /// The number of its first provisional dot; each effect takes one.
@@ -26,14 +31,12 @@ pub(super) struct Pending {
     /// Where it was first sent, and as which number.
     pub(super) sent: Option<(SessionId, Seq)>,
     /// Since when it is on its way on the present socket.
-    #[serde(skip)]
     pub(super) in_flight_since: Option<TimestampMs>,
     /// By which hub it was settled, and the numbers `(after, through]` that it took.
     pub(super) settled: Option<(ReplicaId, No, No)>,
     /// The tab that handed it over, and its number among that tab's.
     pub(super) from: Option<(TabId, u64)>,
     /// Whether its row is to be written before the present input is done with.
-    #[serde(skip)]
     pub(super) is_dirty: bool,
 }
 
@@ -58,7 +61,7 @@ impl Pending {
     ) -> Self {
         Self {
             epoch,
-            prepared: operation.clone(),
+            prepared: None,
             view: operation,
             first_local,
             known,
@@ -70,15 +73,39 @@ impl Pending {
         }
     }
 
+    /// Its row, which is also how a mirror hands it over.
+    pub(super) fn to_row(&self) -> Bytes {
+        let Self { view, prepared, epoch, first_local, known, sent, settled, from, .. } = self;
+        let body = to_stored(|w| {
+            w.plain(&(epoch, first_local, known, sent, settled, from, prepared.is_some()));
+            // No name in a message, but here the one that is there most.
+            w.introduce(ReplicaId::LEAF);
+            prepared.iter().for_each(|prepared| write_operation(w, prepared));
+            write_operation(w, view);
+        });
+        body.into()
+    }
+
+    /// What [`Self::to_row`] wrote.
+    pub(super) fn from_row(row: &[u8]) -> Result<Self, WireError> {
+        from_stored(row, |r| {
+            let (epoch, first_local, known, sent, settled, from, is_changed) = r.plain()?;
+            r.introduce(ReplicaId::LEAF);
+            let prepared = if is_changed { Some(read_operation(r)?) } else { None };
+            let view = read_operation(r)?;
+            let (in_flight_since, is_dirty) = (None, false);
+            Ok(Self { view, prepared, epoch, first_local, known, sent, in_flight_since, settled, from, is_dirty })
+        })
+    }
+
     /// Puts other effects in the place of some, of an operation that saw nothing.
     pub(super) fn raise(&mut self, at: TimestampMs, effects: impl IntoIterator<Item = (usize, Effect)>) {
         for (place, effect) in effects {
-            let places = [&mut self.view, &mut self.prepared].map(|operation| operation.effects.get_mut(place));
-            places.into_iter().flatten().for_each(|place| place.clone_from(&effect));
+            if let Some(place) = self.view.effects.get_mut(place) {
+                *place = effect;
+            }
         }
-        for operation in [&mut self.view, &mut self.prepared] {
-            operation.at = operation.at.max(at);
-        }
+        self.view.at = self.view.at.max(at);
     }
 
     pub(super) fn key(&self) -> &Key {
@@ -89,6 +116,11 @@ impl Pending {
         self.settled.is_some()
     }
 
+    /// Whether it is to be sent, or handed over.
+    pub(super) fn is_idle(&self) -> bool {
+        self.settled.is_none() && self.in_flight_since.is_none()
+    }
+
     pub(super) fn settle(&mut self, hub: ReplicaId, after: No, through: No) {
         self.settled = Some((hub, after, through));
         self.is_dirty = true;
@@ -96,7 +128,8 @@ impl Pending {
 
     /// The operation without its provisional dots: what the session did before counts as observed at the hub.
     pub(super) fn for_hub(&self) -> Operation {
-        let effects = self.prepared.effects.iter().cloned().map(|effect| match effect {
+        let prepared = self.prepared.as_ref().unwrap_or(&self.view);
+        let effects = prepared.effects.iter().cloned().map(|effect| match effect {
             Effect::Write { element, base, mut seen, cuts } => {
                 seen.retain(|dot| dot.replica != ReplicaId::LEAF);
                 Effect::Write { element, base, seen, cuts: cuts.without(ReplicaId::LEAF) }
@@ -117,18 +150,22 @@ impl Pending {
             }
             effect @ (Effect::Add { .. } | Effect::Spend { .. }) => effect,
         });
-        Operation { effects: effects.collect(), ..self.prepared.clone() }
+        Operation { key: prepared.key.clone(), at: prepared.at, effects: effects.collect() }
     }
 
     /// Where this operation saw `earlier` under provisional dots, it sees now what the hub made of it, as the base shows it.
     /// One that is not sent yet tells its hub so, which may be another than settled `earlier`.
-    pub(super) fn observe(&mut self, earlier: &Self, base: &KeyState, hub: ReplicaId, (after, through): (No, No)) {
+    pub(super) fn observe(&mut self, earlier: &Self, base: &KeyState, (hub, after, through): (ReplicaId, No, No)) {
+        if !self.view.effects.iter().any(|effect| earlier.may_be_seen_by(effect)) {
+            return;
+        }
         let seen = Observed { earlier, base, hub, after, through };
         self.is_dirty = true;
-        seen.extend(&mut self.view.effects, false);
+        let prepared = self.prepared.get_or_insert_with(|| self.view.clone());
         if self.sent.is_none() {
-            seen.extend(&mut self.prepared.effects, true);
+            seen.extend(&mut prepared.effects, true);
         }
+        seen.extend(&mut self.view.effects, false);
     }
 
     /// Whether a mirror prepared it that has not seen it adopted.
@@ -138,7 +175,7 @@ impl Pending {
 
     /// Whether it says nothing of what was seen.
     pub(super) fn is_blind(&self) -> bool {
-        self.prepared.effects.iter().all(|effect| matches!(effect, Effect::Add { .. } | Effect::Spend { .. }))
+        self.view.effects.iter().all(|effect| matches!(effect, Effect::Add { .. } | Effect::Spend { .. }))
     }
 
     /// The leader adopts it, under numbers of its own.
@@ -161,7 +198,9 @@ impl Pending {
             SeenCuts::Int(cuts) => cuts.iter_mut().for_each(|seen| move_cut(seen, moved)),
             SeenCuts::Float(cuts) => cuts.iter_mut().for_each(|seen| move_cut(seen, moved)),
         };
-        for effect in self.view.effects.iter_mut().chain(&mut self.prepared.effects) {
+        for effect in
+            self.view.effects.iter_mut().chain(self.prepared.iter_mut().flat_map(|prepared| &mut prepared.effects))
+        {
             match effect {
                 Effect::Write { seen, cuts, .. } => {
                     seen.iter_mut().for_each(|dot| *dot = moved(*dot));
@@ -182,6 +221,24 @@ impl Pending {
                     seen.iter_mut().for_each(|dot| *dot = moved(*dot));
                 }
                 Effect::Add { .. } | Effect::Spend { .. } => {}
+            }
+        }
+    }
+
+    /// Whether a later effect on the key can tell anything of this operation: one that tells what it saw of an element tells of
+    /// those that changed it.
+    fn may_be_seen_by(&self, effect: &Effect) -> bool {
+        match effect {
+            Effect::Add { .. } | Effect::Spend { .. } => false,
+            Effect::Wipe { .. } | Effect::Deadline { .. } => true,
+            Effect::Write { element, .. } | Effect::Touch { element, .. } => {
+                self.view.effects.iter().any(|own| match own {
+                    Effect::Write { element: other, .. }
+                    | Effect::Add { element: other, .. }
+                    | Effect::Spend { element: other, .. }
+                    | Effect::Touch { element: other, .. } => element == other,
+                    Effect::Wipe { .. } | Effect::Deadline { .. } => true,
+                })
             }
         }
     }

@@ -183,8 +183,8 @@ impl Leaf {
         let mut leaf = Self::stored(meta.client, meta.lifetime);
         leaf.take_meta(meta);
         leaf.base = bases;
-        leaf.pending = pending.into_values().collect();
-        let keys: OrderedSet<Key> = leaf.pending.iter().map(|pending| pending.key().clone()).collect();
+        let keys: OrderedSet<Key> = pending.iter().map(|(_, pending)| pending.key().clone()).collect();
+        pending.into_values().for_each(|pending| leaf.pending.push(Box::new(pending)));
         for key in &keys {
             leaf.rebuild(key);
         }
@@ -195,6 +195,7 @@ impl Leaf {
 
     /// The rows that the present input changed, in the order in which to write them.
     pub(super) fn take_rows(&mut self) -> Vec<LeafRowWrite> {
+        let operations = self.pending.take_dirty();
         let Some(dirty) = self.dirty.as_mut() else { return Vec::new() };
         let (keys, gone) = (std::mem::take(&mut dirty.keys), std::mem::take(&mut dirty.gone));
         let version = self.version.saturating_add(1);
@@ -219,9 +220,11 @@ impl Leaf {
             let body = to_stored(|w| write_base(w, base));
             rows.push(LeafRowWrite::Put(LeafRowId::Key(key), body.into()));
         }
-        for pending in self.pending.iter_mut().filter(|pending| pending.is_dirty) {
-            pending.is_dirty = false;
-            rows.push(LeafRowWrite::Put(LeafRowId::Pending(pending.first_local), to_body(pending).into()));
+        for no in operations {
+            self.pending.change(no, &mut |pending| {
+                pending.is_dirty = false;
+                rows.push(LeafRowWrite::Put(LeafRowId::Pending(no), pending.to_row()));
+            });
         }
         let body = self.meta_body();
         if let Some(dirty) = self.dirty.as_mut().filter(|dirty| dirty.meta != body) {
@@ -238,8 +241,8 @@ impl Leaf {
     /// All that there is to store, as a mirror takes it up. Linear in what the leaf holds.
     pub fn rows(&self) -> Vec<(LeafRowId, Bytes)> {
         let mut rows = vec![(LeafRowId::Meta, self.meta_body().into())];
-        for pending in &self.pending {
-            rows.push((LeafRowId::Pending(pending.first_local), to_body(pending).into()));
+        for pending in self.pending.iter() {
+            rows.push((LeafRowId::Pending(pending.first_local), pending.to_row()));
         }
         for (key, base) in &self.base {
             rows.push((LeafRowId::Key(key.clone()), to_stored(|w| write_base(w, base)).into()));
@@ -288,7 +291,7 @@ impl Stored {
             let Self { meta, bases, pending } = &mut stored;
             match &row {
                 LeafRowId::Meta => from_body::<Meta>(&body).map(|read| *meta = Some(read)),
-                LeafRowId::Pending(no) => from_body::<Pending>(&body).map(|read| {
+                LeafRowId::Pending(no) => Pending::from_row(&body).map(|read| {
                     pending.insert(*no, read);
                 }),
                 _ => restore_base(bases, &row, &body),

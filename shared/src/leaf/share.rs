@@ -13,6 +13,7 @@
 use super::{
     Leaf, LeafEffect, LeafRestoreError, LeafRowId, LeafRowWrite, TabId,
     pending::{MIRROR_FIRST, Pending},
+    queue::Queue,
     rows::{Dirty, Settled, Stored, restore_base},
 };
 use crate::{
@@ -20,7 +21,7 @@ use crate::{
     message::Lifetime,
     ordered::OrderedSet,
     state::Element,
-    wire::{WireError, from_body, to_body},
+    wire::{WireError, from_body},
 };
 use bytes::Bytes;
 
@@ -65,19 +66,20 @@ impl Leaf {
         let mut changed: OrderedSet<Key> = self.base.keys().chain(stored.bases.keys()).cloned().collect();
         self.take_meta(meta);
         self.base = stored.bases;
-        let mut pending: Vec<Pending> = stored.pending.into_values().collect();
-        for adopted in &pending {
+        for adopted in stored.pending.iter().map(|(_, adopted)| adopted) {
             self.see_adopted(adopted);
         }
         self.drop_adopted(&mut changed);
-        pending.extend(self.pending.drain(..).filter(Pending::is_of_mirror));
-        self.pending = pending;
+        changed.extend(self.pending.keys().cloned());
+        let own = self.pending.numbers(&Pending::is_of_mirror).into_iter().filter_map(|no| self.pending.remove(no));
+        let own: Vec<Box<Pending>> = own.collect();
+        self.pending = Queue::default();
+        stored.pending.into_values().map(Box::new).chain(own).for_each(|pending| self.pending.push(pending));
         self.number_again();
         if let Some(mirror) = &mut self.mirror {
             mirror.version = Some(version);
         }
-        changed.extend(self.pending.iter().map(|pending| pending.key().clone()));
-        changed.extend(self.overlay.keys().cloned());
+        changed.extend(self.pending.keys().cloned());
         Ok(self.shown_anew(changed, now))
     }
 
@@ -141,15 +143,15 @@ impl Leaf {
     ) -> Result<Vec<LeafEffect>, WireError> {
         let adopted = self.adopted.get(&tab).copied().unwrap_or_default();
         if no > adopted {
-            let pending: Pending = from_body(operation)?;
+            let pending = Pending::from_row(operation)?;
             let is_late = version.saturating_add(VERSIONS_REMEMBERED) < self.version
                 || self.done_in.get(pending.key()).is_some_and(|done| *done > version);
             if is_late || no != adopted.saturating_add(1) {
                 self.effects.push(LeafEffect::Again(tab));
             } else {
-                self.adopt_one(pending, (tab, no));
-                let adopted = self.pending.last().map(|last| (last.view.clone(), last.first_local));
-                adopted.into_iter().for_each(|(operation, first)| self.show_operation(&operation, first));
+                let operation = pending.view.clone();
+                let first = self.adopt_one(Box::new(pending), (tab, no));
+                self.show_operation(&operation, first);
             }
         }
         Ok(self.conclude(now))
@@ -178,17 +180,14 @@ impl Leaf {
         let Some(Mirror { tab, .. }) = self.mirror.take() else { return Ok(effects) };
         let stored = if is_new { Vec::new() } else { self.meta_body() };
         self.dirty = Some(Dirty::of(stored));
-        let at = self.pending.partition_point(|pending| !pending.is_of_mirror());
-        let mut own = self.pending.split_off(at).into_iter();
         let mut changed = OrderedSet::new();
-        while let Some(pending) = own.next() {
+        for own in self.pending.numbers(&Pending::is_of_mirror) {
+            let Some(pending) = self.pending.remove(own) else { continue };
             let no = self.adopted.get(&tab).copied().unwrap_or_default().saturating_add(1);
             changed.insert(pending.key().clone());
             let first = self.last_local.next();
-            let mut rest: Vec<Pending> = own.collect();
-            rest.iter_mut().for_each(|later| later.renumber(&pending, first));
+            self.pending.change_later(&pending, &mut |later| later.renumber(&pending, first));
             self.adopt_one(pending, (tab, no));
-            own = rest.into_iter();
         }
         effects.extend(self.shown_anew(changed, now));
         Ok(effects)
@@ -199,41 +198,48 @@ impl Leaf {
         self.heard_at = Some(at);
     }
 
-    fn adopt_one(&mut self, mut pending: Pending, from: (TabId, u64)) {
+    /// Queues what a mirror handed over; returns its first provisional number here.
+    fn adopt_one(&mut self, mut pending: Box<Pending>, from: (TabId, u64)) -> No {
         let first = self.take_local(pending.view.effects.len());
         let known = self.session.map(|(id, _)| (id, self.shown(id)));
         pending.adopt(from, first, known);
         self.adopted.insert(from.0, from.1);
         self.pending.push(pending);
+        first
     }
 
     /// Hands over what is not under way, in order. What says what it saw waits for what this mirror did before on its key,
     /// until the leader has numbered that.
     pub(super) fn hand_over(&mut self, now: TimestampMs) {
-        let Some(Mirror { tab, version: Some(version), handed_over, .. }) = &mut self.mirror else { return };
-        let (mut open, mut waiting) = (OrderedSet::new(), OrderedSet::new());
-        for pending in self.pending.iter_mut().filter(|pending| pending.is_of_mirror()) {
-            let key = pending.key().clone();
-            if waiting.contains(&key) || (open.contains(&key) && !pending.is_blind()) {
-                waiting.insert(key);
+        let Some(Mirror { tab, version: Some(version), mut handed_over, .. }) = self.mirror else { return };
+        for no in self.pending.take_waiting() {
+            // What waits is looked at again when what it waits for leaves the queue.
+            if !self.pending.get(no).is_some_and(|own| own.is_of_mirror() && own.is_idle() && !self.must_wait(own)) {
                 continue;
             }
-            open.insert(key);
-            if pending.in_flight_since.is_some() {
-                continue;
-            }
-            pending.in_flight_since = Some(now);
-            let (_, no) = *pending.from.get_or_insert_with(|| {
-                *handed_over = handed_over.saturating_add(1);
-                (*tab, *handed_over)
+            self.pending.change(no, &mut |own| {
+                own.in_flight_since = Some(now);
+                let (_, no) = *own.from.get_or_insert_with(|| {
+                    handed_over = handed_over.saturating_add(1);
+                    (tab, handed_over)
+                });
+                let operation = own.to_row();
+                self.effects.push(LeafEffect::Forward { no, version, operation });
             });
-            let operation = to_body(pending).into();
-            self.effects.push(LeafEffect::Forward { no, version: *version, operation });
         }
+        self.mirror.iter_mut().for_each(|mirror| mirror.handed_over = handed_over);
+    }
+
+    /// Whether an operation of a mirror waits for the one that the mirror did before on the same key.
+    fn must_wait(&self, own: &Pending) -> bool {
+        let before = self.pending.before(own).filter(|before| before.is_of_mirror());
+        before.is_some_and(|before| before.is_idle() || !own.is_blind())
     }
 
     pub(super) fn hand_over_again(&mut self) {
-        self.pending.iter_mut().filter(|pending| pending.is_of_mirror()).for_each(|own| own.in_flight_since = None);
+        self.pending.change_all(&mut |pending| {
+            pending.in_flight_since = pending.in_flight_since.filter(|_| !pending.is_of_mirror());
+        });
     }
 
     /// Drops what mirrors are taken to know by now.
@@ -251,18 +257,12 @@ impl Leaf {
                 self.take_meta(meta);
                 self.drop_adopted(changed);
             }
-            LeafRowId::Pending(no) => {
-                let pending: Pending = from_body(body)?;
+            LeafRowId::Pending(_) => {
+                let pending = Pending::from_row(body)?;
                 self.see_adopted(&pending);
                 changed.insert(pending.key().clone());
-                match self.pending.binary_search_by_key(no, |other| other.first_local) {
-                    Ok(at) => {
-                        if let Some(there) = self.pending.get_mut(at) {
-                            *there = pending;
-                        }
-                    }
-                    Err(at) => self.pending.insert(at, pending),
-                }
+                self.pending.remove(pending.first_local);
+                self.pending.push(Box::new(pending));
             }
             LeafRowId::Key(key) | LeafRowId::Element(key, _) => {
                 restore_base(&mut self.base, row, body)?;
@@ -274,45 +274,47 @@ impl Leaf {
 
     /// The leader has adopted an operation; if it was this mirror's, what it did after it saw that one.
     fn see_adopted(&mut self, adopted: &Pending) {
-        let is_it = |own: &Pending| own.is_of_mirror() && own.from.is_some() && own.from == adopted.from;
-        let Some(at) = self.pending.iter().position(is_it) else { return };
-        let own = self.pending.remove(at);
-        for later in self.pending.iter_mut().skip(at).filter(|later| later.key() == own.key()) {
-            later.renumber(&own, adopted.first_local);
+        let is_own = self.mirror.as_ref().is_some_and(|mirror| adopted.from.is_some_and(|(tab, _)| tab == mirror.tab));
+        let is_it = |own: &&Pending| own.is_of_mirror() && own.from == adopted.from;
+        if !is_own {
+            return;
         }
+        let Some(no) = self.pending.iter().find(is_it).map(|own| own.first_local) else { return };
+        let Some(own) = self.pending.remove(no) else { return };
+        self.pending.change_later(&own, &mut |later| later.renumber(&own, adopted.first_local));
     }
 
     /// What was adopted, and is done with already, is this mirror's no more.
     fn drop_adopted(&mut self, changed: &mut OrderedSet<Key>) {
         let Some(mirror) = &self.mirror else { return };
         let adopted = self.adopted.get(&mirror.tab).copied().unwrap_or_default();
-        self.pending.retain(|pending| {
-            let is_adopted = pending.is_of_mirror() && pending.from.is_some_and(|(_, no)| no <= adopted);
-            if is_adopted {
-                changed.insert(pending.key().clone());
-            }
-            !is_adopted
-        });
+        let is_adopted = |own: &Pending| own.is_of_mirror() && own.from.is_some_and(|(_, no)| no <= adopted);
+        for no in self.pending.numbers(&is_adopted) {
+            changed.extend(self.pending.remove(no).map(|own| own.key().clone()));
+        }
     }
 
     /// The leader has dropped an operation; what this mirror did after it saw what the hub made of it.
     fn see_done(&mut self, no: No, settled: Settled, changed: &mut OrderedSet<Key>) {
-        let Ok(at) = self.pending.binary_search_by_key(&no, |pending| pending.first_local) else { return };
-        let done = self.pending.remove(at);
+        let Some(done) = self.pending.remove(no) else { return };
         changed.insert(done.key().clone());
-        let (Some((hub, after, through)), Some(base)) = (settled, self.base.get(done.key())) else { return };
-        let own = self.pending.iter_mut().filter(|own| own.is_of_mirror() && own.key() == done.key());
-        own.for_each(|own| own.observe(&done, &base.state, hub, (after, through)));
+        let (Some(settled), Some(base)) = (settled, self.base.get(done.key())) else { return };
+        self.pending.change_later(&done, &mut |later| {
+            if later.is_of_mirror() {
+                later.observe(&done, &base.state, settled);
+            }
+        });
     }
 
     /// Numbers what is not adopted from where the leader goes on, in the order in which it was done.
     fn number_again(&mut self) {
         let Some(mirror) = &mut self.mirror else { return };
         mirror.handed_over = self.adopted.get(&mirror.tab).copied().unwrap_or_default();
-        for own in self.pending.iter_mut().filter(|pending| pending.is_of_mirror()) {
-            own.in_flight_since = None;
-            own.from = None;
-        }
+        self.pending.change_all(&mut |pending| {
+            if pending.is_of_mirror() {
+                (pending.in_flight_since, pending.from) = (None, None);
+            }
+        });
     }
 
     fn shown_anew(&mut self, changed: OrderedSet<Key>, now: TimestampMs) -> Vec<LeafEffect> {

@@ -49,11 +49,11 @@ pub(super) type Boards = OrderedMap<Key, Watched>;
 
 impl Leaf {
     /// A watched board as the hub showed it, with this leaf's own operations; none before the hub has shown it. Linear in what
-    /// is listed and in the queue.
+    /// is listed and what waits on the key.
     pub fn ranking(&self, key: &Key) -> Option<Ranking> {
         let shown = self.boards.get(key)?.shown.as_ref()?;
-        let queued = self.pending.iter().filter(|pending| pending.key() == key && !shown.has(pending));
-        let own = queued.chain(self.gathered.as_ref().and_then(|gathered| gathered.get(key)));
+        let queued = self.pending.of_key(key).filter(|pending| !shown.has(pending));
+        let own = queued.chain(self.sum(key));
         let current = self.session.map(|(id, _)| id);
         // What another session did may have been settled in the meantime.
         let is_certain = own.clone().all(|own| own.sent.is_none_or(|(session, _)| Some(session) == current));

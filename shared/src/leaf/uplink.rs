@@ -21,34 +21,25 @@ impl Leaf {
             return;
         }
         let Some((current, mut next)) = self.session else { return };
-        let mut blocked: OrderedSet<Key> = OrderedSet::new();
+        if !self.elsewhere.is_empty() {
+            self.elsewhere = self.keys_elsewhere();
+        }
         let mut batches: Vec<(SessionId, Seq, Vec<Operation>, usize)> = Vec::new();
-        for pending in &mut self.pending {
-            if pending.sent.is_some_and(|(session, _)| session != current) {
-                // Also once it is settled, until the base shows it: only then can a later operation tell what it saw.
-                if !fault!(DependentSentAhead) {
-                    blocked.insert(pending.key().clone());
-                }
-            }
-            if pending.is_settled() {
-                continue;
-            }
+        for no in self.pending.take_waiting() {
+            let Some(pending) = self.pending.get(no).filter(|pending| pending.is_idle()) else { continue };
             let (session, seq) = match pending.sent {
                 Some((_, seq)) if fault!(RoamerSettlesHere) => (current, seq),
                 Some(sent) => sent,
-                None if blocked.contains(pending.key()) => continue,
+                None if self.elsewhere.contains(pending.key()) => {
+                    self.pending.wait(no);
+                    continue;
+                }
                 None => {
                     let sent = (current, next);
                     next = next.next();
-                    pending.sent = Some(sent);
-                    pending.is_dirty = true;
                     sent
                 }
             };
-            if pending.in_flight_since.is_some() {
-                continue;
-            }
-            pending.in_flight_since = Some(now);
             let operation = pending.for_hub();
             let size = operation.approximate_bytes();
             match batches.last_mut() {
@@ -63,6 +54,13 @@ impl Leaf {
                 }
                 _ => batches.push((session, seq, vec![operation], size)),
             }
+            self.pending.change(no, &mut |pending| {
+                pending.in_flight_since = Some(now);
+                if pending.sent.is_none() {
+                    pending.sent = Some((session, seq));
+                    pending.is_dirty = true;
+                }
+            });
         }
         self.session = Some((current, next));
         self.ask_after_unseen(current, now);
@@ -80,6 +78,15 @@ impl Leaf {
         }
     }
 
+    /// The keys with operations that were sent in other sessions. Linear in the queue.
+    pub(super) fn keys_elsewhere(&self) -> OrderedSet<Key> {
+        let current = self.session.map(|(id, _)| id);
+        // Also once it is settled, until the base shows it: only then can a later operation tell what it saw.
+        let is_elsewhere = |pending: &&Pending| pending.sent.is_some_and(|(session, _)| Some(session) != current);
+        let elsewhere = self.pending.iter().filter(is_elsewhere).filter(|_| !fault!(DependentSentAhead));
+        elsewhere.map(|pending| pending.key().clone()).collect()
+    }
+
     /// Operations of the session of this connection, in little.
     fn own(&self, session: SessionId, settled: Seq, first: Seq, mut operations: Vec<Operation>) -> LeafToHub {
         let opened = self.lifetime.opened(self.session_until);
@@ -89,7 +96,7 @@ impl Leaf {
 
     /// Asks the hubs of other sessions about operations that they settled and that no base shows yet: by a batch of none.
     fn ask_after_unseen(&mut self, current: SessionId, now: TimestampMs) {
-        let unseen = self.pending.iter().filter(|pending| pending.is_settled()).filter_map(|pending| pending.sent);
+        let unseen = self.pending.settled().filter_map(|pending| pending.sent);
         let sessions: OrderedSet<SessionId> = unseen.map(|(session, _)| session).filter(|id| *id != current).collect();
         self.asked.retain(|session| sessions.contains(session));
         if sessions.is_empty() || fault!(UnseenAwaitedForever) {
@@ -110,7 +117,7 @@ impl Leaf {
     /// Up to where the base shows what a session did. What is settled and not shown yet is still seen under provisional dots.
     pub(super) fn shown(&self, session: SessionId) -> Seq {
         let settled = self.settled.get(&session).copied().unwrap_or_default();
-        let hidden = self.pending.iter().filter(|pending| pending.is_settled()).filter_map(|pending| pending.sent);
+        let hidden = self.pending.settled().filter_map(|pending| pending.sent);
         let before = hidden.filter(|(id, _)| *id == session).map(|(_, seq)| Seq(seq.0.saturating_sub(1)));
         before.fold(settled, Seq::min)
     }
@@ -118,13 +125,12 @@ impl Leaf {
     /// Up to where the hub need not remember what a session did: settled, and known so to every operation still to settle.
     fn forgettable(&self, session: SessionId) -> Seq {
         let settled = self.settled.get(&session).copied().unwrap_or_default();
-        // What was sent in another session settles there, whatever this one remembers.
-        let is_elsewhere = |pending: &&Pending| pending.sent.is_some_and(|(other, _)| other != session);
-        let open = self.pending.iter().filter(|pending| !pending.is_settled() && !is_elsewhere(pending));
-        let known = open.map(|pending| match pending.known {
-            Some((id, seq)) if id == session => seq,
-            _ => Seq::default(),
-        });
-        known.fold(settled, Seq::min)
+        // What was sent in another session settles there, whatever this one remembers. Of the others the first was prepared
+        // when least was known.
+        let is_open =
+            |pending: &&Pending| !pending.is_settled() && pending.sent.is_none_or(|(other, _)| other == session);
+        let first = self.pending.iter().find(is_open).map(|pending| pending.known);
+        let known = |known: Option<(SessionId, Seq)>| known.filter(|(id, _)| *id == session).map(|(_, seq)| seq);
+        first.map_or(settled, |first| known(first).unwrap_or_default().min(settled))
     }
 }

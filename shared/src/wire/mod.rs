@@ -18,7 +18,7 @@ pub(crate) mod element;
 mod error;
 mod leaf;
 mod memory;
-mod operation;
+pub(crate) mod operation;
 mod origin;
 pub(crate) mod reader;
 pub(crate) mod rights;

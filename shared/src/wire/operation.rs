@@ -46,7 +46,7 @@ const CUT_BYTES_MIN: usize = 3;
 /// A kind and a count.
 const ELEMENT_CUTS_BYTES_MIN: usize = 2;
 
-pub(super) fn write_operation(w: &mut Writer, operation: &Operation) {
+pub(crate) fn write_operation(w: &mut Writer, operation: &Operation) {
     write_key(w, &operation.key);
     w.time(operation.at);
     if operation.effects.len() > EFFECTS_MAX {
@@ -57,7 +57,7 @@ pub(super) fn write_operation(w: &mut Writer, operation: &Operation) {
     write_effect(w, last, 0);
 }
 
-pub(super) fn read_operation(r: &mut Reader<'_>) -> Result<Operation, Invalid> {
+pub(crate) fn read_operation(r: &mut Reader<'_>) -> Result<Operation, Invalid> {
     Ok(Operation { key: read_key(r)?, at: r.time()?, effects: r.chain("effects", EFFECTS_MAX, read_effect)? })
 }
 

@@ -143,7 +143,7 @@ impl<'a> Reader<'a> {
     }
 
     /// A plain value in postcard's format, of no more memory than its bytes.
-    pub(super) fn plain<T: serde::de::DeserializeOwned>(&mut self) -> Result<T, Invalid> {
+    pub(crate) fn plain<T: serde::de::DeserializeOwned>(&mut self) -> Result<T, Invalid> {
         let (value, rest) = postcard::take_from_bytes(self.rest).or(Err(Invalid::Value))?;
         let taken = self.rest.len().saturating_sub(rest.len());
         self.rest = rest;
@@ -170,6 +170,11 @@ impl<'a> Reader<'a> {
             *to = *from;
         }
         Ok(f64::from_bits(u64::from_be_bytes(bytes)))
+    }
+
+    /// Takes a replica for named, as the writer did.
+    pub(crate) fn introduce(&mut self, replica: ReplicaId) {
+        self.memory.introduce(replica);
     }
 
     /// A replica with its index. A leaf's name for itself never leaves the leaf.

@@ -87,7 +87,7 @@ impl Writer {
     }
 
     /// A plain value in postcard's format.
-    pub(super) fn plain<T: serde::Serialize>(&mut self, value: &T) {
+    pub(crate) fn plain<T: serde::Serialize>(&mut self, value: &T) {
         match postcard::to_extend(value, std::mem::take(&mut self.bytes)) {
             Ok(bytes) => self.bytes = bytes,
             Err(_) => self.refuse(Invalid::Value),
@@ -116,6 +116,11 @@ impl Writer {
         self.u8(0);
         self.raw(&site);
         self.varint(u16::from_le_bytes(incarnation).into());
+        self.introduce(replica)
+    }
+
+    /// Takes a replica for named: its index.
+    pub(crate) fn introduce(&mut self, replica: ReplicaId) -> usize {
         let index = self.memory.introduce(replica);
         self.indexes.insert(replica, index);
         index

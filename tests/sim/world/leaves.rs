@@ -243,9 +243,16 @@ impl World {
             }
         }
         let number = self.ledger.len();
+        // As shells do it: at once, or together with what else is done in the same turn.
+        let in_turns = leaf % 2 == 1;
         for (at, command) in work.commands.iter().enumerate() {
             let pending = self.leaves[leaf].machine.status().pending;
-            let (reply, effects) = self.leaves[leaf].machine.command(command, now);
+            let (reply, effects) = if in_turns {
+                (self.leaves[leaf].machine.act(command, now).map(|(reply, _)| reply), None)
+            } else {
+                let (reply, effects) = self.leaves[leaf].machine.command(command, now);
+                (reply, Some(effects))
+            };
             match reply {
                 Ok(reply) if at + 1 < work.commands.len() => seen = Some(reply),
                 Ok(_) => {}
@@ -258,7 +265,10 @@ impl World {
                 self.leaves[leaf].unsent.entry(key).or_default().extend(std::iter::repeat_n(number, made));
             }
             self.removals.note(&work.entry, seen.as_ref());
-            self.perform_leaf(leaf, effects);
+            effects.into_iter().for_each(|effects| self.perform_leaf(leaf, effects));
+        }
+        if in_turns {
+            self.leaf_input(leaf, LeafInput::Flush);
         }
         self.ledger.book(work.entry.clone(), seen.as_ref(), self.now, self.now);
     }

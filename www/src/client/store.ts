@@ -4,11 +4,12 @@
  * Of the tabs of a name one leads and the others mirror its leaf (shared/src/leaf/share.rs); what that means for a tab is in
  * `leader.ts` and `mirror.ts`. A tab that inherits the lead changes from one to the other.
  *
- * It performs the leaf's effects and decides nothing itself. Callbacks and events come in a microtask of their own, once for
- * all that changed in a task, so a handler may call back into the store.
+ * It performs the leaf's effects and decides nothing itself. What a command changed reads so at once; what comes of all that was
+ * done in a task is performed in a microtask, in one transaction and one message. Callbacks and events come there too, once for
+ * all that changed, so a handler may call back into the store.
  */
 
-import type { Effect, Reply, WasmLeaf } from "../headwater.js";
+import type { Effect, Outcome, Reply, WasmLeaf } from "../headwater.js";
 import { Channel, union, type BoardQuery, type TabMessage, type Wants } from "./channel.ts";
 import { Leader } from "./leader.ts";
 import type { Token } from "./link.ts";
@@ -68,6 +69,8 @@ export class Store extends EventTarget {
   /** Who waits for all to be adopted. */
   readonly #atRest: (() => void)[] = [];
   #isNotifying = false;
+  /** Whether a command has changed something of which the leaf has not told what comes of it. */
+  #isOpen = false;
   #isClosed = false;
   #version = 0;
   readonly #reads = new Reads();
@@ -104,9 +107,10 @@ export class Store extends EventTarget {
 
   #currentStatus(): Status {
     const [, pending, handedOver] = this.#leaf.status();
-    const { isConnected, isCut, problem, retryAt, transport, url, storage } = this.#role.lead;
+    const { isConnected, isCut, problem, retryAt, transport, url, storage: stored } = this.#role.lead;
     const phase = isConnected ? (pending > 0 ? "syncing" : "synced") : "offline";
-    return { phase, pending, storage: handedOver > 0 ? "saving" : storage, isCut, problem, retryAt, transport, url };
+    const storage = handedOver > 0 || (this.#isOpen && stored === "saved") ? "saving" : stored;
+    return { phase, pending, storage, isCut, problem, retryAt, transport, url };
   }
 
   /**
@@ -120,11 +124,26 @@ export class Store extends EventTarget {
   }
 
   #run(words: readonly Argument[], seen?: (reply: Reply) => void): Reply {
-    const [effects, result, error, isUnknown] = this.#given(() => this.#leaf.command(words.map(String), Date.now()));
-    // Before anything that is performed can change it.
-    if (error === undefined) seen?.(result);
-    this.#perform(effects);
+    const texts = words.map(String);
+    const now = Date.now();
+    let [result, extent, error, isUnknown]: Outcome = [null, 1];
+    try {
+      result = this.#leaf.run(texts.join("\0"), texts.length, now);
+      // Words that hold a NUL are handed over one by one.
+      if (Number.isNaN(result)) [result, extent, error, isUnknown] = this.#leaf.outcome() ?? this.#leaf.command(texts, now);
+    } catch (error) {
+      this.#reads.clear();
+      throw error;
+    }
     if (error !== undefined) throw isUnknown ? new UnknownKeyError(error) : new CommandError(error);
+    // Before anything that is performed can change it.
+    seen?.(result);
+    if (extent > 0) {
+      this.#isOpen = true;
+      this.#drop(texts[1] as string);
+      this.#notifySoon();
+    }
+    if (extent > 1) this.#flush();
     return result;
   }
 
@@ -241,6 +260,7 @@ export class Store extends EventTarget {
 
   /** Resolves once all that was written so far is on the disk, or {@link Status.storage} says that it will not be. */
   async saved(): Promise<void> {
+    this.#flush();
     while (!this.#isClosed && this.#leaf.status()[2] > 0) {
       await new Promise<void>((resolve) => this.#atRest.push(resolve));
     }
@@ -250,6 +270,7 @@ export class Store extends EventTarget {
   /** Ends the store. What is pending is lost, unless {@link Status.storage} says that it is saved. */
   close(): void {
     if (this.#isClosed) return;
+    this.#flush();
     this.#isClosed = true;
     this.#reads.clear();
     this.#ended.abort();
@@ -378,27 +399,28 @@ export class Store extends EventTarget {
     // The rest may be told to who reads.
     for (const effect of effects) {
       if (effect[0] !== "changed") continue;
-      for (const key of effect[1]) {
-        this.#reads.drop(key);
-        this.#changed.add(key);
-      }
-      this.#version += 1;
+      effect[1].forEach((key) => this.#drop(key));
     }
-    for (const effect of effects) this.#performOne(effect);
+    for (const effect of effects) {
+      if (effect[0] === "wake-at") this.#wakeAt(effect[1]);
+      else if (effect[0] !== "changed") this.#role.perform(effect);
+    }
     this.#role.performed();
     this.#notifySoon();
   }
 
-  #performOne(effect: Effect): void {
-    switch (effect[0]) {
-      case "changed":
-        return;
-      case "wake-at":
-        this.#wakeAt(effect[1]);
-        return;
-      default:
-        this.#role.perform(effect);
-    }
+  /** What is kept of a key that reads differently now; who follows it is told. */
+  #drop(key: string): void {
+    this.#reads.drop(key);
+    this.#changed.add(key);
+    this.#version += 1;
+  }
+
+  /** Performs what comes of the commands of this task so far. */
+  #flush(): void {
+    if (!this.#isOpen) return;
+    this.#isOpen = false;
+    this.#step((now) => this.#leaf.flush(now));
   }
 
   #wakeAt(at: number): void {
@@ -441,6 +463,7 @@ export class Store extends EventTarget {
     if (this.#isNotifying) return;
     this.#isNotifying = true;
     queueMicrotask(() => {
+      this.#flush();
       this.#isNotifying = false;
       this.#notify();
     });

@@ -55,10 +55,8 @@ struct Counters<'a> {
 
 impl<'a> Counters<'a> {
     fn of(key: &'a Subject<'a>, windows: usize) -> Self {
-        if key.is_expired() {
-            return Self { key, listed: Some(OrderedMap::new()) };
-        }
-        let listed = (cfg!(feature = "hub") && key.state.count(Kind::Hash) < windows).then(|| {
+        let is_few = || !key.is_expired() && key.state.count(Kind::Hash) < windows;
+        let listed = (cfg!(feature = "hub") && is_few()).then(|| {
             let mut listed = OrderedMap::new();
             for name in key.state.names_of(Kind::Hash) {
                 if let Some(window) = Window::from_field(name) {
@@ -71,7 +69,8 @@ impl<'a> Counters<'a> {
     }
 
     fn seen(&self, window: Window) -> Seen {
-        match &self.listed {
+        match self.listed.as_ref().filter(|_| cfg!(feature = "hub")) {
+            _ if self.key.is_expired() => Seen::default(),
             Some(listed) => listed.get(&window).copied().unwrap_or_default(),
             None => seen(self.key, window.field()),
         }

@@ -11,32 +11,39 @@
 use super::{Leaf, pending::Pending};
 use crate::{
     few::Few,
-    id::{ClientId, Key, TimestampMs},
+    id::{Key, TimestampMs},
     limits::TICKET_ISOLATE_MS,
-    message::Lifetime,
     ordered::OrderedMap,
     state::{Effect, Increment, Operation},
 };
+#[cfg(feature = "hub")]
+use crate::{id::ClientId, message::Lifetime};
 
 impl Leaf {
     /// A leaf that sends operations only at a [`LeafInput::Flush`](super::LeafInput::Flush), and does not say what its own
-    /// commands change.
+    /// commands change. Only isolates gather; a module for browsers is spared the code.
+    #[cfg(feature = "hub")]
     pub fn gathering(client: ClientId, lifetime: Lifetime) -> Self {
         Self { gathered: Some(OrderedMap::new()), ..Self::new(client, lifetime) }
     }
 
+    /// The sums of a gathering leaf.
+    fn gathered(&self) -> Option<&OrderedMap<Key, Pending>> {
+        self.gathered.as_ref().filter(|_| cfg!(feature = "hub"))
+    }
+
+    fn gathered_mut(&mut self) -> Option<&mut OrderedMap<Key, Pending>> {
+        self.gathered.as_mut().filter(|_| cfg!(feature = "hub"))
+    }
+
     /// Takes an operation into the sum of its key, if it can be. Logarithmic in the keys of which anything is gathered.
     pub(super) fn gather(&mut self, operation: &Operation) -> bool {
-        // Only isolates gather; browsers load less code without it.
-        if !cfg!(feature = "hub") {
-            return false;
-        }
-        let Some(gathered) = self.gathered.as_mut().filter(|_| is_blind(operation)) else { return false };
+        let Some(gathered) = self.gathered_mut().filter(|_| is_blind(operation)) else { return false };
         let is_summed = gathered.get_mut(&operation.key).is_some_and(|open| open.add(operation));
         let first_local = self.take_local(operation.effects.len());
         if !is_summed {
             self.end_sum(&operation.key);
-            if let Some(gathered) = &mut self.gathered {
+            if let Some(gathered) = self.gathered_mut() {
                 gathered.insert(operation.key.clone(), Pending::new(operation.clone(), None, first_local, None));
             }
         }
@@ -46,18 +53,18 @@ impl Leaf {
 
     /// What is gathered on a key.
     pub(super) fn sum(&self, key: &Key) -> Option<&Pending> {
-        self.gathered.as_ref().filter(|_| cfg!(feature = "hub"))?.get(key)
+        self.gathered()?.get(key)
     }
 
     /// On how many keys anything is gathered.
     pub(super) fn sums(&self) -> usize {
-        self.gathered.as_ref().filter(|_| cfg!(feature = "hub")).map_or(0, OrderedMap::len)
+        self.gathered().map_or(0, OrderedMap::len)
     }
 
     /// Ends the sums before operations that tell what they saw. Returns whether these are to be prepared again, since the
     /// view shows the same under other numbers now.
     pub(super) fn end_sums_before(&mut self, operations: &[Operation]) -> bool {
-        if !cfg!(feature = "hub") || self.gathered.is_none() {
+        if self.gathered().is_none() {
             return false;
         }
         let mut is_anew = false;
@@ -73,7 +80,7 @@ impl Leaf {
 
     /// Queues all that was gathered.
     pub(super) fn end_all_sums(&mut self) {
-        let Some(gathered) = self.gathered.as_mut().filter(|_| cfg!(feature = "hub")) else { return };
+        let Some(gathered) = self.gathered_mut() else { return };
         std::mem::take(gathered).into_values().for_each(|sum| self.queue_sum(sum));
     }
 
@@ -82,17 +89,13 @@ impl Leaf {
     pub(super) fn end_session_early(&mut self, now: TimestampMs) {
         let left_ms = self.session_until.since_ms(now.plus_ms(self.offset_ms));
         let is_open = |pending: &Pending| pending.sent.is_some() && !pending.is_settled();
-        if cfg!(feature = "hub")
-            && self.gathered.is_some()
-            && left_ms <= TICKET_ISOLATE_MS / 2
-            && !self.pending.iter().any(is_open)
-        {
+        if self.gathered().is_some() && left_ms <= TICKET_ISOLATE_MS / 2 && !self.pending.iter().any(is_open) {
             self.session = None;
         }
     }
 
     fn end_sum(&mut self, key: &Key) {
-        let sum = self.gathered.as_mut().and_then(|gathered| gathered.remove(key));
+        let sum = self.gathered_mut().and_then(|gathered| gathered.remove(key));
         sum.into_iter().for_each(|sum| self.queue_sum(sum));
     }
 

@@ -83,7 +83,7 @@ pub struct Leaf {
     /// When the hub last said anything, by the leaf's own clock.
     heard_at: Option<TimestampMs>,
     effects: Vec<LeafEffect>,
-    /// What the present input made to read differently.
+    /// What the present input, and what was done since the one before, made to read differently.
     changed: OrderedSet<Key>,
     /// What is to be stored; none if the leaf lives in memory alone.
     dirty: Option<Dirty>,
@@ -213,11 +213,12 @@ impl Leaf {
             Some(total) => (Reply::Int(total), Extent::Named),
             None => self.execute(&command, now)?,
         };
-        if let (Some((key, _)), Reply::Int(total)) = (increment(&command), &reply) {
+        if let (Some((key, _)), Reply::Int(total)) = (added_to(&command), &reply) {
             self.pending.note_count(key, *total);
         }
-        let is_named = command.keys().next().map(Key::as_bytes) == argv.get(1).map(|name| &name[..]);
-        Ok((reply, if is_named { extent } else { Extent::More }))
+        let is_first = || command.keys().next().map(Key::as_bytes) == argv.get(1).map(|name| &name[..]);
+        let is_elsewhere = extent == Extent::Named && !is_first();
+        Ok((reply, if is_elsewhere { Extent::More } else { extent }))
     }
 
     /// As [`Leaf::command`], of a command that was parsed before.
@@ -324,7 +325,8 @@ impl Leaf {
         let Prepared { reply, operations } = prepared;
         let extent = match &operations[..] {
             [] => Extent::Nothing,
-            [_] => Extent::Named,
+            // Of several keys that are named it may be any.
+            [one] if command.keys().next() == Some(&one.key) => Extent::Named,
             _ => Extent::More,
         };
         for operation in operations {
@@ -337,7 +339,7 @@ impl Leaf {
 
     /// Adds to a counter of which it is noted what it counts, as [`Self::execute`] would; `None`, and nothing done, of anything else.
     fn increment(&mut self, command: &Command, now: TimestampMs) -> Option<i64> {
-        let (key, by) = increment(command)?;
+        let (key, by) = added_to(command)?;
         if self.gathered.is_some() || self.pending.len() >= PENDING_OPERATIONS_MAX {
             return None;
         }
@@ -666,7 +668,7 @@ impl Leaf {
 }
 
 /// The counter to which a command adds, and how much.
-fn increment(command: &Command) -> Option<(&Key, i64)> {
+fn added_to(command: &Command) -> Option<(&Key, i64)> {
     match command {
         Command::Incr { key, by }
         | Command::IncrBy { key, by }

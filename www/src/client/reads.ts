@@ -1,8 +1,8 @@
 /**
  * What reads of one thing gave, kept so that the next one costs no call into the leaf.
  *
- * Invariant: what is kept of a key is what the leaf would answer. Whoever gives the leaf anything drops the keys that it says
- * have changed before anyone else is told, and all of them where it could not say; what ends by itself is not kept. Only what
+ * Invariant: what is kept of a key is what the leaf would answer. Whoever gives the leaf anything drops the keys that it,
+ * or the extent of a command, says have changed before anyone else is told, and all of them where it could not say; what ends by itself is not kept. Only what
  * nobody can change is kept, so no lists.
  */
 

@@ -55,17 +55,8 @@ struct Counters<'a> {
 
 impl<'a> Counters<'a> {
     fn of(key: &'a Subject<'a>, windows: usize) -> Self {
-        let is_few = || !key.is_expired() && key.state.count(Kind::Hash) < windows;
-        let listed = (cfg!(feature = "hub") && is_few()).then(|| {
-            let mut listed = OrderedMap::new();
-            for name in key.state.names_of(Kind::Hash) {
-                if let Some(window) = Window::from_field(name) {
-                    listed.insert(window, seen(key, Bytes::copy_from_slice(name)));
-                }
-            }
-            listed
-        });
-        Self { key, listed }
+        let is_few = cfg!(feature = "hub") && !key.is_expired() && key.state.count(Kind::Hash) < windows;
+        Self { key, listed: if is_few { list(key, windows) } else { None } }
     }
 
     fn seen(&self, window: Window) -> Seen {
@@ -75,6 +66,20 @@ impl<'a> Counters<'a> {
             None => seen(self.key, window.field()),
         }
     }
+}
+
+/// The counters of all windows, unless more fields are recorded than windows are read: those that were removed may be.
+fn list(key: &Subject<'_>, windows: usize) -> Option<OrderedMap<Window, Seen>> {
+    let mut listed = OrderedMap::new();
+    for (before, name) in key.state.names_of(Kind::Hash).enumerate() {
+        if before >= windows {
+            return None;
+        }
+        if let Some(window) = Window::from_field(name) {
+            listed.insert(window, seen(key, Bytes::copy_from_slice(name)));
+        }
+    }
+    Some(listed)
 }
 
 /// What was spent in the window whose counter that field is, here and by others.

@@ -36,7 +36,7 @@ pub(super) struct Pending {
     pub(super) settled: Option<(ReplicaId, No, No)>,
     /// The tab that handed it over, and its number among that tab's.
     pub(super) from: Option<(TabId, u64)>,
-    /// Whether its row is to be written before the present input is done with.
+    /// Whether its row is to be written before the next input is done with.
     pub(super) is_dirty: bool,
 }
 

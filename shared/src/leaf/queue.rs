@@ -2,7 +2,7 @@
 //! the keys that they are on.
 //!
 //! A write costs what it is itself, however many others wait: what is asked of the queue at each write is kept rather than
-//! searched for. What a hub or another tab says costs what it concerns, or a look at the queue.
+//! searched for. What a hub or another tab says of an operation costs a look for it in the queue.
 //!
 //! Invariants: operations stand in the order of their first provisional numbers; all that is kept beside them follows from
 //! them, but that `waiting` and `dirty` may name what is gone or has changed since, which is passed over where they are read.
@@ -181,16 +181,12 @@ impl Queue {
         }
     }
 
-    /// Changes what later operations on its key say of an operation that was taken out. Linear in the later ones.
+    /// Changes what later operations on its key say of an operation that was taken out. Linear in these.
     pub(super) fn change_later(&mut self, gone: &Pending, change: &mut dyn FnMut(&mut Pending)) {
-        let (Ok(at) | Err(at)) = self.find(gone.first_local);
-        for later in self.operations.get_mut(at..).unwrap_or_default().iter_mut().filter(|one| one.key() == gone.key())
-        {
-            let was_dirty = later.is_dirty;
-            change(later);
-            if later.is_dirty && !was_dirty {
-                self.dirty.push(later.first_local);
-            }
+        let numbers = self.numbers_of(gone.key());
+        let from = numbers.partition_point(|no| *no < gone.first_local);
+        for no in numbers.get(from..).unwrap_or_default().to_vec() {
+            self.change(no, change);
         }
     }
 

@@ -126,7 +126,7 @@ pub(super) struct Meta {
 /// By which hub an operation was settled, and as which numbers; none if it was refused.
 pub(super) type Settled = Option<(ReplicaId, No, No)>;
 
-/// What is to be stored before the present input is done with.
+/// What is to be stored before the next input is done with.
 #[derive(Debug, Default)]
 pub(super) struct Dirty {
     /// The meta row as it is stored.
@@ -193,7 +193,7 @@ impl Leaf {
         Ok(leaf)
     }
 
-    /// The rows that the present input changed, in the order in which to write them.
+    /// The rows that changed since they were last taken, in the order in which to write them.
     pub(super) fn take_rows(&mut self) -> Vec<LeafRowWrite> {
         let operations = self.pending.take_dirty();
         let Some(dirty) = self.dirty.as_mut() else { return Vec::new() };

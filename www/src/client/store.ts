@@ -70,7 +70,7 @@ export class Store extends EventTarget {
   readonly #atRest: (() => void)[] = [];
   #isNotifying = false;
   /** Whether a command has changed something of which the leaf has not told what comes of it. */
-  #isOpen = false;
+  #isUntold = false;
   #isClosed = false;
   #version = 0;
   readonly #reads = new Reads();
@@ -109,7 +109,7 @@ export class Store extends EventTarget {
     const [, pending, handedOver] = this.#leaf.status();
     const { isConnected, isCut, problem, retryAt, transport, url, storage: stored } = this.#role.lead;
     const phase = isConnected ? (pending > 0 ? "syncing" : "synced") : "offline";
-    const storage = handedOver > 0 || (this.#isOpen && stored === "saved") ? "saving" : stored;
+    const storage = handedOver > 0 || (this.#isUntold && stored === "saved") ? "saving" : stored;
     return { phase, pending, storage, isCut, problem, retryAt, transport, url };
   }
 
@@ -139,7 +139,7 @@ export class Store extends EventTarget {
     // Before anything that is performed can change it.
     seen?.(result);
     if (extent > 0) {
-      this.#isOpen = true;
+      this.#isUntold = true;
       this.#drop(texts[1] as string);
       this.#notifySoon();
     }
@@ -270,8 +270,8 @@ export class Store extends EventTarget {
   /** Ends the store. What is pending is lost, unless {@link Status.storage} says that it is saved. */
   close(): void {
     if (this.#isClosed) return;
-    this.#flush();
     this.#isClosed = true;
+    this.#flush();
     this.#reads.clear();
     this.#ended.abort();
     clearTimeout(this.#wake);
@@ -300,8 +300,10 @@ export class Store extends EventTarget {
     } catch (error) {
       this.dispatchEvent(new ErrorEvent("error", { error, message: String(error) }));
       // A trap leaves the module's memory in no known state.
-      if (error instanceof WebAssembly.RuntimeError) this.close();
-      else this.#role.misunderstood();
+      if (error instanceof WebAssembly.RuntimeError) {
+        this.#isUntold = false;
+        this.close();
+      } else this.#role.misunderstood();
     }
   }
 
@@ -418,8 +420,8 @@ export class Store extends EventTarget {
 
   /** Performs what comes of the commands of this task so far. */
   #flush(): void {
-    if (!this.#isOpen) return;
-    this.#isOpen = false;
+    if (!this.#isUntold) return;
+    this.#isUntold = false;
     this.#step((now) => this.#leaf.flush(now));
   }
 

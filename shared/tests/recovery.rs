@@ -1,6 +1,6 @@
 //! What must come through though something was forgotten, lost, damaged or ended meanwhile.
 
-use crate::common::{DAY, MINUTE, SECOND, START, World, key};
+use crate::common::{DAY, MINUTE, SECOND, START, World, key, text::argv};
 use bytes::Bytes;
 use headwater::{
     command::CommandError,
@@ -9,6 +9,7 @@ use headwater::{
     id::{ClientId, Dot, HashSeed, No, ReplicaId, Seq},
     message::{Cursor, Digest, HubToLeaf, HubToOrigin, LeafToHub, Lifetime, OriginToHub, SlotDelta},
     state::{Ctx, Cut, Effect, ElementId, KeyDelta, NewBase, Operation, SeenCut, SeenCuts},
+    wire::Capabilities,
 };
 
 const A: usize = 0;
@@ -196,6 +197,37 @@ mod losses {
         world.join(A);
         world.advance(10 * SECOND);
         assert_eq!(world.agreed("GET {k}"), "$v");
+    }
+
+    #[test]
+    fn an_acknowledgement_from_before_a_loss_does_not_end_it() {
+        fn tell(hub: &mut Hub, message: OriginToHub) -> Vec<HubEffect> {
+            hub.handle(HubInput::Origin(Connection(0), message), START)
+        }
+        let slot = key("k").slot();
+        let (mut hub, _) = Hub::create("hub".to_owned(), 1 << 32, START);
+        tell(&mut hub, OriginToHub::Welcome { now: START, capabilities: Capabilities::CURRENT });
+        for no in 1..=2 {
+            let commands = vec![argv("INCR k")];
+            hub.handle(HubInput::Commands { request: Request(no), commands, idempotency: None }, START);
+            tell(&mut hub, OriginToHub::Credit(1));
+            tell(&mut hub, OriginToHub::Committed(vec![(slot, No(no))]));
+            if no == 1 {
+                tell(&mut hub, OriginToHub::Stable(vec![(slot, No(no))]));
+            }
+        }
+        tell(&mut hub, OriginToHub::Resume(vec![(slot, No::ZERO)]));
+        // They were on their way when the slot was lost.
+        tell(&mut hub, OriginToHub::Committed(vec![(slot, No(2))]));
+        tell(&mut hub, OriginToHub::Stable(vec![(slot, No(2))]));
+        tell(&mut hub, OriginToHub::Compared(vec![slot]));
+        let effects = tell(&mut hub, OriginToHub::Credit(1));
+        let sent = effects.iter().find_map(|effect| match effect {
+            HubEffect::ToOrigin(_, HubToOrigin::Delta(parts)) => parts.first(),
+            _ => None,
+        });
+        let part = sent.expect("all is sent again");
+        assert_eq!((part.from, part.to), (No::ZERO, No(2)));
     }
 
     #[test]

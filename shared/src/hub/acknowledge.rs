@@ -13,7 +13,7 @@ impl Hub {
             self.heed_acknowledged(slot, no);
             self.note_told(slot, no);
             let Some(state) = self.slots.at_mut(slot) else { continue };
-            if no > state.committed {
+            if no > state.committed && !state.awaits_comparison() {
                 state.committed = no;
                 state.sent = state.sent.max(no);
                 self.slots.dirty(slot);
@@ -30,7 +30,7 @@ impl Hub {
             self.heed_acknowledged(slot, no);
             self.note_told(slot, no);
             let Some(state) = self.slots.at_mut(slot) else { continue };
-            if no > state.stable {
+            if no > state.stable && !state.awaits_comparison() {
                 // What is stable is committed, also where that message is still on its way.
                 state.committed = state.committed.max(no);
                 state.sent = state.sent.max(no);

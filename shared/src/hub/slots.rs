@@ -58,6 +58,12 @@ impl SlotState {
         self.committed < self.stable
     }
 
+    /// Whether nothing is sent of the slot until the origin has compared what it lost. What acknowledges anything before then
+    /// is from before the loss.
+    pub(super) fn awaits_comparison(&self) -> bool {
+        self.is_lost() && !self.is_compared && !fault!(LostNotCompared)
+    }
+
     /// Whether any key of the slot is held.
     pub(super) fn holds_any(&self) -> bool {
         self.held > 0

@@ -28,7 +28,7 @@ impl Hub {
             }
             let (from, latest, is_lost) = (state.committed, state.latest, state.is_lost());
             let history = state.cursor.incarnation.filter(|_| state.holds_any());
-            if is_lost && !state.is_compared && !fault!(LostNotCompared) {
+            if state.awaits_comparison() {
                 // It is listed again once the origin has compared what is held.
                 continue;
             }

@@ -211,14 +211,12 @@ impl Leaf {
         let command = command::parse(argv)?;
         let (reply, extent) = match self.increment(&command, now) {
             Some(total) => (Reply::Int(total), Extent::Named),
-            None => self.execute(&command, now)?,
+            None => self.execute(&command, argv.get(1), now)?,
         };
         if let (Some((key, _)), Reply::Int(total)) = (added_to(&command), &reply) {
             self.pending.note_count(key, *total);
         }
-        let is_first = || command.keys().next().map(Key::as_bytes) == argv.get(1).map(|name| &name[..]);
-        let is_elsewhere = extent == Extent::Named && !is_first();
-        Ok((reply, if is_elsewhere { Extent::More } else { extent }))
+        Ok((reply, extent))
     }
 
     /// As [`Leaf::command`], of a command that was parsed before.
@@ -226,7 +224,7 @@ impl Leaf {
     /// # Errors
     /// As there.
     pub fn run(&mut self, command: &Command, now: TimestampMs) -> (Result<Reply, CommandError>, Vec<LeafEffect>) {
-        let reply = self.execute(command, now).map(|(reply, _)| reply);
+        let reply = self.execute(command, None, now).map(|(reply, _)| reply);
         if self.gathered.is_some() {
             // What it queued waits for a flush.
             return (reply, std::mem::take(&mut self.effects));
@@ -301,8 +299,13 @@ impl Leaf {
         effects
     }
 
-    /// Queues and shows what a command comes to.
-    fn execute(&mut self, command: &Command, now: TimestampMs) -> Result<(Reply, Extent), CommandError> {
+    /// Queues and shows what a command with that first argument comes to.
+    fn execute(
+        &mut self,
+        command: &Command,
+        first: Option<&Bytes>,
+        now: TimestampMs,
+    ) -> Result<(Reply, Extent), CommandError> {
         let is_known = |key: &Key| self.is_shown(key) || self.pending.view(key).is_some();
         if exec::needs_key(command) && !exec::takes_unheld(command) && !command.keys().all(is_known) {
             return Err(CommandError::NotHeld);
@@ -325,8 +328,7 @@ impl Leaf {
         let Prepared { reply, operations } = prepared;
         let extent = match &operations[..] {
             [] => Extent::Nothing,
-            // Of several keys that are named it may be any.
-            [one] if command.keys().next() == Some(&one.key) => Extent::Named,
+            [one] if first.is_some_and(|first| first[..] == *one.key.as_bytes()) => Extent::Named,
             _ => Extent::More,
         };
         for operation in operations {

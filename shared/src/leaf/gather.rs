@@ -11,7 +11,7 @@
 use super::{Leaf, pending::Pending};
 use crate::{
     few::Few,
-    id::{Key, TimestampMs},
+    id::{Key, Seq, SessionId, TimestampMs},
     limits::TICKET_ISOLATE_MS,
     ordered::OrderedMap,
     state::{Effect, Increment, Operation},
@@ -80,8 +80,9 @@ impl Leaf {
 
     /// Queues all that was gathered.
     pub(super) fn end_all_sums(&mut self) {
+        let known = self.known();
         let Some(gathered) = self.gathered_mut() else { return };
-        std::mem::take(gathered).into_values().for_each(|sum| self.queue_sum(sum));
+        std::mem::take(gathered).into_values().for_each(|sum| self.queue_sum(sum, known));
     }
 
     /// Asks for a new session while the old one still settles what it must, if that is nothing: a ticket that ends under way
@@ -95,12 +96,13 @@ impl Leaf {
     }
 
     fn end_sum(&mut self, key: &Key) {
+        let known = self.known();
         let sum = self.gathered_mut().and_then(|gathered| gathered.remove(key));
-        sum.into_iter().for_each(|sum| self.queue_sum(sum));
+        sum.into_iter().for_each(|sum| self.queue_sum(sum, known));
     }
 
-    fn queue_sum(&mut self, mut sum: Pending) {
-        sum.known = self.session.map(|(id, _)| (id, self.shown(id)));
+    fn queue_sum(&mut self, mut sum: Pending, known: Option<(SessionId, Seq)>) {
+        sum.known = known;
         // The queue stands in the order of these.
         sum.first_local = self.take_local(sum.view.effects.len());
         self.pending.push(Box::new(sum));

@@ -369,7 +369,7 @@ impl Leaf {
         let base = self.base.get(&operation.key).filter(|_| tells_epoch);
         let epoch = base.and_then(|base| base.state.deadline().epoch());
         let first_local = self.take_local(operation.effects.len());
-        let known = self.session.map(|(id, _)| (id, self.shown(id)));
+        let known = self.known();
         self.show_operation(&operation, first_local);
         self.pending.push(Box::new(Pending::new(operation, epoch, first_local, known)));
     }

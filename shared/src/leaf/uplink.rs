@@ -114,6 +114,11 @@ impl Leaf {
         }
     }
 
+    /// The present session, and up to where the base shows what it did.
+    pub(super) fn known(&self) -> Option<(SessionId, Seq)> {
+        self.session.map(|(id, _)| (id, self.shown(id)))
+    }
+
     /// Up to where the base shows what a session did. What is settled and not shown yet is still seen under provisional dots.
     pub(super) fn shown(&self, session: SessionId) -> Seq {
         let settled = self.settled.get(&session).copied().unwrap_or_default();

@@ -119,7 +119,8 @@ pub(crate) struct Actor {
     links: BTreeMap<Link, (HubAddress, Outbox)>,
     /// When a hub was welcomed that has not said hello.
     welcomed: BTreeMap<Link, Instant>,
-    batches: BTreeMap<Link, Batch>,
+    /// Those of each hub, as they came: the next may come before the last is committed whole.
+    batches: BTreeMap<Link, Vec<Batch>>,
     requests: JoinSet<Result<Answer, StoreError>>,
     /// What asks the store what is stable. The end of the daemon does not wait for it.
     confirmations: JoinSet<Result<Answer, StoreError>>,
@@ -232,6 +233,8 @@ impl Actor {
                 if let Some((address, _)) = self.links.get(&link) {
                     self.report.history.heard(address, &message, clock::now());
                     if let HubToOrigin::Hello { now, .. } = &message {
+                        // What it sent before it sends anew.
+                        self.batches.remove(&link);
                         // A hub that wakes up says hello by itself, and nobody knows when it did.
                         let waited = self.welcomed.remove(&link).map_or(Duration::ZERO, |at| at.elapsed());
                         self.clocks.said_hello(address, now.since_ms(clock::now()), waited);
@@ -241,7 +244,7 @@ impl Actor {
                     let slots: BTreeSet<Slot> = parts.iter().map(|part| part.slot).collect();
                     let span = |(address, _): &(HubAddress, Outbox)| trace::batch(address, slots.len());
                     let _span = self.links.get(&link).map_or_else(Span::none, span);
-                    self.batches.insert(link, Batch { arrived: Instant::now(), slots, _span });
+                    self.batches.entry(link).or_default().push(Batch { arrived: Instant::now(), slots, _span });
                 }
                 self.handle(OriginInput::Hub(link, message));
             }
@@ -287,16 +290,20 @@ impl Actor {
             }
             _ => return,
         };
-        let Some(batch) = self.batches.get_mut(&link) else { return };
-        for slot in &settled {
-            batch.slots.remove(slot);
+        let Some(batches) = self.batches.get_mut(&link) else { return };
+        for batch in &mut *batches {
+            for slot in &settled {
+                batch.slots.remove(slot);
+            }
         }
-        if batch.slots.is_empty() {
+        for batch in batches.extract_if(.., |batch| batch.slots.is_empty()) {
             if let Some((address, _)) = self.links.get(&link) {
                 let took = batch.arrived.elapsed();
                 measure::lag(address, took);
                 self.report.history.lag(address, took);
             }
+        }
+        if batches.is_empty() {
             self.batches.remove(&link);
         }
     }
@@ -585,7 +592,8 @@ impl Actor {
     fn connected(&self) -> Vec<Connected> {
         let statuses: BTreeMap<Link, LinkStatus> = self.origin.links().collect();
         let connected = |(link, (address, _)): (&Link, &(HubAddress, Outbox))| {
-            let pending = self.batches.get(link).map_or(0, |batch| batch.slots.len());
+            let batches = self.batches.get(link).into_iter().flatten();
+            let pending = batches.map(|batch| batch.slots.len()).sum();
             Some(Connected { address: address.clone(), status: statuses.get(link)?.clone(), pending })
         };
         self.links.iter().filter_map(connected).collect()

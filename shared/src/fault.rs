@@ -79,6 +79,7 @@ pub enum Fault {
     PlainGuardsDropped,
     AbsenceNotCompared,
     UnheldNotSent,
+    RewriteNotSent,
     EarlierSharesCounted,
     EvictionTakenForRemoval,
     OrderedBeforeOwnWrites,
@@ -92,7 +93,7 @@ pub enum Fault {
 #[cfg(feature = "mutants")]
 impl Fault {
     /// All faults.
-    pub const ALL: [Self; 79] = [
+    pub const ALL: [Self; 80] = [
         Self::CausalKeepsRemoved,
         Self::CausalDropsUnseen,
         Self::CutTakesWholeSum,
@@ -164,6 +165,7 @@ impl Fault {
         Self::PlainGuardsDropped,
         Self::AbsenceNotCompared,
         Self::UnheldNotSent,
+        Self::RewriteNotSent,
         Self::EarlierSharesCounted,
         Self::EvictionTakenForRemoval,
         Self::OrderedBeforeOwnWrites,

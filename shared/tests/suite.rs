@@ -3,6 +3,7 @@
 
 mod common;
 
+mod batches;
 mod commands;
 mod commits;
 mod damage;

@@ -49,8 +49,8 @@ async fn main() {
         throughput::hot(run).await;
     }
     if arguments.has("distinct keys") {
-        for keys in if arguments.quick { vec![1_000] } else { vec![100_000, 1_000_000] } {
-            throughput::distinct(keys).await;
+        for (keys, rounds) in if arguments.quick { vec![(1_000, 1)] } else { vec![(100_000, 5), (1_000_000, 3)] } {
+            throughput::distinct(keys, rounds).await;
         }
     }
     if arguments.has("lag") {

@@ -1,6 +1,6 @@
 //! How far a slot's operations are acknowledged, and where the hub stands in the origin's history.
 
-use super::{Hub, HubEffect, RowId};
+use super::{Hub, HubEffect, RowId, keyspace::Standing};
 use crate::{
     id::{No, TimestampMs},
     message::{HubToLeaf, HubToOrigin},
@@ -57,9 +57,7 @@ impl Hub {
                     self.keys.notes_of(*key).doubt_origin_end(deadline);
                 }
             }
-            state.committed = no;
-            state.sent = no;
-            state.is_compared = false;
+            state.send_again_from(no);
             if state.is_lost() {
                 lost.push(slot);
             }
@@ -73,11 +71,11 @@ impl Hub {
 
     /// Once all that is on its way is in Redis, the origin goes by the deadlines in it.
     fn note_told(&mut self, slot: Slot, no: No) {
-        let Some(state) = self.slots.at(slot).filter(|state| state.committed < state.sent && state.sent <= no) else {
-            return;
-        };
-        for key in &state.unstable {
-            self.keys.notes_of(*key).note_told();
+        let Some(state) = self.slots.at_mut(slot) else { return };
+        for key in state.take_arrived(no) {
+            if let Some(notes) = self.keys.notes_mut(key) {
+                notes.note_told();
+            }
         }
     }
 
@@ -121,12 +119,13 @@ impl Hub {
             if is_open {
                 open.push(no);
             } else {
-                self.keys.entry_mut(no).is_unstable = false;
+                self.keys.entry_mut(no).standing = Standing::Stable;
                 self.schedule(no, now);
             }
         }
         if let Some(state) = self.slots.at_mut(slot) {
             state.unstable = open;
+            state.retain_unstable(|no| self.keys.entry(no).is_unstable());
         }
     }
 }

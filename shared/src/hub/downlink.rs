@@ -31,7 +31,8 @@ impl Hub {
             OriginToHub::Resume(slots) => self.resume(slots),
             OriginToHub::Credit(batches) => {
                 if let Some(origin) = &mut self.origin {
-                    origin.credit = origin.credit.saturating_add(batches);
+                    // What was not spent says that there was nothing to send, and does not add up.
+                    origin.credit = origin.credit.max(batches);
                 }
             }
             OriginToHub::Committed(slots) => self.committed(slots, now),
@@ -78,8 +79,7 @@ impl Hub {
         self.outbox.begin();
         self.strict.begin();
         for (_, state) in self.slots.iter_mut() {
-            state.sent = state.committed;
-            state.is_compared = false;
+            state.send_again_from(state.committed);
         }
         let unstable =
             self.slots.iter().filter(|(_, state)| state.latest.max(state.committed) > state.stable || state.is_lost());
@@ -178,7 +178,7 @@ impl Hub {
     pub(super) fn ask_for_new(&mut self) {
         let new = std::mem::take(&mut self.new_keys);
         let is_due =
-            |no: &KeyNo| self.keys.find_entry(*no).is_some_and(|entry| !entry.is_unstable && entry.is_unasked());
+            |no: &KeyNo| self.keys.find_entry(*no).is_some_and(|entry| !entry.is_unstable() && entry.is_unasked());
         let wanted: Vec<Key> = new.into_iter().filter(is_due).map(|no| self.keys.key(no)).collect();
         self.ask_origin(&wanted);
     }
@@ -226,7 +226,7 @@ impl Hub {
         for (key, delta) in keys {
             let Some(no) = self.keys.find(key) else { continue };
             let entry = self.keys.entry(no);
-            if is_news && !entry.is_unstable && self.keys.is_left_over(no, delta.header.deadline, now) {
+            if is_news && !entry.is_unstable() && self.keys.is_left_over(no, delta.header.deadline, now) {
                 left_over.push((key.clone(), no));
             } else if entry.is_held {
                 // A key that was forgotten meanwhile has no state that the delta could join.
@@ -270,7 +270,7 @@ impl Hub {
         }
         for (key, delta) in keys {
             let Some(mut no) = self.keys.find(key) else { continue };
-            if !self.keys.entry(no).is_unstable && self.keys.is_left_over(no, delta.header.deadline, now) {
+            if !self.keys.entry(no).is_unstable() && self.keys.is_left_over(no, delta.header.deadline, now) {
                 self.forget_key(no);
                 (no, _) = self.keys.resolve(key);
             }

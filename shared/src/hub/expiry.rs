@@ -41,7 +41,7 @@ impl Hub {
     /// Sees to it that a key is looked at when time lets it go. Constant time.
     pub(super) fn schedule(&mut self, no: KeyNo, now: TimestampMs) {
         let entry = self.keys.entry(no);
-        if entry.is_unstable {
+        if entry.is_unstable() {
             return;
         }
         let (timer, is_spent) = (entry.timer, self.keys.is_spent(no));
@@ -75,7 +75,7 @@ impl Hub {
         let mut gone: Vec<(Key, KeyNo)> = Vec::new();
         for no in due {
             self.keys.entry_mut(no).timer = None;
-            if self.keys.entry(no).is_unstable {
+            if self.keys.entry(no).is_unstable() {
                 continue;
             }
             let (key, deadline) = (self.keys.key(no), self.keys.view(no).deadline().at());

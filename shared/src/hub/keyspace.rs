@@ -57,8 +57,8 @@ pub(super) struct Entry {
     pub(super) is_held: bool,
     /// Whether the origin was asked for the key, or has heard that this hub has it by what it changed there.
     pub(super) is_asked: bool,
-    /// Whether the key stands among the unstable ones of its slot.
-    pub(super) is_unstable: bool,
+    /// Whether the key stands among the unstable ones of its slot, and those to send.
+    pub(super) standing: Standing,
     /// Whether the key's row is to be written before the present input is done with.
     pub(super) is_dirty: bool,
     /// Whether this hub's own share of a counter stands, or stood, in the key.
@@ -69,12 +69,29 @@ pub(super) struct Entry {
     pub(super) timer: Option<TimerId>,
 }
 
+/// Whether what the hub did to a key is stable.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(super) enum Standing {
+    /// All is.
+    #[default]
+    Stable,
+    /// Not all is, but nothing changed since it was sent.
+    Unstable,
+    /// It changed since then.
+    Changed,
+}
+
 const _: () = assert!(size_of::<Option<Entry>>() <= 28);
 
 impl Entry {
     /// The key's slot.
     pub(super) fn slot(&self) -> Slot {
         self.slot
+    }
+
+    /// Whether something that the hub did to the key is not known stable.
+    pub(super) fn is_unstable(&self) -> bool {
+        self.standing != Standing::Stable
     }
 
     /// Whether the key is not held, and will not be by what the origin has heard.
@@ -84,7 +101,7 @@ impl Entry {
 
     /// Whether the origin can give the key back as it is here, so far as the key alone tells.
     pub(super) fn is_evictable(&self) -> bool {
-        self.is_held && !self.is_unstable && !self.is_dirty && !self.has_share
+        self.is_held && !self.is_unstable() && !self.is_dirty && !self.has_share
     }
 }
 
@@ -159,7 +176,7 @@ impl Keyspace {
     /// Whether a key that the origin can give back has nothing recorded in it. One that was deleted still has its wipe.
     pub(super) fn is_spent(&self, no: KeyNo) -> bool {
         let entry = self.entry(no);
-        entry.is_held && !entry.is_unstable && !entry.has_share && self.view(no).is_empty()
+        entry.is_held && !entry.is_unstable() && !entry.has_share && self.view(no).is_empty()
     }
 
     /// The number of a key. Constant time.
@@ -209,7 +226,7 @@ impl Keyspace {
             slot: key.slot(),
             is_held: false,
             is_asked: false,
-            is_unstable: false,
+            standing: Standing::Stable,
             is_dirty: false,
             has_share: false,
             access: self.uses.new_key(),

@@ -1,6 +1,10 @@
 //! Making an operation the hub's own: each effect takes a number and a stamp, once, and is applied.
 
-use super::{Hub, RowId, keyspace::KeyNo, leaves::Session};
+use super::{
+    Hub, RowId,
+    keyspace::{KeyNo, Standing},
+    leaves::Session,
+};
 use crate::{
     command::CommandError,
     exec,
@@ -108,8 +112,8 @@ impl Hub {
 
     fn note_latest(&mut self, no: KeyNo) {
         let entry = self.keys.entry_mut(no);
-        let (slot, was_unstable) = (entry.slot(), std::mem::replace(&mut entry.is_unstable, true));
-        self.slots.note_latest(slot, self.last_no, (!was_unstable).then_some(no));
+        let (slot, before) = (entry.slot(), std::mem::replace(&mut entry.standing, Standing::Changed));
+        self.slots.note_latest(slot, self.last_no, no, before);
         self.is_meta_dirty = true;
     }
 }

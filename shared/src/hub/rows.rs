@@ -3,7 +3,7 @@
 use super::{
     Hub, HubConfig, RowId, RowWrite,
     commands::Answer,
-    keyspace::KeyNo,
+    keyspace::{KeyNo, Standing},
     leaves::Session,
     notes::{Change, Notes},
 };
@@ -173,7 +173,7 @@ impl Hub {
                 self.keys.notes_of(no).note_origin_end(deadline);
             }
             state.unstable.push(no);
-            self.keys.entry_mut(no).is_unstable = true;
+            self.keys.entry_mut(no).standing = Standing::Unstable;
         }
         Ok(())
     }

@@ -1,6 +1,6 @@
 //! What a hub knows of each slot: how far its operations there are acknowledged, and where it stands in the origin's history.
 
-use super::keyspace::KeyNo;
+use super::keyspace::{KeyNo, Standing};
 use crate::{
     id::{No, ReplicaId},
     message::Cursor,
@@ -34,6 +34,11 @@ pub(super) struct SlotState {
     pub(super) uttered: No,
     /// The keys with changes that are not known stable, each once, in the order in which they became so.
     pub(super) unstable: Vec<KeyNo>,
+    /// Those of them that changed since the slot was sent, perhaps twice, if that is known.
+    changed: Vec<KeyNo>,
+    knows_changed: bool,
+    /// Those that are on their way.
+    under_way: Vec<KeyNo>,
     /// Whether the origin, which lost what was stable, has what this hub holds again; as long as the connection lasts.
     pub(super) is_compared: bool,
     /// How many keys of the slot are held.
@@ -103,6 +108,37 @@ impl SlotState {
         Ok(())
     }
 
+    /// The keys that may have changed after `committed`; from now on all that did are on their way.
+    pub(super) fn take_changed(&mut self) -> Vec<KeyNo> {
+        let changed = std::mem::take(&mut self.changed);
+        if std::mem::replace(&mut self.knows_changed, true) { changed } else { self.unstable.clone() }
+    }
+
+    /// Notes which of the unstable keys are on their way.
+    pub(super) fn note_sent(&mut self, keys: Vec<KeyNo>) {
+        self.under_way = keys;
+    }
+
+    /// The keys that were on their way, if all up to `no` has arrived and that is all of them.
+    pub(super) fn take_arrived(&mut self, no: No) -> Vec<KeyNo> {
+        let is_all = self.committed < self.sent && self.sent <= no;
+        if is_all { std::mem::take(&mut self.under_way) } else { Vec::new() }
+    }
+
+    /// Some keys are not unstable any more, and their numbers may become others'.
+    pub(super) fn retain_unstable(&mut self, is_unstable: impl Fn(KeyNo) -> bool) {
+        self.changed.retain(|no| is_unstable(*no));
+        self.under_way.retain(|no| is_unstable(*no));
+    }
+
+    /// Nothing is on its way, and what follows `no` is to be sent.
+    pub(super) fn send_again_from(&mut self, no: No) {
+        (self.committed, self.sent) = (no, no);
+        self.is_compared = false;
+        self.knows_changed = false;
+        self.under_way = Vec::new();
+    }
+
     /// Notes that the origin is told of all of the hub's numbers up to here.
     pub(super) fn utter(&mut self, no: No) {
         self.uttered = self.uttered.max(no);
@@ -124,6 +160,8 @@ impl SlotState {
 pub(super) struct Slots {
     states: Vec<Option<Box<SlotState>>>,
     pending: Vec<Slot>,
+    /// With which slot it goes on where all that was pending was too much to be sent at once.
+    next: Option<Slot>,
     dirty: Vec<Slot>,
     /// The places in all lists of held keys.
     held_places: usize,
@@ -191,11 +229,16 @@ impl Slots {
         Slot::all().zip(&mut self.states).filter_map(|(slot, state)| Some((slot, state.as_deref_mut()?)))
     }
 
-    /// Notes the hub's last number in a slot, and a key that became unstable with it.
-    pub(super) fn note_latest(&mut self, slot: Slot, latest: No, unstable: Option<KeyNo>) {
+    /// Notes the hub's last number in a slot, and the key that it changed, which stood so `before`.
+    pub(super) fn note_latest(&mut self, slot: Slot, latest: No, key: KeyNo, before: Standing) {
         let state = self.of(slot);
         state.latest = latest;
-        state.unstable.extend(unstable);
+        if before == Standing::Stable {
+            state.unstable.push(key);
+        }
+        if before != Standing::Changed && !(before == Standing::Unstable && fault!(RewriteNotSent)) {
+            state.changed.push(key);
+        }
         if state.is_to_be_listed() {
             self.pending.push(slot);
         }
@@ -206,6 +249,12 @@ impl Slots {
         if self.at_mut(slot).is_some_and(SlotState::is_to_be_listed) {
             self.pending.push(slot);
         }
+    }
+
+    /// As [`Slots::list`], and the first that is put there so is the first to be taken next time.
+    pub(super) fn list_next(&mut self, slot: Slot) {
+        self.next.get_or_insert(slot);
+        self.list(slot);
     }
 
     /// Notes that a slot's row is to be written.
@@ -224,7 +273,7 @@ impl Slots {
         dirty
     }
 
-    /// Takes the list of slots with something to send, in order.
+    /// Takes the list of slots with something to send, in order, from where it was left off.
     pub(super) fn take_pending(&mut self) -> Vec<Slot> {
         let mut pending = std::mem::take(&mut self.pending);
         for slot in &pending {
@@ -233,6 +282,10 @@ impl Slots {
             }
         }
         pending.sort_unstable();
+        if let Some(next) = self.next.take() {
+            let before = pending.partition_point(|slot| *slot < next);
+            pending.rotate_left(before);
+        }
         pending
     }
 }

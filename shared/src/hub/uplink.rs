@@ -1,6 +1,10 @@
 //! What the hub sends to the origin: per slot all that it changed since the committed number.
 
-use super::{Hub, HubEffect, OriginSocket, keyspace::KeyNo, notes::Notes};
+use super::{
+    Hub, HubEffect, OriginSocket,
+    keyspace::{KeyNo, Standing},
+    notes::Notes,
+};
 use crate::{
     id::{Key, No, ReplicaId, TimestampMs},
     limits::FRAME_BYTES_TARGET,
@@ -22,8 +26,8 @@ impl Hub {
         for slot in self.slots.take_pending() {
             let Some(state) = self.slots.at_mut(slot).filter(|state| state.has_pending()) else { continue };
             if frames.is_full() {
-                // Its turn comes with the next credit.
-                self.slots.list(slot);
+                // Its turn comes with the next credit, and is the first then.
+                self.slots.list_next(slot);
                 continue;
             }
             let (from, latest, is_lost) = (state.committed, state.latest, state.is_lost());
@@ -35,13 +39,16 @@ impl Hub {
             state.sent = state.latest.max(state.stable);
             state.utter(state.sent);
             let sent = state.sent;
-            let name = |no: KeyNo| (self.keys.key(no), no);
-            let mut named: Vec<(Key, KeyNo)> = if is_lost {
-                self.keys.iter().filter(|(_, entry)| entry.slot() == slot).map(|(no, _)| name(no)).collect()
-            } else {
-                state.unstable.iter().copied().map(name).collect()
-            };
+            let mut changed = state.take_changed();
+            for no in &changed {
+                self.keys.entry_mut(*no).standing = Standing::Unstable;
+            }
+            if is_lost {
+                changed = self.keys.iter().filter(|(_, entry)| entry.slot() == slot).map(|(no, _)| no).collect();
+            }
+            let mut named: Vec<(Key, KeyNo)> = changed.into_iter().map(|no| (self.keys.key(no), no)).collect();
             named.sort_unstable();
+            named.dedup();
             frames.begin(slot, history, from, named.len());
             for (key, no) in &named {
                 let is_changed = self.keys.notes(*no).is_some_and(|notes| notes.latest() > from);
@@ -62,6 +69,12 @@ impl Hub {
                 }
             }
             frames.end(sent);
+            // Of the others, which go along with them where the store lost all, each may be forgotten before these arrive.
+            let unstable = named.into_iter().map(|(_, no)| no).filter(|no| self.keys.entry(*no).is_unstable());
+            let unstable = unstable.collect();
+            if let Some(state) = self.slots.at_mut(slot) {
+                state.note_sent(unstable);
+            }
         }
         let frames = frames.into_messages();
         if frames.is_empty() {
@@ -114,7 +127,7 @@ struct Frames {
 }
 
 impl Frames {
-    const FRAMES_MAX: usize = 8;
+    const FRAMES_MAX: usize = 4;
 
     fn is_full(&self) -> bool {
         self.total > FRAME_BYTES_TARGET.saturating_mul(Self::FRAMES_MAX)

@@ -49,9 +49,36 @@ pub(super) struct Committing {
     shown: Vec<Key>,
     /// The commands that were executed for it, with what each is answered then.
     pub(super) orders: Vec<(Order, RunReply)>,
+    /// Whether it begins the keys of the deltas that are in it, and does nothing else.
+    is_beginning: bool,
+    /// Which of these hubs want no more by now, each one key or all.
+    unwanted: Vec<(Link, Option<Key>)>,
 }
 
 impl Committing {
+    /// A commit that begins keys.
+    pub(super) fn beginning(
+        change: MarkerChange,
+        links: BTreeMap<Link, ReplicaId>,
+        taken: Vec<(Link, SlotDelta)>,
+        shown: Vec<Key>,
+        at: TimestampMs,
+    ) -> Self {
+        Self { change: Some(change), links, taken, shown, at, is_beginning: true, ..Self::default() }
+    }
+
+    /// Whether it begins that key. Logarithmic: of such a commit the keys stand in order.
+    pub(super) fn begins(&self, key: &Key) -> bool {
+        self.is_beginning && self.shown.binary_search(key).is_ok()
+    }
+
+    /// A hub does not want a key any more that is begun, or none of them.
+    pub(super) fn unwant(&mut self, link: Link, key: Option<&Key>) {
+        if key.map_or(self.is_beginning, |key| self.begins(key)) {
+            self.unwanted.push((link, key.cloned()));
+        }
+    }
+
     /// Whether what that hub shipped in a comparison is in it.
     pub(super) fn mends_of(&self, link: Link) -> bool {
         self.mended.iter().any(|(other, _)| *other == link)
@@ -59,7 +86,7 @@ impl Committing {
 
     /// Whether it changes that key.
     pub(super) fn changes(&self, key: &Key) -> bool {
-        self.keys.contains_key(key) || self.forgotten.contains(key)
+        self.keys.contains_key(key) || self.forgotten.contains(key) || self.begins(key)
     }
 }
 
@@ -289,7 +316,11 @@ impl Origin {
                     work.plain.unread.extend(read.iter().cloned().chain(committing.begun));
                 }
                 if !fault!(RefusedCommitForgotten) {
-                    work.inbox.splice(0..0, committing.taken);
+                    if committing.is_beginning {
+                        work.put_back(committing.taken, &committing.unwanted);
+                    } else {
+                        work.inbox.splice(0..0, committing.taken);
+                    }
                     work.mends.splice(0..0, committing.mended);
                 }
                 match refused {
@@ -368,6 +399,9 @@ impl Origin {
             self.settle_link(link, slot, now);
         }
         self.owe(slot, &committing.keys);
+        if committing.is_beginning {
+            self.hold_begun(slot, committing.taken, &committing.unwanted);
+        }
         for (order, reply) in committing.orders {
             self.ordered(&order, reply, now);
         }
@@ -392,7 +426,7 @@ impl Origin {
         }
     }
 
-    fn fresh_incarnation(&mut self) -> ReplicaId {
+    pub(super) fn fresh_incarnation(&mut self) -> ReplicaId {
         // Distinct from every other: 48 random bits of this machine, of which each use takes the next.
         let incarnation = ReplicaId::of_origin(self.config.entropy);
         self.config.entropy =

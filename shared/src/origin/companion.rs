@@ -3,7 +3,7 @@
 use super::changes::Changes;
 use crate::{
     id::ReplicaId,
-    state::{ElementId, KeyState},
+    state::{Element, ElementId, Header, KeyState},
     store::Companion,
     wire::{
         WireError,
@@ -67,30 +67,18 @@ impl StoredKey {
 
     /// The header as a field.
     pub(super) fn header_field(&self) -> (Bytes, Bytes) {
-        let body = to_stored(|w| {
-            write_header(w, &self.state.header());
-            w.varint(self.pruned_to);
-            w.count(self.unheard.len());
-            for replica in &self.unheard {
-                w.replica(*replica);
-            }
-        });
-        (Bytes::from_static(HEADER), body.into())
+        header_field(&self.state.header(), self.pruned_to, self.unheard.iter().copied())
     }
 
     /// Notes that an element changed at `seq`, and gives its field.
     pub(super) fn touch(&mut self, id: &ElementId, seq: u64) -> (Bytes, Bytes) {
         let element = self.state.element(id);
-        let body = to_stored(|w| {
-            write_element(w, id.kind(), element.as_ref());
-            w.varint(seq);
-        });
         self.tombstones.remove(id);
         if element.is_none() {
             self.tombstones.insert(id.clone());
         }
         self.changes.note(id, seq);
-        (element_name(id), body.into())
+        element_field(id, element.as_ref(), seq)
     }
 
     /// Drops the fields of removed elements once they outnumber what lives; gives the fields' names.
@@ -113,6 +101,34 @@ impl StoredKey {
     pub(super) fn changed_after(&self, seq: u64) -> BTreeSet<ElementId> {
         self.changes.after(seq)
     }
+}
+
+/// A header as a field: of a key whose removals up to a sequence may have lost their fields, and of replicas of which it knows
+/// by others alone.
+pub(super) fn header_field(
+    header: &Header,
+    pruned_to: u64,
+    unheard: impl IntoIterator<Item = ReplicaId, IntoIter: ExactSizeIterator>,
+) -> (Bytes, Bytes) {
+    let unheard = unheard.into_iter();
+    let body = to_stored(|w| {
+        write_header(w, header);
+        w.varint(pruned_to);
+        w.count(unheard.len());
+        unheard.for_each(|replica| {
+            w.replica(replica);
+        });
+    });
+    (Bytes::from_static(HEADER), body.into())
+}
+
+/// An element that changed at `seq`, or that was removed then, as a field.
+pub(super) fn element_field(id: &ElementId, element: Option<&Element>, seq: u64) -> (Bytes, Bytes) {
+    let body = to_stored(|w| {
+        write_element(w, id.kind(), element);
+        w.varint(seq);
+    });
+    (element_name(id), body.into())
 }
 
 fn element_name(id: &ElementId) -> Bytes {

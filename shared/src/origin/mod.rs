@@ -20,6 +20,7 @@
 mod adopt;
 mod api;
 mod awaits;
+mod begin;
 mod changes;
 mod commit;
 mod companion;
@@ -80,6 +81,10 @@ const REVIEW_SLOTS: usize = 16;
 /// with; what more is known to be due waits as hubs sent it, and not in the larger form of a commit.
 pub const REQUESTS_MAX: usize = 512;
 
+/// From so many slots on a batch is large: its hub is asked for the next one when half of them are committed, so that it is
+/// gathered, and on its way, while the store goes on with the rest.
+const LARGE_BATCH: usize = 128;
+
 /// The origin's state machine: one daemon's view of the store and its hubs.
 #[derive(Debug)]
 pub struct Origin {
@@ -134,13 +139,17 @@ struct LinkState {
     held: BTreeMap<Slot, HeldSlot>,
     /// Slots whose marker the hub must hear of before it gets credit.
     resuming: BTreeSet<Slot>,
-    /// Slots of the present batch that are not committed.
+    /// Slots of the present batch, or of what came since it was large enough, that are not committed; and how many they were
+    /// when the last of it came.
     outstanding: BTreeSet<Slot>,
+    batch: usize,
     /// When the window of the present batch ends.
     window_end: Option<TimestampMs>,
     window: Window,
     /// When the next batch may be asked for.
     credit_at: Option<TimestampMs>,
+    /// Whether the next batch is asked for, or will be then.
+    is_credited: bool,
     comparison: Comparison,
     /// How many calls of the hub are being run.
     runs: usize,
@@ -156,6 +165,23 @@ struct HeldSlot {
     owed: BTreeSet<Key>,
     /// Elements of these that the hub is to hear of though nobody changed them.
     relisted: BTreeMap<Key, BTreeSet<ElementId>>,
+}
+
+impl LinkState {
+    /// Of how many slots that are not committed the next batch may be asked for.
+    fn left_over_max(&self) -> usize {
+        if self.batch < LARGE_BATCH { 0 } else { self.batch / 2 }
+    }
+
+    /// What the hub holds of a slot, of which it is told more as of `at`. Where it has nothing of the slot yet it takes its cursor
+    /// from the first whole key, and so must this side.
+    fn held_from(&mut self, slot: Slot, at: Cursor) -> &mut HeldSlot {
+        let held = self.held.entry(slot).or_default();
+        if held.keys.is_empty() || held.cursor.incarnation.is_none() {
+            held.cursor = at;
+        }
+        held
+    }
 }
 
 impl Origin {
@@ -323,6 +349,7 @@ impl Origin {
                     batches: state.batches,
                     resuming: unstable.iter().copied().collect(),
                     credit_at: Some(now),
+                    is_credited: true,
                     comparison: Comparison::starting(now.plus_ms(self.config.audit_ms)),
                     ..LinkState::default()
                 };
@@ -362,11 +389,15 @@ impl Origin {
             }
             HubToOrigin::Unsubscribe(keys) => {
                 for key in keys {
-                    if let Some(held) = state.held.get_mut(&key.slot()) {
+                    if let Some(held) = self.links.get_mut(&link).and_then(|state| state.held.get_mut(&key.slot())) {
                         held.keys.remove(&key);
                         held.owed.remove(&key);
                     }
+                    self.take_in(key.slot());
                     let work = self.slots.entry(key.slot()).or_default();
+                    if let Some(committing) = &mut work.committing {
+                        committing.unwant(link, Some(&key));
+                    }
                     work.wants.retain(|(other, wanted)| *other != link || *wanted != key);
                     if work.cache.get(&key).is_none_or(|cached| cached.version.is_none()) {
                         // Its companion may have vanished by itself while no daemon knew it: then its place in the change
@@ -442,19 +473,14 @@ impl Origin {
         let window_ms = state.window.arrived(no, self.config.window_ms, self.config.window_ms_max);
         state.window_end = Some(now.plus_ms(window_ms));
         state.credit_at = None;
+        state.is_credited = false;
         for part in slots {
             state.outstanding.insert(part.slot);
             self.ready.insert(part.slot);
             let work = self.slots.entry(part.slot).or_default();
-            let held = state.held.get(&part.slot).map(|held| &held.keys);
-            // Whoever tells of a key that it does not hold asks for it too.
-            for (key, _) in part.keys.iter().filter(|(key, _)| !held.is_some_and(|held| held.contains(key))) {
-                if !fault!(UnheldNotSent) {
-                    work.want(link, key, self.is_plainless);
-                }
-            }
-            work.inbox.push((link, part));
+            work.arrived.push((link, part));
         }
+        state.batch = state.outstanding.len();
     }
 
     /// Has a hub's commands run, unless as many are under way as may be.
@@ -545,10 +571,11 @@ impl Origin {
         }
     }
 
-    /// The origin's acknowledgement of a slot reaches the link; a batch that is done earns credit for the next.
+    /// The origin's acknowledgement of a slot reaches the link; a batch that is done, or nearly, earns credit for the next.
     fn settle_link(&mut self, link: Link, slot: Slot, now: TimestampMs) {
         let Some(state) = self.links.get_mut(&link) else { return };
-        if state.outstanding.remove(&slot) && state.outstanding.is_empty() && !fault!(CreditKept) {
+        let is_settled = state.outstanding.remove(&slot) && state.outstanding.len() <= state.left_over_max();
+        if is_settled && !std::mem::replace(&mut state.is_credited, true) && !fault!(CreditKept) {
             state.credit_at = Some(state.window_end.unwrap_or(now).max(now));
         }
     }
@@ -556,7 +583,8 @@ impl Origin {
     fn give_credit(&mut self, now: TimestampMs) {
         for (link, state) in &mut self.links {
             let is_due = state.credit_at.is_some_and(|at| at <= now);
-            if is_due && state.hub.is_some() && state.resuming.is_empty() && state.outstanding.is_empty() {
+            let is_done = state.outstanding.len() <= state.left_over_max();
+            if is_due && is_done && state.hub.is_some() && state.resuming.is_empty() {
                 state.credit_at = None;
                 self.effects.push(OriginEffect::ToHub(*link, OriginToHub::Credit(1)));
             }

@@ -6,7 +6,7 @@
 
 use crate::{
     id::{Key, TimestampMs},
-    state::{Element, ElementId, KeyState, Kind},
+    state::{Deadline, Element, ElementId, KeyState, Kind},
     store::{Expected, Guard, Otherwise, Plain},
 };
 use bytes::Bytes;
@@ -245,6 +245,29 @@ fn whole(key: &Bytes, state: &KeyState, kind: Kind, at: TimestampMs, replaces: b
         commands.push(expiry(key, Some(at)));
     }
     commands
+}
+
+/// The commands that write a value where none stands, if all of these elements show and none ends by itself.
+pub(super) fn begin(
+    key: &Key,
+    kind: Kind,
+    elements: &[(ElementId, Element)],
+    now: TimestampMs,
+) -> Option<Vec<Vec<Bytes>>> {
+    let key = Bytes::copy_from_slice(key.as_bytes());
+    let mut all = Vec::with_capacity(elements.len().saturating_mul(arguments_per_element(kind)));
+    for (id, element) in elements {
+        let seen = seen_of(id, element, now);
+        if id.kind() != kind || seen == Seen::Absent || element.deadline() != Deadline::default() {
+            return None;
+        }
+        all.extend(arguments(id, &seen));
+    }
+    match (kind, &*all) {
+        (_, []) => None,
+        (Kind::String, [.., value]) => Some(vec![vec![word(b"SET"), key, value.clone()]]),
+        _ => Some(batches(add_name(kind), &key, &all, arguments_per_element(kind))),
+    }
 }
 
 fn expiry(key: &Bytes, at: Option<TimestampMs>) -> Vec<Bytes> {

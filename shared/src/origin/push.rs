@@ -1,6 +1,6 @@
 //! What goes down to the hubs: whole keys that they ask for, and what others changed in those that they hold.
 
-use super::{HeldSlot, Link, Origin, OriginEffect, slot::SlotWork};
+use super::{Link, Origin, OriginEffect, slot::SlotWork};
 use crate::{
     id::{Key, ReplicaId},
     limits::{CHANGES_BYTES_MAX, FRAME_BYTES_TARGET, KEYS_CHUNK},
@@ -102,26 +102,17 @@ impl Origin {
             by_link.entry(link).or_default().push(key);
         }
         for (link, keys) in by_link {
-            let is_attaching = self.slots.get(&slot).is_some_and(|work| work.is_attaching(link));
-            let held = self.links.get(&link).and_then(|state| state.held.get(&slot));
-            let is_behind = held.is_some_and(|held| !held.keys.is_empty() && held.cursor != at);
-            if is_behind && !is_attaching {
-                // Nothing that it holds changed since; with the key the hub has seen the slot as of now, and says so to others.
-                self.push_down(link, slot, true);
-            }
+            self.show_cursor(link, slot);
             let Some(work) = self.slots.get(&slot) else { return };
             let Some(state) = self.links.get_mut(&link) else { continue };
-            let held = state.held.entry(slot).or_insert_with(|| HeldSlot { cursor: at, ..HeldSlot::default() });
-            // Where a hub has nothing of a slot yet, it takes its cursor from the first whole key; so must this side.
-            if held.keys.is_empty() || held.cursor.incarnation.is_none() {
-                held.cursor = at;
-            }
+            let hub = state.hub;
+            let held = state.held_from(slot, at);
             let send = |more, keys| OriginEffect::ToHub(link, OriginToHub::Whole { slot, at, more, keys });
             let (mut whole, mut begun) = (Vec::new(), Vec::new());
             let mut bytes = 0_usize;
             for key in keys {
                 held.keys.insert(key.clone());
-                if state.hub.is_some() && work.is_all_of(&key, state.hub) {
+                if hub.is_some() && work.is_all_of(&key, hub) {
                     begun.push(key);
                     continue;
                 }
@@ -143,6 +134,17 @@ impl Origin {
             if !begun.is_empty() {
                 self.begun.entry(link).or_default().push((slot, at, begun));
             }
+        }
+    }
+
+    /// Brings a hub that holds keys of a slot to where the slot stands before it holds more of them: nothing that it holds changed
+    /// since, but with a further key it has seen the slot as of now, and says so to others.
+    pub(super) fn show_cursor(&mut self, link: Link, slot: Slot) {
+        let Some(work) = self.slots.get(&slot) else { return };
+        let held = self.links.get(&link).and_then(|state| state.held.get(&slot));
+        let is_behind = held.is_some_and(|held| !held.keys.is_empty() && held.cursor != work.cursor());
+        if is_behind && !work.is_attaching(link) {
+            self.push_down(link, slot, true);
         }
     }
 

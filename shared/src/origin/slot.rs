@@ -94,7 +94,9 @@ pub(super) struct SlotWork {
     pub(super) cache: BTreeMap<Key, Box<Cached>>,
     /// Keys that were begun, which need not stay in the cache unless more happens to them.
     pub(super) begun: Vec<Key>,
-    /// Deltas to commit.
+    /// Deltas that arrived and that nobody has looked at.
+    pub(super) arrived: Vec<(Link, SlotDelta)>,
+    /// Deltas to commit, with what their hubs ask for by them.
     pub(super) inbox: Vec<(Link, SlotDelta)>,
     /// What hubs shipped where digests differed, to commit too; not numbered.
     pub(super) mends: Vec<(Link, SlotDelta)>,
@@ -103,6 +105,8 @@ pub(super) struct SlotWork {
     auditing: BTreeSet<Link>,
     /// Companions that are in the cache for a comparison alone.
     pub(super) read_to_compare: BTreeSet<Key>,
+    /// Keys of what arrived that the hubs which told of them do not ask for.
+    unwanted: BTreeSet<(Link, Key)>,
     /// Keys asked for.
     pub(super) wants: BTreeSet<(Link, Key)>,
     /// Hubs that must hear where their number stands.
@@ -167,7 +171,7 @@ impl SlotWork {
     }
 
     pub(super) fn queued(&self) -> usize {
-        self.inbox.len().saturating_add(self.mends.len())
+        self.arrived.len().saturating_add(self.inbox.len()).saturating_add(self.mends.len())
     }
 
     /// Forgets what waits for a hub that is gone or begins again: it sends anew.
@@ -176,11 +180,15 @@ impl SlotWork {
         self.attaches.remove(&link);
         self.telling.remove(&link);
         self.wants.retain(|(other, _)| *other != link);
+        self.arrived.retain(|(other, _)| *other != link);
         self.inbox.retain(|(other, _)| *other != link);
         self.mends.retain(|(other, _)| *other != link);
         self.orders.retain(|order| order.link() != link);
         self.audits.remove(&link);
         self.auditing.remove(&link);
+        if let Some(committing) = &mut self.committing {
+            committing.unwant(link, None);
+        }
     }
 
     /// Leaves alone what was to be forgotten and turns out to be alive: it was read, or lengthened, since.
@@ -214,6 +222,18 @@ impl SlotWork {
     }
 
     pub(super) fn has_work(&self) -> bool {
+        !self.arrived.is_empty() || self.has_other_work()
+    }
+
+    /// Takes back what a refused commit was to begin, but for what a hub that began again sends anew.
+    pub(super) fn put_back(&mut self, mut taken: Vec<(Link, SlotDelta)>, unwanted: &[(Link, Option<Key>)]) {
+        taken.retain(|(link, _)| !unwanted.contains(&(*link, None)));
+        self.arrived.splice(0..0, taken);
+        self.unwanted.extend(unwanted.iter().filter_map(|(link, key)| Some((*link, key.clone()?))));
+    }
+
+    /// Whether there is something to do beside what has just arrived.
+    fn has_other_work(&self) -> bool {
         !(self.inbox.is_empty()
             && self.plain.is_idle()
             && self.mends.is_empty()
@@ -240,6 +260,12 @@ impl SlotWork {
                 self.cache.remove(&key);
             }
         }
+    }
+
+    /// Whether anything is known of the key or its plain value.
+    pub(super) fn is_known_key(&self, key: &Key) -> bool {
+        let is_there = self.cache.contains_key(key) || self.plain.seen.contains_key(key);
+        is_there || self.anew.contains(key) || self.foreign.contains(key)
     }
 
     /// Whether a hub changed the key and waits for the commit.
@@ -285,6 +311,12 @@ impl Origin {
             self.put_off(slot, now);
             return;
         }
+        let assumes_new = !work.is_doubted && !work.is_wary && self.novelty.is_likely();
+        let may_begin = assumes_new && !work.has_other_work() && work.telling.is_empty();
+        if !may_begin {
+            self.take_in(slot);
+        }
+        let Some(work) = self.slots.get_mut(&slot) else { return };
         if !work.is_known || work.is_doubted {
             // With the marker comes what is missing anyway.
             let missing = self.missing(slot);
@@ -299,6 +331,10 @@ impl Origin {
             self.open_incarnation(slot);
             return;
         }
+        if may_begin && self.begin(slot, now) {
+            return;
+        }
+        self.take_in(slot);
         self.answer_resumes(slot);
         let missing = self.missing(slot);
         if !missing.is_empty() {
@@ -338,9 +374,27 @@ impl Origin {
         }
     }
 
+    /// Has what arrived go the way of all deltas: whoever tells of a key that it does not hold asks for it too.
+    pub(super) fn take_in(&mut self, slot: Slot) {
+        let Some(work) = self.slots.get_mut(&slot) else { return };
+        for (link, part) in std::mem::take(&mut work.arrived) {
+            let held = self.links.get(&link).and_then(|state| state.held.get(&slot)).map(|held| &held.keys);
+            for (key, _) in part.keys.iter().filter(|(key, _)| !held.is_some_and(|held| held.contains(key))) {
+                if !fault!(UnheldNotSent) {
+                    work.want(link, key, self.is_plainless);
+                }
+            }
+            work.inbox.push((link, part));
+        }
+        for unwanted in std::mem::take(&mut work.unwanted) {
+            work.wants.remove(&unwanted);
+        }
+    }
+
     /// Leaves what waits for a damaged slot undone and unacknowledged, so that the hubs' other slots go on: a hub sends it
     /// again to the daemon's next machine.
     fn put_off(&mut self, slot: Slot, now: TimestampMs) {
+        self.take_in(slot);
         let Some(work) = self.slots.get_mut(&slot) else { return };
         let mut links = std::mem::take(&mut work.resumes);
         links.extend(std::mem::take(&mut work.inbox).into_iter().map(|(link, _)| link));
@@ -369,10 +423,8 @@ impl Origin {
         let Some(work) = self.slots.get_mut(&slot) else { return Missing::default() };
         // Of keys that are new, as most were of late, a commit finds out by itself that neither companion nor value is there.
         let assumes_new = !work.is_doubted && !work.is_wary && self.novelty.is_likely();
-        let is_there = |key: &Key| work.cache.contains_key(key) || work.plain.seen.contains_key(key);
-        let is_known = |key: &&Key| is_there(key) || work.anew.contains(*key) || work.foreign.contains(*key);
         let told = work.inbox.iter().flat_map(|(_, part)| &part.keys).map(|(key, _)| key);
-        let begun: BTreeSet<&Key> = told.clone().filter(|key| assumes_new && !is_known(key)).collect();
+        let begun: BTreeSet<&Key> = told.clone().filter(|key| assumes_new && !work.is_known_key(key)).collect();
         let mended = work.mends.iter().flat_map(|(_, part)| &part.keys).map(|(key, _)| key);
         let wanted = work.wants.iter().map(|(_, key)| key);
         let mut keys: BTreeSet<Key> = told.chain(wanted).filter(|key| !begun.contains(key)).cloned().collect();

@@ -21,12 +21,16 @@ impl Origin {
     /// A server that tracks keys says that these were changed.
     pub(super) fn touched(&mut self, keys: Vec<Key>, now: TimestampMs) {
         for key in keys {
-            let slot = key.slot();
-            let holds = |state: &super::LinkState| state.held.get(&slot).is_some_and(|held| held.keys.contains(&key));
-            let is_wanted = |work: &super::SlotWork| work.wants.iter().any(|(_, wanted)| *wanted == key);
-            if self.links.values().any(holds) || self.slots.get(&slot).is_some_and(is_wanted) {
-                self.watch.touched(&key, now);
-            }
+            self.watch.touched(&key, now, || {
+                let slot = key.slot();
+                let holds =
+                    |state: &super::LinkState| state.held.get(&slot).is_some_and(|held| held.keys.contains(&key));
+                let asks = |work: &super::SlotWork| {
+                    let is_begun = work.committing.as_ref().is_some_and(|committing| committing.begins(&key));
+                    is_begun || work.wants.iter().any(|(_, wanted)| *wanted == key)
+                };
+                self.links.values().any(holds) || self.slots.get(&slot).is_some_and(asks)
+            });
         }
     }
 

@@ -22,10 +22,11 @@ use std::{
 const PACE_MS: i64 = 20;
 const ELEMENTS_PER_MS: usize = 100;
 
-/// How long after the echo of an own commit the value is looked at, in milliseconds.
+/// How long after the echo of an own commit the value is looked at, in milliseconds, or somewhat later, with others of that time.
 const ECHO_MS: i64 = 1_000;
+const TOGETHER_MS: i64 = 100;
 
-/// The time between two such looks, in milliseconds, and how much longer than that the last of them may wait for its turn. Commits
+/// The time between two such looks on average, in milliseconds, and how much longer than that the last of them may wait for its turn. Commits
 /// of ever new keys make more echoes than a look each is worth: a plain client would have to write to the same key between
 /// the commit and the server's next word of it.
 const ECHO_PACE_MS: i64 = 4;
@@ -48,7 +49,7 @@ pub(super) struct Watch {
     /// When a value was last read, and how long the next read waits after that.
     reads: BTreeMap<Key, (TimestampMs, i64)>,
     echoes: Echoes,
-    /// When the last look that follows an echo is due.
+    /// When the last look that follows an echo has its turn.
     last_echo_at: Option<TimestampMs>,
     /// The last key of the round under way, and when that round began.
     last: Option<(Slot, Key)>,
@@ -96,27 +97,26 @@ impl Watch {
         Self { echoes: Echoes { seed, ..Echoes::default() }, ..Self::default() }
     }
 
-    /// The server says that the value was changed.
-    pub(super) fn touched(&mut self, key: &Key, now: TimestampMs) {
-        if self.echoes.take(key) {
-            self.follow_echo(key, now);
-        } else {
-            self.look(key, now);
-        }
-    }
-
-    fn follow_echo(&mut self, key: &Key, now: TimestampMs) {
-        let soonest = now.plus_ms(ECHO_MS);
-        if self.due_at.get(key).is_some_and(|at| *at <= soonest) {
+    /// The server says that the value was changed. Of most own commits of a busy daemon that is all there is to it; of the rest
+    /// it is asked whether the value `matters` here.
+    pub(super) fn touched(&mut self, key: &Key, now: TimestampMs, matters: impl FnOnce() -> bool) {
+        if !self.echoes.take(key) {
+            if matters() {
+                self.look(key, now);
+            }
             return;
         }
+        let soonest = now.plus_ms(ECHO_MS);
         // A clock that was set back must not put it off.
         let last = self.last_echo_at.filter(|last| last.since_ms(soonest) <= ECHO_WAIT_MS);
-        let at = last.map_or(soonest, |last| soonest.max(last.plus_ms(ECHO_PACE_MS)));
-        if at.since_ms(soonest) <= ECHO_WAIT_MS {
-            self.last_echo_at = Some(at);
-            self.look_at(key, at);
+        let turn = last.map_or(soonest, |last| soonest.max(last.plus_ms(ECHO_PACE_MS)));
+        let at = turn.plus_ms(TOGETHER_MS.saturating_sub(turn.0.rem_euclid(TOGETHER_MS)));
+        let is_late = turn.since_ms(soonest) > ECHO_WAIT_MS;
+        if is_late || self.due_at.get(key).is_some_and(|due| *due <= at) || !matters() {
+            return;
         }
+        self.last_echo_at = Some(turn);
+        self.look_at(key, at);
     }
 
     /// A commit writes to the value.
@@ -213,9 +213,12 @@ mod tests {
     fn the_echo_of_a_commit_is_followed_later_than_a_plain_clients_write() {
         let mut watch = Watch::default();
         watch.written(&key(), START);
-        watch.touched(&key(), START);
-        assert_eq!(watch.next_at(), Some(START.plus_ms(ECHO_MS)));
-        watch.touched(&key(), START);
+        watch.touched(&key(), START, || false);
+        assert_eq!(watch.next_at(), None);
+        watch.written(&key(), START);
+        watch.touched(&key(), START, || true);
+        assert_eq!(watch.next_at(), Some(START.plus_ms(ECHO_MS + TOGETHER_MS)));
+        watch.touched(&key(), START, || true);
         assert_eq!(watch.next_at(), Some(START));
         assert_eq!(watch.take_due(START), [key()]);
         assert_eq!(watch.next_at(), None);
@@ -227,20 +230,23 @@ mod tests {
         let keys: Vec<Key> = (0..10_000).map(|at| Key::new(format!("k{at}")).unwrap()).collect();
         for key in &keys {
             watch.written(key, START);
-            watch.touched(key, START);
+            watch.touched(key, START, || true);
         }
-        assert_eq!(watch.take_due(START.plus_ms(ECHO_MS + 99)).len(), 25);
-        let all = watch.take_due(START.plus_ms(ECHO_MS + ECHO_WAIT_MS));
+        assert_eq!(watch.take_due(START.plus_ms(ECHO_MS + TOGETHER_MS - 1)), []);
+        assert_eq!(watch.take_due(START.plus_ms(ECHO_MS + TOGETHER_MS)).len(), 25);
+        assert_eq!(watch.next_at(), Some(START.plus_ms(ECHO_MS + 2 * TOGETHER_MS)));
+        let all = watch.take_due(START.plus_ms(ECHO_MS + ECHO_WAIT_MS + TOGETHER_MS));
         assert_eq!(all.len(), usize::try_from(ECHO_WAIT_MS / ECHO_PACE_MS).unwrap() + 1 - 25);
         assert_eq!(watch.next_at(), None);
         // Of a plain client's write the server tells once more, and later echoes have their turn again.
-        watch.touched(&keys[9_999], START);
+        watch.touched(&keys[9_999], START, || true);
         assert_eq!(watch.take_due(START), [keys[9_999].clone()]);
         for now in [START.plus_ms(ECHO_WAIT_MS), START.plus_ms(-100_000)] {
             watch.written(&keys[0], now);
-            watch.touched(&keys[0], now);
-            assert!(watch.next_at().is_some_and(|at| at <= now.plus_ms(ECHO_MS + ECHO_WAIT_MS)));
-            watch.take_due(now.plus_ms(ECHO_MS + ECHO_WAIT_MS));
+            watch.touched(&keys[0], now, || true);
+            let latest = now.plus_ms(ECHO_MS + ECHO_WAIT_MS + TOGETHER_MS);
+            assert!(watch.next_at().is_some_and(|at| at <= latest));
+            watch.take_due(latest);
         }
     }
 
@@ -253,11 +259,11 @@ mod tests {
         watch.written(&other, START);
         watch.audit(&BTreeMap::new(), START.plus_ms(FORGET_MS));
         let now = START.plus_ms(FORGET_MS);
-        watch.touched(&key(), now);
-        assert_eq!(watch.next_at(), Some(now.plus_ms(ECHO_MS)), "it was written to again since");
-        watch.touched(&other, now);
+        watch.touched(&key(), now, || true);
+        assert_eq!(watch.next_at(), Some(now.plus_ms(ECHO_MS + TOGETHER_MS)), "it was written to again since");
+        watch.touched(&other, now, || true);
         assert_eq!(watch.take_due(now), [other], "long ago");
-        watch.touched(&key(), now);
+        watch.touched(&key(), now, || true);
         assert_eq!(watch.take_due(now), [key()]);
     }
 
@@ -265,7 +271,7 @@ mod tests {
     fn a_large_value_is_read_less_often() {
         let mut watch = Watch::default();
         watch.read(&key(), 100_000, START);
-        watch.touched(&key(), START);
+        watch.touched(&key(), START, || true);
         assert_eq!(watch.next_at(), Some(START.plus_ms(PACE_MS + 1_000)));
     }
 }

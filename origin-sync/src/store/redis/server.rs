@@ -36,7 +36,7 @@ use std::{
 const SCAN_COUNT: usize = 1_000;
 
 /// What one call may hold: of commits in bytes, of loads in reads. The server serves nobody else meanwhile.
-const COMMIT_BYTES_MAX: usize = 256 * 1024;
+const COMMIT_BYTES_MAX: usize = 64 * 1024;
 const LOAD_MAX: usize = 1_000;
 
 /// A connected server.

@@ -1,0 +1,245 @@
+//! Commits of keys that begin, straight from the deltas.
+//!
+//! Most keys are new to the store when a hub first tells of them, and most of these are never written to again. Where all that
+//! waits in a slot is of such keys, what the commit writes is what the deltas say: no state is made of it, and none is kept. The
+//! commit demands that nothing stands there. Where it is refused, and wherever there is more to do, the deltas go the way of all
+//! others (`commit.rs`), with the same outcome.
+
+use super::{
+    Link, Origin, OriginEffect,
+    commit::Committing,
+    companion::{element_field, header_field},
+    plain,
+    slot::{Busy, SlotWork},
+};
+use crate::{
+    id::{Key, ReplicaId, TimestampMs},
+    message::SlotDelta,
+    slot::Slot,
+    state::{Ctx, Deadline, KeyDelta},
+    store::{Commit, Expected, KeyCommit, MarkerChange, Plain},
+};
+use std::collections::BTreeMap;
+
+impl Origin {
+    /// Commits what has arrived, if all of it begins keys and nothing else is to be done in the slot. Says whether it is so.
+    pub(super) fn begin(&mut self, slot: Slot, now: TimestampMs) -> bool {
+        let Some(work) = self.slots.get(&slot) else { return false };
+        let seq = work.seq().saturating_add(1);
+        let own = work.marker.as_ref().map(|marker| marker.incarnation);
+        let mut links = BTreeMap::new();
+        let mut hubs = Vec::new();
+        let mut keys = Vec::new();
+        for (link, part) in &work.arrived {
+            let Some(hub) = self.links.get(link).and_then(|state| state.hub) else { return false };
+            // Of each hub one batch is under way, so a second part of it is of an earlier connection.
+            if hubs.iter().any(|(other, _)| *other == hub) || !joins_up(work, part, hub, own) {
+                return false;
+            }
+            for (key, delta) in &part.keys {
+                let Some(begun) = begun(key, delta, hub, seq, now) else { return false };
+                if work.is_known_key(key) || self.is_held_by_any(slot, key) {
+                    return false;
+                }
+                keys.push(begun);
+            }
+            links.insert(*link, hub);
+            hubs.push((hub, part.to));
+        }
+        let is_ascending = |keys: &[KeyCommit]| matches!(keys, [a, b] if a.key < b.key);
+        if !keys.windows(2).all(is_ascending) {
+            // As those of several hubs mostly are not.
+            keys.sort_unstable_by(|a, b| a.key.cmp(&b.key));
+            if !keys.windows(2).all(is_ascending) {
+                return false;
+            }
+        }
+        hubs.sort_unstable();
+        let open = work.marker.is_none().then(|| (self.fresh_incarnation(), self.config.run_id.clone(), None));
+        let Some(work) = self.slots.get_mut(&slot) else { return false };
+        let no = work.marker.as_ref().map(|marker| marker.no).unwrap_or_default();
+        let change = MarkerChange { open, seq, no, hubs };
+        keys.iter().for_each(|part| self.watch.written(&part.key, now));
+        let shown = keys.iter().map(|part| part.key.clone()).collect();
+        let commit = Commit { slot, fence: own, expected_seq: work.seq(), marker: change.clone(), keys };
+        let taken = std::mem::take(&mut work.arrived);
+        work.plain.fresh.clear();
+        work.busy = Busy::Committing;
+        work.committing = Some(Committing::beginning(change, links, taken, shown, now));
+        self.requests = self.requests.saturating_add(1);
+        self.effects.push(OriginEffect::Commit(commit));
+        true
+    }
+
+    /// The commit has happened: the hubs hold from now on what they began, and are told so, unless they meanwhile want it no
+    /// more.
+    pub(super) fn hold_begun(&mut self, slot: Slot, taken: Vec<(Link, SlotDelta)>, unwanted: &[(Link, Option<Key>)]) {
+        for (link, part) in taken {
+            let is_unwanted = |key: &Key| {
+                let is_it = |other: &Option<Key>| other.as_ref().is_none_or(|other| other == key);
+                unwanted.iter().any(|(other, of)| *other == link && is_it(of))
+            };
+            let keys = part.keys.into_iter().map(|(key, _)| key).filter(|key| !is_unwanted(key));
+            let keys: Vec<Key> = keys.filter(|_| !fault!(UnheldNotSent)).collect();
+            let Some(work) = self.slots.get_mut(&slot).filter(|_| !keys.is_empty()) else { continue };
+            if work.is_attaching(link) {
+                // It is told of them after what it is to hear first.
+                keys.iter().for_each(|key| work.want(link, key, self.is_plainless));
+                continue;
+            }
+            let at = work.cursor();
+            self.show_cursor(link, slot);
+            let Some(held) = self.links.get_mut(&link).map(|state| state.held_from(slot, at)) else { continue };
+            held.keys.extend(keys.iter().cloned());
+            self.begun.entry(link).or_default().push((slot, at, keys));
+        }
+    }
+
+    fn is_held_by_any(&self, slot: Slot, key: &Key) -> bool {
+        self.links.values().filter_map(|state| state.held.get(&slot)).any(|held| held.keys.contains(key))
+    }
+}
+
+/// Whether all of a part is new, and nothing before it is missing.
+fn joins_up(work: &SlotWork, part: &SlotDelta, hub: ReplicaId, own: Option<ReplicaId>) -> bool {
+    let known = work.number_of(hub);
+    part.from <= known && known < part.to && part.history.is_none_or(|history| Some(history) == own)
+}
+
+/// What the commit at `seq` writes of a key that begins with this delta, if the delta is no more than the first writes of one
+/// hub to a key without a deadline, all of which show.
+fn begun(key: &Key, delta: &KeyDelta, hub: ReplicaId, seq: u64, now: TimestampMs) -> Option<KeyCommit> {
+    let KeyDelta { header, complete: false, elements } = delta else { return None };
+    let mut claims = header.claims.iter();
+    let (Some((kind, _)), None) = (claims.next(), claims.next()) else { return None };
+    let is_of_hub = header.ctx.replicas().all(|replica| replica == hub);
+    if !is_of_hub || header.wipe != Ctx::default() || header.deadline != Deadline::default() {
+        return None;
+    }
+    let commands = plain::begin(key, kind, elements, now)?;
+    let mut put: Vec<_> = elements.iter().map(|(id, element)| element_field(id, Some(element), seq)).collect();
+    put.push(header_field(header, 0, []));
+    let expected = if fault!(AbsenceNotCompared) { Expected::AbsentOr(kind) } else { Expected::Absent };
+    Some(KeyCommit {
+        key: key.clone(),
+        expected_version: None,
+        version: seq,
+        forget: false,
+        put,
+        delete: Vec::new(),
+        expire_at: None,
+        plain: Plain { expected, guards: Vec::new(), commands },
+    })
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+mod tests {
+    use super::*;
+    use crate::{
+        hub::{Connection, Hub, HubEffect, HubInput, Request},
+        id::HashSeed,
+        message::{HubToOrigin, OriginToHub},
+        origin::{OriginConfig, OriginInput, StableBy},
+        store::Loaded,
+        wire::Capabilities,
+    };
+    use bytes::Bytes;
+
+    const NOW: TimestampMs = TimestampMs(1_700_000_000_000);
+    const LINK: Link = Link(1);
+
+    /// What a hub says of these commands on one key, its hello first.
+    fn said(lines: &[&str]) -> Vec<HubToOrigin> {
+        let (mut hub, _) = Hub::create("hub".to_owned(), 7, NOW);
+        let words = |line: &&str| line.split(' ').map(|word| Bytes::copy_from_slice(word.as_bytes())).collect();
+        let commands = lines.iter().map(words).collect();
+        let greeting = [
+            HubInput::Origin(Connection(1), OriginToHub::Welcome { now: NOW, capabilities: Capabilities::CURRENT }),
+            HubInput::Commands { request: Request(0), commands, idempotency: None },
+            HubInput::Origin(Connection(1), OriginToHub::Credit(1)),
+        ];
+        let effects = greeting.into_iter().flat_map(|input| hub.handle(input, NOW)).collect::<Vec<_>>();
+        let said = effects.into_iter().filter_map(|effect| match effect {
+            HubEffect::ToOrigin(_, message @ (HubToOrigin::Hello { .. } | HubToOrigin::Delta(_))) => Some(message),
+            _ => None,
+        });
+        said.collect()
+    }
+
+    /// The commit that an origin makes of it, and how many keys it read before.
+    fn committed(said: &[HubToOrigin], expects_new: bool) -> (Commit, usize) {
+        let config = OriginConfig {
+            run_id: Bytes::from_static(b"run"),
+            entropy: 1,
+            stable_by: StableBy::Window,
+            loss_window_ms: 1,
+            window_ms: 0,
+            window_ms_max: 0,
+            seed: HashSeed(1, 2),
+            audit_ms: 1_000_000,
+        };
+        let origin = Origin::new(config);
+        let mut origin = if expects_new { origin.expecting_new_keys() } else { origin };
+        let messages = said.iter().map(|message| OriginInput::Hub(LINK, message.clone()));
+        let mut inputs: Vec<OriginInput> = [OriginInput::Opened(LINK)].into_iter().chain(messages).collect();
+        let mut read = 0;
+        loop {
+            let effects = origin.handle_all(inputs, NOW);
+            inputs = Vec::new();
+            for effect in effects {
+                match effect {
+                    OriginEffect::Load(load) => {
+                        read += load.keys.len();
+                        let keys = load.keys.into_iter().map(|key| (key, None)).collect();
+                        let (marker, changed, plain) = (None, Vec::new(), Vec::new());
+                        inputs.push(OriginInput::Loaded(Loaded {
+                            slot: load.slot,
+                            marker,
+                            keys,
+                            changed,
+                            plain,
+                            evictions: 0,
+                        }));
+                    }
+                    OriginEffect::Commit(commit) => return (commit, read),
+                    _ => {}
+                }
+            }
+            assert!(!inputs.is_empty(), "nothing is committed");
+        }
+    }
+
+    #[test]
+    fn a_key_begins_as_the_way_of_all_deltas_would_have_it() {
+        for lines in [
+            &["SET k v"][..],
+            &["INCRBY k 5", "DECR k"],
+            &["SET k 5", "INCR k"],
+            &["HSET k f v g w", "HINCRBY k n 3", "HSET k f x"],
+            &["SADD k a b c"],
+            &["ZADD k 1.5 a -2 b", "ZINCRBY k 3 a", "ZADD k GT 9 c"],
+            &["ZINCRBY k 3 a"],
+            &["HSET {k}1 f v", "HSET {k}2 f v", "SADD {k}0 m", "INCR {k}3"],
+        ] {
+            let said = said(lines);
+            assert_eq!(said.len(), 2, "{lines:?}");
+            let (begun, read) = committed(&said, true);
+            assert_eq!(read, 0, "{lines:?} begin without a look");
+            let (joined, read) = committed(&said, false);
+            assert!(read > 0, "{lines:?} are looked up where nothing is expected");
+            assert_eq!(begun, joined, "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_more_than_a_beginning_goes_the_way_of_all_deltas() {
+        for lines in
+            [&["SET k v EX 100"][..], &["SET {k}1 v", "SET {k}2 v PX 100"], &["SADD {k}1 m", "SETEX {k}2 100 v"]]
+        {
+            let said = said(lines);
+            assert_eq!(said.len(), 2, "{lines:?}");
+            assert_eq!(committed(&said, true).0, committed(&said, false).0, "{lines:?}");
+        }
+    }
+}

@@ -1,12 +1,14 @@
 //! What is lost without a trace in any marker is found by digests, and only what differs is shipped.
 
 use crate::common::{self, AUDIT_MS, MINUTE, SECOND, World, key};
+use bytes::Bytes;
 use headwater::{
-    hub::RowId,
-    id::No,
-    message::OriginToHub,
+    digest::Node,
+    hub::{Connection, Hub, HubEffect, HubInput, Request, RowId},
+    id::{HashSeed, No, ReplicaId, TimestampMs},
+    message::{Cursor, HubToOrigin, OriginToHub},
     origin::key_state,
-    state::{ElementId, Kind},
+    state::{ElementId, KeyDelta, Kind},
     wire,
 };
 
@@ -229,4 +231,59 @@ fn what_a_hub_still_holds_and_the_origin_knows_dead_is_taken_from_it() {
     assert_eq!(world.run(B, "SMEMBERS k"), "[$x $y]");
     world.advance(3 * AUDIT_MS);
     assert_eq!(world.agreed("SMEMBERS k"), "[$y]");
+}
+
+#[test]
+fn what_could_not_be_compared_for_a_clock_that_is_off_is_compared_later() {
+    const NOW: TimestampMs = TimestampMs(1_700_000_000_000);
+    const DAEMON: Connection = Connection(1);
+    let hear =
+        |hub: &mut Hub, message: OriginToHub, now: TimestampMs| hub.handle(HubInput::Origin(DAEMON, message), now);
+    let hub = |name: &str, entropy: u64, now: TimestampMs| {
+        let (mut hub, _) = Hub::create(name.to_owned(), entropy, now);
+        hear(&mut hub, OriginToHub::Welcome { now, capabilities: Default::default() }, now);
+        hub
+    };
+    // What another hub wrote an hour later than this one's clock.
+    let later = NOW.plus_ms(3_600_000);
+    let mut other = hub("us/0", 2 << 32, later);
+    let argv = [&b"SET"[..], b"k", b"v"].map(Bytes::copy_from_slice).to_vec();
+    other.handle(HubInput::Commands { request: Request(1), commands: vec![argv], idempotency: None }, later);
+    let ahead = hear(&mut other, OriginToHub::Credit(1), later).into_iter().find_map(|effect| match effect {
+        HubEffect::ToOrigin(_, HubToOrigin::Delta(parts)) => parts.into_iter().next()?.keys.into_iter().next(),
+        _ => None,
+    });
+    let (key, ahead) = ahead.unwrap();
+    let slot = key.slot();
+
+    let mut hub = hub("eu/0", 1 << 32, NOW);
+    let argv = [&b"GET"[..], b"k"].map(Bytes::copy_from_slice).to_vec();
+    hub.handle(HubInput::Commands { request: Request(1), commands: vec![argv], idempotency: None }, NOW);
+    let at = Cursor { incarnation: Some(ReplicaId::from_bits(9)), seq: 1 };
+    let nothing = KeyDelta { complete: true, ..KeyDelta::default() };
+    hear(&mut hub, OriginToHub::Whole { slot, at, more: false, keys: vec![(key.clone(), nothing)] }, NOW);
+    let exchange = OriginToHub::Exchange {
+        round: 1,
+        seed: HashSeed(1, 2),
+        nodes: vec![Node::new(0, 0).unwrap()],
+        keys: vec![(key.clone(), ahead)],
+    };
+    hear(&mut hub, exchange.clone(), NOW);
+    hear(&mut hub, OriginToHub::Compared(vec![slot]), NOW);
+    let asks = |effects: Vec<HubEffect>| {
+        effects.into_iter().any(|effect| match effect {
+            HubEffect::ToOrigin(_, HubToOrigin::Lost(slots)) => slots == [slot],
+            _ => false,
+        })
+    };
+    assert!(!asks(hub.handle(HubInput::Tick, NOW.plus_ms(4_000))), "not at once");
+    assert!(asks(hub.handle(HubInput::Tick, NOW.plus_ms(6_000))));
+    assert!(!asks(hub.handle(HubInput::Tick, NOW.plus_ms(20_000))), "once");
+    // By now the clock has been set right.
+    hear(&mut hub, exchange, later);
+    hear(&mut hub, OriginToHub::Compared(vec![slot]), later);
+    assert!(hub.key(&key).unwrap().has_content());
+    assert!(!asks(hub.handle(HubInput::Tick, later.plus_ms(20_000))), "all is compared");
+    let welcome = OriginToHub::Welcome { now: later, capabilities: Default::default() };
+    assert!(!asks(hub.handle(HubInput::Origin(Connection(2), welcome), later)));
 }

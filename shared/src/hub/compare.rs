@@ -60,6 +60,14 @@ impl Hub {
         if stamps.any(|latest| self.clock.observe(latest, now).is_err()) {
             let nothing = HubToOrigin::Exchanged { round, last: true, cursors: Vec::new(), keys: Vec::new() };
             self.effects.push(HubEffect::ToOrigin(connection, nothing));
+            let own = self.held_in(&nodes, seed, now).into_iter().map(|(key, ..)| key.slot());
+            let slots: BTreeSet<Slot> = own.chain(theirs.keys().map(Key::slot)).collect();
+            for slot in slots {
+                self.refuse(slot, now);
+                self.doubted.insert(slot);
+                self.slots.of(slot).is_doubted = true;
+                self.slots.dirty(slot);
+            }
             return;
         }
         for (key, delta) in &theirs {
@@ -82,9 +90,9 @@ impl Hub {
         self.tell_exchanged(connection, round, true, keys);
     }
 
-    /// The origin has what this hub holds of these slots.
+    /// The origin has what this hub holds of these slots, but for those in which the hub could not take what the origin has.
     pub(super) fn compared(&mut self, slots: &[Slot]) {
-        for slot in slots {
+        for slot in slots.iter().filter(|slot| !self.doubted.contains(*slot)) {
             if let Some(state) = self.slots.at_mut(*slot) {
                 state.is_compared = true;
                 if std::mem::take(&mut state.is_doubted) {

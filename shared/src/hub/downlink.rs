@@ -78,6 +78,7 @@ impl Hub {
         self.spare_origins.extend(before.map(|origin| origin.connection).filter(|before| *before != connection));
         self.outbox.begin();
         self.strict.begin();
+        self.doubted.clear();
         for (_, state) in self.slots.iter_mut() {
             state.send_again_from(state.committed);
         }
@@ -110,6 +111,7 @@ impl Hub {
         let doubted: Vec<Slot> =
             self.slots.iter().filter(|(_, state)| state.is_doubted).map(|(slot, _)| slot).collect();
         if !doubted.is_empty() {
+            // Its clock may still be wrong; then these are refused again.
             self.effects.push(HubEffect::ToOrigin(connection, HubToOrigin::Lost(doubted)));
         }
         self.ask_for(connection, &wanted);
@@ -336,13 +338,18 @@ impl Hub {
         let mut stamps = keys.iter().filter_map(|(_, delta)| delta.latest_hlc());
         let is_admitted = stamps.all(|latest| self.clock.observe(latest, now).is_ok());
         if !is_admitted {
-            self.refused.insert(slot);
-            self.ask_again_at.get_or_insert(now.plus_ms(ASK_AGAIN_MS));
+            self.refuse(slot, now);
         }
         is_admitted
     }
 
-    /// Asks for what was refused: from the cursor on, and whole what is not held yet.
+    /// Something of a slot was refused, and is asked for again after a while.
+    pub(super) fn refuse(&mut self, slot: Slot, now: TimestampMs) {
+        self.refused.insert(slot);
+        self.ask_again_at.get_or_insert(now.plus_ms(ASK_AGAIN_MS));
+    }
+
+    /// Asks for what was refused: from the cursor on, and whole what is not held yet; and has compared what could not be.
     pub(super) fn ask_again(&mut self, now: TimestampMs) {
         let Some(at) = self.ask_again_at else { return };
         // A clock that was set back must not put it off.
@@ -351,6 +358,7 @@ impl Hub {
         }
         self.ask_again_at = None;
         let slots = std::mem::take(&mut self.refused);
+        let doubted = std::mem::take(&mut self.doubted);
         let Some(connection) = self.origin.as_ref().map(|origin| origin.connection) else { return };
         for slot in &slots {
             let cursor = self.slots.at(*slot).map(|state| state.cursor).unwrap_or_default();
@@ -360,6 +368,10 @@ impl Hub {
         let mut missing: Vec<Key> = missing.filter(|key| slots.contains(&key.slot())).collect();
         missing.sort_unstable();
         self.ask_for(connection, &missing);
+        if !doubted.is_empty() {
+            // Its clock may still be wrong; then these are refused again.
+            self.effects.push(HubEffect::ToOrigin(connection, HubToOrigin::Lost(doubted.into_iter().collect())));
+        }
     }
 
     pub(super) fn join(&mut self, no: KeyNo, delta: &KeyDelta) {

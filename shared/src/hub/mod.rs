@@ -103,8 +103,9 @@ pub struct Hub {
     listeners: Listeners,
     /// Rights under strict limits.
     strict: Strict,
-    /// Slots of which a frame was refused for its stamps, and when to ask for it again.
+    /// Slots of which a frame was refused for its stamps, those of them that could not be compared for it, and when to ask again.
     refused: BTreeSet<Slot>,
+    doubted: BTreeSet<Slot>,
     ask_again_at: Option<TimestampMs>,
     /// Rows to persist before the present input is done with: the hub's own, those of keys, of their elements, and others.
     is_meta_dirty: bool,
@@ -278,6 +279,7 @@ impl Hub {
             listeners: Listeners::default(),
             strict: Strict::default(),
             refused: BTreeSet::new(),
+            doubted: BTreeSet::new(),
             ask_again_at: None,
             is_meta_dirty: false,
             stored_replicas: 0,

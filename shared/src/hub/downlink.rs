@@ -31,8 +31,7 @@ impl Hub {
             OriginToHub::Resume(slots) => self.resume(slots),
             OriginToHub::Credit(batches) => {
                 if let Some(origin) = &mut self.origin {
-                    // What was not spent says that there was nothing to send, and does not add up.
-                    origin.credit = origin.credit.max(batches);
+                    origin.credit = origin.credit.saturating_add(batches);
                 }
             }
             OriginToHub::Committed(slots) => self.committed(slots, now),

@@ -1,6 +1,6 @@
 //! A slot's work: what waits for it, what is known of it, and the one load or commit under way.
 
-use super::{Link, Origin, OriginEffect, companion::StoredKey, orders::Order, two_way::PlainReads};
+use super::{Link, Origin, OriginEffect, companion::StoredKey, novelty::Novelty, orders::Order, two_way::PlainReads};
 use crate::{
     id::{Key, No, ReplicaId, TimestampMs},
     limits::EXPIRY_GRACE_MS,
@@ -156,6 +156,7 @@ impl SlotWork {
         if !is_plainless {
             self.plain.unread.insert(key.clone());
         }
+        self.unwanted.remove(&(link, key.clone()));
         self.wants.insert((link, key.clone()));
     }
 
@@ -225,13 +226,6 @@ impl SlotWork {
         !self.arrived.is_empty() || self.has_other_work()
     }
 
-    /// Takes back what a refused commit was to begin, but for what a hub that began again sends anew.
-    pub(super) fn put_back(&mut self, mut taken: Vec<(Link, SlotDelta)>, unwanted: &[(Link, Option<Key>)]) {
-        taken.retain(|(link, _)| !unwanted.contains(&(*link, None)));
-        self.arrived.splice(0..0, taken);
-        self.unwanted.extend(unwanted.iter().filter_map(|(link, key)| Some((*link, key.clone()?))));
-    }
-
     /// Whether there is something to do beside what has just arrived.
     fn has_other_work(&self) -> bool {
         !(self.inbox.is_empty()
@@ -246,6 +240,20 @@ impl SlotWork {
             && self.ended.is_empty()
             && self.erased.is_empty()
             && !self.is_doubted)
+    }
+
+    /// Takes back what a refused commit was to begin, but for what a hub that began again sends anew.
+    pub(super) fn put_back(&mut self, mut taken: Vec<(Link, SlotDelta)>, unwanted: &[(Link, Option<Key>)]) {
+        taken.retain(|(link, _)| !unwanted.contains(&(*link, None)));
+        self.arrived.splice(0..0, taken);
+        let unwanted = unwanted.iter().filter_map(|(link, key)| Some((*link, key.clone()?)));
+        // Those that were asked for again since are wanted.
+        self.unwanted.extend(unwanted.filter(|pair| !self.wants.contains(pair)));
+    }
+
+    /// Whether a key of which nothing is known may be taken for one that is new.
+    fn assumes_new(&self, novelty: &Novelty) -> bool {
+        !self.is_doubted && !self.is_wary && novelty.is_likely()
     }
 
     /// Forgets the states of keys that were begun and that nothing waits for: most keys are not written to again soon, and
@@ -311,8 +319,7 @@ impl Origin {
             self.put_off(slot, now);
             return;
         }
-        let assumes_new = !work.is_doubted && !work.is_wary && self.novelty.is_likely();
-        let may_begin = assumes_new && !work.has_other_work() && work.telling.is_empty();
+        let may_begin = work.assumes_new(&self.novelty) && !work.has_other_work() && work.telling.is_empty();
         if !may_begin {
             self.take_in(slot);
         }
@@ -377,17 +384,15 @@ impl Origin {
     /// Has what arrived go the way of all deltas: whoever tells of a key that it does not hold asks for it too.
     pub(super) fn take_in(&mut self, slot: Slot) {
         let Some(work) = self.slots.get_mut(&slot) else { return };
+        let unwanted = std::mem::take(&mut work.unwanted);
         for (link, part) in std::mem::take(&mut work.arrived) {
             let held = self.links.get(&link).and_then(|state| state.held.get(&slot)).map(|held| &held.keys);
             for (key, _) in part.keys.iter().filter(|(key, _)| !held.is_some_and(|held| held.contains(key))) {
-                if !fault!(UnheldNotSent) {
+                if !unwanted.contains(&(link, key.clone())) && !fault!(UnheldNotSent) {
                     work.want(link, key, self.is_plainless);
                 }
             }
             work.inbox.push((link, part));
-        }
-        for unwanted in std::mem::take(&mut work.unwanted) {
-            work.wants.remove(&unwanted);
         }
     }
 
@@ -422,7 +427,7 @@ impl Origin {
     fn missing(&mut self, slot: Slot) -> Missing {
         let Some(work) = self.slots.get_mut(&slot) else { return Missing::default() };
         // Of keys that are new, as most were of late, a commit finds out by itself that neither companion nor value is there.
-        let assumes_new = !work.is_doubted && !work.is_wary && self.novelty.is_likely();
+        let assumes_new = work.assumes_new(&self.novelty);
         let told = work.inbox.iter().flat_map(|(_, part)| &part.keys).map(|(key, _)| key);
         let begun: BTreeSet<&Key> = told.clone().filter(|key| assumes_new && !work.is_known_key(key)).collect();
         let mended = work.mends.iter().flat_map(|(_, part)| &part.keys).map(|(key, _)| key);

@@ -69,19 +69,18 @@ pub(super) struct Entry {
     pub(super) timer: Option<TimerId>,
 }
 
+const _: () = assert!(size_of::<Option<Entry>>() <= 28);
+
 /// Whether what the hub did to a key is stable.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Standing {
     /// All is.
-    #[default]
     Stable,
     /// Not all is, but nothing changed since it was sent.
     Unstable,
     /// It changed since then.
     Changed,
 }
-
-const _: () = assert!(size_of::<Option<Entry>>() <= 28);
 
 impl Entry {
     /// The key's slot.

@@ -32,7 +32,7 @@ impl Origin {
         let mut keys = Vec::new();
         for (link, part) in &work.arrived {
             let Some(hub) = self.links.get(link).and_then(|state| state.hub) else { return false };
-            // Of each hub one batch is under way, so a second part of it is of an earlier connection.
+            // A second part of a hub is of a slot that is sent in pieces, or of an earlier greeting.
             if hubs.iter().any(|(other, _)| *other == hub) || !joins_up(work, part, hub, own) {
                 return false;
             }

@@ -9,10 +9,11 @@ use headwater::{
     message::HubToOrigin,
     wire,
 };
+use parking_lot::{Mutex, MutexGuard};
 use std::{
     collections::BTreeMap,
     sync::{
-        Arc, Mutex,
+        Arc,
         atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
     },
     time::Duration,
@@ -124,7 +125,7 @@ impl Edge {
     /// Sends the daemon anything.
     pub fn send(&self, messages: impl IntoIterator<Item = Message>) {
         // No socket is taken away while this is held.
-        let sockets = self.hub.0.sockets.lock().unwrap();
+        let sockets = self.hub.0.sockets.lock();
         let (_, socket) = sockets.open.last_key_value().expect("a connected daemon");
         messages.into_iter().for_each(|message| socket.send(message).unwrap());
     }
@@ -147,7 +148,7 @@ impl Edge {
     /// Returns once a daemon's socket is open.
     pub async fn when_open(&self) {
         super::daemon::eventually("a daemon is connected", async || {
-            (!self.hub.0.sockets.lock().unwrap().open.is_empty()).then_some(())
+            (!self.hub.0.sockets.lock().open.is_empty()).then_some(())
         })
         .await;
     }
@@ -181,11 +182,11 @@ impl HubHandle {
 
     /// Whether all that the hub executed is in the store.
     pub fn is_settled(&self) -> bool {
-        self.0.hub.lock().unwrap().is_settled()
+        self.0.hub.lock().is_settled()
     }
 
     pub fn status(&self) -> HubStatus {
-        self.0.hub.lock().unwrap().status()
+        self.0.hub.lock().status()
     }
 }
 
@@ -194,9 +195,9 @@ impl Shared {
     /// leaves in the order in which it was said.
     fn handle(&self, input: HubInput) -> Vec<HubEffect> {
         let clock = now().plus_ms(self.clock_off_ms.load(Ordering::SeqCst));
-        let mut hub = self.hub.lock().unwrap();
+        let mut hub = self.hub.lock();
         let effects = hub.handle(input, clock);
-        let sockets = self.sockets.lock().unwrap();
+        let sockets = self.sockets.lock();
         for effect in &effects {
             if let HubEffect::ToOrigin(to, message) = effect
                 && let Some(socket) = sockets.open.get(to)
@@ -205,6 +206,9 @@ impl Shared {
                 let _ = socket.send(Message::Binary(wire::encode(message).unwrap().into()));
             }
         }
+        drop(sockets);
+        // To whoever has waited longest, as an object takes what comes: one that writes all the time would shut out the daemon.
+        MutexGuard::unlock_fair(hub);
         effects
     }
 }
@@ -263,7 +267,7 @@ async fn websocket(stream: TcpStream, shared: &Shared) {
     let (mut sink, mut stream) = socket.split();
     let (sender, mut waiting) = mpsc::unbounded_channel();
     let connection = {
-        let mut sockets = shared.sockets.lock().unwrap();
+        let mut sockets = shared.sockets.lock();
         sockets.last += 1;
         let connection = Connection(sockets.last);
         sockets.open.insert(connection, sender);
@@ -289,5 +293,5 @@ async fn websocket(stream: TcpStream, shared: &Shared) {
     }
     // In this order, so that a hub that says it is connected has a socket.
     let _ = shared.handle(HubInput::OriginClosed(connection));
-    shared.sockets.lock().unwrap().open.remove(&connection);
+    shared.sockets.lock().open.remove(&connection);
 }

@@ -138,10 +138,10 @@ mod tests {
     use super::*;
     use crate::{
         hub::{Connection, Hub, HubEffect, HubInput, Request},
-        id::HashSeed,
+        id::{HashSeed, No},
         message::{HubToOrigin, OriginToHub},
         origin::{OriginConfig, OriginInput, StableBy},
-        store::Loaded,
+        store::{Loaded, Marker, Outcome},
         wire::Capabilities,
     };
     use bytes::Bytes;
@@ -167,8 +167,7 @@ mod tests {
         said.collect()
     }
 
-    /// The commit that an origin makes of it, and how many keys it read before.
-    fn committed(said: &[HubToOrigin], expects_new: bool) -> (Commit, usize) {
+    fn origin(expects_new: bool) -> Origin {
         let config = OriginConfig {
             run_id: Bytes::from_static(b"run"),
             entropy: 1,
@@ -180,19 +179,26 @@ mod tests {
             audit_ms: 1_000_000,
         };
         let origin = Origin::new(config);
-        let mut origin = if expects_new { origin.expecting_new_keys() } else { origin };
+        if expects_new { origin.expecting_new_keys() } else { origin }
+    }
+
+    fn inputs(said: &[HubToOrigin]) -> Vec<OriginInput> {
         let messages = said.iter().map(|message| OriginInput::Hub(LINK, message.clone()));
-        let mut inputs: Vec<OriginInput> = [OriginInput::Opened(LINK)].into_iter().chain(messages).collect();
-        let mut read = 0;
+        [OriginInput::Opened(LINK)].into_iter().chain(messages).collect()
+    }
+
+    /// The commit that an origin makes of it, where the store has this marker and nothing else, and how many loads were before.
+    fn committed(origin: &mut Origin, mut inputs: Vec<OriginInput>, marker: Option<&Marker>) -> (Commit, usize) {
+        let mut loads = 0;
         loop {
             let effects = origin.handle_all(inputs, NOW);
             inputs = Vec::new();
             for effect in effects {
                 match effect {
                     OriginEffect::Load(load) => {
-                        read += load.keys.len();
+                        loads += 1;
                         let keys = load.keys.into_iter().map(|key| (key, None)).collect();
-                        let (marker, changed, plain) = (None, Vec::new(), Vec::new());
+                        let (marker, changed, plain) = (marker.cloned(), Vec::new(), Vec::new());
                         inputs.push(OriginInput::Loaded(Loaded {
                             slot: load.slot,
                             marker,
@@ -202,7 +208,7 @@ mod tests {
                             evictions: 0,
                         }));
                     }
-                    OriginEffect::Commit(commit) => return (commit, read),
+                    OriginEffect::Commit(commit) => return (commit, loads),
                     _ => {}
                 }
             }
@@ -224,12 +230,35 @@ mod tests {
         ] {
             let said = said(lines);
             assert_eq!(said.len(), 2, "{lines:?}");
-            let (begun, read) = committed(&said, true);
-            assert_eq!(read, 0, "{lines:?} begin without a look");
-            let (joined, read) = committed(&said, false);
-            assert!(read > 0, "{lines:?} are looked up where nothing is expected");
+            let (begun, loads) = committed(&mut origin(true), inputs(&said), None);
+            assert_eq!(loads, 0, "{lines:?} begin without a look");
+            let (joined, loads) = committed(&mut origin(false), inputs(&said), None);
+            assert!(loads > 0, "{lines:?} are looked up where nothing is expected");
             assert_eq!(begun, joined, "{lines:?}");
         }
+    }
+
+    #[test]
+    fn a_slot_that_was_taken_for_new_is_read_once_the_store_says_that_it_is_not() {
+        let mut origin = origin(true);
+        let (Commit { slot, fence: None, expected_seq: 0, .. }, 0) =
+            committed(&mut origin, inputs(&said(&["SET k v"])), None)
+        else {
+            panic!("a new slot is expected")
+        };
+        let marker = Marker {
+            incarnation: ReplicaId::from_bits(9),
+            run_id: Bytes::from_static(b"run"),
+            seq: 5,
+            no: No::ZERO,
+            previous: None,
+            hubs: BTreeMap::new(),
+        };
+        let stale = vec![OriginInput::Committed(slot, Outcome::Stale)];
+        let (commit, loads) = committed(&mut origin, stale, Some(&marker));
+        assert!(loads > 0);
+        assert_eq!((commit.fence, commit.expected_seq), (Some(marker.incarnation), marker.seq));
+        assert_eq!(commit.keys.len(), 1);
     }
 
     #[test]
@@ -239,7 +268,9 @@ mod tests {
         {
             let said = said(lines);
             assert_eq!(said.len(), 2, "{lines:?}");
-            assert_eq!(committed(&said, true).0, committed(&said, false).0, "{lines:?}");
+            let [begun, joined] =
+                [true, false].map(|expects_new| committed(&mut origin(expects_new), inputs(&said), None).0);
+            assert_eq!(begun, joined, "{lines:?}");
         }
     }
 }

@@ -303,6 +303,9 @@ impl Origin {
             Outcome::Stale if fault!(StaleTakenForCommitted) => {}
             refused => {
                 work.is_wary = true;
+                if !work.is_known {
+                    self.slot_novelty.note(false);
+                }
                 // The cache was changed ahead of the store; the deltas still wait and are joined anew.
                 for key in committing.keys.keys() {
                     work.cache.remove(key);
@@ -366,6 +369,7 @@ impl Origin {
         work.forget_feed();
         work.plain.moved = 0;
         work.is_wary = false;
+        work.is_known = true;
         committing.looked_upon.iter().for_each(|(key, is_there)| work.plain.look_upon(key, *is_there));
         let evictions = work.plain.evictions;
         work.plain.seen.extend(committing.shown.into_iter().map(|key| (key, evictions)));

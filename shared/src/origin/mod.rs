@@ -109,8 +109,9 @@ pub struct Origin {
     draws: Random,
     /// When something in a slot's cache may end.
     ends: Agenda,
-    /// Whether keys were new of late.
+    /// Whether keys were new of late, and slots.
     novelty: Novelty,
+    slot_novelty: Novelty,
     /// Until when a slot's foreign keys count as such.
     foreign: Agenda,
     grants: Grants,
@@ -203,6 +204,7 @@ impl Origin {
             seeds: 0,
             ends: Agenda::default(),
             novelty: Novelty::default(),
+            slot_novelty: Novelty::default(),
             foreign: Agenda::default(),
             grants: Grants::new(),
             topics: Topics::default(),
@@ -216,10 +218,11 @@ impl Origin {
         }
     }
 
-    /// Has it expect that keys which hubs speak of are new, before any was looked up. What is not new is found out all the same.
+    /// Has it expect that keys which hubs speak of are new, and their slots too, before any was looked up. What is not new is
+    /// found out all the same.
     #[must_use]
     pub fn expecting_new_keys(self) -> Self {
-        Self { novelty: Novelty::expected(), ..self }
+        Self { novelty: Novelty::expected(), slot_novelty: Novelty::expected(), ..self }
     }
 
     /// The machine's one door, through which every cause of change comes. Effects are to be performed in order.

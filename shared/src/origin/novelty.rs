@@ -1,8 +1,8 @@
-//! Whether the keys that hubs speak of are likely to be new to the store.
+//! Whether the keys that hubs speak of are likely to be new to the store, and slots.
 //!
 //! A commit of a new key needs no load before it: it demands that there be no companion, and is refused if there is one. So a
 //! key costs one call in place of two where most are new, and three where one is not; the last few keys that were looked up
-//! tell which to expect.
+//! tell which to expect. The same holds of the marker of a slot in which nothing was ever committed.
 
 /// How far the last keys weigh.
 const WEIGHT_MAX: i8 = 8;

@@ -324,6 +324,12 @@ impl Origin {
             self.take_in(slot);
         }
         let Some(work) = self.slots.get_mut(&slot) else { return };
+        // A commit finds out by itself that nothing was ever committed here.
+        let is_new = may_begin && !work.is_known && work.marker.is_none() && self.slot_novelty.is_likely();
+        if is_new && self.begin(slot, now) {
+            return;
+        }
+        let Some(work) = self.slots.get_mut(&slot) else { return };
         if !work.is_known || work.is_doubted {
             // With the marker comes what is missing anyway.
             let missing = self.missing(slot);
@@ -517,7 +523,10 @@ impl Origin {
         if work.end_request() {
             self.requests = self.requests.saturating_sub(1);
         }
-        work.is_known = true;
+        if !std::mem::replace(&mut work.is_known, true) {
+            // Where values were evicted, what is known of one begins with how many.
+            self.slot_novelty.note(loaded.marker.is_none() && loaded.evictions == 0);
+        }
         self.ready.insert(slot);
         // A slot of a cluster may have moved to another server, and with it comes all but the run id.
         let place = |marker: &Marker| (marker.incarnation, marker.seq, marker.run_id.clone());

@@ -7,6 +7,7 @@ use crate::{
     slot::Slot,
     wire::{Invalid, reader::Reader, writer::Writer},
 };
+use std::{collections::BTreeSet, ops::Bound};
 
 /// What the byte of flags in a slot's row says.
 const HAS_CURSOR: u8 = 1;
@@ -159,9 +160,9 @@ impl SlotState {
 #[derive(Debug, Default)]
 pub(super) struct Slots {
     states: Vec<Option<Box<SlotState>>>,
-    pending: Vec<Slot>,
-    /// With which slot it goes on where all that was pending was too much to be sent at once.
-    next: Option<Slot>,
+    pending: BTreeSet<Slot>,
+    /// Behind which slot it goes on where all that was pending was too much to be sent at once.
+    last_taken: Option<Slot>,
     dirty: Vec<Slot>,
     /// The places in all lists of held keys.
     held_places: usize,
@@ -240,21 +241,15 @@ impl Slots {
             state.changed.push(key);
         }
         if state.is_to_be_listed() {
-            self.pending.push(slot);
+            self.pending.insert(slot);
         }
     }
 
     /// Puts a slot on the list of those with something to send, if it has and is not there.
     pub(super) fn list(&mut self, slot: Slot) {
         if self.at_mut(slot).is_some_and(SlotState::is_to_be_listed) {
-            self.pending.push(slot);
+            self.pending.insert(slot);
         }
-    }
-
-    /// As [`Slots::list`], and the first that is put there so is the first to be taken next time.
-    pub(super) fn list_next(&mut self, slot: Slot) {
-        self.next.get_or_insert(slot);
-        self.list(slot);
     }
 
     /// Notes that a slot's row is to be written.
@@ -273,19 +268,17 @@ impl Slots {
         dirty
     }
 
-    /// Takes the list of slots with something to send, in order, from where it was left off.
-    pub(super) fn take_pending(&mut self) -> Vec<Slot> {
-        let mut pending = std::mem::take(&mut self.pending);
-        for slot in &pending {
-            if let Some(state) = self.at_mut(*slot) {
-                state.is_listed = false;
-            }
+    /// Takes the next slot off the list of those with something to send, in order from where it was left off; at the end of the
+    /// list the next time begins with the first. Logarithmic.
+    pub(super) fn take_pending(&mut self) -> Option<Slot> {
+        let later =
+            self.last_taken.and_then(|last| self.pending.range((Bound::Excluded(last), Bound::Unbounded)).next());
+        self.last_taken = later.or(self.pending.first()).copied();
+        let slot = self.last_taken?;
+        self.pending.remove(&slot);
+        if let Some(state) = self.at_mut(slot) {
+            state.is_listed = false;
         }
-        pending.sort_unstable();
-        if let Some(next) = self.next.take() {
-            let before = pending.partition_point(|slot| *slot < next);
-            pending.rotate_left(before);
-        }
-        pending
+        Some(slot)
     }
 }

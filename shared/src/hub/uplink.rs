@@ -23,13 +23,10 @@ impl Hub {
         }
         let connection = *connection;
         let mut frames = Frames::default();
-        for slot in self.slots.take_pending() {
+        while !frames.is_full()
+            && let Some(slot) = self.slots.take_pending()
+        {
             let Some(state) = self.slots.at_mut(slot).filter(|state| state.has_pending()) else { continue };
-            if frames.is_full() {
-                // Its turn comes with the next credit, and is the first then.
-                self.slots.list_next(slot);
-                continue;
-            }
             let (from, latest, is_lost) = (state.committed, state.latest, state.is_lost());
             let history = state.cursor.incarnation.filter(|_| state.holds_any());
             if state.awaits_comparison() {
@@ -123,18 +120,24 @@ struct Frames {
     messages: Vec<Vec<SlotDelta>>,
     bytes: usize,
     total: usize,
+    keys: usize,
     open: Option<SlotDelta>,
 }
 
 impl Frames {
     const FRAMES_MAX: usize = 4;
 
+    /// Most are small and fit into one frame then. The sooner a batch is on its way, the less the origin waits for it, and slots
+    /// that are left gather more until their turn comes.
+    const KEYS_MAX: usize = 4096;
+
     fn is_full(&self) -> bool {
-        self.total > FRAME_BYTES_TARGET.saturating_mul(Self::FRAMES_MAX)
+        self.keys >= Self::KEYS_MAX || self.total > FRAME_BYTES_TARGET.saturating_mul(Self::FRAMES_MAX)
     }
 
     /// Begins with a slot of so many keys, most of which are mostly sent.
     fn begin(&mut self, slot: Slot, history: Option<ReplicaId>, from: No, keys: usize) {
+        self.keys = self.keys.saturating_add(keys);
         self.open = Some(SlotDelta { slot, history, from, to: from, keys: Vec::with_capacity(keys) });
     }
 

@@ -81,9 +81,9 @@ const REVIEW_SLOTS: usize = 16;
 /// with; what more is known to be due waits as hubs sent it, and not in the larger form of a commit.
 pub const REQUESTS_MAX: usize = 512;
 
-/// From so many slots on a batch is large: its hub is asked for the next one when half of them are committed, so that it is
-/// gathered, and on its way, while the store goes on with the rest.
-const LARGE_BATCH: usize = 128;
+/// From so many keys on a batch is large: its hub is asked for the next one while as many slots as it has are not committed,
+/// so that it is gathered, and on its way, while the store goes on with these.
+const LARGE_BATCH: usize = 512;
 
 /// The origin's state machine: one daemon's view of the store and its hubs.
 #[derive(Debug)]
@@ -140,10 +140,10 @@ struct LinkState {
     held: BTreeMap<Slot, HeldSlot>,
     /// Slots whose marker the hub must hear of before it gets credit.
     resuming: BTreeSet<Slot>,
-    /// Slots of the present batch, or of what came since it was large enough, that are not committed; and how many they were
-    /// when the last of it came.
+    /// Slots that came and are not committed.
     outstanding: BTreeSet<Slot>,
-    batch: usize,
+    /// Of how many such the next batch may be asked for: as many as the last batch had, if it was large.
+    left_over_max: usize,
     /// When the window of the present batch ends.
     window_end: Option<TimestampMs>,
     window: Window,
@@ -169,11 +169,6 @@ struct HeldSlot {
 }
 
 impl LinkState {
-    /// Of how many slots that are not committed the next batch may be asked for.
-    fn left_over_max(&self) -> usize {
-        if self.batch < LARGE_BATCH { 0 } else { self.batch / 2 }
-    }
-
     /// What the hub holds of a slot, of which it is told more as of `at`. Where it has nothing of the slot yet it takes its cursor
     /// from the first whole key, and so must this side.
     fn held_from(&mut self, slot: Slot, at: Cursor) -> &mut HeldSlot {
@@ -477,13 +472,15 @@ impl Origin {
         state.window_end = Some(now.plus_ms(window_ms));
         state.credit_at = None;
         state.is_credited = false;
+        let keys: usize = slots.iter().map(|part| part.keys.len()).sum();
+        state.left_over_max = if keys < LARGE_BATCH { state.left_over_max / 2 } else { slots.len() };
         for part in slots {
             state.outstanding.insert(part.slot);
             self.ready.insert(part.slot);
             let work = self.slots.entry(part.slot).or_default();
             work.arrived.push((link, part));
         }
-        state.batch = state.outstanding.len();
+        Self::earn_credit(state, now);
     }
 
     /// Has a hub's commands run, unless as many are under way as may be.
@@ -577,8 +574,15 @@ impl Origin {
     /// The origin's acknowledgement of a slot reaches the link; a batch that is done, or nearly, earns credit for the next.
     fn settle_link(&mut self, link: Link, slot: Slot, now: TimestampMs) {
         let Some(state) = self.links.get_mut(&link) else { return };
-        let is_settled = state.outstanding.remove(&slot) && state.outstanding.len() <= state.left_over_max();
-        if is_settled && !std::mem::replace(&mut state.is_credited, true) && !fault!(CreditKept) {
+        if state.outstanding.remove(&slot) {
+            Self::earn_credit(state, now);
+        }
+    }
+
+    /// Has a hub asked for its next batch, once, if few enough slots are not committed.
+    fn earn_credit(state: &mut LinkState, now: TimestampMs) {
+        let is_earned = state.outstanding.len() <= state.left_over_max;
+        if is_earned && !std::mem::replace(&mut state.is_credited, true) && !fault!(CreditKept) {
             state.credit_at = Some(state.window_end.unwrap_or(now).max(now));
         }
     }
@@ -586,7 +590,7 @@ impl Origin {
     fn give_credit(&mut self, now: TimestampMs) {
         for (link, state) in &mut self.links {
             let is_due = state.credit_at.is_some_and(|at| at <= now);
-            let is_done = state.outstanding.len() <= state.left_over_max();
+            let is_done = state.outstanding.len() <= state.left_over_max;
             if is_due && is_done && state.hub.is_some() && state.resuming.is_empty() {
                 state.credit_at = None;
                 self.effects.push(OriginEffect::ToHub(*link, OriginToHub::Credit(1)));

@@ -16,7 +16,7 @@ use crate::{
     id::{Key, ReplicaId, TimestampMs},
     message::SlotDelta,
     slot::Slot,
-    state::{Ctx, Deadline, KeyDelta},
+    state::{Ctx, KeyDelta},
     store::{Commit, Expected, KeyCommit, MarkerChange, Plain},
 };
 use std::collections::BTreeMap;
@@ -65,7 +65,7 @@ impl Origin {
         let taken = std::mem::take(&mut work.arrived);
         work.plain.fresh.clear();
         work.busy = Busy::Committing;
-        work.committing = Some(Committing::beginning(change, links, taken, shown, now));
+        work.committing = Some(Box::new(Committing::beginning(change, links, taken, shown, now)));
         self.requests = self.requests.saturating_add(1);
         self.effects.push(OriginEffect::Commit(commit));
         true
@@ -107,13 +107,13 @@ fn joins_up(work: &SlotWork, part: &SlotDelta, hub: ReplicaId, own: Option<Repli
 }
 
 /// What the commit at `seq` writes of a key that begins with this delta, if the delta is no more than the first writes of one
-/// hub to a key without a deadline, all of which show.
+/// hub to a key that does not end, all of which show.
 fn begun(key: &Key, delta: &KeyDelta, hub: ReplicaId, seq: u64, now: TimestampMs) -> Option<KeyCommit> {
     let KeyDelta { header, complete: false, elements } = delta else { return None };
     let mut claims = header.claims.iter();
     let (Some((kind, _)), None) = (claims.next(), claims.next()) else { return None };
     let is_of_hub = header.ctx.replicas().all(|replica| replica == hub);
-    if !is_of_hub || header.wipe != Ctx::default() || header.deadline != Deadline::default() {
+    if !is_of_hub || header.wipe != Ctx::default() || header.deadline.at().is_some() {
         return None;
     }
     let commands = plain::begin(key, kind, elements, now)?;

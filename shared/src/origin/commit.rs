@@ -117,7 +117,7 @@ impl Origin {
         };
         self.requests = self.requests.saturating_add(1);
         work.busy = Busy::Committing;
-        work.committing = Some(Committing { change: Some(change), ..Committing::default() });
+        work.committing = Some(Box::new(Committing { change: Some(change), ..Committing::default() }));
         self.effects.push(OriginEffect::Commit(commit));
     }
 
@@ -268,7 +268,7 @@ impl Origin {
             committing.change = Some(change);
             self.requests = self.requests.saturating_add(1);
             work.busy = Busy::Committing;
-            work.committing = Some(committing);
+            work.committing = Some(Box::new(committing));
             self.effects.push(OriginEffect::Commit(commit));
         }
         for link in settled {

@@ -91,7 +91,8 @@ pub struct Origin {
     config: OriginConfig,
     clock: Clock,
     links: BTreeMap<Link, LinkState>,
-    slots: BTreeMap<Slot, SlotWork>,
+    /// Boxed: a node of the map has room for eleven, which move to make room for others.
+    slots: BTreeMap<Slot, Box<SlotWork>>,
     stability: Stability,
     /// Commands that hubs asked for and that need one agreed order, by the hub's number of the call.
     calls: BTreeMap<(Link, u64), Call>,
@@ -326,7 +327,7 @@ impl Origin {
 
     /// Operations received and not yet committed, as slot deltas.
     pub fn queued(&self) -> usize {
-        self.slots.values().map(SlotWork::queued).sum()
+        self.slots.values().map(|work| work.queued()).sum()
     }
 
     fn hub_message(&mut self, link: Link, message: HubToOrigin, now: TimestampMs) {

@@ -119,8 +119,8 @@ pub(super) struct SlotWork {
     feed: Option<(u64, Vec<Key>)>,
     /// After which sequence the load under way reads the feed.
     reading_feed_after: Option<u64>,
-    /// The commit under way.
-    pub(super) committing: Option<super::commit::Committing>,
+    /// The commit under way, of which most slots have none.
+    pub(super) committing: Option<Box<super::commit::Committing>>,
     /// Keys whose plain value must be written whole.
     pub(super) anew: BTreeSet<Key>,
     /// Keys at which a foreign type stands.
@@ -365,21 +365,12 @@ impl Origin {
         self.commit(slot, now);
         let hub_of = |link: Link| self.links.get(&link).and_then(|state| state.hub);
         let waits = |work: &SlotWork| {
+            // What was read for another command no longer counts; what was shipped, and what was read of plain values, was known
+            // already, so that no commit leads back here.
             let is_due = |order: &Order| order.is_due(work, hub_of(order.link()));
-            work.busy == Busy::Idle && work.orders.iter().any(is_due)
+            work.orders.iter().any(is_due) || !work.audits.is_empty() || !work.wants.is_empty()
         };
-        if self.slots.get(&slot).is_some_and(waits) {
-            // What was read for another command no longer counts.
-            self.ready.insert(slot);
-        }
-        let waits = |work: &SlotWork| work.busy == Busy::Idle && !work.audits.is_empty();
-        if self.slots.get(&slot).is_some_and(waits) {
-            // What was shipped was known already, so that no commit leads back here.
-            self.ready.insert(slot);
-        }
-        let waits = |work: &SlotWork| work.busy == Busy::Idle && !work.wants.is_empty();
-        if self.slots.get(&slot).is_some_and(waits) {
-            // What was read of plain values was known already.
+        if self.slots.get(&slot).is_some_and(|work| work.busy == Busy::Idle && waits(work)) {
             self.ready.insert(slot);
         }
         if let Some(work) = self.slots.get_mut(&slot) {

@@ -29,7 +29,7 @@ impl Origin {
                     let is_begun = work.committing.as_ref().is_some_and(|committing| committing.begins(&key));
                     is_begun || work.wants.iter().any(|(_, wanted)| *wanted == key)
                 };
-                self.links.values().any(holds) || self.slots.get(&slot).is_some_and(asks)
+                self.links.values().any(holds) || self.slots.get(&slot).is_some_and(|work| asks(work))
             });
         }
     }

@@ -115,3 +115,40 @@ fn a_key_that_ends_while_it_is_sent_again_after_a_loss_is_forgotten_all_the_same
     said(&mut hub, OriginToHub::Stable(numbers));
     assert_eq!(hub.keys(), [Key::new("{k}lasting").unwrap()]);
 }
+
+#[test]
+fn a_batch_of_many_small_keys_ends_after_some_thousands_of_them() {
+    const KEYS: usize = 10_000;
+    let mut hub = hub();
+    for at in 0..KEYS {
+        set(&mut hub, &format!("k{at}"), b"v");
+    }
+    let mut sent = BTreeSet::new();
+    let sizes: Vec<usize> = std::iter::from_fn(|| {
+        // Nothing of it is acknowledged: a slot that is under way is not sent again.
+        let (keys, _) = told(&said(&mut hub, OriginToHub::Credit(1)));
+        let count = keys.len();
+        sent.extend(keys);
+        (count > 0).then_some(count)
+    })
+    .collect();
+    assert_eq!((sent.len(), sizes.iter().sum::<usize>()), (KEYS, KEYS));
+    // The last slot brings what it has.
+    let [full @ .., _] = &*sizes else { panic!("nothing was sent") };
+    assert!(full.len() == 2 && full.iter().all(|size| (4_096..4_200).contains(size)), "{sizes:?}");
+}
+
+#[test]
+fn credit_for_more_than_the_next_batches_is_not_kept() {
+    let mut hub = hub();
+    for _ in 0..5 {
+        said(&mut hub, OriginToHub::Credit(1));
+    }
+    let sends = |hub: &mut Hub, key: &str| {
+        let argv = ["SET", key, "v"].map(|word| Bytes::copy_from_slice(word.as_bytes())).to_vec();
+        let effects =
+            hub.handle(HubInput::Commands { request: Request(1), commands: vec![argv], idempotency: None }, NOW);
+        effects.iter().any(|effect| matches!(effect, HubEffect::ToOrigin(_, HubToOrigin::Delta(_))))
+    };
+    assert_eq!(["a", "b", "c"].map(|key| sends(&mut hub, key)), [true, true, false]);
+}

@@ -31,7 +31,6 @@ impl Node {
         let (hub, _) = Hub::create("eu/0".to_owned(), 1 << 32, START);
         let mut node = Self { hub, now: START };
         node.origin(OriginToHub::Welcome { now: START, capabilities: Default::default() });
-        node.origin(OriginToHub::Credit(100));
         node
     }
 
@@ -48,8 +47,9 @@ impl Node {
         self.give(HubInput::Origin(DAEMON, message))
     }
 
-    /// Runs a command, and gives the last number that the hub used for it.
+    /// Runs a command, which the hub may send at once, and gives the last number that the hub used for it.
     fn run(&mut self, line: &str) -> u64 {
+        self.origin(OriginToHub::Credit(1));
         self.give(HubInput::Commands { request: Request(1), commands: vec![words(line)], idempotency: None });
         self.hub.status().last_no
     }

@@ -16,6 +16,9 @@ pub(super) const KEYS_CHUNK: usize = 4096;
 /// How long after a refused frame the hub asks for it again, in milliseconds.
 const ASK_AGAIN_MS: i64 = 5_000;
 
+/// How much credit is kept: enough to be asked ahead. Each frame of a batch may earn some, and the batch uses up one.
+const CREDIT_MAX: u32 = 2;
+
 impl Hub {
     pub(super) fn origin_message(&mut self, connection: Connection, message: OriginToHub, now: TimestampMs) {
         if let OriginToHub::Welcome { .. } = message {
@@ -31,7 +34,7 @@ impl Hub {
             OriginToHub::Resume(slots) => self.resume(slots),
             OriginToHub::Credit(batches) => {
                 if let Some(origin) = &mut self.origin {
-                    origin.credit = origin.credit.saturating_add(batches);
+                    origin.credit = origin.credit.saturating_add(batches).min(CREDIT_MAX);
                 }
             }
             OriginToHub::Committed(slots) => self.committed(slots, now),

@@ -127,8 +127,8 @@ struct Frames {
 impl Frames {
     const FRAMES_MAX: usize = 4;
 
-    /// Most are small and fit into one frame then. The sooner a batch is on its way, the less the origin waits for it, and slots
-    /// that are left gather more until their turn comes.
+    /// Small ones fit into one frame then. The sooner a batch is on its way, the less the origin waits for it, and slots that are
+    /// left gather more until their turn comes.
     const KEYS_MAX: usize = 4096;
 
     fn is_full(&self) -> bool {

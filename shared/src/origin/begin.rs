@@ -187,26 +187,27 @@ mod tests {
         [OriginInput::Opened(LINK)].into_iter().chain(messages).collect()
     }
 
-    /// The commit that an origin makes of it, where the store has this marker and nothing else, and how many loads were before.
-    fn committed(origin: &mut Origin, mut inputs: Vec<OriginInput>, marker: Option<&Marker>) -> (Commit, usize) {
-        let mut loads = 0;
+    /// What the store has of each slot.
+    #[derive(Default)]
+    struct Held {
+        marker: Option<Marker>,
+        evictions: u64,
+    }
+
+    /// The commit that an origin makes of it, and how many keys each load before it read.
+    fn committed(origin: &mut Origin, mut inputs: Vec<OriginInput>, held: &Held) -> (Commit, Vec<usize>) {
+        let mut loads = Vec::new();
         loop {
             let effects = origin.handle_all(inputs, NOW);
             inputs = Vec::new();
             for effect in effects {
                 match effect {
                     OriginEffect::Load(load) => {
-                        loads += 1;
+                        loads.push(load.keys.len());
                         let keys = load.keys.into_iter().map(|key| (key, None)).collect();
-                        let (marker, changed, plain) = (marker.cloned(), Vec::new(), Vec::new());
-                        inputs.push(OriginInput::Loaded(Loaded {
-                            slot: load.slot,
-                            marker,
-                            keys,
-                            changed,
-                            plain,
-                            evictions: 0,
-                        }));
+                        let (marker, evictions) = (held.marker.clone(), held.evictions);
+                        let (slot, changed, plain) = (load.slot, Vec::new(), Vec::new());
+                        inputs.push(OriginInput::Loaded(Loaded { slot, marker, keys, changed, plain, evictions }));
                     }
                     OriginEffect::Commit(commit) => return (commit, loads),
                     _ => {}
@@ -230,22 +231,38 @@ mod tests {
         ] {
             let said = said(lines);
             assert_eq!(said.len(), 2, "{lines:?}");
-            let (begun, loads) = committed(&mut origin(true), inputs(&said), None);
-            assert_eq!(loads, 0, "{lines:?} begin without a look");
-            let (joined, loads) = committed(&mut origin(false), inputs(&said), None);
-            assert!(loads > 0, "{lines:?} are looked up where nothing is expected");
+            let (begun, loads) = committed(&mut origin(true), inputs(&said), &Held::default());
+            assert_eq!(loads, [], "{lines:?} begin without a look");
+            let (joined, loads) = committed(&mut origin(false), inputs(&said), &Held::default());
+            assert!(loads.iter().sum::<usize>() > 0, "{lines:?} are looked up where nothing is expected");
             assert_eq!(begun, joined, "{lines:?}");
         }
+    }
+
+    /// What the hub of [`said`] says next, of one new key each time.
+    fn says_next(key: &str, no: u64) -> OriginInput {
+        let [_, HubToOrigin::Delta(parts)] = &*said(&[&format!("SADD {key} m")]) else {
+            panic!("a hub says what it did")
+        };
+        let part = parts.iter().cloned().map(|part| SlotDelta { from: No(no), to: No(no + 1), ..part });
+        OriginInput::Hub(LINK, HubToOrigin::Delta(part.collect()))
+    }
+
+    #[test]
+    fn a_slot_that_was_begun_without_a_look_is_known_from_then_on() {
+        let mut origin = origin(true);
+        let (first, _) = committed(&mut origin, inputs(&said(&["SADD {k}1 m"])), &Held::default());
+        let next = vec![OriginInput::Committed(first.slot, Outcome::Committed), says_next("{k}2", 1)];
+        let (second, loads) = committed(&mut origin, next, &Held::default());
+        assert_eq!((second.slot, second.expected_seq, loads), (first.slot, 1, vec![]));
+        assert!(second.fence.is_some() && second.fence == first.marker.open.map(|(incarnation, ..)| incarnation));
     }
 
     #[test]
     fn a_slot_that_was_taken_for_new_is_read_once_the_store_says_that_it_is_not() {
         let mut origin = origin(true);
-        let (Commit { slot, fence: None, expected_seq: 0, .. }, 0) =
-            committed(&mut origin, inputs(&said(&["SET k v"])), None)
-        else {
-            panic!("a new slot is expected")
-        };
+        let (first, loads) = committed(&mut origin, inputs(&said(&["SADD k m"])), &Held::default());
+        assert_eq!((first.fence, first.expected_seq, loads), (None, 0, vec![]));
         let marker = Marker {
             incarnation: ReplicaId::from_bits(9),
             run_id: Bytes::from_static(b"run"),
@@ -254,11 +271,50 @@ mod tests {
             previous: None,
             hubs: BTreeMap::new(),
         };
-        let stale = vec![OriginInput::Committed(slot, Outcome::Stale)];
-        let (commit, loads) = committed(&mut origin, stale, Some(&marker));
-        assert!(loads > 0);
+        let stale = vec![OriginInput::Committed(first.slot, Outcome::Stale)];
+        let held = Held { marker: Some(marker.clone()), evictions: 0 };
+        let (commit, loads) = committed(&mut origin, stale, &held);
+        assert_ne!(loads, []);
         assert_eq!((commit.fence, commit.expected_seq), (Some(marker.incarnation), marker.seq));
         assert_eq!(commit.keys.len(), 1);
+        // The next slot is not taken for new.
+        let (_, loads) = committed(&mut origin, vec![says_next("other", 0)], &Held::default());
+        assert_ne!(loads, []);
+    }
+
+    #[test]
+    fn no_slot_is_taken_for_new_where_values_are_evicted() {
+        let mut origin = origin(true);
+        let (first, _) = committed(&mut origin, inputs(&said(&["SADD k m"])), &Held::default());
+        let stale = vec![OriginInput::Committed(first.slot, Outcome::Stale)];
+        committed(&mut origin, stale, &Held { marker: None, evictions: 1 });
+        for key in ["a", "b", "c", "d", "e", "f"] {
+            let (_, loads) = committed(&mut origin, vec![says_next(key, 0)], &Held { marker: None, evictions: 1 });
+            assert_ne!(loads, [], "{key}");
+        }
+    }
+
+    #[test]
+    fn a_hub_is_asked_ahead_after_a_frame_of_much_and_once_for_each() {
+        let credits = |effects: &[OriginEffect]| {
+            effects.iter().filter(|effect| matches!(effect, OriginEffect::ToHub(_, OriginToHub::Credit(_)))).count()
+        };
+        let mut origin = origin(true);
+        let lines: Vec<String> = (0..1_000).map(|at| format!("SADD k{at} m")).collect();
+        let said = said(&lines.iter().map(String::as_str).collect::<Vec<_>>());
+        let effects = origin.handle_all(inputs(&said[..1]), NOW);
+        assert_eq!(credits(&effects), 1, "it may send at once");
+        let effects = origin.handle(OriginInput::Hub(LINK, said[1].clone()), NOW);
+        assert_eq!(credits(&effects), 1, "nothing of it is committed, and the next is asked for");
+        let commits = effects.into_iter().filter_map(|effect| match effect {
+            OriginEffect::Commit(commit) => Some(OriginInput::Committed(commit.slot, Outcome::Committed)),
+            _ => None,
+        });
+        let commits: Vec<_> = commits.collect();
+        assert!(commits.len() > 100);
+        assert_eq!(credits(&origin.handle_all(commits, NOW)), 0);
+        let effects = origin.handle(says_next("little", 1_000), NOW);
+        assert_eq!(credits(&effects), 0, "more is not committed than may be left over");
     }
 
     #[test]
@@ -269,7 +325,7 @@ mod tests {
             let said = said(lines);
             assert_eq!(said.len(), 2, "{lines:?}");
             let [begun, joined] =
-                [true, false].map(|expects_new| committed(&mut origin(expects_new), inputs(&said), None).0);
+                [true, false].map(|expects_new| committed(&mut origin(expects_new), inputs(&said), &Held::default()).0);
             assert_eq!(begun, joined, "{lines:?}");
         }
     }

@@ -51,7 +51,7 @@ pub(super) struct Committing {
     pub(super) orders: Vec<(Order, RunReply)>,
     /// Whether it begins the keys of the deltas that are in it, and does nothing else.
     is_beginning: bool,
-    /// Which of these hubs want no more by now, each one key or all.
+    /// What hubs want no more by now, each one key that it begins; or all, of a hub that begins again and sends anew.
     unwanted: Vec<(Link, Option<Key>)>,
 }
 
@@ -72,9 +72,9 @@ impl Committing {
         self.is_beginning && self.shown.binary_search(key).is_ok()
     }
 
-    /// A hub does not want a key any more that is begun, or none of them.
+    /// A hub does not want a key any more that is begun, or begins again itself.
     pub(super) fn unwant(&mut self, link: Link, key: Option<&Key>) {
-        if key.map_or(self.is_beginning, |key| self.begins(key)) {
+        if key.is_none_or(|key| self.begins(key)) {
             self.unwanted.push((link, key.cloned()));
         }
     }
@@ -322,6 +322,9 @@ impl Origin {
                     if committing.is_beginning {
                         work.put_back(committing.taken, &committing.unwanted);
                     } else {
+                        let is_gone = |link: &Link| committing.unwanted.contains(&(*link, None));
+                        committing.taken.retain(|(link, _)| !is_gone(link));
+                        committing.mended.retain(|(link, _)| !is_gone(link));
                         work.inbox.splice(0..0, committing.taken);
                     }
                     work.mends.splice(0..0, committing.mended);
@@ -399,8 +402,10 @@ impl Origin {
         let told: Vec<_> = committing.links.iter().map(|(link, hub)| (*link, *hub, work.number_of(*hub))).collect();
         for (link, hub, no) in told {
             self.note_committed(slot, hub, no);
-            self.acknowledge(link, slot, no);
-            self.settle_link(link, slot, now);
+            if self.links.get(&link).is_some_and(|state| state.hub == Some(hub)) {
+                self.acknowledge(link, slot, no);
+                self.settle_link(link, slot, now);
+            }
         }
         self.owe(slot, &committing.keys);
         if committing.is_beginning {

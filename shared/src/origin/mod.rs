@@ -81,9 +81,11 @@ const REVIEW_SLOTS: usize = 16;
 /// with; what more is known to be due waits as hubs sent it, and not in the larger form of a commit.
 pub const REQUESTS_MAX: usize = 512;
 
-/// From so many keys on a batch is large: its hub is asked for the next one while as many slots as it has are not committed,
-/// so that it is gathered, and on its way, while the store goes on with these.
-const LARGE_BATCH: usize = 512;
+/// A frame of so many keys, or with which so many slots are not committed, is one of much: its hub is asked for the next batch
+/// while as many slots as the frame has are not committed, so that it is gathered, and on its way, while the store goes on with
+/// these.
+const MANY_KEYS: usize = 512;
+const MANY_SLOTS: usize = 128;
 
 /// The origin's state machine: one daemon's view of the store and its hubs.
 #[derive(Debug)]
@@ -113,6 +115,9 @@ pub struct Origin {
     /// Whether keys were new of late, and slots.
     novelty: Novelty,
     slot_novelty: Novelty,
+    /// Whether the store was seen to evict. How much it had is known of slots that were read, and what is known of a value begins
+    /// with that.
+    evicts: bool,
     /// Until when a slot's foreign keys count as such.
     foreign: Agenda,
     grants: Grants,
@@ -143,7 +148,8 @@ struct LinkState {
     resuming: BTreeSet<Slot>,
     /// Slots that came and are not committed.
     outstanding: BTreeSet<Slot>,
-    /// Of how many such the next batch may be asked for: as many as the last batch had, if it was large.
+    /// While how many are not the next batch may be asked for: as many as the last frame has, after one of little half as many as
+    /// before it.
     left_over_max: usize,
     /// When the window of the present batch ends.
     window_end: Option<TimestampMs>,
@@ -201,6 +207,7 @@ impl Origin {
             ends: Agenda::default(),
             novelty: Novelty::default(),
             slot_novelty: Novelty::default(),
+            evicts: false,
             foreign: Agenda::default(),
             grants: Grants::new(),
             topics: Topics::default(),
@@ -473,14 +480,15 @@ impl Origin {
         state.window_end = Some(now.plus_ms(window_ms));
         state.credit_at = None;
         state.is_credited = false;
-        let keys: usize = slots.iter().map(|part| part.keys.len()).sum();
-        state.left_over_max = if keys < LARGE_BATCH { state.left_over_max / 2 } else { slots.len() };
+        let (parts, keys) = (slots.len(), slots.iter().map(|part| part.keys.len()).sum::<usize>());
         for part in slots {
             state.outstanding.insert(part.slot);
             self.ready.insert(part.slot);
             let work = self.slots.entry(part.slot).or_default();
             work.arrived.push((link, part));
         }
+        let is_much = keys >= MANY_KEYS || state.outstanding.len() >= MANY_SLOTS;
+        state.left_over_max = if is_much { parts } else { state.left_over_max / 2 };
         Self::earn_credit(state, now);
     }
 
@@ -572,7 +580,7 @@ impl Origin {
         }
     }
 
-    /// The origin's acknowledgement of a slot reaches the link; a batch that is done, or nearly, earns credit for the next.
+    /// The origin's acknowledgement of a slot reaches the link.
     fn settle_link(&mut self, link: Link, slot: Slot, now: TimestampMs) {
         let Some(state) = self.links.get_mut(&link) else { return };
         if state.outstanding.remove(&slot) {
@@ -591,8 +599,7 @@ impl Origin {
     fn give_credit(&mut self, now: TimestampMs) {
         for (link, state) in &mut self.links {
             let is_due = state.credit_at.is_some_and(|at| at <= now);
-            let is_done = state.outstanding.len() <= state.left_over_max;
-            if is_due && is_done && state.hub.is_some() && state.resuming.is_empty() {
+            if is_due && state.hub.is_some() && state.resuming.is_empty() {
                 state.credit_at = None;
                 self.effects.push(OriginEffect::ToHub(*link, OriginToHub::Credit(1)));
             }

@@ -325,7 +325,8 @@ impl Origin {
         }
         let Some(work) = self.slots.get_mut(&slot) else { return };
         // A commit finds out by itself that nothing was ever committed here.
-        let is_new = may_begin && !work.is_known && work.marker.is_none() && self.slot_novelty.is_likely();
+        let is_new =
+            may_begin && !work.is_known && work.marker.is_none() && self.slot_novelty.is_likely() && !self.evicts;
         if is_new && self.begin(slot, now) {
             return;
         }
@@ -514,9 +515,11 @@ impl Origin {
         if work.end_request() {
             self.requests = self.requests.saturating_sub(1);
         }
-        if !std::mem::replace(&mut work.is_known, true) {
-            // Where values were evicted, what is known of one begins with how many.
-            self.slot_novelty.note(loaded.marker.is_none() && loaded.evictions == 0);
+        self.evicts |= loaded.evictions > 0;
+        let is_first = !std::mem::replace(&mut work.is_known, true) && work.marker.is_none() && !work.is_wary;
+        if is_first && !(work.arrived.is_empty() && work.inbox.is_empty()) {
+            // Those that are read for other reasons say little of what hubs will tell of next, and of a refusal it was noted.
+            self.slot_novelty.note(loaded.marker.is_none());
         }
         self.ready.insert(slot);
         // A slot of a cluster may have moved to another server, and with it comes all but the run id.

@@ -77,10 +77,12 @@ pub async fn of_commits_handed_over_together_each_is_judged_by_itself(bed: impl 
 }
 
 pub async fn several_new_keys_of_a_slot_are_begun_or_none(bed: impl Bed) {
-    let [hash, set, board, known, taken] = ["{s}h", "{s}s", "{s}z", "{s}known", "{s}taken"].map(key);
+    let [hash, alike, set] = ["{s}h", "{s}i", "{s}s"].map(key);
+    let [board, known, taken] = ["{s}z", "{s}known", "{s}taken"].map(key);
     let begin = |version: u64| {
         vec![
             part(&hash, None, version).put("f", "1").put("h", "").run(&["HSET", "f", "1", "g", "2"]),
+            part(&alike, None, version).put("g", "").put("h", "2").run(&["HSET", "h", "3", "f", "4"]),
             part(&set, None, version).put("f", "1").run(&["SADD", "a", "b"]),
             part(&board, None, version).run(&["ZADD", "1", "a"]),
         ]
@@ -92,14 +94,16 @@ pub async fn several_new_keys_of_a_slot_are_begun_or_none(bed: impl Bed) {
     refused(&bed, with(&taken), Outcome::Foreign(vec![taken.clone()])).await;
     let both = [with(&taken), vec![part(&known, None, 2).run(&["SET", "ours"])]].concat();
     refused(&bed, both, Outcome::Conflict(vec![known.clone()])).await;
-    assert_eq!(plain(&bed).ask::<u32>(&["EXISTS", "{s}h", "{s}s", "{s}z", "{s}known"]).await, 0);
+    assert_eq!(plain(&bed).ask::<u32>(&["EXISTS", "{s}h", "{s}i", "{s}s", "{s}z", "{s}known"]).await, 0);
 
     committed(bed.store(), commit(hash.slot(), 1, begin(2))).await;
-    let loaded = load(bed.store(), hash.slot(), &[&hash, &set, &board], Some(1)).await;
+    let loaded = load(bed.store(), hash.slot(), &[&hash, &alike, &set, &board], Some(1)).await;
     let companions: Vec<_> = loaded.keys.iter().map(|(_, companion)| companion.as_ref().unwrap()).collect();
     assert!(companions.iter().all(|companion| companion.version == 2), "{companions:?}");
-    assert_eq!(companions.iter().map(|companion| companion.fields.len()).collect::<Vec<_>>(), [2, 1, 0]);
-    assert_eq!(loaded.changed.len(), 3);
+    assert_eq!(companions.iter().map(|companion| companion.fields.len()).collect::<Vec<_>>(), [2, 2, 1, 0]);
+    assert_eq!(companions[1].fields.iter().map(|(_, body)| body.len()).collect::<Vec<_>>(), [0, 1]);
+    assert_eq!(loaded.changed.len(), 4);
+    assert_eq!(plain(&bed).ask::<Vec<String>>(&["HMGET", "{s}i", "f", "h"]).await, ["4", "3"]);
     assert_eq!(plain(&bed).ask::<Vec<String>>(&["HMGET", "{s}h", "f", "g"]).await, ["1", "2"]);
     assert_eq!(plain(&bed).ask::<u32>(&["SCARD", "{s}s"]).await, 2);
     assert_eq!(plain(&bed).ask::<String>(&["ZSCORE", "{s}z", "a"]).await, "1");

@@ -8,8 +8,9 @@
 -- arguments of each stand how many keys and how many arguments it has. It answers with their outcomes, of which 0 is that of
 -- most. Of one commit:
 -- keys: marker, feed, then for each key its companion and the plain key.
--- args: fence, sequence, slot, the sequence afterwards, then "new" or "". Behind "new", of keys at which nothing stands yet
---   per key: a command that cannot fail, as its length and words, then the fields to write with their values, as a list
+-- args: fence, sequence, slot, the sequence afterwards, then "new" or "". Behind "new", of keys at which nothing stands yet and
+-- whose arguments are alike: how many keys, the verb of a command that cannot fail, how many further words it has, how many words
+-- the fields to write have; then per key the words of both. After that the next keys that are alike
 -- and behind "", in this order
 --   per key: expected version or "", expected type or "none" or "" for whatever it is, "?" before it if it may also be absent
 --   per key: reads that tell whether the value moved, as a count and, for each, its length and words, the answer behind "="
@@ -22,8 +23,8 @@
 -- The words of reads and commands are without the key, which is the second of each.
 --
 -- Most commits are of a few keys that are new. What such a one runs through takes few arguments, by their places, and makes no
--- tables, for in Lua a call or a table costs what a command of Redis does, and an argument a fifth of it; and whether all keys
--- of a call that are to be new are so is asked at once.
+-- tables, for in Lua a call or a table costs what a command of Redis does, and an argument a fifth of it, so that what is alike
+-- is said once; and whether all keys of a call that are to be new are so is asked at once.
 
 -- Lua's stack takes some 8000 values in one call. Even, so that a field and its value stay together.
 local CHUNK = 4000
@@ -137,15 +138,22 @@ local function begin(keys, names, count, feed, seq, args, at, are_new)
     if conflict or foreign then return conflict or foreign end
   end
   local moved = count > 1 and {} or nil
-  for n = 1, count do
-    local key = keys[names + 2 * n + 1]
-    local last = at + 1 + args[at + 1]
-    redis.call(args[at + 2], key, unpack(args, at + 3, last))
-    at = put(keys[names + 2 * n], 'v', seq, args, last)
-    if moved then
-      moved[2 * n - 1], moved[2 * n] = seq, key
-    else
-      redis.call('ZADD', feed, seq, key)
+  local last = 0
+  while last < count do
+    local first, verb, words, fields = last + 1, args[at + 2], args[at + 3] + 0, args[at + 4] + 0
+    last = last + args[at + 1]
+    at = at + 4
+    for n = first, last do
+      local key = keys[names + 2 * n + 1]
+      redis.call(verb, key, unpack(args, at + 1, at + words))
+      at = at + words
+      redis.call('HSET', keys[names + 2 * n], 'v', seq, unpack(args, at + 1, at + fields))
+      at = at + fields
+      if moved then
+        moved[2 * n - 1], moved[2 * n] = seq, key
+      else
+        redis.call('ZADD', feed, seq, key)
+      end
     end
   end
   if moved then feed_all(feed, moved) end

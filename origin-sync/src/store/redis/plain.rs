@@ -8,7 +8,7 @@ use bytes::Bytes;
 use headwater::id::Key;
 
 /// Words of one command at most; longer ones are split. Lua passes some 8000 values to one call.
-const WORDS_MAX: usize = 4002;
+pub(super) const WORDS_MAX: usize = 4002;
 
 /// A plain command that the store does not run.
 #[derive(Debug, thiserror::Error)]
@@ -26,16 +26,19 @@ pub enum PlainError {
 
 /// A key's commands in the order in which they run.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Ordered {
+pub(super) struct Ordered<'a> {
     /// Up to the last that may fail on content; undone if one does.
-    pub(super) may_fail: Vec<Vec<Bytes>>,
+    pub(super) may_fail: Vec<Command<'a>>,
     /// The others.
-    pub(super) cannot_fail: Vec<Vec<Bytes>>,
+    pub(super) cannot_fail: Vec<Command<'a>>,
 }
 
-impl Ordered {
+/// A command's verb, and its words behind the key.
+pub(super) type Command<'a> = (&'a Bytes, &'a [Bytes]);
+
+impl<'a> Ordered<'a> {
     /// Checks a key's commands.
-    pub(super) fn new(key: &Key, commands: &[Vec<Bytes>]) -> Result<Self, PlainError> {
+    pub(super) fn new(key: &Key, commands: &'a [Vec<Bytes>]) -> Result<Self, PlainError> {
         let mut ordered = Self::default();
         for command in commands {
             let may_fail = check(key, command)?;
@@ -90,11 +93,13 @@ fn check(key: &Key, command: &[Bytes]) -> Result<bool, PlainError> {
 }
 
 /// The command itself, or several that together do the same.
-fn split(command: &[Bytes]) -> impl Iterator<Item = Vec<Bytes>> {
-    let (head, rest) = command.split_at(command.len().min(2));
+fn split(command: &[Bytes]) -> impl Iterator<Item = Command<'_>> {
+    let (verb, rest) = command.split_first().map_or((None, command), |(verb, rest)| (Some(verb), rest));
+    let rest = rest.get(1..).unwrap_or_default();
     // A chunk is even, so that pairs stay together. Only lists grow beyond it; without arguments there is one part.
-    let rest = if rest.is_empty() { vec![rest] } else { rest.chunks(WORDS_MAX - 2).collect() };
-    rest.into_iter().map(move |part| [head, part].concat())
+    let whole = rest.is_empty().then_some(rest);
+    verb.into_iter()
+        .flat_map(move |verb| whole.into_iter().chain(rest.chunks(WORDS_MAX - 2)).map(move |part| (verb, part)))
 }
 
 fn is_pairs(words: &[Bytes]) -> bool {
@@ -121,16 +126,20 @@ mod tests {
         words.iter().map(|word| Bytes::copy_from_slice(word.as_bytes())).collect()
     }
 
-    fn ordered(commands: &[&[&str]]) -> Result<Ordered, PlainError> {
+    /// The commands that may fail and those that cannot, without the key.
+    fn ordered(commands: &[&[&str]]) -> Result<[Vec<Vec<Bytes>>; 2], PlainError> {
         let commands: Vec<_> = commands.iter().map(|words| command(words)).collect();
-        Ordered::new(&Key::new("k").unwrap(), &commands)
+        let Ordered { may_fail, cannot_fail } = Ordered::new(&Key::new("k").unwrap(), &commands)?;
+        let words = |(verb, arguments): Command<'_>| [std::slice::from_ref(verb), arguments].concat();
+        Ok([may_fail, cannot_fail].map(|commands| commands.into_iter().map(words).collect()))
     }
 
     #[test]
     fn all_up_to_the_last_that_may_fail_is_undoable() {
-        let ordered = ordered(&[&["SET", "k", "1"], &["INCRBY", "k", "-5"], &["PERSIST", "k"]]).unwrap();
-        assert_eq!(ordered.may_fail, [command(&["SET", "k", "1"]), command(&["INCRBY", "k", "-5"])]);
-        assert_eq!(ordered.cannot_fail, [command(&["PERSIST", "k"])]);
+        let [may_fail, cannot_fail] =
+            ordered(&[&["SET", "k", "1"], &["INCRBY", "k", "-5"], &["PERSIST", "k"]]).unwrap();
+        assert_eq!(may_fail, [command(&["SET", "1"]), command(&["INCRBY", "-5"])]);
+        assert_eq!(cannot_fail, [command(&["PERSIST"])]);
     }
 
     #[test]
@@ -139,10 +148,12 @@ mod tests {
         for pair in 0..4500 {
             long.extend([Bytes::from(format!("f{pair}")), Bytes::from(format!("v{pair}"))]);
         }
-        let ordered = Ordered::new(&Key::new("k").unwrap(), &[long.clone()]).unwrap();
+        let commands = [long.clone()];
+        let ordered = Ordered::new(&Key::new("k").unwrap(), &commands).unwrap();
         assert_eq!(ordered.cannot_fail.len(), 3);
-        assert!(ordered.cannot_fail.iter().all(|part| part.len() <= WORDS_MAX && part.len().is_multiple_of(2)));
-        let joined: Vec<_> = ordered.cannot_fail.iter().flat_map(|part| part[2..].to_vec()).collect();
+        let fits = |(_, words): &Command<'_>| words.len() <= WORDS_MAX - 2 && words.len().is_multiple_of(2);
+        assert!(ordered.cannot_fail.iter().all(fits));
+        let joined: Vec<_> = ordered.cannot_fail.iter().flat_map(|(_, words)| words.to_vec()).collect();
         assert_eq!(joined, long[2..]);
     }
 

@@ -2,11 +2,10 @@
 
 use super::{
     RedisStoreError, names,
-    plain::{Ordered, check_guard},
+    plain::{Command, Ordered, WORDS_MAX, check_guard},
     script::Commits,
     words::Words,
 };
-use bytes::Bytes;
 use headwater::{
     id::{Key, ReplicaId},
     store::{Commit, Expected, KeyCommit, MarkerChange, Otherwise, Outcome, Plain},
@@ -50,10 +49,7 @@ fn push_commit(keys: &mut Words, words: &mut Words, commit: &Commit) -> Result<(
     words.push_number(commit.marker.seq);
     if commit.keys.iter().zip(&ordered).all(|(part, ordered)| begins(commit, part, ordered)) {
         words.push("new");
-        for (part, ordered) in commit.keys.iter().zip(&ordered) {
-            ordered.cannot_fail.iter().for_each(|command| push_words(words, command));
-            push_fields(words, part);
-        }
+        push_beginnings(words, commit, &ordered);
     } else {
         words.push("");
         push_in_general(words, commit, &ordered);
@@ -63,20 +59,43 @@ fn push_commit(keys: &mut Words, words: &mut Words, commit: &Commit) -> Result<(
 }
 
 /// Whether there is nothing to the key but that it is new: one command that cannot fail, no end, and the commit's version.
-fn begins(commit: &Commit, part: &KeyCommit, ordered: &Ordered) -> bool {
+fn begins(commit: &Commit, part: &KeyCommit, ordered: &Ordered<'_>) -> bool {
     let KeyCommit { expected_version: None, forget: false, expire_at: None, delete, plain, .. } = part else {
         return false;
     };
     let is_one = ordered.may_fail.is_empty() && ordered.cannot_fail.len() == 1;
     is_one
+        && 2 * part.put.len() <= WORDS_MAX
         && delete.is_empty()
         && plain.expected == Expected::Absent
         && plain.guards.is_empty()
         && part.version == commit.marker.seq
 }
 
+/// Keys that begin. What those that follow each other have alike is said once.
+fn push_beginnings(words: &mut Words, commit: &Commit, ordered: &[Ordered<'_>]) {
+    let parts = commit.keys.iter().zip(ordered);
+    let all: Vec<_> =
+        parts.flat_map(|(part, ordered)| ordered.cannot_fail.iter().map(move |command| (*command, part))).collect();
+    let are_alike = |((verb, words), part): &(Command<'_>, &KeyCommit),
+                     ((other, others), next): &(Command<'_>, &KeyCommit)| {
+        verb == other && words.len() == others.len() && part.put.len() == next.put.len()
+    };
+    for alike in all.chunk_by(are_alike) {
+        let Some(((verb, arguments), part)) = alike.first() else { continue };
+        words.push_count(alike.len());
+        words.push(verb);
+        words.push_count(arguments.len());
+        words.push_count(2 * part.put.len());
+        for ((_, arguments), part) in alike {
+            arguments.iter().for_each(|word| words.push(word));
+            push_pairs(words, part);
+        }
+    }
+}
+
 /// The keys of any commit.
-fn push_in_general(words: &mut Words, commit: &Commit, ordered: &[Ordered]) {
+fn push_in_general(words: &mut Words, commit: &Commit, ordered: &[Ordered<'_>]) {
     for part in &commit.keys {
         words.push_optional(part.expected_version);
         push_expectation(words, &part.plain);
@@ -135,14 +154,15 @@ fn push_expectation(words: &mut Words, plain: &Plain) {
 }
 
 /// A command or read without its second word, which is the key.
-fn push_words(words: &mut Words, command: &[Bytes]) {
-    words.push_count(command.len().saturating_sub(1));
-    command.iter().take(1).chain(command.iter().skip(2)).for_each(|word| words.push(word));
+fn push_words(words: &mut Words, (verb, arguments): Command<'_>) {
+    words.push_count(1 + arguments.len());
+    words.push(verb);
+    arguments.iter().for_each(|word| words.push(word));
 }
 
-fn push_commands(words: &mut Words, commands: &[Vec<Bytes>]) {
+fn push_commands(words: &mut Words, commands: &[Command<'_>]) {
     words.push_count(commands.len());
-    commands.iter().for_each(|command| push_words(words, command));
+    commands.iter().for_each(|command| push_words(words, *command));
 }
 
 /// Without commands nothing can be overwritten.
@@ -150,7 +170,9 @@ fn push_guards(words: &mut Words, plain: &Plain) {
     let guards = if plain.commands.is_empty() { &[][..] } else { &plain.guards };
     words.push_count(guards.len());
     for guard in guards {
-        push_words(words, &guard.read);
+        if let [verb, _key, arguments @ ..] = &*guard.read {
+            push_words(words, (verb, arguments));
+        }
         match &guard.answer {
             Some(answer) => words.push_parts(&[b"=", answer]),
             None => words.push(""),
@@ -180,6 +202,10 @@ fn push_companion(words: &mut Words, part: &KeyCommit) {
 
 fn push_fields(words: &mut Words, part: &KeyCommit) {
     words.push_count(2 * part.put.len());
+    push_pairs(words, part);
+}
+
+fn push_pairs(words: &mut Words, part: &KeyCommit) {
     for (field, body) in &part.put {
         words.push(field);
         words.push(body);

@@ -27,7 +27,7 @@ const UNSEEN: [Fault; 7] = [
 ];
 
 /// Faults that few runs catch, each with one that does.
-const RARE: [(Fault, &str, u64); 1] = [(Fault::FormerHistoryCounted, "deep", 380)];
+const RARE: [(Fault, &str, u64); 2] = [(Fault::FormerHistoryCounted, "deep", 380), (Fault::UnheardKept, "rough", 87)];
 
 struct Catch {
     order: usize,

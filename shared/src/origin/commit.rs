@@ -402,6 +402,7 @@ impl Origin {
         let told: Vec<_> = committing.links.iter().map(|(link, hub)| (*link, *hub, work.number_of(*hub))).collect();
         for (link, hub, no) in told {
             self.note_committed(slot, hub, no);
+            // By the same link another identity of the hub may speak by now, which numbers anew.
             if self.links.get(&link).is_some_and(|state| state.hub == Some(hub)) {
                 self.acknowledge(link, slot, no);
                 self.settle_link(link, slot, now);

@@ -25,6 +25,7 @@ mod changes;
 mod commit;
 mod companion;
 mod compare;
+mod credit;
 mod draft;
 mod elapsed;
 mod ends;
@@ -80,12 +81,6 @@ const REVIEW_SLOTS: usize = 16;
 /// Loads and commits under way at once, of as many slots. A store that takes 64 of them in a call has several calls to go on
 /// with; what more is known to be due waits as hubs sent it, and not in the larger form of a commit.
 pub const REQUESTS_MAX: usize = 512;
-
-/// A frame of so many keys, or with which so many slots are not committed, is one of much: its hub is asked for the next batch
-/// while as many slots as the frame has are not committed, so that it is gathered, and on its way, while the store goes on with
-/// these.
-const MANY_KEYS: usize = 512;
-const MANY_SLOTS: usize = 128;
 
 /// The origin's state machine: one daemon's view of the store and its hubs.
 #[derive(Debug)]
@@ -478,8 +473,6 @@ impl Origin {
         state.batches = state.batches.saturating_add(1);
         let window_ms = state.window.arrived(no, self.config.window_ms, self.config.window_ms_max);
         state.window_end = Some(now.plus_ms(window_ms));
-        state.credit_at = None;
-        state.is_credited = false;
         let (parts, keys) = (slots.len(), slots.iter().map(|part| part.keys.len()).sum::<usize>());
         for part in slots {
             state.outstanding.insert(part.slot);
@@ -487,9 +480,7 @@ impl Origin {
             let work = self.slots.entry(part.slot).or_default();
             work.arrived.push((link, part));
         }
-        let is_much = keys >= MANY_KEYS || state.outstanding.len() >= MANY_SLOTS;
-        state.left_over_max = if is_much { parts } else { state.left_over_max / 2 };
-        Self::earn_credit(state, now);
+        state.frame_arrived(parts, keys, now);
     }
 
     /// Has a hub's commands run, unless as many are under way as may be.
@@ -577,32 +568,6 @@ impl Origin {
         self.grants.forget_link(link);
         for work in self.slots.values_mut() {
             work.forget_link(link);
-        }
-    }
-
-    /// The origin's acknowledgement of a slot reaches the link.
-    fn settle_link(&mut self, link: Link, slot: Slot, now: TimestampMs) {
-        let Some(state) = self.links.get_mut(&link) else { return };
-        if state.outstanding.remove(&slot) {
-            Self::earn_credit(state, now);
-        }
-    }
-
-    /// Has a hub asked for its next batch, once, if few enough slots are not committed.
-    fn earn_credit(state: &mut LinkState, now: TimestampMs) {
-        let is_earned = state.outstanding.len() <= state.left_over_max;
-        if is_earned && !std::mem::replace(&mut state.is_credited, true) && !fault!(CreditKept) {
-            state.credit_at = Some(state.window_end.unwrap_or(now).max(now));
-        }
-    }
-
-    fn give_credit(&mut self, now: TimestampMs) {
-        for (link, state) in &mut self.links {
-            let is_due = state.credit_at.is_some_and(|at| at <= now);
-            if is_due && state.hub.is_some() && state.resuming.is_empty() {
-                state.credit_at = None;
-                self.effects.push(OriginEffect::ToHub(*link, OriginToHub::Credit(1)));
-            }
         }
     }
 

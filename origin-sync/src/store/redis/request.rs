@@ -58,7 +58,8 @@ fn push_commit(keys: &mut Words, words: &mut Words, commit: &Commit) -> Result<(
     Ok(())
 }
 
-/// Whether there is nothing to the key but that it is new: one command that cannot fail, no end, and the commit's version.
+/// Whether there is nothing to the key but that it is new: one command that cannot fail, fields that one more takes, no end, and
+/// the commit's version.
 fn begins(commit: &Commit, part: &KeyCommit, ordered: &Ordered<'_>) -> bool {
     let KeyCommit { expected_version: None, forget: false, expire_at: None, delete, plain, .. } = part else {
         return false;

@@ -68,9 +68,9 @@ impl Site {
         self.give(HubInput::Origin(DAEMON, message))
     }
 
-    /// From now on the hub sends its deltas, as many batches as it likes.
-    pub fn grant_credit(&mut self) {
-        drop(self.hear(OriginToHub::Credit(u32::MAX)));
+    /// From now on the hub sends its deltas, as long as each batch is acknowledged.
+    pub fn grant_credit(&mut self) -> Vec<HubEffect> {
+        self.hear(OriginToHub::Credit(1))
     }
 
     /// Lets the hub hold these keys, empty as the origin has them.
@@ -117,11 +117,12 @@ impl Site {
         }
     }
 
-    /// Both acknowledgements of what was sent.
+    /// Both acknowledgements of a batch that was sent, and the credit for the next one.
     pub fn settle<'a>(&mut self, sent: impl IntoIterator<Item = &'a SlotDelta>) -> Vec<HubEffect> {
         let slots: Vec<_> = sent.into_iter().map(|part| (part.slot, part.to)).collect();
         let mut effects = self.hear(OriginToHub::Committed(slots.clone()));
         effects.extend(self.hear(OriginToHub::Stable(slots)));
+        effects.extend(self.grant_credit());
         effects
     }
 
@@ -144,8 +145,8 @@ pub fn written(entropy: u64, keys: &[Bytes], commands: impl IntoIterator<Item = 
         }
         assert_answers(&site.run(pipeline));
     }
-    // All of it goes out at once, each key's delta in one piece where it fits a frame.
-    let effects = site.hear(OriginToHub::Credit(u32::MAX));
+    // It goes out batch after batch, each key's delta in one piece where it fits a frame.
+    let effects = site.grant_credit();
     site.acknowledge(effects)
 }
 

@@ -26,7 +26,7 @@ struct Deltas {
 pub(super) fn boxed(work: Work, size: usize) -> Box<dyn Contender> {
     let mut course = Course::new(work, size);
     let mut site = settled(course.keys(), course.initial().map(|operation| course.command(&operation)));
-    site.grant_credit();
+    drop(site.grant_credit());
     let batch = course.batch();
     let effects = site.run(batch.iter().map(|operation| course.command(operation)).collect());
     assert_answers(&effects);

@@ -50,7 +50,7 @@ pub(super) fn boxed(size: usize) -> Box<dyn Contender> {
     assert_eq!(state.count(Kind::Set), size, "the set is as large as it says");
     let mut writer = Site::new(3);
     writer.hold(&[key()]);
-    writer.grant_credit();
+    drop(writer.grant_credit());
     Box::new(Joins { state, writer, members: size, input: Vec::new() })
 }
 

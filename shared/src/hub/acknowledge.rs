@@ -1,6 +1,10 @@
 //! How far a slot's operations are acknowledged, and where the hub stands in the origin's history.
 
-use super::{Hub, HubEffect, RowId, keyspace::Standing};
+use super::{
+    Hub, HubEffect, RowId,
+    keyspace::{GROUP, KeyNo, Standing},
+    slots::SlotState,
+};
 use crate::{
     id::{No, TimestampMs},
     message::{HubToLeaf, HubToOrigin},
@@ -9,7 +13,8 @@ use crate::{
 
 impl Hub {
     pub(super) fn committed(&mut self, slots: Vec<(Slot, No)>, now: TimestampMs) {
-        for (slot, no) in slots {
+        for (at, (slot, no)) in slots.iter().copied().enumerate() {
+            self.warm_group(&slots, at, SlotState::under_way);
             self.heed_acknowledged(slot, no);
             self.note_told(slot, no);
             let Some(state) = self.slots.at_mut(slot) else { continue };
@@ -26,7 +31,8 @@ impl Hub {
     }
 
     pub(super) fn stable(&mut self, slots: Vec<(Slot, No)>, now: TimestampMs) {
-        for (slot, no) in slots {
+        for (at, (slot, no)) in slots.iter().copied().enumerate() {
+            self.warm_group(&slots, at, |state| &state.unstable);
             self.heed_acknowledged(slot, no);
             self.note_told(slot, no);
             let Some(state) = self.slots.at_mut(slot) else { continue };
@@ -39,6 +45,14 @@ impl Hub {
                 self.forget_settled(slot, no, now);
                 self.slots.list(slot);
             }
+        }
+    }
+
+    /// Where a group of slots begins at `at`, reads some of the `keys` of each that are dealt with next.
+    fn warm_group(&self, slots: &[(Slot, No)], at: usize, keys: impl Fn(&SlotState) -> &[KeyNo]) {
+        if at.is_multiple_of(GROUP) {
+            let group = slots.iter().skip(at).take(GROUP).filter_map(|(slot, _)| self.slots.at(*slot));
+            self.keys.warm_known(group.flat_map(|state| keys(state).iter().take(GROUP)).copied(), |_| 0);
         }
     }
 

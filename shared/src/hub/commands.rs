@@ -130,12 +130,16 @@ impl Hub {
         }
     }
 
+    /// See [`Keyspace::warm`].
+    pub(super) fn warm<'a>(&self, keys: impl Iterator<Item = &'a Key>) {
+        self.keys.warm(keys, |slot| self.slots.at(slot).map_or(0, SlotState::skim));
+    }
+
     /// Executes a request, or has it wait for the keys that it needs.
     pub(super) fn take_up(&mut self, mut waiting: Waiting, now: TimestampMs) {
         waiting.until = now.plus_ms(FETCH_MS_MAX);
         if waiting.commands.len() > 1 {
-            let read_slot = |slot: Slot| self.slots.at(slot).map_or(0, SlotState::skim);
-            self.keys.warm(waiting.keys(), read_slot);
+            self.warm(waiting.keys());
         }
         let mut firsts = Vec::with_capacity(waiting.commands.len());
         let mut is_missing = false;

@@ -42,6 +42,7 @@ impl Hub {
             OriginToHub::Down { slot, from, to, keys } => self.down(connection, slot, from, to, &keys, now),
             OriginToHub::Whole { slot, at, more, keys } => self.whole(connection, (slot, at, more), &keys, now),
             OriginToHub::Begun(slots) => {
+                self.warm(slots.iter().flat_map(|(_, _, keys)| keys));
                 slots.iter().for_each(|(slot, at, keys)| self.begun(connection, *slot, *at, keys, now));
             }
             OriginToHub::Refused(_) => {

@@ -1,7 +1,7 @@
 //! The keys that a hub has anything of: packed states, found by a keyed hash of their names, and what the hub notes of its
 //! own changes to them.
 //!
-//! A key that is settled costs its packed state, an [`Entry`] of 28 bytes and its place in the index. Keys are named by
+//! A key that is settled costs its packed state, an [`Entry`] of 32 bytes and its place in the index. Keys are named by
 //! [`KeyNo`] inside the hub; a number is used again once its key is forgotten, so nothing keeps one past that.
 
 use super::{
@@ -28,7 +28,7 @@ use smallvec::SmallVec;
 /// From so many keys on they lie where waiting for them counts, and how many are waited for together: about as many reads as
 /// a processor has under way.
 const COLD: usize = 4_096;
-const GROUP: usize = 16;
+pub(super) const GROUP: usize = 16;
 
 /// A key's number within its hub.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -49,6 +49,8 @@ impl KeyNo {
 /// A key.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Entry {
+    /// Half of the hash of the key's name, so that an index that grows need not read the names.
+    hash: u32,
     packed: PackedKey,
     /// What the hub notes of its own changes, as long as they are not stable.
     notes: Option<Place>,
@@ -69,7 +71,7 @@ pub(super) struct Entry {
     pub(super) timer: Option<TimerId>,
 }
 
-const _: () = assert!(size_of::<Option<Entry>>() <= 28);
+const _: () = assert!(size_of::<Option<Entry>>() <= 32);
 
 /// Whether what the hub did to a key is stable.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -83,6 +85,11 @@ pub(super) enum Standing {
 }
 
 impl Entry {
+    /// Where in the index the key stands.
+    fn index_hash(&self) -> u64 {
+        spread(self.hash)
+    }
+
     /// The key's slot.
     pub(super) fn slot(&self) -> Slot {
         self.slot
@@ -181,7 +188,7 @@ impl Keyspace {
     /// The number of a key. Constant time.
     pub(super) fn find(&self, key: &Key) -> Option<KeyNo> {
         let name = key.as_bytes();
-        self.index.find(self.space.hash(name), |no| self.name(*no) == name).copied()
+        self.index.find(spread(self.hash(name)), |no| self.name(*no) == name).copied()
     }
 
     /// Reads what commands on these keys will read, one kind of place after the other for a group of keys, so that the waits
@@ -194,14 +201,28 @@ impl Keyspace {
         }
         loop {
             let hashes: SmallVec<[u64; GROUP]> =
-                keys.by_ref().take(GROUP).map(|key| self.space.hash(key.as_bytes())).collect();
+                keys.by_ref().take(GROUP).map(|key| spread(self.hash(key.as_bytes()))).collect();
             if hashes.is_empty() {
                 return;
             }
             // Whichever has a like hash: that it is another is so rare that nobody needs to know.
-            let nos: SmallVec<[KeyNo; GROUP]> =
-                hashes.iter().filter_map(|hash| self.index.find(*hash, |_| true).copied()).collect();
-            let entries: SmallVec<[&Entry; GROUP]> = nos.iter().filter_map(|no| self.entries.at(no.0)).collect();
+            let found = hashes.iter().filter_map(|hash| self.index.find(*hash, |_| true).copied());
+            self.warm_known(found.collect::<SmallVec<[KeyNo; GROUP]>>(), &read_slot);
+        }
+    }
+
+    /// See [`Keyspace::warm`]; numbers that are no key's any more do not matter.
+    pub(super) fn warm_known(&self, nos: impl IntoIterator<Item = KeyNo>, read_slot: impl Fn(Slot) -> u64) {
+        if self.index.len() < COLD {
+            return;
+        }
+        let mut nos = nos.into_iter();
+        loop {
+            let group: SmallVec<[KeyNo; GROUP]> = nos.by_ref().take(GROUP).collect();
+            if group.is_empty() {
+                return;
+            }
+            let entries: SmallVec<[&Entry; GROUP]> = group.iter().filter_map(|no| self.entries.at(no.0)).collect();
             let places = entries.iter().map(|entry| (entry.packed, entry.notes, entry.slot));
             let read = places.fold(0, |read, (packed, notes, slot)| {
                 let noted = notes.and_then(|place| self.notes.at(place)).map_or(0, Notes::skim);
@@ -214,12 +235,13 @@ impl Keyspace {
     /// The number of a key, which it is given if it has none. The second part says whether it is new.
     pub(super) fn resolve(&mut self, key: &Key) -> (KeyNo, bool) {
         let name = key.as_bytes();
-        let hash = self.space.hash(name);
-        if let Some(no) = self.index.find(hash, |no| self.name(*no) == name) {
+        let hash = self.hash(name);
+        if let Some(no) = self.index.find(spread(hash), |no| self.name(*no) == name) {
             return (*no, false);
         }
         let packed = PackedKey::named(&mut self.space, name);
         let entry = Entry {
+            hash,
             packed,
             notes: None,
             slot: key.slot(),
@@ -232,10 +254,13 @@ impl Keyspace {
             timer: None,
         };
         let no = KeyNo(self.entries.insert(entry));
-        let (space, entries) = (&self.space, &self.entries);
-        let rehash = |no: &KeyNo| space.hash(entries.at(no.0).map_or(&[][..], |entry| entry.packed.name(space)));
-        self.index.insert_unique(hash, no, rehash);
+        let entries = &self.entries;
+        self.index.insert_unique(spread(hash), no, |no| entries.at(no.0).map_or(0, Entry::index_hash));
         (no, true)
+    }
+
+    fn hash(&self, name: &[u8]) -> u32 {
+        (self.space.hash(name) >> 32) as u32
     }
 
     /// A key by its number.
@@ -517,8 +542,7 @@ impl Keyspace {
     /// Forgets a key whole. Linear in its elements.
     pub(super) fn remove(&mut self, no: KeyNo) {
         self.drop_notes(no);
-        let hash = self.space.hash(self.name(no));
-        if let Ok(found) = self.index.find_entry(hash, |other| *other == no) {
+        if let Ok(found) = self.index.find_entry(self.entry(no).index_hash(), |other| *other == no) {
             found.remove();
         }
         self.shrink_index();
@@ -531,9 +555,8 @@ impl Keyspace {
     fn shrink_index(&mut self) {
         let wanted = self.index.len().saturating_mul(2);
         if self.index.capacity() / 4 > wanted || self.index.is_empty() {
-            let (space, entries) = (&self.space, &self.entries);
-            let rehash = |no: &KeyNo| space.hash(entries.at(no.0).map_or(&[][..], |entry| entry.packed.name(space)));
-            self.index.shrink_to(wanted, rehash);
+            let entries = &self.entries;
+            self.index.shrink_to(wanted, |no| entries.at(no.0).map_or(0, Entry::index_hash));
         }
     }
 
@@ -555,6 +578,11 @@ impl Keyspace {
         open.close();
         result
     }
+}
+
+/// A hash of 64 bits, of which the index uses the lowest and the highest.
+fn spread(hash: u32) -> u64 {
+    u64::from(hash) << 32 | u64::from(hash)
 }
 
 fn has_share(element: &Element, own: ReplicaId) -> bool {

@@ -1,6 +1,6 @@
 //! What a hub knows of each slot: how far its operations there are acknowledged, and where it stands in the origin's history.
 
-use super::keyspace::{KeyNo, Standing};
+use super::keyspace::{GROUP, KeyNo, Standing};
 use crate::{
     id::{No, ReplicaId},
     message::Cursor,
@@ -107,6 +107,16 @@ impl SlotState {
         self.sent = self.committed;
         self.uttered = self.committed.max(self.stable);
         Ok(())
+    }
+
+    /// The keys that may have changed after `committed`.
+    fn changed(&self) -> &[KeyNo] {
+        if self.knows_changed { &self.changed } else { &self.unstable }
+    }
+
+    /// The keys that are on their way.
+    pub(super) fn under_way(&self) -> &[KeyNo] {
+        &self.under_way
     }
 
     /// The keys that may have changed after `committed`; from now on all that did are on their way.
@@ -266,6 +276,13 @@ impl Slots {
             self.of(*slot).is_dirty = false;
         }
         dirty
+    }
+
+    /// Some keys of each of the group of slots that [`Slots::take_pending`] takes next.
+    pub(super) fn upcoming(&self) -> impl Iterator<Item = KeyNo> + '_ {
+        let after = self.last_taken.map_or(Bound::Unbounded, Bound::Excluded);
+        let next = self.pending.range((after, Bound::Unbounded)).take(GROUP);
+        next.filter_map(|slot| self.at(*slot)).flat_map(|state| state.changed().iter().take(GROUP)).copied()
     }
 
     /// Takes the next slot off the list of those with something to send, in order from where it was left off; at the end of the

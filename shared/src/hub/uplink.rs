@@ -2,7 +2,7 @@
 
 use super::{
     Hub, HubEffect, OriginSocket,
-    keyspace::{KeyNo, Standing},
+    keyspace::{GROUP, KeyNo, Standing},
     notes::Notes,
 };
 use crate::{
@@ -23,9 +23,14 @@ impl Hub {
         }
         let connection = *connection;
         let mut frames = Frames::default();
-        while !frames.is_full()
-            && let Some(slot) = self.slots.take_pending()
-        {
+        for taken in 0_usize.. {
+            if frames.is_full() {
+                break;
+            }
+            if taken.is_multiple_of(GROUP) {
+                self.keys.warm_known(self.slots.upcoming(), |_| 0);
+            }
+            let Some(slot) = self.slots.take_pending() else { break };
             let Some(state) = self.slots.at_mut(slot).filter(|state| state.has_pending()) else { continue };
             let (from, latest, is_lost) = (state.committed, state.latest, state.is_lost());
             let history = state.cursor.incarnation.filter(|_| state.holds_any());

@@ -220,11 +220,18 @@ impl Hub {
             ends.push((bytes.len(), true));
             rows.push(RowWrite { id: RowId::Key(self.keys.key(no)), body: None });
         }
+        let mut last: Option<(KeyNo, Key)> = None;
         for (no, id) in elements {
             let is_there;
             (is_there, bytes) = self.element_body(no, &id, bytes);
             ends.push((bytes.len(), is_there));
-            rows.push(RowWrite { id: RowId::Element(self.keys.key(no), id), body: None });
+            // Rows of one key follow each other mostly, and share its name.
+            let key = match last.take().filter(|(of, _)| *of == no) {
+                Some((_, key)) => key,
+                None => self.keys.key(no),
+            };
+            rows.push(RowWrite { id: RowId::Element(key.clone(), id), body: None });
+            last = Some((no, key));
         }
         let bytes = Bytes::from(bytes);
         let mut start = 0;

@@ -438,8 +438,9 @@ impl Hub {
     /// ZINCRBY on a plain board, without preparing an operation first; `None` if the key is anything else.
     fn increment_member(&mut self, no: KeyNo, member: &Bytes, by: f64, now: TimestampMs) -> Option<Reply> {
         let mint = mint(&mut self.clock, &mut self.last_no, self.id, now);
-        let (score, touched) = self.keys.increment_member(no, ElementId::Ranked(member.clone()), by, mint)?;
-        self.note_own(no, touched);
+        let member = ElementId::Ranked(member.clone());
+        let (score, was_dirty) = self.keys.increment_member(no, &member, by, mint)?;
+        self.note_own_element(no, member, was_dirty);
         Some(Reply::score(score))
     }
 }

@@ -12,7 +12,6 @@ use crate::{
     arena::{Place, Slab},
     command::CommandError,
     eviction::{Access, Policy},
-    few::Few,
     id::{HashSeed, Key, No, ReplicaId, TimestampMs},
     limits::EXPIRY_GRACE_MS,
     slot::Slot,
@@ -324,23 +323,33 @@ impl Keyspace {
         Some(Ok(total))
     }
 
-    /// Adds to a member of a key that is nothing but a board without a deadline: its new score. `None` for any other key, or
-    /// where the sum would leave the range of finite floats; then nothing is minted.
+    /// Adds to a member of a key that is nothing but a board without a deadline: its new score, and whether the member's
+    /// row was to be written already. `None` for any other key, or where the sum would leave the range of finite floats;
+    /// then nothing is minted.
     pub(super) fn increment_member(
         &mut self,
         no: KeyNo,
-        member: ElementId,
+        member: &ElementId,
         by: f64,
-        mint: impl FnOnce() -> Mint,
-    ) -> Option<(f64, Touched)> {
+        mut mint: impl FnMut() -> Mint,
+    ) -> Option<(f64, bool)> {
+        let own = self.own;
+        let hash = self.hash(member);
         let entry = self.entries.at_mut(no.0)?;
-        let mut open = entry.packed.open(&mut self.space);
-        let (score, mint) = open.add_to_member(&member, by, mint)?;
-        open.close();
+        let added = entry.packed.add_to_member(&mut self.space, own, (member.name_bytes(), hash), by, &mut mint);
+        let (score, mint) = match added {
+            Some(added) => added,
+            None => {
+                let mut open = entry.packed.open(&mut self.space);
+                let added = open.add_to_member(member, by, mint)?;
+                open.close();
+                added
+            }
+        };
         entry.has_share = true;
-        let touched = Touched { header: true, elements: [(member, Few::new())].into_iter().collect() };
-        self.note(no, None, mint.dot.no, &touched);
-        Some((score, touched))
+        let mut was_dirty = false;
+        self.note_with(no, None, |notes, seed| was_dirty = notes.note_element(mint.dot.no, member, hash, seed));
+        Some((score, was_dirty))
     }
 
     /// Notes what an own operation touched. `origin_end` is the deadline before it, where notes begin with it.
@@ -400,10 +409,15 @@ impl Keyspace {
         packed.append_row(&mut self.space, row)
     }
 
-    /// Appends an element to its row.
-    pub(super) fn append_element_row(&mut self, no: KeyNo, id: &ElementId, row: Vec<u8>) -> (bool, Vec<u8>) {
+    /// Appends an element to its row; `hash` is that of its name.
+    pub(super) fn append_element_row(&mut self, no: KeyNo, id: &ElementId, hash: u64, row: Vec<u8>) -> (bool, Vec<u8>) {
         let packed = self.entry(no).packed;
-        packed.append_element_row(&mut self.space, id, row)
+        packed.append_element_row(&mut self.space, id, hash, row)
+    }
+
+    /// The hash of an element's name.
+    pub(super) fn hash(&self, id: &ElementId) -> u64 {
+        self.space.hash(id.name_bytes())
     }
 
     /// The header and string of a key's row; `None` if it is damaged.

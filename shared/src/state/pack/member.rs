@@ -143,3 +143,59 @@ impl Member {
         block
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::{
+        hlc::Hlc,
+        id::{Dot, No, ReplicaId, TimestampMs},
+        state::{Effect, ElementId, KeyView, Mint, NewBase, PackedKey, Space},
+    };
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn an_increment_in_place_leaves_the_bytes_of_the_general_way(
+            steps in proptest::collection::vec((0_u64..8, 0_u8..6, -40_i32..40, 1_u64..100, 0_i64..3), 1..30),
+        ) {
+            let mut space = Space::default();
+            let mut key = PackedKey::named(&mut space, b"board");
+            let member = ElementId::Ranked("member".into());
+            let (mut no, mut now, mut in_place) = (0, TimestampMs(1_700_000_000_000), 0);
+            for (replica, action, by, numbers, later_ms) in steps {
+                no += numbers;
+                now = now.plus_ms(later_ms);
+                let replica = ReplicaId::from_bits(replica << 20 | 1);
+                let mint = Mint { dot: Dot { replica, no: No(no) }, hlc: Hlc::at(now) };
+                let by = f64::from(by) / 8.0;
+                let (mut general_space, mut general) = (space.clone(), key);
+                let mut open = general.open(&mut general_space);
+                if action == 0 {
+                    let (seen, cuts) = KeyView::new(&space, key).seen(&member);
+                    let base = Some(NewBase::Abs(by));
+                    let _ = open.apply(&Effect::Write { element: member.clone(), base, seen, cuts }, mint);
+                    open.close();
+                } else {
+                    let expected = open.add_to_member(&member, by, || mint).map(|(score, _)| score);
+                    open.close();
+                    let hash = space.hash(member.name_bytes());
+                    let name = (member.name_bytes(), hash);
+                    if let Some((score, _)) = key.add_to_member(&mut space, replica, name, by, || mint) {
+                        in_place += 1;
+                        prop_assert_eq!(Some(score), expected);
+                        let row = |key: PackedKey, space: &mut Space| {
+                            let row = key.append_row(space, Vec::new());
+                            key.append_element_row(space, &member, hash, row)
+                        };
+                        prop_assert_eq!(row(key, &mut space), row(general, &mut general_space));
+                        let ranked = |key, space| KeyView::new(space, key).board().listed(0..2, false);
+                        prop_assert_eq!(ranked(key, &space), ranked(general, &general_space));
+                        continue;
+                    }
+                }
+                (space, key) = (general_space, general);
+            }
+            prop_assume!(in_place > 0);
+        }
+    }
+}

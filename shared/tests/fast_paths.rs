@@ -9,7 +9,7 @@ use headwater::{
     hub::{Connection, Hub, HubEffect, HubInput, Request},
     id::{Dot, Key, No, ReplicaId, TimestampMs},
     message::{Cursor, OriginToHub},
-    state::{KeyDelta, KeyState, Mint},
+    state::{Board, KeyDelta, KeyState, Mint},
     wire::Capabilities,
 };
 use proptest::prelude::*;
@@ -52,7 +52,7 @@ enum Step {
     /// The hub runs a command.
     Own(String),
     /// Another replica runs one, on the hub's state or on its own alone, and the hub hears of it.
-    Other { sees: bool, line: String },
+    Other { is_last: bool, sees: bool, line: String },
 }
 
 /// A hub that holds the empty key.
@@ -95,7 +95,8 @@ fn send(hub: &mut Hub, now: TimestampMs) {
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         3 => line().prop_map(Step::Own),
-        1 => (any::<bool>(), line()).prop_map(|(sees, line)| Step::Other { sees, line }),
+        1 => (any::<bool>(), any::<bool>(), line())
+            .prop_map(|(is_last, sees, line)| Step::Other { is_last, sees, line }),
     ]
 }
 
@@ -129,7 +130,8 @@ proptest! {
         let mut now = TimestampMs(1_700_000_000_000);
         let mut hub = holding(now);
         let mut general = General::default();
-        let mut other = General::default();
+        // One sorts before the hub, one behind it.
+        let mut others = [9 << 20, u64::MAX / 3].map(|bits| (ReplicaId::from_bits(bits), General::default()));
         let mut seq = 1;
         for (step, later_ms) in steps {
             now = now.plus_ms(later_ms);
@@ -138,12 +140,13 @@ proptest! {
                     let expected = general.run(line, hub.id(), now);
                     prop_assert_eq!(ask(&mut hub, line, now), Some(expected), "{}", line);
                 }
-                Step::Other { sees, line } => {
+                Step::Other { is_last, sees, line } => {
+                    let (replica, other) = &mut others[usize::from(*is_last)];
                     if *sees {
                         send(&mut hub, now);
                         let _ = other.state.join(&general.state.to_complete_delta());
                     }
-                    let _ = other.run(line, ReplicaId::from_bits(9 << 20), now);
+                    let _ = other.run(line, *replica, now);
                     let delta = other.state.to_complete_delta();
                     let latest = delta.latest_hlc().unwrap_or_default();
                     prop_assert!(general.clock.observe(latest, now).is_ok());
@@ -154,6 +157,9 @@ proptest! {
             }
             let found = hub.key(&key()).map(|view| view.to_complete_delta());
             prop_assert_eq!(found, Some(general.state.to_complete_delta()), "after {:?}", step);
+            let listed = |board: Board<'_>| board.listed(0..board.len(), false);
+            let ranked = hub.key(&key()).map(|view| listed(view.board()));
+            prop_assert_eq!(ranked, Some(listed(general.state.board())), "after {:?}", step);
         }
     }
 }

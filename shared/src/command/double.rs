@@ -38,7 +38,7 @@ pub(super) fn parse(text: &[u8]) -> Option<f64> {
     let size = if digits.eq_ignore_ascii_case(b"inf") || digits.eq_ignore_ascii_case(b"infinity") {
         f64::INFINITY
     } else {
-        magnitude(digits)?
+        whole(digits).or_else(|| magnitude(digits))?
     };
     Some(if is_negative { -size } else { size })
 }
@@ -59,6 +59,15 @@ pub(super) fn seventeen_digits(value: f64) -> (u64, i32) {
         }
         power += 1;
     }
+}
+
+/// A whole number of few digits, as most scores and increments are.
+fn whole(text: &[u8]) -> Option<f64> {
+    if text.is_empty() || text.len() > DIGITS_EXACT {
+        return None;
+    }
+    let append = |number: u64, byte: &u8| byte.is_ascii_digit().then(|| number * 10 + u64::from(byte - b'0'));
+    text.iter().try_fold(0, append).map(|number| number as f64)
 }
 
 fn magnitude(text: &[u8]) -> Option<f64> {

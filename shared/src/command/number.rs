@@ -65,9 +65,33 @@ pub fn format_score(score: f64) -> Bytes {
         return Bytes::from_static(if score > 0.0 { b"inf" } else { b"-inf" });
     }
     if score.trunc() == score && score.abs() < INTEGER_BELOW {
-        return Bytes::from((score as i64).to_string());
+        return format_integer(score as i64);
     }
     Bytes::from(format_seventeen_digits(score))
+}
+
+/// An integer in decimal digits, by an allocation of just that length.
+fn format_integer(number: i64) -> Bytes {
+    let mut text = [0_u8; 20];
+    let (mut places, mut length) = (text.iter_mut().rev(), 0_usize);
+    let mut put = |byte| {
+        if let Some(place) = places.next() {
+            *place = byte;
+            length = length.saturating_add(1);
+        }
+    };
+    let mut rest = number.unsigned_abs();
+    loop {
+        put(b'0' | (rest % 10).to_le_bytes()[0]);
+        rest /= 10;
+        if rest == 0 {
+            break;
+        }
+    }
+    if number < 0 {
+        put(b'-');
+    }
+    Bytes::copy_from_slice(text.get(text.len().saturating_sub(length)..).unwrap_or_default())
 }
 
 /// What both kinds of numbers have in common with `strtod`.
@@ -210,6 +234,13 @@ mod tests {
         ];
         for (text, expected) in table {
             assert_eq!(parse_score_bound(text.as_bytes()), *expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn integers_are_written_as_the_standard_library_does() {
+        for number in [0, 1, -1, 9, 10, -10, 99, 100, 1_234_567_890, i64::MAX, i64::MIN] {
+            assert_eq!(format_integer(number), number.to_string());
         }
     }
 

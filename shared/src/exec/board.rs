@@ -130,9 +130,9 @@ pub(super) fn rank(
     reverse: bool,
     with_score: bool,
 ) -> Result<Prepared, CommandError> {
-    let Some(score) = present_score(key, member)? else { return Ok(Reply::Nil.into()) };
+    key.expect(Kind::Board)?;
     let board = key.state.board();
-    let from_low = board.rank(score, member);
+    let Some((score, from_low)) = key.shown.and_then(|_| board.standing(member)) else { return Ok(Reply::Nil.into()) };
     let rank = if reverse { board.len().saturating_sub(from_low).saturating_sub(1) } else { from_low };
     let rank = Reply::Int(rank.into());
     Ok(if with_score { Reply::Array(vec![rank, Reply::score(score)]) } else { rank }.into())
@@ -306,7 +306,8 @@ fn random_members(
 }
 
 fn present_score(key: &Subject<'_>, member: &Bytes) -> Result<Option<f64>, CommandError> {
-    Ok(key.element_present(&ElementId::Ranked(member.clone()))?.as_ref().and_then(Element::score))
+    key.expect(Kind::Board)?;
+    Ok(key.shown.and_then(|_| key.state.board().score(member)))
 }
 
 fn base(condition: Condition, score: f64) -> NewBase {

@@ -144,6 +144,7 @@ impl Hub {
         let mut firsts = Vec::with_capacity(waiting.commands.len());
         let mut is_missing = false;
         let mut wanted = Vec::new();
+        let mut last: Option<(&Key, Option<KeyNo>)> = None;
         for command in waiting.commands.iter().map(Result::as_ref) {
             // What is refused or passed on needs no keys.
             let is_refused = |command: &Command| self.memory.is_full && command.may_grow();
@@ -152,7 +153,9 @@ impl Hub {
             let needs_key = command.is_some_and(|command| waiting.needs_key(command));
             let mut first = None;
             for (at, key) in &mut keys {
-                let no = self.touch(key);
+                let same = last.filter(|(other, _)| *other == key);
+                let no = same.map_or_else(|| self.touch(key), |(_, no)| no);
+                last = Some((key, no));
                 if let Some(no) = no {
                     self.keys.note_use(no);
                     if needs_key && self.keys.entry(no).is_unasked() {
@@ -439,8 +442,9 @@ impl Hub {
     /// ZINCRBY on a plain board, without preparing an operation first; `None` if the key is anything else.
     fn increment_member(&mut self, no: KeyNo, member: &Bytes, by: f64, now: TimestampMs) -> Option<Reply> {
         let mint = mint(&mut self.clock, &mut self.last_no, self.id, now);
-        let (score, touched) = self.keys.increment_member(no, ElementId::Ranked(member.clone()), by, mint)?;
-        self.note_own(no, touched);
+        let member = ElementId::Ranked(member.clone());
+        let (score, was_dirty) = self.keys.increment_member(no, &member, by, mint)?;
+        self.note_own_element(no, member, was_dirty);
         Some(Reply::score(score))
     }
 }

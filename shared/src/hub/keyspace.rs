@@ -12,7 +12,6 @@ use crate::{
     arena::{Place, Slab},
     command::CommandError,
     eviction::{Access, Policy},
-    few::Few,
     id::{HashSeed, Key, No, ReplicaId, TimestampMs},
     limits::EXPIRY_GRACE_MS,
     slot::Slot,
@@ -188,7 +187,7 @@ impl Keyspace {
     /// The number of a key. Constant time.
     pub(super) fn find(&self, key: &Key) -> Option<KeyNo> {
         let name = key.as_bytes();
-        self.index.find(spread(self.hash(name)), |no| self.name(*no) == name).copied()
+        self.index.find(spread(self.key_hash(name)), |no| self.name(*no) == name).copied()
     }
 
     /// Reads what commands on these keys will read, one kind of place after the other for a group of keys, so that the waits
@@ -201,7 +200,7 @@ impl Keyspace {
         }
         loop {
             let hashes: SmallVec<[u64; GROUP]> =
-                keys.by_ref().take(GROUP).map(|key| spread(self.hash(key.as_bytes()))).collect();
+                keys.by_ref().take(GROUP).map(|key| spread(self.key_hash(key.as_bytes()))).collect();
             if hashes.is_empty() {
                 return;
             }
@@ -235,7 +234,7 @@ impl Keyspace {
     /// The number of a key, which it is given if it has none. The second part says whether it is new.
     pub(super) fn resolve(&mut self, key: &Key) -> (KeyNo, bool) {
         let name = key.as_bytes();
-        let hash = self.hash(name);
+        let hash = self.key_hash(name);
         if let Some(no) = self.index.find(spread(hash), |no| self.name(*no) == name) {
             return (*no, false);
         }
@@ -259,7 +258,7 @@ impl Keyspace {
         (no, true)
     }
 
-    fn hash(&self, name: &[u8]) -> u32 {
+    fn key_hash(&self, name: &[u8]) -> u32 {
         (self.space.hash(name) >> 32) as u32
     }
 
@@ -349,23 +348,33 @@ impl Keyspace {
         Some(Ok(total))
     }
 
-    /// Adds to a member of a key that is nothing but a board without a deadline: its new score. `None` for any other key, or
-    /// where the sum would leave the range of finite floats; then nothing is minted.
+    /// Adds to a member of a key that is nothing but a board without a deadline: its new score, and whether the member's
+    /// row was to be written already. `None` for any other key, or where the sum would leave the range of finite floats;
+    /// then nothing is minted.
     pub(super) fn increment_member(
         &mut self,
         no: KeyNo,
-        member: ElementId,
+        member: &ElementId,
         by: f64,
-        mint: impl FnOnce() -> Mint,
-    ) -> Option<(f64, Touched)> {
+        mut mint: impl FnMut() -> Mint,
+    ) -> Option<(f64, bool)> {
+        let own = self.own;
+        let hash = self.hash(member);
         let entry = self.entries.at_mut(no.0)?;
-        let mut open = entry.packed.open(&mut self.space);
-        let (score, mint) = open.add_to_member(&member, by, mint)?;
-        open.close();
+        let added = entry.packed.add_to_member(&mut self.space, own, (member.name_bytes(), hash), by, &mut mint);
+        let (score, mint) = match added {
+            Some(added) => added,
+            None => {
+                let mut open = entry.packed.open(&mut self.space);
+                let added = open.add_to_member(member, by, mint)?;
+                open.close();
+                added
+            }
+        };
         entry.has_share = true;
-        let touched = Touched { header: true, elements: [(member, Few::new())].into_iter().collect() };
-        self.note(no, None, mint.dot.no, &touched);
-        Some((score, touched))
+        let mut was_dirty = false;
+        self.note_with(no, None, |notes, seed| was_dirty = notes.note_element(mint.dot.no, member, hash, seed));
+        Some((score, was_dirty))
     }
 
     /// Notes what an own operation touched. `origin_end` is the deadline before it, where notes begin with it.
@@ -425,10 +434,15 @@ impl Keyspace {
         packed.append_row(&mut self.space, row)
     }
 
-    /// Appends an element to its row.
-    pub(super) fn append_element_row(&mut self, no: KeyNo, id: &ElementId, row: Vec<u8>) -> (bool, Vec<u8>) {
+    /// Appends an element to its row; `hash` is that of its name.
+    pub(super) fn append_element_row(&mut self, no: KeyNo, id: &ElementId, hash: u64, row: Vec<u8>) -> (bool, Vec<u8>) {
         let packed = self.entry(no).packed;
-        packed.append_element_row(&mut self.space, id, row)
+        packed.append_element_row(&mut self.space, id, hash, row)
+    }
+
+    /// The hash of an element's name.
+    pub(super) fn hash(&self, id: &ElementId) -> u64 {
+        self.space.hash(id.name_bytes())
     }
 
     /// The header and string of a key's row; `None` if it is damaged.

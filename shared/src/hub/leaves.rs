@@ -386,7 +386,8 @@ impl Hub {
             self.dirty_key(no);
         }
         for (id, _) in touched.elements.iter().filter(|(id, _)| *id != ElementId::String) {
-            if !self.keys.notes_mut(no).is_some_and(|notes| notes.dirty(id)) {
+            let seed = self.keys.seed();
+            if !self.keys.notes_mut(no).is_some_and(|notes| notes.dirty(id, seed)) {
                 self.dirty_elements.push((no, id.clone()));
             }
         }
@@ -401,6 +402,19 @@ impl Hub {
         if !self.leaves.is_empty() {
             let elements = [(ElementId::String, Few::new())].into_iter().collect();
             self.shown.entry(no).or_default().extend(Touched { header: true, elements });
+        }
+    }
+
+    /// As [`Hub::show`], of a change of the header and one element of a collection; `was_dirty` says whether the element's
+    /// row was to be written already.
+    pub(super) fn show_element(&mut self, no: KeyNo, id: ElementId, was_dirty: bool) {
+        self.dirty_key(no);
+        if !self.leaves.is_empty() {
+            let elements = [(id.clone(), Few::new())].into_iter().collect();
+            self.shown.entry(no).or_default().extend(Touched { header: true, elements });
+        }
+        if !was_dirty {
+            self.dirty_elements.push((no, id));
         }
     }
 

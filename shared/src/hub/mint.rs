@@ -110,6 +110,13 @@ impl Hub {
         self.show_string(no);
     }
 
+    /// Notes that the hub's last number changed an element of a collection, of which the notes know. See
+    /// [`Hub::show_element`].
+    pub(super) fn note_own_element(&mut self, no: KeyNo, id: ElementId, was_dirty: bool) {
+        self.note_latest(no);
+        self.show_element(no, id, was_dirty);
+    }
+
     fn note_latest(&mut self, no: KeyNo) {
         let entry = self.keys.entry_mut(no);
         let (slot, before) = (entry.slot(), std::mem::replace(&mut entry.standing, Standing::Changed));

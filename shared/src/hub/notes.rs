@@ -132,18 +132,15 @@ impl Elements {
         }
     }
 
-    fn at_mut(&mut self, id: &ElementId) -> Option<&mut Change> {
+    fn at_mut(&mut self, id: &ElementId, hash_of: impl FnOnce() -> u64) -> Option<&mut Change> {
         match self {
             Self::Few(all) => all.iter_mut().find(|(other, _)| other == id).map(|(_, change)| change),
-            Self::Many(all) => {
-                let hash = all.hash(id);
-                all.table.find_mut(hash, |(other, _)| other == id).map(|(_, change)| change)
-            }
+            Self::Many(all) => all.table.find_mut(hash_of(), |(other, _)| other == id).map(|(_, change)| change),
         }
     }
 
     /// The change of an element, which is begun if there is none, and whether it is.
-    fn of(&mut self, id: &ElementId, seed: HashSeed) -> (&mut Change, bool) {
+    fn of(&mut self, id: &ElementId, seed: HashSeed, hash_of: impl FnOnce() -> u64) -> (&mut Change, bool) {
         if let Self::Few(all) = self
             && all.len() >= FEW
             && all.iter().all(|(other, _)| other != id)
@@ -167,13 +164,10 @@ impl Elements {
                 let (_, change) = all.get_mut(at).expect("it was found there or put there");
                 (change, found.is_none())
             }
-            Self::Many(all) => {
-                let hash_of = all.hash(id);
-                match all.table.entry(hash_of, |(other, _)| other == id, |(id, _)| hash(seed, id)) {
-                    Entry::Occupied(entry) => (&mut entry.into_mut().1, false),
-                    Entry::Vacant(entry) => (&mut entry.insert((id.clone(), Change::default())).into_mut().1, true),
-                }
-            }
+            Self::Many(all) => match all.table.entry(hash_of(), |(other, _)| other == id, |(id, _)| hash(seed, id)) {
+                Entry::Occupied(entry) => (&mut entry.into_mut().1, false),
+                Entry::Vacant(entry) => (&mut entry.insert((id.clone(), Change::default())).into_mut().1, true),
+            },
         }
     }
 
@@ -239,6 +233,17 @@ impl Notes {
         self.string.no = no;
     }
 
+    /// Takes note of an own operation that touched one element of a collection, and declared nothing dead; `hash` is that of
+    /// the element's name. Its row is to be written; returns whether that was noted already.
+    pub(super) fn note_element(&mut self, no: No, id: &ElementId, hash: u64, seed: HashSeed) -> bool {
+        self.latest = no;
+        let (change, is_new) = self.elements.of(id, seed, || hash);
+        change.no = no;
+        let was_dirty = std::mem::replace(&mut change.is_dirty, true);
+        self.count_beside(0, if is_new { id.name_bytes().len() } else { 0 });
+        was_dirty
+    }
+
     /// Puts a stored change back.
     pub(super) fn restore(&mut self, id: &ElementId, change: Change, seed: HashSeed) {
         self.alter(id, seed, |present| *present = change);
@@ -288,13 +293,14 @@ impl Notes {
     }
 
     /// Notes that an element's row is to be written, if the hub changed the element; returns whether it was noted already.
-    pub(super) fn dirty(&mut self, id: &ElementId) -> bool {
-        self.elements.at_mut(id).is_some_and(|change| std::mem::replace(&mut change.is_dirty, true))
+    pub(super) fn dirty(&mut self, id: &ElementId, seed: HashSeed) -> bool {
+        let hash_of = || hash(seed, id);
+        self.elements.at_mut(id, hash_of).is_some_and(|change| std::mem::replace(&mut change.is_dirty, true))
     }
 
-    /// The hub's change of an element, if it is not known stable, whose row is being written.
-    pub(super) fn cleaned(&mut self, id: &ElementId) -> Option<&Change> {
-        let change = self.elements.at_mut(id)?;
+    /// The hub's change of an element, if it is not known stable, whose row is being written. `hash` is that of its name.
+    pub(super) fn cleaned(&mut self, id: &ElementId, hash: u64) -> Option<&Change> {
+        let change = self.elements.at_mut(id, || hash)?;
         change.is_dirty = false;
         Some(change)
     }
@@ -363,7 +369,7 @@ impl Notes {
         let (change, name_bytes) = if *id == ElementId::String {
             (&mut self.string, 0)
         } else {
-            let (change, is_new) = self.elements.of(id, seed);
+            let (change, is_new) = self.elements.of(id, seed, || hash(seed, id));
             (change, if is_new { id.name_bytes().len() } else { 0 })
         };
         let before = change.beside_bytes();

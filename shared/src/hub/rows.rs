@@ -220,11 +220,18 @@ impl Hub {
             ends.push((bytes.len(), true));
             rows.push(RowWrite { id: RowId::Key(self.keys.key(no)), body: None });
         }
+        let mut last: Option<(KeyNo, Key)> = None;
         for (no, id) in elements {
             let is_there;
             (is_there, bytes) = self.element_body(no, &id, bytes);
             ends.push((bytes.len(), is_there));
-            rows.push(RowWrite { id: RowId::Element(self.keys.key(no), id), body: None });
+            // Rows of one key follow each other mostly, and share its name.
+            let key = match last.take().filter(|(of, _)| *of == no) {
+                Some((_, key)) => key,
+                None => self.keys.key(no),
+            };
+            rows.push(RowWrite { id: RowId::Element(key.clone(), id), body: None });
+            last = Some((no, key));
         }
         let bytes = Bytes::from(bytes);
         let mut start = 0;
@@ -281,11 +288,12 @@ impl Hub {
     /// Appends an element's row: the hub's change of it, and the element as it is packed in memory. The first part says
     /// whether there is anything to store.
     fn element_body(&mut self, no: KeyNo, id: &ElementId, bytes: Vec<u8>) -> (bool, Vec<u8>) {
-        let change = self.keys.notes_mut(no).and_then(|notes| notes.cleaned(id));
+        let hash = self.keys.hash(id);
+        let change = self.keys.notes_mut(no).and_then(|notes| notes.cleaned(id, hash));
         let is_changed = change.is_some();
         let mut w = row_writer(bytes);
         write_change(&mut w, change);
-        let (is_there, bytes) = self.keys.append_element_row(no, id, row_front(w));
+        let (is_there, bytes) = self.keys.append_element_row(no, id, hash, row_front(w));
         (is_there || is_changed, bytes)
     }
 }

@@ -66,6 +66,12 @@ impl Branch {
         (begun.saturating_sub(1), begun == 0)
     }
 
+    /// Whether this score belongs under this child, whoever has it; if not, it may belong there all the same.
+    #[inline]
+    pub(super) fn is_within(&self, at: usize, score: Score) -> bool {
+        self.scores[at] < score && self.scores.get(at + 1).is_none_or(|next| score < *next)
+    }
+
     /// The first item below. No branch is without children.
     pub(super) fn first(&self) -> Option<Item> {
         let (score, child) = self.scores.first().zip(self.children.first())?;

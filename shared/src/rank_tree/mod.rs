@@ -137,6 +137,17 @@ impl RankTree {
     /// than one search where it stays in its leaf, as small steps on a large board mostly do.
     #[inline]
     pub fn update(&mut self, old: Score, new: Score, ties: &impl Ties) -> Option<u32> {
+        self.alter(old, new, None, ties)
+    }
+
+    /// As [`RankTree::update`], and gives the item another handle, of which `ties` has to know too.
+    #[inline]
+    pub fn replace(&mut self, old: Score, new: Score, id: u32, ties: &impl Ties) -> Option<u32> {
+        self.alter(old, new, Some(id), ties)
+    }
+
+    #[inline]
+    fn alter(&mut self, old: Score, new: Score, new_id: Option<u32>, ties: &impl Ties) -> Option<u32> {
         let mut node = &mut self.root;
         let mut is_root = true;
         loop {
@@ -147,7 +158,7 @@ impl RankTree {
                     let to = if new == old { from.at } else { leaf.place(new, ties).at };
                     // A change of a leaf's first item would have to be told to the branches above.
                     if is_root || (from.at > 0 && to > 0) {
-                        leaf.shift(from.at, to, Item::new(new, id));
+                        leaf.shift(from.at, to, Item::new(new, new_id.unwrap_or(id)));
                         return Some(id);
                     }
                     break;
@@ -157,7 +168,7 @@ impl RankTree {
                     if is_first {
                         return None;
                     }
-                    if branch.choose(new, ties) != (at, false) {
+                    if !branch.is_within(at, new) && branch.choose(new, ties) != (at, false) {
                         break;
                     }
                     is_root = false;
@@ -166,7 +177,7 @@ impl RankTree {
             }
         }
         let id = self.remove(old, ties)?;
-        self.insert(new, id, ties);
+        self.insert(new, new_id.unwrap_or(id), ties);
         Some(id)
     }
 

@@ -87,6 +87,18 @@ impl Board {
                 let at = self.position(new, &member).unwrap_err();
                 self.sorted.insert(at, (new, member, id));
             }
+            Step::Replace(_, _) if self.sorted.is_empty() => {}
+            Step::Replace(at, new) => {
+                let (old, member, id) = self.sorted.remove(at.index(self.sorted.len()));
+                let (new, new_id) = (new.score(old), self.arena.len() as u32);
+                self.arena.push(Some(member.clone()));
+                let ties = known(&self.arena, &member, id);
+                assert_eq!(self.tree.replace(Score::new(old), Score::new(new), new_id, &ties), Some(id));
+                drop(ties);
+                self.arena[id as usize] = None;
+                let at = self.position(new, &member).unwrap_err();
+                self.sorted.insert(at, (new, member, new_id));
+            }
             Step::Clear => {
                 self.tree.clear();
                 self.sorted.clear();
@@ -143,6 +155,7 @@ enum Step {
     Remove(Index, usize),
     RemoveAbsent(f64, Vec<u8>),
     Update(Index, Change),
+    Replace(Index, Change),
     Clear,
 }
 
@@ -182,6 +195,8 @@ fn step() -> impl Strategy<Value = Step> {
         4 => (score(), member()).prop_map(|(score, member)| Step::RemoveAbsent(score, member)),
         20 => (any::<Index>(), score()).prop_map(|(at, new)| Step::Update(at, Change::To(new))),
         20 => (any::<Index>(), -0.5..0.5f64).prop_map(|(at, by)| Step::Update(at, Change::By(by))),
+        10 => (any::<Index>(), score()).prop_map(|(at, new)| Step::Replace(at, Change::To(new))),
+        10 => (any::<Index>(), -0.5..0.5f64).prop_map(|(at, by)| Step::Replace(at, Change::By(by))),
         1 => Just(Step::Clear),
     ]
 }

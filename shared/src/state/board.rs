@@ -45,6 +45,21 @@ impl<'a> Board<'a> {
         members.ranks().rank(Score::new(score), &Known { compare, own })
     }
 
+    /// A member's score, if it is there. Constant time.
+    pub fn score(&self, member: &[u8]) -> Option<f64> {
+        pack::score(self.arena, self.members?.block(self.arena, member)?)
+    }
+
+    /// A member's score and how many come before it, if it is there. Logarithmic.
+    pub fn standing(&self, member: &[u8]) -> Option<(f64, u32)> {
+        let members = self.members?;
+        let block = members.block(self.arena, member)?;
+        let score = pack::score(self.arena, block)?;
+        let compare = |id| pack::name(self.arena, Block::from_bits(id)).cmp(member);
+        let ties = Known { compare, own: || Some(block.to_bits()) };
+        Some((score, members.ranks().rank(Score::new(score), &ties)))
+    }
+
     /// How many members have a score below this. Logarithmic.
     pub fn below(&self, score: f64) -> u32 {
         self.ranks().map_or(0, |ranks| ranks.lower_bound(Score::new(score)))

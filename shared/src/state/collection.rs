@@ -2,8 +2,8 @@
 //!
 //! Invariants: an element with nothing recorded is not stored; the count, the ranks and the ends agree with the elements.
 
-use super::{Base, Element, ElementId, Kind, pack};
-use crate::id::{Dot, TimestampMs};
+use super::{Base, Element, ElementId, Kind, Mint, pack};
+use crate::id::{Dot, ReplicaId, TimestampMs};
 use crate::{
     arena::{Arena, Block},
     ordered::{OrderedSet, sort},
@@ -68,7 +68,12 @@ impl Collection {
 
     /// Where an element is. Constant time.
     pub(super) fn block(&self, arena: &Arena, name: &[u8]) -> Option<Block> {
-        self.blocks.find(arena.hash(name), |block| pack::name(arena, *block) == name).copied()
+        self.find(arena, name, arena.hash(name))
+    }
+
+    /// As [`Self::block`], of a name of which this is the hash.
+    pub(super) fn find(&self, arena: &Arena, name: &[u8], hash: u64) -> Option<Block> {
+        self.blocks.find(hash, |block| pack::name(arena, *block) == name).copied()
     }
 
     /// Every element by name. Linearithmic.
@@ -129,6 +134,33 @@ impl Collection {
         result
     }
 
+    /// Adds to a member's score; returns it, and what was minted. `None`, and nothing done, of a member that is not there or
+    /// not of the common form, and where a sum would leave the range of finite floats. `hash` is that of the name.
+    /// Logarithmic.
+    pub(super) fn increment(
+        &mut self,
+        arena: &mut Arena,
+        (name, hash): (&[u8], u64),
+        replica: ReplicaId,
+        by: f64,
+        mint: impl FnOnce() -> Mint,
+    ) -> Option<(f64, Mint)> {
+        let place = self.blocks.find_mut(hash, |block| pack::name(arena, *block) == name)?;
+        let old = *place;
+        let member = pack::Member::read(arena, old, replica, by)?;
+        let (before, after) = (member.before, member.after);
+        let score = Some(before.unwrap_or(0.0) + by).filter(|score| score.is_finite())?;
+        let mint = mint();
+        let new = member.put(arena, old, mint.dot.no);
+        *place = new;
+        self.present = self.present.saturating_add(before.is_none().into());
+        self.rank(arena, name, (Some(old), before), (Some(new), Some(after)));
+        if old != new {
+            arena.heap.remove(old);
+        }
+        Some((score, mint))
+    }
+
     /// Adds a base behind all others of a field that has many, of bytes alone; false, and nothing done, of any other. The field
     /// is present before and after, and does not end. Linear in the bases, but much less than to unpack them.
     pub(super) fn append(&mut self, arena: &mut Arena, name: &Bytes, dot: Dot, base: &Base) -> bool {
@@ -156,9 +188,9 @@ impl Collection {
         }
         let compare = |id: u32| pack::name(arena, Block::from_bits(id)).cmp(name);
         let ties = Known { compare, own: || old.map(Block::to_bits) };
-        if let (Some(before), Some(after), true) = (before, after, old == new) {
-            if before != after {
-                self.ranks.update(Score::new(before), Score::new(after), &ties);
+        if let (Some(before), Some((new, after))) = (before, new.zip(after)) {
+            if old != Some(new) || before != after {
+                self.ranks.replace(Score::new(before), Score::new(after), new.to_bits(), &ties);
             }
             return;
         }

@@ -3,7 +3,7 @@
 //! An element is a causal base (what SET, SADD, HSET and ZADD write) and a sum (what INCR, HINCRBY and ZINCRBY add). Which
 //! parts mean anything follows from the [`Kind`]; the join does not ask.
 
-use super::{Causal, Ctx, Deadline, NewBase, Num, SeenCut};
+use super::{Amount, Causal, Ctx, Deadline, NewBase, Num, Part, SeenCut};
 use crate::{
     few::Few,
     hlc::Hlc,
@@ -478,39 +478,12 @@ impl Element {
     /// The score of a board member: `min(max(latest Abs, every Max), every Min)`, absent terms skipped, plus the
     /// increments in replica order. `None` when absent.
     pub fn score(&self) -> Option<f64> {
-        if !self.is_present() {
-            return None;
+        let mut score = ScoreTerms::default();
+        self.base.iter().for_each(|(dot, base)| score.base(dot, base));
+        if let Sum::Float(sum) = &self.sum {
+            sum.parts().for_each(|(_, part)| score.share(part));
         }
-        let mut latest: Option<(Stamp, f64)> = None;
-        let (mut max, mut min): (Option<f64>, Option<f64>) = (None, None);
-        for (dot, base) in self.base.iter() {
-            match base {
-                Base::Abs { hlc, score } => {
-                    let stamp = Stamp { hlc: *hlc, dot };
-                    if latest.is_none_or(|(other, _)| other < stamp) {
-                        latest = Some((stamp, *score));
-                    }
-                }
-                Base::Max(score) => max = Some(max.map_or(*score, |m| m.max(*score))),
-                Base::Min(score) => min = Some(min.map_or(*score, |m| m.min(*score))),
-                Base::Member | Base::Bytes { .. } | Base::Until(_) | Base::Spent { .. } => {}
-            }
-        }
-        let raised = match (latest, max) {
-            (Some((_, abs)), Some(max)) => Some(abs.max(max)),
-            (Some((_, abs)), None) => Some(abs),
-            (None, max) => max,
-        };
-        let base = match (raised, min) {
-            (Some(raised), Some(min)) => raised.min(min),
-            (raised, min) => raised.or(min).unwrap_or(0.0),
-        };
-        let sum = match &self.sum {
-            Sum::Float(sum) if base.is_finite() => sum.value(),
-            _ => 0.0,
-        };
-        // Adding positive zero turns a negative one into it.
-        Some((base + sum).clamp(f64::NEG_INFINITY, f64::INFINITY) + 0.0)
+        score.total()
     }
 
     /// Every dot that the element's state mentions.
@@ -526,6 +499,68 @@ impl Element {
     /// Whether the representation keeps its invariants and fits the type; a decoder asks.
     pub fn is_canonical(&self, kind: Kind) -> bool {
         self.base.is_canonical() && self.base.iter().all(|(_, base)| base.fits(kind)) && self.sum.is_canonical(kind)
+    }
+}
+
+/// What a member's score is made of, taken one by one; see [`Element::score`].
+#[derive(Clone, Default)]
+pub(super) struct ScoreTerms {
+    is_present: bool,
+    latest: Option<(Stamp, f64)>,
+    max: Option<f64>,
+    min: Option<f64>,
+    sum: f64,
+}
+
+impl ScoreTerms {
+    /// Takes in what was written under this dot.
+    pub(super) fn base(&mut self, dot: Dot, base: &Base) {
+        self.is_present |= !matches!(base, Base::Until(_));
+        match base {
+            Base::Abs { hlc, score } => {
+                let stamp = Stamp { hlc: *hlc, dot };
+                if self.latest.is_none_or(|(other, _)| other < stamp) {
+                    self.latest = Some((stamp, *score));
+                }
+            }
+            Base::Max(score) => self.max = Some(self.max.map_or(*score, |max| max.max(*score))),
+            Base::Min(score) => self.min = Some(self.min.map_or(*score, |min| min.min(*score))),
+            Base::Member | Base::Bytes { .. } | Base::Until(_) | Base::Spent { .. } => {}
+        }
+    }
+
+    /// Takes in what was written, where that is one score alone: however it was, it is the base.
+    pub(super) fn only_base(&mut self, score: f64) {
+        self.is_present = true;
+        self.max = Some(score);
+    }
+
+    /// Takes in a replica's increments; those of the replica that sorts next come next.
+    pub(super) fn share(&mut self, part: &Part<f64>) {
+        self.is_present |= part.is_visible();
+        self.sum = self.sum.plus(part.visible());
+    }
+
+    /// As [`Self::share`], of an amount of which nothing was reset.
+    pub(super) fn amount(&mut self, amount: f64) {
+        self.is_present = true;
+        self.sum = self.sum.plus(amount);
+    }
+
+    /// The score, if the member is there.
+    pub(super) fn total(&self) -> Option<f64> {
+        let abs = self.latest.map(|(_, score)| score);
+        let raised = match (abs, self.max) {
+            (Some(abs), Some(max)) => Some(abs.max(max)),
+            (abs, max) => abs.or(max),
+        };
+        let base = match (raised, self.min) {
+            (Some(raised), Some(min)) => raised.min(min),
+            (raised, min) => raised.or(min).unwrap_or(0.0),
+        };
+        let sum = if base.is_finite() { self.sum } else { 0.0 };
+        // Adding positive zero turns a negative one into it.
+        self.is_present.then_some((base + sum).clamp(f64::NEG_INFINITY, f64::INFINITY) + 0.0)
     }
 }
 

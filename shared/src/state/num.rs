@@ -95,7 +95,8 @@ impl<A: Amount> Part<A> {
         }
     }
 
-    fn is_visible(&self) -> bool {
+    /// Whether anything goes beyond the reset.
+    pub(super) fn is_visible(&self) -> bool {
         self.ent.is_some_and(|ent| self.cut.is_none_or(|cut| ent.n > cut.m))
     }
 

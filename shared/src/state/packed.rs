@@ -8,7 +8,7 @@ use super::{
     Base, Ctx, Deadline, DeadlineChange, Effect, Element, ElementId, Header, Increment, KeyDelta, Kind, Mint, NewBase,
     NotAnInteger, Touched,
     collection::Collection,
-    pack::{self, Counter, Scalar},
+    pack::{self, Counter, Scalar, Trace},
     space::{Collections, Space},
 };
 use crate::{
@@ -49,10 +49,16 @@ impl PackedKey {
     }
 
     /// Appends an element to `row`, for a store that keeps the space's replicas too; says whether anything is recorded of
-    /// the element.
-    pub(crate) fn append_element_row(&self, space: &mut Space, id: &ElementId, row: Vec<u8>) -> (bool, Vec<u8>) {
+    /// the element. `hash` is that of its name.
+    pub(crate) fn append_element_row(
+        &self,
+        space: &mut Space,
+        id: &ElementId,
+        hash: u64,
+        row: Vec<u8>,
+    ) -> (bool, Vec<u8>) {
         let collection = self.collection(space, id.kind());
-        let block = collection.and_then(|collection| collection.block(&space.arena, id.name_bytes()));
+        let block = collection.and_then(|collection| collection.find(&space.arena, id.name_bytes(), hash));
         (block.is_some(), pack::append_element_row(&mut space.arena, block, id.kind(), row))
     }
 
@@ -72,6 +78,29 @@ impl PackedKey {
         let mint = mint();
         self.block = Some(counter.put(&mut space.arena, block, sum, mint));
         Some((total, mint.dot.no))
+    }
+
+    /// Adds to a member of a key that is nothing but a board without a deadline: its new score, and what was minted. `None`
+    /// where that takes unpacking; then nothing is minted. `hash` is that of the member's name.
+    pub(crate) fn add_to_member(
+        &mut self,
+        space: &mut Space,
+        own: ReplicaId,
+        member: (&[u8], u64),
+        by: f64,
+        mint: impl FnOnce() -> Mint,
+    ) -> Option<(f64, Mint)> {
+        let block = self.block?;
+        let Some([None, None, Some(board)]) = space.collections.at_mut(self.collections?).map(|all| &mut **all) else {
+            return None;
+        };
+        let trace = Trace::read(&space.arena, block, own, Kind::Board)?;
+        let before = board.memory_bytes();
+        let (score, mint) = board.increment(&mut space.arena, member, own, by, mint)?;
+        let after = board.memory_bytes();
+        space.collections_bytes = space.collections_bytes.saturating_add(after).saturating_sub(before);
+        self.block = Some(trace.put(&mut space.arena, block, mint));
+        Some((score, mint))
     }
 
     /// Unpacks the key for a change.

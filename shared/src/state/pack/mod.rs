@@ -4,12 +4,17 @@
 //! within; what is sent, and what the origin stores, has a form of its own. Packing what was unpacked gives the same bytes, so states compare by what they unpack to.
 
 mod counter;
+mod member;
+mod patch;
 mod read;
+mod trace;
 mod varint;
 mod write;
 
 pub(super) use counter::Counter;
+pub(super) use member::Member;
 pub(super) use read::{Reader, skip_values};
+pub(super) use trace::Trace;
 pub(super) use write::Writer;
 
 use super::{Base, Element, Header, Kind};
@@ -144,6 +149,13 @@ pub(super) fn load_element(arena: &Arena, block: Block, kind: Kind) -> Element {
     let mut reader = Reader::new(arena, arena.heap.read(block));
     reader.name();
     reader.element(kind)
+}
+
+/// The score of a packed member, as [`Element::score`] has it, without unpacking the rest.
+pub(super) fn score(arena: &Arena, block: Block) -> Option<f64> {
+    let mut reader = Reader::new(arena, arena.heap.read(block));
+    reader.name();
+    reader.score()
 }
 
 /// Packs an element of a collection, in place of what `block` holds. If it moves, the block left behind still bears the

@@ -7,7 +7,9 @@ use crate::{
     few::Few,
     hlc::Hlc,
     id::{Dot, No, ReplicaId, Stamp, TimestampMs},
-    state::{Amount, Base, Claims, Ctx, Cut, Deadline, Element, Entry, Intervals, Kind, Num, Part, Sum},
+    state::{
+        Amount, Base, Claims, Ctx, Cut, Deadline, Element, Entry, Intervals, Kind, Num, Part, Sum, element::ScoreTerms,
+    },
 };
 use bytes::Bytes;
 
@@ -117,6 +119,47 @@ impl<'a> Reader<'a> {
             Sum::Float(self.shares(shares, Self::float))
         };
         element
+    }
+
+    /// The score of the member that stands here.
+    pub(super) fn score(&mut self) -> Option<f64> {
+        let (bases, shares, _) = self.element_counts();
+        let mut score = ScoreTerms::default();
+        self.score_bases(bases, &mut score);
+        for _ in 0..shares {
+            let word = self.number();
+            score.share(&self.part(word, Self::float));
+        }
+        score.total()
+    }
+
+    /// So many bases of a member, taken into its score. Most have one, of which only the number matters.
+    pub(super) fn score_bases(&mut self, bases: usize, score: &mut ScoreTerms) {
+        if bases == 1
+            && let Some(only) = self.only_score()
+        {
+            return score.only_base(only);
+        }
+        for _ in 0..bases {
+            let (dot, base) = self.base();
+            score.base(dot, &base);
+        }
+    }
+
+    /// The number of the base that stands here, if it is a score; else nothing is read.
+    fn only_score(&mut self) -> Option<f64> {
+        let from = self.bytes;
+        let tag = self.number() & 7;
+        self.number();
+        if tag == 2 && self.number() & 1 != 0 {
+            self.number();
+        }
+        let is_score = (2..=4).contains(&tag);
+        let score = is_score.then(|| self.float());
+        if !is_score {
+            self.bytes = from;
+        }
+        score
     }
 
     pub(super) fn element_counts(&mut self) -> (usize, usize, u8) {
@@ -288,7 +331,7 @@ impl<'a> Reader<'a> {
         (word >> 1).cast_signed() ^ (word & 1).cast_signed().wrapping_neg()
     }
 
-    fn float(&mut self) -> f64 {
+    pub(super) fn float(&mut self) -> f64 {
         let Some((chunk, rest)) = self.bytes.split_first_chunk::<8>() else {
             self.is_damaged = true;
             return 0.0;

@@ -1,11 +1,13 @@
 //! The runtime's time and random bits.
 
 use headwater::id::TimestampMs;
-use worker::{Date, js_sys};
+use worker::js_sys;
 
 /// The runtime's clock. It stands still within an event but for what the event waits for.
+///
+/// Asked as a number: `worker::Date` makes an object and asks that.
 pub(crate) fn now() -> TimestampMs {
-    TimestampMs(i64::try_from(Date::now().as_millis()).unwrap_or(i64::MAX))
+    TimestampMs(js_sys::Date::now() as i64)
 }
 
 /// 64 random bits, for identities and the seeds of machines. Not to be had outside of an event.

@@ -34,7 +34,7 @@ pub(crate) fn worker(workspace: &Workspace, folder: &str, package: &str, profile
     let inputs = Fingerprint::default()
         .text(profile.directory())
         .file(&module)?
-        .text("small, without names")
+        .text("fast, without names")
         .file(&workspace.root.join("package-lock.json"))?
         .file(&workspace.tools().join(".crates.toml"))?;
     let stamp = workspace.scratch(format!("{}.stamp", package.trim_start_matches("headwater-")));
@@ -50,10 +50,11 @@ pub(crate) fn worker(workspace: &Workspace, folder: &str, package: &str, profile
     inputs.record(&stamp)
 }
 
-/// Optimised, and without the names of all functions, which are a sixteenth of what is uploaded.
+/// Without the names of all functions, which are a sixteenth of what is uploaded, and optimised for speed: that adds a hundredth,
+/// and takes a twentieth off an isolate's request.
 fn without_names(workspace: &Workspace, module: &Path) -> Command {
     let mut optimise = Command::new(workspace.npm_tool("wasm-opt"));
-    optimise.args(["-O", "--strip-debug", "--enable-exception-handling", "--output"]).arg(module).arg(module);
+    optimise.args(["-O3", "--strip-debug", "--enable-exception-handling", "--output"]).arg(module).arg(module);
     optimise.args(WASM_FEATURES.map(|feature| format!("--enable-{feature}")));
     optimise
 }

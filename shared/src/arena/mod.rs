@@ -9,7 +9,7 @@ mod slab;
 mod values;
 
 pub(crate) use heap::Block;
-pub(crate) use slab::{Place, Slab};
+pub(crate) use slab::{LargeSlab, Place, Slab};
 
 use crate::id::HashSeed;
 use heap::Heap;

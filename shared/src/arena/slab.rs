@@ -1,6 +1,6 @@
 //! Things by number: a number is used again once its thing is gone.
 
-use std::num::NonZeroU32;
+use std::{marker::PhantomData, num::NonZeroU32};
 
 /// A thing's number in a [`Slab`].
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -22,93 +22,150 @@ impl Place {
     }
 }
 
-/// How many things lie together, as a power of two. Such a piece stays where it is, so that a large table neither copies all
-/// that it has to grow, nor needs room for it twice.
-const PIECE_BITS: u32 = 10;
-const PIECE: usize = 1 << PIECE_BITS;
-
-/// Things by number, in pieces of a fixed size.
+/// Things by number.
 #[derive(Clone, Debug)]
-pub(crate) struct Slab<T> {
-    /// All but the last are full.
-    pieces: Vec<Vec<Option<T>>>,
+pub(crate) struct Slab<T, P = Vec<Option<T>>> {
+    places: P,
     free: Vec<Place>,
+    things: PhantomData<T>,
 }
 
-impl<T> Default for Slab<T> {
-    fn default() -> Self {
-        Self { pieces: Vec::new(), free: Vec::new() }
+/// A slab of things that may be very many.
+pub(crate) type LargeSlab<T> = Slab<T, Pieces<T>>;
+
+/// Where the things of a slab lie.
+pub(crate) trait Places<T>: Default {
+    fn count(&self) -> usize;
+    fn capacity(&self) -> usize;
+    fn memory_bytes(&self) -> usize;
+    fn at(&self, index: usize) -> Option<&Option<T>>;
+    fn at_mut(&mut self, index: usize) -> Option<&mut Option<T>>;
+    fn append(&mut self, thing: T);
+}
+
+impl<T> Places<T> for Vec<Option<T>> {
+    fn count(&self) -> usize {
+        self.len()
+    }
+
+    fn capacity(&self) -> usize {
+        self.capacity()
+    }
+
+    fn memory_bytes(&self) -> usize {
+        self.capacity().saturating_mul(size_of::<Option<T>>())
+    }
+
+    fn at(&self, index: usize) -> Option<&Option<T>> {
+        self.get(index)
+    }
+
+    fn at_mut(&mut self, index: usize) -> Option<&mut Option<T>> {
+        self.get_mut(index)
+    }
+
+    fn append(&mut self, thing: T) {
+        // By quarters: doubling a large table would take half of what a host gives at once.
+        if self.len() == self.capacity() {
+            self.reserve_exact((self.len() / 4).max(4));
+        }
+        self.push(Some(thing));
     }
 }
 
-impl<T> Slab<T> {
+/// Places in pieces of a fixed size, all but the last of which are full. A piece stays where it is, so that a large table
+/// neither copies all that it has to grow, nor needs room for it twice.
+#[derive(Clone, Debug)]
+pub(crate) struct Pieces<T>(Vec<Vec<Option<T>>>);
+
+/// How many things are in a piece, as a power of two.
+const PIECE_BITS: u32 = 10;
+const PIECE: usize = 1 << PIECE_BITS;
+
+impl<T> Pieces<T> {
+    fn full(&self) -> usize {
+        self.0.len().saturating_sub(1).saturating_mul(PIECE)
+    }
+}
+
+impl<T> Default for Pieces<T> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<T> Places<T> for Pieces<T> {
+    fn count(&self) -> usize {
+        self.full().saturating_add(self.0.last().map_or(0, Vec::len))
+    }
+
+    fn capacity(&self) -> usize {
+        self.full().saturating_add(self.0.last().map_or(0, Vec::capacity))
+    }
+
+    fn memory_bytes(&self) -> usize {
+        let pieces = self.0.capacity().saturating_mul(size_of::<Vec<Option<T>>>());
+        pieces.saturating_add(self.capacity().saturating_mul(size_of::<Option<T>>()))
+    }
+
+    fn at(&self, index: usize) -> Option<&Option<T>> {
+        self.0.get(index >> PIECE_BITS)?.get(index & (PIECE - 1))
+    }
+
+    fn at_mut(&mut self, index: usize) -> Option<&mut Option<T>> {
+        self.0.get_mut(index >> PIECE_BITS)?.get_mut(index & (PIECE - 1))
+    }
+
+    /// A piece grows by doubling, so that few things take little.
+    fn append(&mut self, thing: T) {
+        if self.0.last().is_none_or(|last| last.len() == PIECE) {
+            self.0.push(Vec::new());
+        }
+        if let Some(piece) = self.0.last_mut() {
+            if piece.len() == piece.capacity() {
+                piece.reserve_exact(piece.len().max(4).min(PIECE.saturating_sub(piece.len())));
+            }
+            piece.push(Some(thing));
+        }
+    }
+}
+
+impl<T, P: Places<T>> Default for Slab<T, P> {
+    fn default() -> Self {
+        Self { places: P::default(), free: Vec::new(), things: PhantomData }
+    }
+}
+
+impl<T, P: Places<T>> Slab<T, P> {
     /// Puts a thing somewhere. Constant time.
     pub(crate) fn insert(&mut self, thing: T) -> Place {
         if let Some(place) = self.free.pop() {
             self.put(place, thing);
             return place;
         }
-        let number = u32::try_from(self.len().saturating_add(1)).ok().and_then(NonZeroU32::new);
-        self.push(thing);
+        self.places.append(thing);
+        let number = u32::try_from(self.places.count()).ok().and_then(NonZeroU32::new);
         Place(number.expect("fewer than 2^32 things fit into memory"))
     }
 
-    /// The first piece grows by quarters, so that few things take little; every other has its size from the beginning.
-    fn push(&mut self, thing: T) {
-        match self.pieces.last_mut() {
-            Some(last) if last.len() < PIECE => {
-                if last.len() == last.capacity() {
-                    let more = (last.len() / 4).max(4);
-                    last.reserve_exact(more.min(PIECE.saturating_sub(last.len())));
-                }
-                last.push(Some(thing));
-            }
-            last => {
-                let mut piece = Vec::with_capacity(if last.is_some() { PIECE } else { 4 });
-                piece.push(Some(thing));
-                self.pieces.push(piece);
-            }
-        }
-    }
-
-    /// How many places there are, taken or not.
-    fn len(&self) -> usize {
-        let full = self.pieces.len().saturating_sub(1).saturating_mul(PIECE);
-        full.saturating_add(self.pieces.last().map_or(0, Vec::len))
-    }
-
-    #[inline]
-    fn entry(&self, place: Place) -> Option<&Option<T>> {
-        let index = place.index();
-        self.pieces.get(index >> PIECE_BITS)?.get(index & (PIECE - 1))
-    }
-
-    #[inline]
-    fn entry_mut(&mut self, place: Place) -> Option<&mut Option<T>> {
-        let index = place.index();
-        self.pieces.get_mut(index >> PIECE_BITS)?.get_mut(index & (PIECE - 1))
-    }
-
     /// The thing at `place`.
-    #[inline]
     pub(crate) fn at(&self, place: Place) -> Option<&T> {
-        self.entry(place)?.as_ref()
+        self.places.at(place.index())?.as_ref()
     }
 
     /// The thing at `place`, to change.
-    #[inline]
     pub(crate) fn at_mut(&mut self, place: Place) -> Option<&mut T> {
-        self.entry_mut(place)?.as_mut()
+        self.places.at_mut(place.index())?.as_mut()
     }
 
     /// Takes the thing at `place` out, and keeps the place for it.
     pub(crate) fn lift(&mut self, place: Place) -> Option<T> {
-        self.entry_mut(place)?.take()
+        self.places.at_mut(place.index())?.take()
     }
 
     /// Puts a lifted thing back.
     pub(crate) fn put(&mut self, place: Place, thing: T) {
-        if let Some(slot) = self.entry_mut(place) {
+        if let Some(slot) = self.places.at_mut(place.index()) {
             *slot = Some(thing);
         }
     }
@@ -117,7 +174,7 @@ impl<T> Slab<T> {
     pub(crate) fn remove(&mut self, place: Place) -> Option<T> {
         let thing = self.lift(place)?;
         self.free.push(place);
-        if self.free.len() == self.len() {
+        if self.free.len() == self.places.count() {
             *self = Self::default();
         }
         Some(thing)
@@ -133,33 +190,25 @@ impl<T> Slab<T> {
 
     /// The places that are taken, in order, with their things.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (Place, &T)> + '_ {
-        self.pieces.iter().flatten().zip(1_u32..).filter_map(|(thing, number)| {
-            let place = Place(NonZeroU32::new(number)?);
-            Some((place, thing.as_ref()?))
+        (0..self.places()).filter_map(|number| {
+            let place = Place(NonZeroU32::new(number.saturating_add(1))?);
+            Some((place, self.at(place)?))
         })
     }
 
     /// How many places there are, taken or not: the range to draw a random one from.
     pub(crate) fn places(&self) -> u32 {
-        u32::try_from(self.len()).unwrap_or(u32::MAX)
-    }
-
-    fn capacity(&self) -> usize {
-        let full = self.pieces.len().saturating_sub(1).saturating_mul(PIECE);
-        full.saturating_add(self.pieces.last().map_or(0, Vec::capacity))
+        u32::try_from(self.places.count()).unwrap_or(u32::MAX)
     }
 
     /// The bytes that the tables have allocated, without what the things have.
     pub(crate) fn memory_bytes(&self) -> usize {
-        let places = self.capacity().saturating_mul(size_of::<Option<T>>());
-        let pieces = self.pieces.capacity().saturating_mul(size_of::<Vec<Option<T>>>());
-        let free = self.free.capacity().saturating_mul(size_of::<Place>());
-        places.saturating_add(pieces).saturating_add(free)
+        self.places.memory_bytes().saturating_add(self.free.capacity().saturating_mul(size_of::<Place>()))
     }
 
     /// Of what the tables have allocated, the bytes that later things may take.
     pub(crate) fn free_bytes(&self) -> usize {
-        let unused = self.capacity().saturating_sub(self.len());
+        let unused = self.places.capacity().saturating_sub(self.places.count());
         unused.saturating_add(self.free.len()).saturating_mul(size_of::<Option<T>>())
     }
 }
@@ -171,7 +220,7 @@ mod tests {
 
     #[test]
     fn things_keep_their_places_over_many_pieces() {
-        let mut slab = Slab::default();
+        let mut slab = LargeSlab::default();
         let places: Vec<Place> = (0..3 * PIECE).map(|thing| slab.insert(thing)).collect();
         assert_eq!(slab.places() as usize, 3 * PIECE);
         assert!(places.iter().enumerate().all(|(thing, place)| slab.at(*place) == Some(&thing)));
@@ -186,7 +235,7 @@ mod tests {
 
     #[test]
     fn a_walk_goes_from_a_piece_to_the_next_and_around() {
-        let mut slab = Slab::default();
+        let mut slab = LargeSlab::default();
         let places: Vec<Place> = (0..2 * PIECE).map(|thing| slab.insert(thing)).collect();
         let end = slab.places() - 1;
         assert_eq!(slab.search(u32::try_from(PIECE).unwrap() - 1, 2, |thing| *thing == PIECE), Some(places[PIECE]));
@@ -196,11 +245,11 @@ mod tests {
 
     #[test]
     fn what_is_allocated_is_what_is_taken_and_what_is_free() {
-        let mut slab = Slab::default();
+        let mut slab = LargeSlab::default();
         for thing in 0..2 * PIECE + 1 {
             slab.insert(thing);
-            let taken =
-                slab.memory_bytes() - slab.free_bytes() - slab.pieces.capacity() * size_of::<Vec<Option<usize>>>();
+            let pieces = slab.places.0.capacity() * size_of::<Vec<Option<usize>>>();
+            let taken = slab.memory_bytes() - slab.free_bytes() - pieces;
             assert_eq!(taken, (thing + 1) * size_of::<Option<usize>>());
             assert!(slab.free_bytes() <= PIECE * size_of::<Option<usize>>());
         }

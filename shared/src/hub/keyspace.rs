@@ -9,7 +9,7 @@ use super::{
     notes::{Change, Notes},
 };
 use crate::{
-    arena::{Place, Slab},
+    arena::{LargeSlab, Place},
     command::CommandError,
     eviction::{Access, Policy},
     id::{HashSeed, Key, No, ReplicaId, TimestampMs},
@@ -118,8 +118,8 @@ pub(super) struct Keyspace {
     pub(super) uses: Uses,
     space: Space,
     index: HashTable<KeyNo>,
-    entries: Slab<Entry>,
-    notes: Slab<Notes>,
+    entries: LargeSlab<Entry>,
+    notes: LargeSlab<Notes>,
     notes_bytes: usize,
 }
 
@@ -134,8 +134,8 @@ impl Keyspace {
             uses,
             space,
             index: HashTable::new(),
-            entries: Slab::default(),
-            notes: Slab::default(),
+            entries: LargeSlab::default(),
+            notes: LargeSlab::default(),
             notes_bytes: 0,
         }
     }

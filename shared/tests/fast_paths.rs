@@ -118,7 +118,9 @@ fn line() -> impl Strategy<Value = String> {
         1 => Just("PEXPIRE k 50".to_owned()),
         1 => Just("PERSIST k".to_owned()),
         1 => Just("HSET k f v".to_owned()),
-        1 => member.prop_map(|member| format!("ZADD k 3 {member}")),
+        1 => member.clone().prop_map(|member| format!("ZADD k 3 {member}")),
+        1 => member.clone().prop_map(|member| format!("ZADD k GT 5 {member}")),
+        1 => member.prop_map(|member| format!("ZADD k LT 2 {member}")),
     ]
 }
 

@@ -130,9 +130,9 @@ pub(super) fn rank(
     reverse: bool,
     with_score: bool,
 ) -> Result<Prepared, CommandError> {
-    key.expect(Kind::Board)?;
+    let Some(score) = present_score(key, member)? else { return Ok(Reply::Nil.into()) };
     let board = key.state.board();
-    let Some((score, from_low)) = key.shown.and_then(|_| board.standing(member)) else { return Ok(Reply::Nil.into()) };
+    let from_low = board.rank(score, member);
     let rank = if reverse { board.len().saturating_sub(from_low).saturating_sub(1) } else { from_low };
     let rank = Reply::Int(rank.into());
     Ok(if with_score { Reply::Array(vec![rank, Reply::score(score)]) } else { rank }.into())

@@ -1,6 +1,6 @@
 //! A board's members in score order, ties by member bytes, as Redis orders a sorted set.
 
-use super::{collection::Collection, pack};
+use super::{Kind, collection::Collection, pack};
 use crate::{
     arena::{Arena, Block},
     rank_tree::{Known, RankTree, Score},
@@ -47,17 +47,7 @@ impl<'a> Board<'a> {
 
     /// A member's score, if it is there. Constant time.
     pub fn score(&self, member: &[u8]) -> Option<f64> {
-        pack::score(self.arena, self.members?.block(self.arena, member)?)
-    }
-
-    /// A member's score and how many come before it, if it is there. Logarithmic.
-    pub fn standing(&self, member: &[u8]) -> Option<(f64, u32)> {
-        let members = self.members?;
-        let block = members.block(self.arena, member)?;
-        let score = pack::score(self.arena, block)?;
-        let compare = |id| pack::name(self.arena, Block::from_bits(id)).cmp(member);
-        let ties = Known { compare, own: || Some(block.to_bits()) };
-        Some((score, members.ranks().rank(Score::new(score), &ties)))
+        pack::load_element(self.arena, self.members?.block(self.arena, member)?, Kind::Board).score()
     }
 
     /// How many members have a score below this. Logarithmic.

@@ -134,8 +134,8 @@ impl Collection {
         result
     }
 
-    /// Adds to a member's score; returns it, and what was minted. `None`, and nothing done, of a member that is not there or
-    /// not of the common form, and where a sum would leave the range of finite floats. `hash` is that of the name.
+    /// Adds to a member's score; returns it, and what was minted. `None`, and nothing done, of a member of which nothing is
+    /// recorded or that is not of the common form, and where a sum would leave the range of finite floats. `hash` is that of the name.
     /// Logarithmic.
     pub(super) fn increment(
         &mut self,

@@ -151,13 +151,6 @@ pub(super) fn load_element(arena: &Arena, block: Block, kind: Kind) -> Element {
     reader.element(kind)
 }
 
-/// The score of a packed member, as [`Element::score`] has it, without unpacking the rest.
-pub(super) fn score(arena: &Arena, block: Block) -> Option<f64> {
-    let mut reader = Reader::new(arena, arena.heap.read(block));
-    reader.name();
-    reader.score()
-}
-
 /// Packs an element of a collection, in place of what `block` holds. If it moves, the block left behind still bears the
 /// name, and is the caller's to remove.
 pub(super) fn store_element(arena: &mut Arena, block: Option<Block>, name: &[u8], element: &Element) -> Block {

@@ -121,18 +121,6 @@ impl<'a> Reader<'a> {
         element
     }
 
-    /// The score of the member that stands here.
-    pub(super) fn score(&mut self) -> Option<f64> {
-        let (bases, shares, _) = self.element_counts();
-        let mut score = ScoreTerms::default();
-        self.score_bases(bases, &mut score);
-        for _ in 0..shares {
-            let word = self.number();
-            score.share(&self.part(word, Self::float));
-        }
-        score.total()
-    }
-
     /// So many bases of a member, taken into its score. Most have one, of which only the number matters.
     pub(super) fn score_bases(&mut self, bases: usize, score: &mut ScoreTerms) {
         if bases == 1

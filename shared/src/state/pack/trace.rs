@@ -98,7 +98,7 @@ pub(super) fn is_later(arena: &Arena, number: u64, replica: ReplicaId) -> bool {
     other.is_some_and(|other| other > replica)
 }
 
-/// Both of them.
+/// A claim, and what is known of the replica, to be moved on together.
 pub(in crate::state) struct Trace {
     /// The replica's number.
     own: u64,

@@ -180,7 +180,7 @@ impl Drop for RedisServer {
 
 /// Below the ports that systems choose by themselves (Linux from 32768 on): one of those could be the near end of anybody's
 /// connection by the time a server asks for it, above all while that server is killed and about to come back.
-const PORTS: Range<u16> = 10_000..32_000;
+const PORTS: Range<u16> = 10_100..32_000;
 
 /// A port on which nothing listens now, and which nobody in this process got before.
 pub fn free_port() -> u16 {

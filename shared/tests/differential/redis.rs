@@ -83,8 +83,8 @@ fn free_port() -> u16 {
     // Processes that run side by side begin far from each other.
     let first = std::process::id().wrapping_mul(997);
     loop {
-        let at = first.wrapping_add(TRIED.fetch_add(1, Ordering::Relaxed)) % 22_000;
-        let port = u16::try_from(10_000 + at).expect("a port");
+        let at = first.wrapping_add(TRIED.fetch_add(1, Ordering::Relaxed)) % 21_900;
+        let port = u16::try_from(10_100 + at).expect("a port");
         if TcpListener::bind(("127.0.0.1", port)).is_ok() {
             return port;
         }

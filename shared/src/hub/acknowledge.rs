@@ -12,9 +12,9 @@ use crate::{
 };
 
 impl Hub {
-    pub(super) fn committed(&mut self, slots: Vec<(Slot, No)>, now: TimestampMs) {
+    pub(super) fn committed(&mut self, slots: &[(Slot, No)], now: TimestampMs) {
         for (at, (slot, no)) in slots.iter().copied().enumerate() {
-            self.warm_group(&slots, at, SlotState::under_way);
+            self.warm_group(slots, at, SlotState::under_way);
             self.heed_acknowledged(slot, no);
             self.note_told(slot, no);
             let Some(state) = self.slots.at_mut(slot) else { continue };
@@ -30,9 +30,9 @@ impl Hub {
         }
     }
 
-    pub(super) fn stable(&mut self, slots: Vec<(Slot, No)>, now: TimestampMs) {
+    pub(super) fn stable(&mut self, slots: &[(Slot, No)], now: TimestampMs) {
         for (at, (slot, no)) in slots.iter().copied().enumerate() {
-            self.warm_group(&slots, at, |state| &state.unstable);
+            self.warm_group(slots, at, |state| &state.unstable);
             self.heed_acknowledged(slot, no);
             self.note_told(slot, no);
             let Some(state) = self.slots.at_mut(slot) else { continue };

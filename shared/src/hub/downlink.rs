@@ -37,8 +37,8 @@ impl Hub {
                     origin.credit = origin.credit.saturating_add(batches).min(CREDIT_MAX);
                 }
             }
-            OriginToHub::Committed(slots) => self.committed(slots, now),
-            OriginToHub::Stable(slots) => self.stable(slots, now),
+            OriginToHub::Committed(slots) => self.committed(&slots, now),
+            OriginToHub::Stable(slots) => self.stable(&slots, now),
             OriginToHub::Down { slot, from, to, keys } => self.down(connection, slot, from, to, &keys, now),
             OriginToHub::Whole { slot, at, more, keys } => self.whole(connection, (slot, at, more), &keys, now),
             OriginToHub::Begun(slots) => {

@@ -179,7 +179,8 @@ impl Drop for RedisServer {
 }
 
 /// Below the ports that systems choose by themselves (Linux from 32768 on): one of those could be the near end of anybody's
-/// connection by the time a server asks for it, above all while that server is killed and about to come back.
+/// connection by the time a server asks for it, above all while that server is killed and about to come back. And above 10080,
+/// the last of the ports to which `fetch` refuses to connect, in browsers as in Node.
 const PORTS: Range<u16> = 10_100..32_000;
 
 /// A port on which nothing listens now, and which nobody in this process got before.

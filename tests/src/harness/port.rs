@@ -12,8 +12,8 @@ use tokio::net::TcpStream;
 const ANSWER_BYTES_MAX: u64 = 16 * 1024;
 
 /// Below the ports that systems choose by themselves (Linux from 32768 on): one of those could be the near end of anybody's
-/// connection by the time a server asks for it, above all while that server is killed and about to come back. And above the
-/// last of those to which `fetch` connects in no browser and not in Node, 10080.
+/// connection by the time a server asks for it, above all while that server is killed and about to come back. And above 10080,
+/// the last of the ports to which `fetch` refuses to connect, in browsers as in Node.
 const PORTS: Range<u16> = 10_100..32_000;
 
 /// A port of 127.0.0.1 on which nothing listens now, and that this function has not returned before in this process.

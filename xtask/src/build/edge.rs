@@ -50,8 +50,8 @@ pub(crate) fn worker(workspace: &Workspace, folder: &str, package: &str, profile
     inputs.record(&stamp)
 }
 
-/// Without the names of all functions, which are a sixteenth of what is uploaded, and optimised for speed: that adds a hundredth,
-/// and takes a twentieth off an isolate's request.
+/// Without the names of all functions, which are a sixteenth of what is uploaded, and optimised for speed, which adds less than a
+/// hundredth.
 fn without_names(workspace: &Workspace, module: &Path) -> Command {
     let mut optimise = Command::new(workspace.npm_tool("wasm-opt"));
     optimise.args(["-O3", "--strip-debug", "--enable-exception-handling", "--output"]).arg(module).arg(module);

@@ -30,7 +30,8 @@ pub(super) fn splice(arena: &mut Arena, block: Block, changes: &[Change], fresh:
     block
 }
 
-/// Fresh numbers one after the other. An increment has thirteen at most, some seventy bytes in all; the array has room for the eight bytes at a time that are written.
+/// Fresh numbers one after the other. An increment has thirteen at most, some seventy bytes in all; the array has room for the
+/// eight bytes at a time that are written.
 pub(super) struct Fresh {
     bytes: [u8; 128],
     length: usize,

@@ -63,6 +63,44 @@ fn slots_that_are_written_to_all_the_time_do_not_keep_others_from_being_sent() {
     }
 }
 
+/// Names of so many keys, four in each slot.
+fn in_fours(slots: usize) -> Vec<String> {
+    (0..slots).flat_map(|slot| (0..4).map(move |at| format!("{{full{slot}}}{at}"))).collect()
+}
+
+#[test]
+fn where_not_all_fits_slots_of_many_changes_go_first() {
+    let mut hub = hub();
+    let full = in_fours(200);
+    (0..6000).for_each(|at| drop(set(&mut hub, &format!("lone{at}"), b"v")));
+    full.iter().for_each(|name| drop(set(&mut hub, name, b"v")));
+    let (keys, _) = told(&said(&mut hub, OriginToHub::Credit(1)));
+    assert!(keys.len() < 6000, "a batch of {} keys leaves none", keys.len());
+    let sent: BTreeSet<&[u8]> = keys.iter().map(Key::as_bytes).collect();
+    let left: Vec<_> = full.iter().filter(|name| !sent.contains(name.as_bytes())).collect();
+    assert!(left.is_empty(), "{left:?}");
+}
+
+#[test]
+fn slots_of_many_changes_do_not_keep_others_from_being_sent() {
+    let mut hub = hub();
+    let full = in_fours(1200);
+    full.iter().for_each(|name| drop(set(&mut hub, name, b"v")));
+    let mut lone: BTreeSet<String> = (0..100).map(|at| format!("lone{at}")).collect();
+    lone.iter().for_each(|name| drop(set(&mut hub, name, b"v")));
+    for _ in 0..6 {
+        let (keys, numbers) = told(&said(&mut hub, OriginToHub::Credit(1)));
+        said(&mut hub, OriginToHub::Committed(numbers));
+        for key in &keys {
+            let name = std::str::from_utf8(key.as_bytes()).unwrap();
+            if !lone.remove(name) && name.starts_with('{') {
+                set(&mut hub, name, b"w");
+            }
+        }
+    }
+    assert!(lone.is_empty(), "{} of all were not sent", lone.len());
+}
+
 #[test]
 fn only_what_changed_since_is_sent_again_until_it_is_stable() {
     let mut hub = hub();

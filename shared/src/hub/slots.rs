@@ -155,9 +155,9 @@ impl SlotState {
         self.uttered = self.uttered.max(no);
     }
 
-    /// Whether the slot is to be put on the list of those with something to send; from then on it counts as there.
-    fn is_to_be_listed(&mut self) -> bool {
-        self.has_pending() && !std::mem::replace(&mut self.is_listed, true)
+    /// Whether the slot is to be put on the list of those with something to send.
+    fn is_to_be_listed(&self) -> bool {
+        self.has_pending() && !self.is_listed
     }
 
     /// Whether there is something to send that is not on its way.
@@ -166,13 +166,43 @@ impl SlotState {
     }
 }
 
+/// From so many changed keys on a slot is worth a commit of its own.
+const FULL: usize = 4;
+
+/// Of so many slots that are sent while some are full, one is whichever has waited, so that none waits for ever.
+const TURNS: usize = 4;
+
+/// Slots that have their turns in the order of their numbers, round and round.
+#[derive(Debug, Default)]
+struct Round {
+    slots: BTreeSet<Slot>,
+    last: Option<Slot>,
+}
+
+impl Round {
+    /// Those that have their turns next, to the end of this round. Logarithmic.
+    fn upcoming(&self) -> impl Iterator<Item = Slot> + '_ {
+        let after = self.last.map_or(Bound::Unbounded, Bound::Excluded);
+        self.slots.range((after, Bound::Unbounded)).copied()
+    }
+
+    /// The slot that has its turn now. Logarithmic.
+    fn turn(&mut self) -> Option<Slot> {
+        let next = self.upcoming().next().or(self.slots.first().copied());
+        self.last = next;
+        next
+    }
+}
+
 /// The slots by number, and the lists of those with something to send and of those whose rows are to be written.
 #[derive(Debug, Default)]
 pub(super) struct Slots {
     states: Vec<Option<Box<SlotState>>>,
-    pending: BTreeSet<Slot>,
-    /// Behind which slot it goes on where all that was pending was too much to be sent at once.
-    last_taken: Option<Slot>,
+    pending: Round,
+    /// Those of the pending in which many keys changed. Each slot costs the store a commit however few its keys are, so where
+    /// all that is pending is too much to be sent at once, these go first and the others gather more.
+    full: Round,
+    taken: usize,
     dirty: Vec<Slot>,
     /// The places in all lists of held keys.
     held_places: usize,
@@ -250,15 +280,21 @@ impl Slots {
         if before != Standing::Changed && !(before == Standing::Unstable && fault!(RewriteNotSent)) {
             state.changed.push(key);
         }
-        if state.is_to_be_listed() {
-            self.pending.insert(slot);
+        let becomes_full = state.is_listed && state.changed.len() == FULL;
+        self.list(slot);
+        if becomes_full {
+            self.full.slots.insert(slot);
         }
     }
 
     /// Puts a slot on the list of those with something to send, if it has and is not there.
     pub(super) fn list(&mut self, slot: Slot) {
-        if self.at_mut(slot).is_some_and(SlotState::is_to_be_listed) {
-            self.pending.insert(slot);
+        let Some(state) = self.at_mut(slot).filter(|state| state.is_to_be_listed()) else { return };
+        state.is_listed = true;
+        let is_full = state.changed().len() >= FULL;
+        self.pending.slots.insert(slot);
+        if is_full {
+            self.full.slots.insert(slot);
         }
     }
 
@@ -278,21 +314,21 @@ impl Slots {
         dirty
     }
 
-    /// Some keys of each of the group of slots that [`Slots::take_pending`] takes next.
+    /// Some keys of each of the slots that [`Slots::take_pending`] may take next.
     pub(super) fn upcoming(&self) -> impl Iterator<Item = KeyNo> + '_ {
-        let after = self.last_taken.map_or(Bound::Unbounded, Bound::Excluded);
-        let next = self.pending.range((after, Bound::Unbounded)).take(GROUP);
-        next.filter_map(|slot| self.at(*slot)).flat_map(|state| state.changed().iter().take(GROUP)).copied()
+        let full = self.full.slots.len().min(GROUP - GROUP / TURNS);
+        let others = GROUP.saturating_sub(full);
+        let next = self.full.upcoming().take(full).chain(self.pending.upcoming().take(others));
+        next.filter_map(|slot| self.at(slot)).flat_map(|state| state.changed().iter().take(GROUP)).copied()
     }
 
-    /// Takes the next slot off the list of those with something to send, in order from where it was left off; at the end of the
-    /// list the next time begins with the first. Logarithmic.
+    /// Takes the next slot off the list of those with something to send. Logarithmic.
     pub(super) fn take_pending(&mut self) -> Option<Slot> {
-        let later =
-            self.last_taken.and_then(|last| self.pending.range((Bound::Excluded(last), Bound::Unbounded)).next());
-        self.last_taken = later.or(self.pending.first()).copied();
-        let slot = self.last_taken?;
-        self.pending.remove(&slot);
+        self.taken = self.taken.wrapping_add(1);
+        let full = if self.taken.is_multiple_of(TURNS) { None } else { self.full.turn() };
+        let slot = full.or_else(|| self.pending.turn())?;
+        self.pending.slots.remove(&slot);
+        self.full.slots.remove(&slot);
         if let Some(state) = self.at_mut(slot) {
             state.is_listed = false;
         }

@@ -5,8 +5,11 @@ use super::{
     bucket::{Bookings, Shape},
     counting,
 };
-use crate::id::TimestampMs;
+use crate::{few::Few, id::TimestampMs};
 use std::num::NonZeroU64;
+
+/// So many windows are read without an allocation: those of a fixed window, and of a short sliding one.
+const FEW: usize = 5;
 
 /// A window's counter as seen here, in two shares.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -123,11 +126,11 @@ impl Limit {
         knowledge: &Knowledge,
         seen: impl Fn(Window) -> Seen,
     ) -> Decision {
-        let windows: Vec<(Window, Seen)> = self.windows(now).into_iter().map(|window| (window, seen(window))).collect();
-        let counts: Vec<(Window, u64)> =
+        let windows: Few<(Window, Seen), FEW> = self.windows(now).map(|window| (window, seen(window))).collect();
+        let counts: Few<(Window, u64), FEW> =
             windows.iter().map(|(window, seen)| (*window, seen.own.saturating_add(seen.others))).collect();
         let reading = Reading::of(self, &counts, now);
-        let own: Vec<(Window, u64)> = windows.iter().map(|(window, seen)| (*window, seen.own)).collect();
+        let own: Few<(Window, u64), FEW> = windows.iter().map(|(window, seen)| (*window, seen.own)).collect();
         let own = Reading::of(self, &own, now).used(now);
 
         let used = reading.used(now);
@@ -207,7 +210,11 @@ fn expected_unseen(now: TimestampMs, staleness_ms: u64, windows: &[(Window, Seen
     let span_ms = now.since_ms(first.start).unsigned_abs();
     let unseen_ms = staleness_ms.min(span_ms);
     let covered_ms = span_ms.saturating_sub(unseen_ms).max(unseen_ms).max(1);
-    clamped(u128::from(others).saturating_mul(unseen_ms.into()).div_ceil(covered_ms.into()))
+    // Nearly always there is no need for more than 64 bits, whose division is the faster one.
+    match others.checked_mul(unseen_ms) {
+        Some(product) => product.div_ceil(covered_ms),
+        None => clamped(u128::from(others).saturating_mul(unseen_ms.into()).div_ceil(covered_ms.into())),
+    }
 }
 
 fn clamped(amount: u128) -> u64 {

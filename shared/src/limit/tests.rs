@@ -203,7 +203,7 @@ proptest! {
             kept.drop_expired(now + CLOCK_BOUND_MS);
             prop_assert_eq!(&kept.decide(&limit, cost, now), decision);
             kept.apply(&decision.adds);
-            let read = limit.windows(TimestampMs(now));
+            let read: Vec<_> = limit.windows(TimestampMs(now)).collect();
             prop_assert!(counters.0.keys().filter(|window| read.contains(window)).count() <= kept.0.len());
             Ok(())
         })?;
@@ -214,7 +214,7 @@ proptest! {
         run(&limit, &traffic, |_, _, decision, cost, now| {
             let counted: u64 = decision.adds.iter().map(|add| add.amount).sum();
             prop_assert_eq!(counted, if decision.is_allowed() { cost } else { 0 });
-            let read = limit.windows(TimestampMs(now));
+            let read: Vec<_> = limit.windows(TimestampMs(now)).collect();
             prop_assert!(decision.adds.iter().all(|add| add.amount > 0 && read.contains(&add.window)));
             Ok(())
         })?;

@@ -30,7 +30,7 @@ struct Spent {
 /// What is booked and not yet refilled, by these counters.
 fn backlog_of(limit: &Limit, now: i64, count: impl Fn(Window) -> u64) -> u64 {
     let now = TimestampMs(now);
-    let slots: Vec<_> = limit.windows(now).into_iter().map(|window| (window, count(window))).collect();
+    let slots: Vec<_> = limit.windows(now).map(|window| (window, count(window))).collect();
     let bookings = bucket::Bookings { shape: bucket::Shape::of(limit), capacity: limit.capacity(), slots: &slots };
     bookings.backlog(now) as u64
 }

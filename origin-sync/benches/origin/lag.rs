@@ -1,21 +1,64 @@
 //! How long after an edge wrote Redis shows it, under load.
 
-use crate::{delay::slow_way, print_ours, stand::Stand, support::edge::Edge};
+use crate::{
+    delay::slow_way,
+    print_ours,
+    stand::Stand,
+    support::{edge::Edge, say::bytes},
+};
+use bytes::Bytes;
 use std::time::{Duration, Instant};
 
 /// How often the load's operations are brought up to its rate.
 const STEP: Duration = Duration::from_millis(5);
 
-/// A load: operations in a second, spread over keys.
+/// Operations that reach the hub together.
+const PIPELINE: u64 = 100;
+
+/// A load: operations in a second, spread over so many keys.
 #[derive(Clone, Copy)]
 struct Load {
     rate: u64,
-    keys: u64,
+    keys: Keys,
 }
 
-/// At several rates, with the daemon beside the hub.
+#[derive(Clone, Copy)]
+enum Keys {
+    /// So many, in turn.
+    Known(u64),
+    /// One of its own for each operation.
+    New,
+}
+
+impl Load {
+    fn name(self) -> String {
+        match self.keys {
+            Keys::Known(keys) => format!("{keys} keys"),
+            Keys::New => "new keys".to_owned(),
+        }
+    }
+
+    fn operation(self, number: u64) -> Vec<Bytes> {
+        let key = match self.keys {
+            Keys::Known(keys) => number % keys,
+            Keys::New => number,
+        };
+        vec![bytes("INCR"), bytes(format!("k{key}"))]
+    }
+}
+
+/// At several rates, with the daemon beside the hub. The last two are half of what is reconciled in a second at most: of one
+/// hub's operations on few keys, and of keys that are new.
 pub async fn at_rates(run: Duration) {
-    for (rate, keys) in [(20, 10), (200, 10), (2_000, 10), (2_000, 500), (20_000, 10)] {
+    for (rate, keys) in [
+        (20, Keys::Known(10)),
+        (200, Keys::Known(10)),
+        (2_000, Keys::Known(10)),
+        (2_000, Keys::Known(500)),
+        (20_000, Keys::Known(10)),
+        (750_000, Keys::Known(10)),
+        (20_000, Keys::New),
+    ] {
         let stand = Stand::new(1).await;
         measure(&stand, "lag on loopback", Load { rate, keys }, run).await;
     }
@@ -27,7 +70,7 @@ pub async fn over_a_slow_way(run: Duration) {
     let to = edge.url().trim_start_matches("http://").to_owned();
     let (port, _way) = slow_way(to, Duration::from_millis(150)).await;
     let stand = Stand::of(vec![edge], &[format!("http://127.0.0.1:{port}")]).await;
-    measure(&stand, "lag with 150 ms of delay each way", Load { rate: 2_000, keys: 10 }, run).await;
+    measure(&stand, "lag with 150 ms of delay each way", Load { rate: 2_000, keys: Keys::Known(10) }, run).await;
 }
 
 /// Beside the load one counter is incremented and read back from Redis again and again: how long that takes is the lag.
@@ -38,9 +81,11 @@ async fn measure(stand: &Stand, name: &str, load: Load, run: Duration) {
     let before = stand.calls().await;
     let began = Instant::now();
     while began.elapsed() < run {
-        while sent < load.rate * u64::try_from(began.elapsed().as_millis()).unwrap() / 1000 {
-            stand.edges[0].execute(&["INCR", &format!("k{}", sent % load.keys)]).unwrap();
-            sent += 1;
+        let due = load.rate * u64::try_from(began.elapsed().as_millis()).unwrap() / 1000;
+        while sent < due {
+            let until = due.min(sent + PIPELINE);
+            stand.edges[0].handle().run((sent..until).map(|number| load.operation(number)).collect());
+            sent = until;
         }
         // One probe at a time, and at most as many as the load has operations.
         if probe.is_none() && probed < sent {
@@ -68,7 +113,7 @@ async fn measure(stand: &Stand, name: &str, load: Load, run: Duration) {
     let calls = stand.calls().await.calls - before.calls;
     lags.sort();
     let Some(last) = lags.len().checked_sub(1) else { return };
-    let name = format!("{name}, {} keys", load.keys);
+    let name = format!("{name}, {}", load.name());
     let extent = (load.rate, "ops/s");
     for share in [50, 99] {
         print_ours(&format!("{name}: p{share}"), extent, lags[last * share / 100].as_nanos() as f64, "ns");

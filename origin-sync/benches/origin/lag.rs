@@ -47,8 +47,8 @@ impl Load {
     }
 }
 
-/// At several rates, with the daemon beside the hub. The last two are half of what is reconciled in a second at most: of one
-/// hub's operations on few keys, and of keys that are new.
+/// At several rates, with the daemon beside the hub. The last two load it by about half of what it can do: with one hub's operations
+/// on few keys, and with keys that are new.
 pub async fn at_rates(run: Duration) {
     for (rate, keys) in [
         (20, Keys::Known(10)),
@@ -105,6 +105,7 @@ async fn measure(stand: &Stand, name: &str, load: Load, run: Duration) {
         }
         tokio::time::sleep_until(until.into()).await;
     }
+    assert!(sent >= load.rate * run.as_secs() * 9 / 10, "{sent} operations are less than the load");
     stand.settled().await;
     if let Some((since, _)) = probe {
         // A lag as long as the run counts too.

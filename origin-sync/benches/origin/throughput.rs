@@ -85,7 +85,7 @@ async fn distinct_once(keys: usize) -> (f64, f64, f64) {
     let hset = |at: usize| ["HSET", &format!("ours:{at}"), "field", PAYLOAD].map(bytes).to_vec();
     let before = stand.calls().await;
     let hub = stand.edges[0].handle();
-    // As in an object, what brings the commands goes by the thread that executes them, and leaves it its memory.
+    // One thread reads commands and executes them, as in an object, so that the memory which they leave is the hub's to use.
     let executing = tokio::task::spawn_blocking(move || {
         let pipelines: Vec<Vec<Vec<Bytes>>> =
             (0..keys).step_by(PIPELINE).map(|from| (from..keys.min(from + PIPELINE)).map(hset).collect()).collect();

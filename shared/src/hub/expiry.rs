@@ -128,6 +128,7 @@ impl Hub {
         let ids = self.keys.view(no).elements().into_iter().map(|(id, _)| id);
         self.dirty.extend(ids.map(|id| RowId::Element(key.clone(), id)));
         self.dirty.insert(RowId::Key(key));
+        // Of others no element's row is to be written either.
         if entry.is_dirty {
             self.dirty_keys.retain(|other| *other != no);
             self.dirty_elements.retain(|(other, _)| *other != no);

@@ -381,8 +381,9 @@ impl Hub {
 
     /// Notes a change for storage and for the leaves that follow the key.
     pub(super) fn show(&mut self, no: KeyNo, touched: Touched) {
-        // The string's row is the key's. Of a key whose own row is not to be written, no element's is.
-        if touched.header || !touched.elements.is_empty() {
+        // The string's row is the key's. Elements' rows are written beside the key's alone: so a key that is forgotten need be looked
+        // for among them only where its own is to be written.
+        if !touched.is_empty() {
             self.dirty_key(no);
         }
         for (id, _) in touched.elements.iter().filter(|(id, _)| *id != ElementId::String) {

@@ -169,7 +169,8 @@ impl SlotState {
 /// From so many changed keys on a slot is worth a commit of its own.
 const FULL: usize = 4;
 
-/// Of so many slots that are sent while some are full, one is whichever has waited, so that none waits for ever.
+/// Of so many slots that are sent while some are full, one is the next of all that have something to send, so that none waits for
+/// ever.
 const TURNS: usize = 4;
 
 /// Slots that have their turns in the order of their numbers, round and round.
@@ -202,7 +203,8 @@ pub(super) struct Slots {
     /// Those of the pending in which many keys changed. Each slot costs the store a commit however few its keys are, so where
     /// all that is pending is too much to be sent at once, these go first and the others gather more.
     full: Round,
-    taken: usize,
+    /// How many slots were sent, by which turns are counted.
+    turns: usize,
     dirty: Vec<Slot>,
     /// The places in all lists of held keys.
     held_places: usize,
@@ -277,10 +279,11 @@ impl Slots {
         if before == Standing::Stable {
             state.unstable.push(key);
         }
+        let mut becomes_full = false;
         if before != Standing::Changed && !(before == Standing::Unstable && fault!(RewriteNotSent)) {
             state.changed.push(key);
+            becomes_full = state.is_listed && state.changed.len() == FULL;
         }
-        let becomes_full = state.is_listed && state.changed.len() == FULL;
         self.list(slot);
         if becomes_full {
             self.full.slots.insert(slot);
@@ -324,8 +327,8 @@ impl Slots {
 
     /// Takes the next slot off the list of those with something to send. Logarithmic.
     pub(super) fn take_pending(&mut self) -> Option<Slot> {
-        self.taken = self.taken.wrapping_add(1);
-        let full = if self.taken.is_multiple_of(TURNS) { None } else { self.full.turn() };
+        self.turns = self.turns.wrapping_add(1);
+        let full = if self.turns.is_multiple_of(TURNS) { None } else { self.full.turn() };
         let slot = full.or_else(|| self.pending.turn())?;
         self.pending.slots.remove(&slot);
         self.full.slots.remove(&slot);

@@ -76,7 +76,7 @@ impl Window {
     }
 }
 
-/// A name that is written from its end. Every decision writes one: by a formatter that would take a seventh of its time.
+/// A name that is written from its end. Most decisions write one or two, which by a formatter would take a seventh of their time.
 struct Name {
     text: [u8; Self::BYTES_MAX],
     from: usize,

@@ -43,6 +43,17 @@ fn told(parts: &[SlotDelta]) -> (Vec<Key>, Vec<(Slot, No)>) {
     (keys, numbers.into_iter().collect())
 }
 
+/// The names of four keys in each of so many slots.
+fn in_fours(slots: usize) -> Vec<String> {
+    (0..slots).flat_map(|slot| (0..4).map(move |at| format!("{{full{slot}}}{at}"))).collect()
+}
+
+/// Those of the names that are not among the keys.
+fn left_of<'a>(names: &'a [String], keys: &[Key]) -> Vec<&'a str> {
+    let sent: BTreeSet<&[u8]> = keys.iter().map(Key::as_bytes).collect();
+    names.iter().map(String::as_str).filter(|name| !sent.contains(name.as_bytes())).collect()
+}
+
 #[test]
 fn slots_that_are_written_to_all_the_time_do_not_keep_others_from_being_sent() {
     let mut hub = hub();
@@ -61,11 +72,6 @@ fn slots_that_are_written_to_all_the_time_do_not_keep_others_from_being_sent() {
         sent.extend(keys);
         assert!(batches <= names.len() / 4 + 1, "after {batches} batches only {} of all were sent", sent.len());
     }
-}
-
-/// Names of so many keys, four in each slot.
-fn in_fours(slots: usize) -> Vec<String> {
-    (0..slots).flat_map(|slot| (0..4).map(move |at| format!("{{full{slot}}}{at}"))).collect()
 }
 
 #[test]
@@ -90,12 +96,6 @@ fn slots_in_which_much_changed_while_they_were_sent_go_first_too() {
     said(&mut hub, OriginToHub::Committed(numbers));
     let (keys, _) = told(&said(&mut hub, OriginToHub::Credit(1)));
     assert_eq!(left_of(&full, &keys), [""; 0]);
-}
-
-/// Those of the names that are not among the keys.
-fn left_of<'a>(names: &'a [String], keys: &[Key]) -> Vec<&'a str> {
-    let sent: BTreeSet<&[u8]> = keys.iter().map(Key::as_bytes).collect();
-    names.iter().map(String::as_str).filter(|name| !sent.contains(name.as_bytes())).collect()
 }
 
 #[test]

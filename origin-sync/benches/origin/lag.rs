@@ -15,7 +15,7 @@ const STEP: Duration = Duration::from_millis(5);
 /// Operations that reach the hub together.
 const PIPELINE: u64 = 100;
 
-/// A load: operations in a second, spread over so many keys.
+/// A load: operations in a second, and on which keys.
 #[derive(Clone, Copy)]
 struct Load {
     rate: u64,

@@ -284,7 +284,9 @@ impl Slots {
             state.changed.push(key);
             becomes_full = state.is_listed && state.changed.len() == FULL;
         }
-        self.list(slot);
+        if state.is_to_be_listed() {
+            self.list(slot);
+        }
         if becomes_full {
             self.full.slots.insert(slot);
         }
@@ -325,7 +327,7 @@ impl Slots {
         next.filter_map(|slot| self.at(slot)).flat_map(|state| state.changed().iter().take(GROUP)).copied()
     }
 
-    /// Takes the next slot off the list of those with something to send. Logarithmic.
+    /// Takes the next slot off the lists of those with something to send: mostly a full one. Logarithmic.
     pub(super) fn take_pending(&mut self) -> Option<Slot> {
         self.turns = self.turns.wrapping_add(1);
         let full = if self.turns.is_multiple_of(TURNS) { None } else { self.full.turn() };

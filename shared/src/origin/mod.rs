@@ -471,9 +471,9 @@ impl Origin {
         }
         let Some(state) = self.links.get_mut(&link) else { return };
         state.batches = state.batches.saturating_add(1);
-        let window_ms = state.window.arrived(no, self.config.window_ms, self.config.window_ms_max);
-        state.window_end = Some(now.plus_ms(window_ms));
         let (parts, keys) = (slots.len(), slots.iter().map(|part| part.keys.len()).sum::<usize>());
+        let window_ms = state.window.arrived(no, keys, self.config.window_ms, self.config.window_ms_max);
+        state.window_end = Some(now.plus_ms(window_ms));
         for part in slots {
             state.outstanding.insert(part.slot);
             self.ready.insert(part.slot);

@@ -2,7 +2,7 @@
 
 use crate::token::{Claims, Keys, TokenError};
 use headwater::{
-    command::{CommandError, parse},
+    command::{Command, CommandError},
     namespace::{Namespace, Namespaces},
 };
 use subtle::ConstantTimeEq;
@@ -59,11 +59,10 @@ impl Client {
 
     /// Whether the commands may be executed, each with its arguments. What cannot be read is executed nowhere; what Headwater
     /// does not know might be, some day, elsewhere.
-    pub(crate) fn check<'a>(&self, commands: impl IntoIterator<Item = &'a [bytes::Bytes]>) -> Result<(), CommandError> {
+    pub(crate) fn check(&self, commands: impl IntoIterator<Item = Command>) -> Result<(), CommandError> {
         if self.claims.is_none() && !self.namespace.is_confined() {
             return Ok(());
         }
-        let commands = commands.into_iter().filter_map(|argv| parse(argv).ok());
         commands.into_iter().try_for_each(|command| {
             self.claims.as_ref().map_or(Ok(()), |claims| claims.grants.check(&command))?;
             match self.namespace.admits(&command) {

@@ -22,6 +22,7 @@ mod incoming;
 mod isolate;
 mod level;
 mod limit;
+mod limiter;
 mod limits;
 mod path;
 mod peers;
@@ -37,7 +38,10 @@ mod timeout;
 mod token;
 
 pub use directory::Directory;
+pub use headwater::limit::Limit;
 pub use hub::Hub;
+pub use limit::{BadName, Check, Decision, Verdict};
+pub use limiter::Limiter;
 
 use futures_util::FutureExt;
 use incoming::{Incoming, Sent};

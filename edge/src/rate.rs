@@ -7,16 +7,15 @@ use crate::{
     auth::Client,
     limit::{Call, Check},
 };
-use bytes::Bytes;
-use headwater::command::parse;
+use headwater::command::Command;
 use std::collections::BTreeMap;
 
 /// What is to be decided before these commands are executed; nothing where they cost nothing. What cannot be read is not
 /// executed and costs nothing.
-pub(crate) fn call<'a>(client: &Client, commands: impl IntoIterator<Item = &'a [Bytes]>) -> Option<Call> {
+pub(crate) fn call(client: &Client, commands: impl IntoIterator<Item = Command>) -> Option<Call> {
     let claims = client.claims.as_ref().filter(|claims| claims.grants.are_rated())?;
     let mut costs = BTreeMap::new();
-    for command in commands.into_iter().filter_map(|argv| parse(argv).ok()) {
+    for command in commands {
         for (place, rate) in claims.grants.rates_of(&command) {
             let (_, cost) = costs.entry(place).or_insert((rate, 0_u64));
             *cost += 1;
@@ -25,7 +24,7 @@ pub(crate) fn call<'a>(client: &Client, commands: impl IntoIterator<Item = &'a [
     let checks: Vec<Check> = costs
         .into_iter()
         .filter_map(|(place, (rate, cost))| {
-            Some(Check::of_rate(claims.rate_key(place)?, format!("grant-{}", place + 1), rate.limit(), cost))
+            Some(Check::of(claims.rate_key(place)?, format!("grant-{}", place + 1).into(), rate.limit(), cost))
         })
         .collect();
     (!checks.is_empty()).then_some(Call { checks, is_list: true })

@@ -4,7 +4,7 @@ use crate::{
     auth,
     auth::{Client, Unauthorized},
     clock, config, cors,
-    decide::{Asking, keep_rate, verdicts},
+    decide::{Asking, Hubs, keep_rate, verdicts},
     directory::HubsQuery,
     hub::call::{self, Bounds, Commands, Listen, Poll, Status},
     incoming::Incoming,
@@ -29,7 +29,11 @@ use crate::{
 };
 use bytes::Bytes;
 use futures_util::future::try_join_all;
-use headwater::{limits::IDEMPOTENCY_KEY_BYTES_MAX, namespace::Namespace};
+use headwater::{
+    command::{Command, CommandError, parse},
+    limits::IDEMPOTENCY_KEY_BYTES_MAX,
+    namespace::Namespace,
+};
 use serde::{Deserialize, Serialize};
 use worker::{Env, Method, Request, Response, Result, Stub, Url, web_sys};
 
@@ -130,7 +134,7 @@ async fn execute(
     shape: Shape,
     commands: Vec<Vec<Bytes>>,
 ) -> Result<web_sys::Response, Refusal> {
-    client.check(commands.iter().map(Vec::as_slice)).map_err(Refusal::NotPermitted)?;
+    client.check(read(&commands)).map_err(Refusal::NotPermitted)?;
     let idempotency = idempotency(incoming)?;
     let is_base64 = incoming.sent.encoding.as_deref() == Some("base64");
     let encoding = if is_base64 { Encoding::Base64 } else { Encoding::Lossy };
@@ -139,7 +143,7 @@ async fn execute(
     let namespace = &client.namespace;
     let shard = Shard::of_commands(&commands, namespace, config::shards(scene.env)?)?;
     let hub = shard.hub_name(&config::region(scene.env)?, namespace);
-    keep_rate(scene, rate::call(client, commands.iter().map(Vec::as_slice))).await?;
+    keep_rate(scene, rate::call(client, read(&commands))).await?;
     // Only a hub remembers what it answered to a key.
     if idempotency.is_none()
         && let Some(answered) = at_leaf(scene, &hub, namespace, &commands, levels)?
@@ -157,8 +161,13 @@ fn levels(incoming: &Incoming) -> Result<Levels, Refusal> {
     Ok(Levels::of(incoming.sent.durability.as_deref(), incoming.sent.consistency.as_deref())?)
 }
 
+/// Those of the commands that can be read, with their arguments.
+pub(crate) fn read(commands: &[Vec<Bytes>]) -> impl Iterator<Item = Command> {
+    commands.iter().filter_map(|argv| parse(argv).ok())
+}
+
 /// The answer of this isolate, where the call asks for no more and the isolate has one.
-pub(crate) fn at_leaf(
+fn at_leaf(
     scene: Scene<'_>,
     hub: &str,
     namespace: &Namespace,
@@ -168,7 +177,11 @@ pub(crate) fn at_leaf(
     if !levels.allow_leaf() {
         return Ok(None);
     }
-    Ok(isolate::answer(scene, hub, namespace, commands, levels, config::unacknowledged(scene.env)?)?)
+    let read = |argv: &Vec<Bytes>| parse(argv).and_then(|command| namespace.admits(&command).map(|()| command));
+    let commands: Result<Vec<Command>, CommandError> = commands.iter().map(read).collect();
+    // Its hub says what is wrong with it.
+    let Ok(commands) = commands else { return Ok(None) };
+    isolate::answer(scene, hub, &commands, levels)
 }
 
 fn idempotency(incoming: &Incoming) -> Result<Option<Bytes>, Refusal> {
@@ -209,14 +222,14 @@ pub(crate) async fn hand(env: &Env, hub: &str, commands: &Commands) -> Result<Js
 async fn limit(mut incoming: Incoming, scene: Scene<'_>) -> Result<web_sys::Response, Refusal> {
     let client = bearer(&incoming, None, scene.env)?;
     let call = Call::parse(&incoming.body(BODY_BYTES_MAX).await?)?;
-    let asked: Vec<Vec<Bytes>> = call.checks.iter().map(Check::command).collect();
-    client.check(asked.iter().map(Vec::as_slice)).map_err(Refusal::NotPermitted)?;
+    let commands = || call.checks.iter().map(Check::command);
+    client.check(commands()).map_err(Refusal::NotPermitted)?;
     let idempotency = idempotency(&incoming)?;
     let levels = levels(&incoming)?;
     levels.check_limit()?;
-    keep_rate(scene, rate::call(&client, asked.iter().map(Vec::as_slice))).await?;
-    let (verdicts, staleness_ms) =
-        verdicts(scene, &call, Asking { levels, idempotency, namespace: client.namespace }).await?;
+    keep_rate(scene, rate::call(&client, commands())).await?;
+    let hubs = Hubs::of(scene.env, client.namespace)?;
+    let (verdicts, staleness_ms) = verdicts(scene, &call.checks, &Asking { levels, idempotency, hubs }).await?;
     let Answer { status, headers, body } = Answer::of(&call, &verdicts, clock::now().0);
     let json = Json::new(status, body).with_all(&headers);
     let json = if let Some(staleness_ms) = staleness_ms { json.of_leaf(staleness_ms) } else { json };

@@ -55,7 +55,7 @@ async fn the_module_is_given_what_it_is_asked_for_and_begins_anew_after_a_panic(
     fs::copy(layout.edge_build.join("entry.js"), build.join("entry.js")).unwrap();
     fs::write(build.join("index.js"), BUNDLED).unwrap();
     let configuration = CONFIG.replace("{{PORT}}", &port.to_string());
-    let config = WorkerdConfig { dir: dir.path().join("workerd"), port, build, configuration };
+    let config = WorkerdConfig { dir: dir.path().join("workerd"), port, builds: vec![("", build)], configuration };
     let workerd = Workerd::start(&layout, config).await.unwrap();
 
     let http = Http::new(&workerd.url()).with("authorization", "Bearer t").with("headwater-durability", "leaf");

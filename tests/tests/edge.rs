@@ -24,6 +24,8 @@ mod isolate;
 mod leaves;
 #[path = "../edge/levels.rs"]
 mod levels;
+#[path = "../edge/library.rs"]
+mod library;
 #[path = "../edge/limit.rs"]
 mod limit;
 #[path = "../edge/memory.rs"]

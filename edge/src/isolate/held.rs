@@ -129,15 +129,16 @@ impl Held {
         self.answers += 1;
         let staleness_ms = self.staleness_ms(now);
         let is_fresh = self.is_away || staleness_ms.is_some_and(|age_ms| age_ms <= FRESH_MS_MAX);
-        let mut are_shown = true;
+        let (mut are_shown, mut are_held) = (true, true);
         for key in commands.iter().flat_map(Command::keys) {
-            are_shown &= self.leaf.is_shown(key);
+            let is_held = self.leaf.is_held(key);
+            are_shown &= is_held.is_some();
+            are_held &= is_held == Some(true);
             self.follow(key, now);
         }
         let staleness_ms = staleness_ms.filter(|_| is_fresh && are_shown)?;
-        let is_provisional = !commands.iter().flat_map(Command::keys).all(|key| self.leaf.is_held(key));
         let replies = commands.iter().map(|command| self.run(command, now)).collect();
-        Some(Answered { replies, is_provisional, staleness_ms })
+        Some(Answered { replies, is_provisional: !are_held, staleness_ms })
     }
 
     /// Makes the caller the one in charge of exchanges, if there is anything to tell or to hear and nobody is.

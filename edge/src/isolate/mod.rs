@@ -13,12 +13,10 @@
 mod exchange;
 mod held;
 
-use crate::{clock, level::Levels};
-use bytes::Bytes;
+use crate::{clock, config, level::Levels, refusal::Refusal};
 use headwater::{
-    command::{Command, CommandError, Reply, parse},
+    command::{Command, CommandError, Reply},
     id::ClientId,
-    namespace::Namespace,
 };
 use held::Held;
 use std::{cell::RefCell, collections::BTreeMap};
@@ -43,15 +41,9 @@ pub(crate) struct Scene<'a> {
 pub(crate) fn answer(
     scene: Scene<'_>,
     hub: &str,
-    namespace: &Namespace,
-    commands: &[Vec<Bytes>],
+    commands: &[Command],
     levels: Levels,
-    unacknowledged_max: u32,
-) -> Result<Option<Answered>, worker::Error> {
-    let read = |argv: &Vec<Bytes>| parse(argv).and_then(|command| namespace.admits(&command).map(|()| command));
-    let commands: Result<Vec<Command>, CommandError> = commands.iter().map(read).collect();
-    // Its hub says what is wrong with it.
-    let Ok(commands) = commands else { return Ok(None) };
+) -> Result<Option<Answered>, Refusal> {
     if !commands.iter().all(|command| held::is_answered(command, levels)) {
         return Ok(None);
     }
@@ -59,10 +51,10 @@ pub(crate) fn answer(
     let is_new = with(hub, |_| ()).is_none();
     if is_new {
         let client = ClientId(u128::from(clock::entropy()?) << 64 | u128::from(clock::entropy()?));
-        let held = Held::new(client, unacknowledged_max);
+        let held = Held::new(client, config::unacknowledged(scene.env)?);
         LEAVES.with_borrow_mut(|leaves| leaves.insert(hub.to_owned(), held));
     }
-    let run = |held: &mut Held| (held.answer(&commands, now), held.take_charge(now));
+    let run = |held: &mut Held| (held.answer(commands, now), held.take_charge(now));
     let (answered, owner) = with(hub, run).unwrap_or_default();
     if let Some(owner) = owner {
         scene.context.wait_until(exchange::run(scene.env.clone(), hub.to_owned(), owner));

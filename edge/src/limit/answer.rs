@@ -1,66 +1,69 @@
-//! What a call is answered: the verdicts, the status and the headers.
+//! What a call is answered: the body, the status and the headers.
 //!
 //! The status is that of the whole: 200 where all checks pass, 429 where one is over its limit, and else 503, where one could
 //! not be decided and does not pass then. The headers are those of draft-ietf-httpapi-ratelimit-headers-10; their times are
 //! whole seconds, rounded up, so that a client that waits so long does not come too early.
 
-use super::{Call, Check};
+use super::{Call, Check, Verdict};
 use crate::rest;
-use headwater::{
-    command::{CommandError, Reply},
-    limit::Algorithm,
-};
-use serde::{Deserialize, Serialize, Serializer};
+use headwater::limit::Algorithm;
+use serde::{Serialize, Serializer};
 
 const MS_PER_SECOND: u64 = 1000;
 
-/// What a hub answered to one check's command.
-#[derive(Clone, PartialEq, Debug, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Outcome {
-    /// The seven numbers of HW.LIMIT.
-    Result([i64; 7]),
-    /// Why there is no decision.
-    Error(String),
-}
-
-/// What is known about one check.
-#[derive(Clone, PartialEq, Debug, Serialize)]
-pub(crate) struct Verdict {
-    name: String,
-    allowed: bool,
-    limit: u64,
-    #[serde(flatten)]
-    details: Details,
-}
-
-#[derive(Clone, PartialEq, Debug, Serialize)]
+/// One check's part of the body.
+#[derive(Serialize)]
 #[serde(untagged)]
-enum Details {
+enum Said<'a> {
     Decided {
-        remaining: i64,
+        name: &'a str,
+        allowed: bool,
+        limit: u64,
+        remaining: u64,
         /// In milliseconds since 1970.
         reset: i64,
         /// In milliseconds; none where waiting does not help.
-        retry_after: Option<i64>,
+        retry_after: Option<u64>,
         /// In milliseconds; none where nothing was heard yet.
-        staleness: Option<i64>,
+        staleness: Option<u64>,
         over_admit_max: OverAdmission,
-        over_admit_expected: i64,
+        over_admit_expected: u64,
     },
     Undecided {
-        error: String,
+        name: &'a str,
+        allowed: bool,
+        limit: u64,
+        error: &'a str,
     },
 }
 
-#[derive(Clone, PartialEq, Debug)]
-struct OverAdmission(Option<i64>);
+struct OverAdmission(Option<u64>);
 
 impl Serialize for OverAdmission {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self.0 {
-            Some(most) => serializer.serialize_i64(most),
+            Some(most) => serializer.serialize_u64(most),
             None => serializer.serialize_str("unbounded"),
+        }
+    }
+}
+
+impl<'a> Said<'a> {
+    fn of(check: &'a Check, verdict: &'a Verdict) -> Self {
+        let (name, allowed, limit) = (check.name.as_ref(), verdict.is_allowed(), check.limit.capacity());
+        match verdict.decision() {
+            Ok(decision) => Self::Decided {
+                name,
+                allowed,
+                limit,
+                remaining: decision.remaining,
+                reset: decision.reset.0,
+                retry_after: decision.retry_after_ms,
+                staleness: decision.staleness_ms,
+                over_admit_max: OverAdmission(decision.over_admission_max),
+                over_admit_expected: decision.over_admission_expected,
+            },
+            Err(error) => Self::Undecided { name, allowed, limit, error },
         }
     }
 }
@@ -76,93 +79,53 @@ pub(crate) struct Answer {
     pub(crate) body: Vec<u8>,
 }
 
-impl Outcome {
-    /// What a leaf answered.
-    pub(crate) fn of(reply: Result<Reply, CommandError>) -> Self {
-        let numbers = match reply {
-            Ok(Reply::Array(numbers)) => numbers,
-            Ok(_) => Vec::new(),
-            Err(error) => return Self::Error(error.to_string()),
-        };
-        let number = |reply: &Reply| if let Reply::Int(number) = reply { Some(*number) } else { None };
-        let numbers: Option<Vec<i64>> = numbers.iter().map(number).collect();
-        match numbers.and_then(|numbers| numbers.try_into().ok()) {
-            Some(numbers) => Self::Result(numbers),
-            None => Self::Error("ERR Headwater: the reply is none of a limit".to_owned()),
-        }
-    }
-}
-
-impl Verdict {
-    pub(crate) fn of(check: &Check, outcome: Outcome) -> Self {
-        // −1 is what HW.LIMIT answers for what is not known.
-        let known = |number: i64| Some(number).filter(|number| *number >= 0);
-        let (allowed, details) = match outcome {
-            Outcome::Result([allowed, remaining, reset, retry_after, staleness, max, over_admit_expected]) => (
-                allowed == 1,
-                Details::Decided {
-                    remaining,
-                    reset,
-                    retry_after: known(retry_after),
-                    staleness: known(staleness),
-                    over_admit_max: OverAdmission(known(max)),
-                    over_admit_expected,
-                },
-            ),
-            Outcome::Error(error) => (check.is_open_on_error, Details::Undecided { error }),
-        };
-        Self { name: check.name.clone(), allowed, limit: check.limit.capacity(), details }
-    }
-
-    /// Why nothing was decided.
-    pub(crate) fn error(&self) -> Option<&str> {
-        match &self.details {
-            Details::Decided { .. } => None,
-            Details::Undecided { error } => Some(error),
-        }
-    }
-
-    fn is_decided(&self) -> bool {
-        matches!(self.details, Details::Decided { .. })
-    }
-
-    /// An item of the header `RateLimit`.
-    fn item(&self, now_ms: i64) -> Option<String> {
-        let Details::Decided { remaining, reset, .. } = &self.details else { return None };
-        let left = seconds(reset.saturating_sub(now_ms).max(0).unsigned_abs());
-        Some(format!("{};r={remaining};t={left}", quoted(&self.name)))
-    }
-}
-
 impl Answer {
     /// Of verdicts in the order of the call's checks.
     pub(crate) fn of(call: &Call, verdicts: &[Verdict], now_ms: i64) -> Self {
-        let refused = || verdicts.iter().filter(|verdict| !verdict.allowed);
+        let refused = || verdicts.iter().filter(|verdict| !verdict.is_allowed());
         let status = match () {
-            () if refused().any(Verdict::is_decided) => 429,
+            () if refused().any(|verdict| verdict.decision().is_ok()) => 429,
             () if refused().next().is_some() => 503,
             () => 200,
         };
-        let list = |items: Vec<String>| items.join(", ");
-        let mut headers = vec![("ratelimit-policy", list(call.checks.iter().map(policy).collect()))];
-        let items: Vec<String> = verdicts.iter().filter_map(|verdict| verdict.item(now_ms)).collect();
-        if !items.is_empty() {
-            headers.push(("ratelimit", list(items)));
-        }
-        // Where one never fits, waiting for the others does not help.
-        let waits = refused().map(|verdict| match verdict.details {
-            Details::Decided { retry_after, .. } => retry_after,
-            Details::Undecided { .. } => None,
-        });
-        if let Some(Some(longest)) = waits.reduce(|one, other| Some(one?.max(other?))) {
-            headers.push(("retry-after", seconds(longest.max(0).unsigned_abs()).to_string()));
-        }
-        let body = match verdicts {
-            [verdict] if !call.is_list => rest::json(verdict),
-            verdicts => rest::json(verdicts),
+        let headers = headers(&call.checks, verdicts, now_ms);
+        let body = match (&call.checks[..], verdicts) {
+            ([check], [verdict]) if !call.is_list => rest::json(&Said::of(check, verdict)),
+            (checks, verdicts) => {
+                let said: Vec<Said<'_>> =
+                    checks.iter().zip(verdicts).map(|(check, verdict)| Said::of(check, verdict)).collect();
+                rest::json(&said)
+            }
         };
         Self { status, headers, body }
     }
+}
+
+/// `RateLimit-Policy`, `RateLimit` where anything was decided, and `Retry-After` where waiting helps.
+pub(crate) fn headers(checks: &[Check], verdicts: &[Verdict], now_ms: i64) -> Vec<(&'static str, String)> {
+    let mut headers = vec![("ratelimit-policy", joined(checks.iter().map(policy)))];
+    let items = joined(checks.iter().zip(verdicts).filter_map(|(check, verdict)| item(check, verdict, now_ms)));
+    if !items.is_empty() {
+        headers.push(("ratelimit", items));
+    }
+    // Where one never fits, waiting for the others does not help.
+    let refused = verdicts.iter().filter(|verdict| !verdict.is_allowed());
+    let waits = refused.map(|verdict| verdict.decision().ok()?.retry_after_ms);
+    if let Some(Some(longest)) = waits.reduce(|one, other| Some(one?.max(other?))) {
+        headers.push(("retry-after", seconds(longest).to_string()));
+    }
+    headers
+}
+
+fn joined(items: impl Iterator<Item = String>) -> String {
+    items.reduce(|list, item| format!("{list}, {item}")).unwrap_or_default()
+}
+
+/// An item of the header `RateLimit`.
+fn item(check: &Check, verdict: &Verdict, now_ms: i64) -> Option<String> {
+    let decision = verdict.decision().ok()?;
+    let left = seconds(decision.reset.0.saturating_sub(now_ms).max(0).unsigned_abs());
+    Some(format!("{};r={};t={left}", quoted(&check.name), decision.remaining))
 }
 
 /// An item of the header `RateLimit-Policy`.

@@ -3,11 +3,12 @@
 use crate::fields::{BadField, Fields};
 use bytes::Bytes;
 use headwater::{
-    id::Key,
+    command::Command,
+    id::{BadKey, Key},
     limit::{AMOUNT_MAX, Algorithm, Limit, LimitError},
 };
 use serde_json::{Map, Value};
-use std::num::NonZeroU64;
+use std::{borrow::Cow, num::NonZeroU64};
 
 /// Checks in one call. Each may be at a hub of its own.
 const CHECKS_MAX: usize = 64;
@@ -32,6 +33,11 @@ pub(crate) enum BadCheck {
     Field(#[from] BadField),
 }
 
+/// Headers cannot call a check so.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("must have 1 to {NAME_CHARACTERS_MAX} printable ASCII characters")]
+pub struct BadName;
+
 /// What is asked.
 #[derive(Clone, PartialEq, Debug)]
 pub(crate) struct Call {
@@ -42,12 +48,21 @@ pub(crate) struct Call {
 }
 
 /// One limit, and what a request costs under it.
+///
+/// ```
+/// use headwater_edge::{Check, Limit};
+///
+/// let limit = Limit::sliding_window(100, 60_000)?;
+/// let check = Check::new("login:ada", limit)?.cost(3).open_on_error();
+/// assert!(Check::new("hw:mine", limit).is_err(), "such keys are Headwater's own");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, PartialEq, Debug)]
-pub(crate) struct Check {
+pub struct Check {
     /// Where its windows are counted.
     pub(crate) key: Key,
     /// What the headers call it: its position, unless the client says otherwise.
-    pub(crate) name: String,
+    pub(crate) name: Cow<'static, str>,
     /// The limit.
     pub(crate) limit: Limit,
     /// What the request costs.
@@ -80,13 +95,68 @@ impl Call {
 }
 
 impl Check {
+    /// Of a request that costs 1. Its windows are counted under the key: one for each subject and limit. Headers call it
+    /// `limit`.
+    ///
+    /// # Errors
+    /// Where the key is longer than 1,024 bytes, or begins with `hw:`.
+    pub fn new(key: impl Into<Bytes>, limit: Limit) -> Result<Self, BadKey> {
+        Ok(Self::of(Key::new(key)?, Cow::Borrowed("limit"), limit, 1))
+    }
+
     /// One that lets nothing pass on which nothing could be decided.
-    pub(crate) fn of_rate(key: Key, name: String, limit: Limit, cost: u64) -> Self {
+    pub(crate) fn of(key: Key, name: Cow<'static, str>, limit: Limit, cost: u64) -> Self {
         Self { key, name, limit, cost, nodes: None, is_strict: false, peek: false, is_open_on_error: false }
     }
 
+    /// What headers are to call it.
+    ///
+    /// # Errors
+    /// Where that has not 1 to 64 printable ASCII characters.
+    pub fn named(self, name: &str) -> Result<Self, BadName> {
+        if is_name(name) { Ok(Self { name: Cow::Owned(name.to_owned()), ..self }) } else { Err(BadName) }
+    }
+
+    /// What the request costs, at most 2⁵³ − 1; 0 asks what is left.
+    #[must_use]
+    pub fn cost(self, cost: u64) -> Self {
+        Self { cost: cost.min(AMOUNT_MAX), ..self }
+    }
+
+    /// No more nodes than this ever decide on the limit, which bounds its over-admission. Not for a strict one, which is held
+    /// by any number of nodes.
+    #[must_use]
+    pub fn nodes(self, nodes: NonZeroU64) -> Self {
+        Self { nodes: Some(nodes), ..self }
+    }
+
+    /// All edges together never let more pass: it is decided by rights that the origin granted to the region's object.
+    #[must_use]
+    pub fn strict(self) -> Self {
+        Self { is_strict: true, ..self }
+    }
+
+    /// Decides and counts nothing.
+    #[must_use]
+    pub fn peek(self) -> Self {
+        Self { peek: true, ..self }
+    }
+
+    /// Lets the request pass where nothing can be decided; otherwise it does not.
+    #[must_use]
+    pub fn open_on_error(self) -> Self {
+        Self { is_open_on_error: true, ..self }
+    }
+
     /// The command that decides it.
-    pub(crate) fn command(&self) -> Vec<Bytes> {
+    pub(crate) fn command(&self) -> Command {
+        let Self { limit, cost, peek, .. } = *self;
+        let nodes = self.nodes.filter(|_| !self.is_strict);
+        Command::Limit { key: self.key.clone(), limit, cost, nodes, peek, strict: self.is_strict }
+    }
+
+    /// The same as it is sent.
+    pub(crate) fn argv(&self) -> Vec<Bytes> {
         let (algorithm, is_bucket) = match self.limit.algorithm() {
             Algorithm::FixedWindow => ("FIXED", false),
             Algorithm::SlidingWindow => ("SLIDING", false),
@@ -103,12 +173,13 @@ impl Check {
         }
         push("COST".into());
         push(self.cost.to_string());
-        if let Some(nodes) = self.nodes {
-            push("NODES".into());
-            push(nodes.to_string());
-        }
-        if self.is_strict {
-            push("STRICT".into());
+        match self.nodes {
+            _ if self.is_strict => push("STRICT".into()),
+            Some(nodes) => {
+                push("NODES".into());
+                push(nodes.to_string());
+            }
+            None => {}
         }
         if self.peek {
             push("PEEK".into());
@@ -122,9 +193,10 @@ fn check(at: &str, position: &str, map: &Map<String, Value>) -> Result<Check, Ba
     fields.expect(&FIELDS, "a check")?;
     let key = fields.key("key")?;
     let name = fields.text("name")?.unwrap_or(position);
-    if !(1..=NAME_CHARACTERS_MAX).contains(&name.len()) || !name.bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
-        return Err(fields.wrong("name", format!("must have 1 to {NAME_CHARACTERS_MAX} printable ASCII characters")));
+    if !is_name(name) {
+        return Err(fields.wrong("name", BadName.to_string()));
     }
+    let name = Cow::Owned(name.to_owned());
     let is_open_on_error = match fields.text("on_error")? {
         None | Some("closed") => false,
         Some("open") => true,
@@ -147,7 +219,11 @@ fn check(at: &str, position: &str, map: &Map<String, Value>) -> Result<Check, Ba
     if is_strict && nodes.is_some() {
         return Err(fields.wrong("nodes", "is for the mode approximate: a strict limit holds for any number of nodes"));
     }
-    Ok(Check { key, name: name.to_owned(), limit: limit(&fields)?, cost, nodes, is_strict, peek, is_open_on_error })
+    Ok(Check { key, name, limit: limit(&fields)?, cost, nodes, is_strict, peek, is_open_on_error })
+}
+
+fn is_name(name: &str) -> bool {
+    (1..=NAME_CHARACTERS_MAX).contains(&name.len()) && name.bytes().all(|byte| (b' '..=b'~').contains(&byte))
 }
 
 fn limit(fields: &Fields<'_>) -> Result<Limit, BadField> {
@@ -176,6 +252,7 @@ fn limit(fields: &Fields<'_>) -> Result<Limit, BadField> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use headwater::command::parse;
 
     fn error(body: &str) -> String {
         Call::parse(body.as_bytes()).expect_err(body).to_string()
@@ -183,7 +260,8 @@ mod tests {
 
     fn command(body: &str) -> String {
         let call = Call::parse(body.as_bytes()).expect(body);
-        let words = call.checks[0].command();
+        let words = call.checks[0].argv();
+        assert_eq!(parse(&words).as_ref(), Ok(&call.checks[0].command()));
         words.iter().map(|word| String::from_utf8_lossy(word).into_owned()).collect::<Vec<_>>().join(" ")
     }
 
@@ -204,7 +282,7 @@ mod tests {
         let other = r#"{"key":"k","algorithm":"sliding","limit":1,"window_ms":1}"#;
         let call = Call::parse(format!("[{one},{other}]").as_bytes()).expect("valid");
         assert!(call.is_list && call.checks[0].is_open_on_error && !call.checks[1].is_open_on_error);
-        assert_eq!(call.checks.iter().map(|check| check.name.as_str()).collect::<Vec<_>>(), ["mine", "2"]);
+        assert_eq!(call.checks.iter().map(|check| check.name.as_ref()).collect::<Vec<_>>(), ["mine", "2"]);
     }
 
     #[test]

@@ -5,6 +5,10 @@
 
 mod answer;
 mod check;
+mod verdict;
 
-pub(crate) use answer::{Answer, Outcome, Verdict};
-pub(crate) use check::{BadCheck, Call, Check};
+pub(crate) use answer::{Answer, headers};
+pub(crate) use check::{BadCheck, Call};
+pub use check::{BadName, Check};
+pub(crate) use verdict::Outcome;
+pub use verdict::{Decision, Verdict};

@@ -196,14 +196,14 @@ impl<'a> Desk<'a> {
 
     /// The name of the hub of these commands, if the client may run them.
     fn hub(&self, commands: &[Vec<Bytes>]) -> Result<String, Refusal> {
-        self.client.check(commands.iter().map(Vec::as_slice)).map_err(Refusal::NotPermitted)?;
+        self.client.check(router::read(commands)).map_err(Refusal::NotPermitted)?;
         let (env, namespace) = (self.scene.env, &self.client.namespace);
         let shard = Shard::of_commands(commands, namespace, config::shards(env)?)?;
         Ok(shard.hub_name(&config::region(env)?, namespace))
     }
 
     async fn keep_rate(&self, commands: &[Vec<Bytes>]) -> Result<(), Refusal> {
-        decide::keep_rate(self.scene, rate::call(self.client, commands.iter().map(Vec::as_slice))).await
+        decide::keep_rate(self.scene, rate::call(self.client, router::read(commands))).await
     }
 
     async fn hand(

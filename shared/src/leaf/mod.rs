@@ -262,12 +262,12 @@ impl Leaf {
     /// Whether commands that rest on a key's value can be executed here: the hub has shown it, and holds it or something
     /// of it.
     pub fn is_shown(&self, key: &Key) -> bool {
-        self.base.get(key).is_some_and(|base| base.is_held || !base.state.is_empty())
+        self.is_held(key).is_some()
     }
 
-    /// Whether the hub that showed a key holds it as the origin has it.
-    pub fn is_held(&self, key: &Key) -> bool {
-        self.base.get(key).is_some_and(|base| base.is_held)
+    /// Whether the hub that showed a key holds it as the origin has it; none where [`Self::is_shown`] is not so.
+    pub fn is_held(&self, key: &Key) -> Option<bool> {
+        self.base.get(key).filter(|base| base.is_held || !base.state.is_empty()).map(|base| base.is_held)
     }
 
     /// The view of a key.

@@ -48,7 +48,8 @@ impl Edge {
         fs::write(config.dir.join("assets.js"), ASSETS)?;
         let configuration = configuration(&config, &site, &objects)?;
         let EdgeConfig { dir, port, .. } = config;
-        let workerd = WorkerdConfig { dir, port, build: layout.edge_build.clone(), configuration };
+        let builds = vec![("", layout.edge_build.clone())];
+        let workerd = WorkerdConfig { dir, port, builds, configuration };
         Ok(Self(Workerd::start(layout, workerd).await?))
     }
 

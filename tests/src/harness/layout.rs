@@ -10,6 +10,8 @@ pub struct Layout {
     pub root: PathBuf,
     /// What worker-build made of the edge Worker: `index.js` and the module that it imports.
     pub edge_build: PathBuf,
+    /// The same of the Worker that uses it as a library.
+    pub example_build: PathBuf,
     /// The daemon's binary.
     pub origin_sync: PathBuf,
     /// The site and the browser package.
@@ -28,6 +30,7 @@ impl Layout {
         let root = member.parent().unwrap_or(member).to_path_buf();
         Self {
             edge_build: root.join("edge/build"),
+            example_build: root.join("edge/example/build"),
             origin_sync: built_last(&root, "origin-sync"),
             www_dist: root.join("www/dist"),
             workerd: root.join("node_modules/@cloudflare").join(workerd_package()).join("bin/workerd"),

@@ -6,6 +6,7 @@
 
 mod daemon;
 mod edge;
+mod example;
 mod layout;
 mod port;
 mod process;
@@ -14,6 +15,7 @@ mod workerd;
 
 pub use daemon::{Daemon, DaemonConfig, Store};
 pub use edge::{Edge, EdgeConfig};
+pub use example::{Example, ExampleConfig};
 pub use layout::Layout;
 pub use port::free_port;
 pub use redis::{Redis, RedisConfig};

@@ -19,8 +19,9 @@ pub struct WorkerdConfig {
     pub dir: PathBuf,
     /// The port on 127.0.0.1 of the configuration's socket.
     pub port: u16,
-    /// Where worker-build left the modules.
-    pub build: PathBuf,
+    /// Where worker-build left the modules of each Worker, and the folder of the directory into which they are copied; an empty
+    /// name stands for the directory itself.
+    pub builds: Vec<(&'static str, PathBuf)>,
     /// The configuration, in Cap'n Proto's language.
     pub configuration: String,
 }
@@ -40,13 +41,16 @@ impl Workerd {
     /// When the Worker is not built, workerd is not installed, ends, or does not answer in time; with the end of its
     /// log.
     pub async fn start(layout: &Layout, config: WorkerdConfig) -> Result<Self> {
-        fs::create_dir_all(&config.dir)?;
-        let missing = || format!("{} is missing: run `cargo xtask build`", config.build.display());
-        for built in fs::read_dir(&config.build).with_context(missing)? {
-            let built = built?.path();
-            let is_module = built.extension().is_some_and(|ends| MODULES.iter().any(|module| ends == *module));
-            if let Some(name) = built.file_name().filter(|_| is_module) {
-                fs::copy(&built, config.dir.join(name))?;
+        for (folder, build) in &config.builds {
+            let folder = config.dir.join(folder);
+            fs::create_dir_all(&folder)?;
+            let missing = || format!("{} is missing: run `cargo xtask build`", build.display());
+            for built in fs::read_dir(build).with_context(missing)? {
+                let built = built?.path();
+                let is_module = built.extension().is_some_and(|ends| MODULES.iter().any(|module| ends == *module));
+                if let Some(name) = built.file_name().filter(|_| is_module) {
+                    fs::copy(&built, folder.join(name))?;
+                }
             }
         }
         let file = config.dir.join("config.capnp");

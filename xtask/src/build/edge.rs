@@ -14,20 +14,32 @@ use crate::workspace::Workspace;
 
 /// The Worker that ships.
 pub(super) fn build(workspace: &Workspace, profile: Profile) -> Result<()> {
-    worker(workspace, "edge", "headwater-edge", profile)?;
+    worker(workspace, "edge", "headwater-edge", profile, &SMALL)?;
     let edge = workspace.root.join("edge");
     fs::copy(edge.join("src/entry.js"), edge.join("build/entry.js")).context("edge/src/entry.js")?;
     Ok(())
 }
 
 /// Small rather than fast: what is uploaded has a limit, and a request waits for storage longer than for code.
-const SMALL: (&str, &str) = ("CARGO_PROFILE_RELEASE_OPT_LEVEL", "s");
+pub(crate) const SMALL: Settings = [("CARGO_PROFILE_RELEASE_OPT_LEVEL", "s")];
 
-/// Builds the Worker of one crate into its folder's `build`.
-pub(crate) fn worker(workspace: &Workspace, folder: &str, package: &str, profile: Profile) -> Result<()> {
+/// As Workers are built that say nothing of it.
+pub(crate) const FAST: Settings = [("CARGO_PROFILE_RELEASE_OPT_LEVEL", "3")];
+
+/// Variables of cargo's environment.
+pub(crate) type Settings = [(&'static str, &'static str); 1];
+
+/// Builds the Worker of one crate into its folder's `build`, under these settings of cargo beside its profile's.
+pub(crate) fn worker(
+    workspace: &Workspace,
+    folder: &str,
+    package: &str,
+    profile: Profile,
+    settings: &Settings,
+) -> Result<()> {
     // As worker-build will build it, so that it finds everything fresh.
     let mut cargo = wasm_library(workspace, package, profile);
-    run(cargo.env("WASM_BINDGEN_USE_JS_SYS", "1").envs([SMALL]))?;
+    run(cargo.env("WASM_BINDGEN_USE_JS_SYS", "1").envs(*settings))?;
 
     let module = built_module(workspace, package, profile)?;
     let folder = workspace.root.join(folder);
@@ -35,6 +47,7 @@ pub(crate) fn worker(workspace: &Workspace, folder: &str, package: &str, profile
         .text(profile.directory())
         .file(&module)?
         .text("fast, without names")
+        .text(settings[0].1)
         .file(&workspace.root.join("package-lock.json"))?
         .file(&workspace.tools().join(".crates.toml"))?;
     let stamp = workspace.scratch(format!("{}.stamp", package.trim_start_matches("headwater-")));
@@ -42,7 +55,7 @@ pub(crate) fn worker(workspace: &Workspace, folder: &str, package: &str, profile
     if inputs.is_recorded(&stamp) && bundled.is_file() {
         return Ok(());
     }
-    run(&mut worker_build(workspace, &folder, profile))?;
+    run(worker_build(workspace, &folder, profile).envs(*settings))?;
     if profile != Profile::Dev {
         run(&mut without_names(workspace, &bundled))?;
     }
@@ -67,7 +80,6 @@ fn worker_build(workspace: &Workspace, folder: &Path, profile: Profile) -> Comma
         // Optimised once, when its names go, and not twice.
         Profile::Release | Profile::Small => build.args(["--release", "--no-opt"]),
     };
-    build.envs([SMALL]);
     // What it is not given it would download.
     build
         .env("WASM_BINDGEN_BIN", workspace.tool("wasm-bindgen"))

@@ -19,7 +19,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 use flate2::{Compression, write::GzEncoder};
 
-pub(crate) use edge::worker;
+pub(crate) use edge::{FAST, worker};
 pub(crate) use www::WASM_FEATURES;
 
 use crate::process::{cargo, run as run_command};
@@ -35,6 +35,8 @@ pub(crate) enum Artefact {
     Www,
     /// origin-sync, in cargo's target directory.
     Daemon,
+    /// The Worker that uses the edge's as a library, in edge/example/build. Not among what ships.
+    Example,
 }
 
 impl Artefact {
@@ -80,7 +82,7 @@ impl Profile {
 /// The tools that building takes.
 pub(crate) fn parts(artefacts: &[Artefact]) -> Vec<Part> {
     let of_one = |artefact: &Artefact| match artefact {
-        Artefact::Edge => {
+        Artefact::Edge | Artefact::Example => {
             vec![Part::Target(WASM_TARGET), Part::Node, Part::NpmPackages, Part::WasmBindgen, Part::WorkerBuild]
         }
         Artefact::Www => vec![Part::Target(WASM_TARGET), Part::Node, Part::NpmPackages, Part::WasmBindgen],
@@ -99,6 +101,7 @@ pub(crate) fn run(workspace: &Workspace, artefacts: &[Artefact], profile: Profil
             Artefact::Edge => edge::build(workspace, profile).context("the edge Worker"),
             Artefact::Www => www::build(workspace, profile.for_browsers()).context("the browser package"),
             Artefact::Daemon => daemon(workspace, profile).context("the daemon"),
+            Artefact::Example => example(workspace, profile, &edge::SMALL).context("the example"),
         }?;
     }
     Ok(())
@@ -107,6 +110,11 @@ pub(crate) fn run(workspace: &Workspace, artefacts: &[Artefact], profile: Profil
 /// Builds the browser package's wasm module as cargo leaves it, before wasm-bindgen.
 pub(crate) fn www_module(workspace: &Workspace) -> Result<std::path::PathBuf> {
     www::module(workspace, Profile::Small)
+}
+
+/// Builds the Worker that uses the edge's as a library.
+pub(crate) fn example(workspace: &Workspace, profile: Profile, settings: &edge::Settings) -> Result<()> {
+    worker(workspace, "edge/example", "headwater-edge-example", profile, settings)
 }
 
 fn daemon(workspace: &Workspace, profile: Profile) -> Result<()> {

@@ -11,6 +11,8 @@ use crate::workspace::Workspace;
 const MAY_USE: &[(&str, &[&str])] = &[
     ("headwater", &[]),
     ("headwater-edge", &["headwater"]),
+    // As others use it.
+    ("headwater-edge-example", &["headwater-edge"]),
     ("headwater-www", &["headwater"]),
     ("origin-sync", &["headwater"]),
     // The simulation drives the core; the end-to-end tests reach the rest over sockets.

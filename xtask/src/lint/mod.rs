@@ -83,6 +83,7 @@ fn clippy_for_wasm(workspace: &Workspace) -> Result<Outcome> {
     clippy.args(["clippy", "--lib", "--target", WASM_TARGET]);
     clippy.args(["--package", "headwater", "--package", "headwater-edge", "--package", "headwater-www"]);
     clippy.args(["--package", "headwater-bench", "--package", "headwater-bench-worker"]);
+    clippy.args(["--package", "headwater-edge-example"]);
     holds(clippy.args(["--", "--deny", "warnings"]))
 }
 

@@ -85,7 +85,8 @@ impl Suite {
     fn artefacts(self) -> &'static [Artefact] {
         match self {
             Self::Unit | Self::Wasm | Self::Sim | Self::Redis | Self::Faults => &[],
-            Self::Edge | Self::Browser => &Artefact::ALL,
+            Self::Edge => &[Artefact::Edge, Artefact::Www, Artefact::Daemon, Artefact::Example],
+            Self::Browser => &Artefact::ALL,
         }
     }
 
@@ -190,7 +191,9 @@ fn try_suite(workspace: &Workspace, suite: Suite, tally: &mut Tally) -> Result<(
     for artefact in suite.artefacts() {
         match artefact {
             // What workerd and browsers load is tested as it ships.
-            Artefact::Edge | Artefact::Www => build::run(workspace, &[*artefact], Profile::Release)?,
+            Artefact::Edge | Artefact::Www | Artefact::Example => {
+                build::run(workspace, &[*artefact], Profile::Release)?;
+            }
             Artefact::Daemon => run_command(&mut Targets::of(workspace)?.daemon(workspace))?,
         }
     }

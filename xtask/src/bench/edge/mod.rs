@@ -13,7 +13,9 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use headwater_tests::harness::{Edge, EdgeConfig, Redis, RedisConfig, Workerd, WorkerdConfig, free_port, text_literal};
+use headwater_tests::harness::{
+    Edge, EdgeConfig, Example, ExampleConfig, Redis, RedisConfig, Workerd, WorkerdConfig, free_port, text_literal,
+};
 
 use crate::build::{self, Artefact, Profile};
 use crate::setup::{self, Part};
@@ -34,6 +36,12 @@ const CONNECTIONS: usize = 32;
 /// Commands in a pipeline, less than the dialect allows.
 const PIPELINE: usize = 1_000;
 
+/// Decisions that the example makes in a request.
+const DECISIONS: usize = 10_000;
+
+/// Commands that an isolate may answer before its hub acknowledges one: more than is asked of it here.
+const LEAF_OPERATIONS_MAX: (&str, &str) = ("HEADWATER_LEAF_OPERATIONS_MAX", "10000000");
+
 /// How long an isolate may take to follow a key.
 const FOLLOWED_WITHIN: Duration = Duration::from_secs(30);
 
@@ -41,7 +49,8 @@ pub(super) fn rows(workspace: &Workspace, options: &Options) -> Result<Vec<Row>>
     const ARTEFACTS: &[Artefact] = &[Artefact::Edge, Artefact::Daemon];
     setup::ensure(workspace, build::parts(ARTEFACTS).into_iter().chain([Part::Redis]))?;
     build::run(workspace, ARTEFACTS, Profile::Release)?;
-    build::worker(workspace, "bench/worker", "headwater-bench-worker", Profile::Release)?;
+    build::example(workspace, Profile::Release, &build::FAST)?;
+    build::worker(workspace, "bench/worker", "headwater-bench-worker", Profile::Release, &build::FAST)?;
     // One thread here leaves the others to what is measured.
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     runtime.block_on(async {
@@ -53,6 +62,7 @@ pub(super) fn rows(workspace: &Workspace, options: &Options) -> Result<Vec<Row>>
 /// All that takes part.
 struct Stage {
     edge: Edge,
+    example: Example,
     peers: Workerd,
     bridge: Bridge,
     redis: Redis,
@@ -104,14 +114,22 @@ impl Stage {
             token_keys: BTreeMap::new(),
             origin_token: ORIGIN_TOKEN.to_owned(),
             peers: BTreeMap::new(),
-            variables: BTreeMap::from([("HEADWATER_LEAF_OPERATIONS_MAX".to_owned(), "10000000".to_owned())]),
+            variables: BTreeMap::from([LEAF_OPERATIONS_MAX].map(|(name, value)| (name.to_owned(), value.to_owned()))),
         };
         let edge = Edge::start(layout, edge).await?;
+        let example = ExampleConfig {
+            dir: dir.join("example"),
+            port: free_port()?,
+            edge_port: free_port()?,
+            token: TOKEN.to_owned(),
+            variables: vec![(LEAF_OPERATIONS_MAX.0, LEAF_OPERATIONS_MAX.1.to_owned())],
+        };
+        let example = Example::start(layout, example).await?;
         let peers = Self::peers(workspace, &dir).await?;
         let redis =
             Redis::start(RedisConfig { dir: dir.join("redis"), port: free_port()?, append_only: false }).await?;
         let bridge = Bridge::start(&redis.url()).await?;
-        Ok(Self { edge, peers, bridge, redis })
+        Ok(Self { edge, example, peers, bridge, redis })
     }
 
     async fn peers(workspace: &Workspace, dir: &Path) -> Result<Workerd> {
@@ -122,7 +140,8 @@ impl Stage {
         let configuration = fs::read_to_string(folder.join("config.capnp"))?
             .replace("{{OBJECTS}}", &text_literal(&std::path::absolute(objects)?.display().to_string()))
             .replace("{{PORT}}", &port.to_string());
-        let config = WorkerdConfig { dir: dir.join("peers"), port, build: folder.join("build"), configuration };
+        let config =
+            WorkerdConfig { dir: dir.join("peers"), port, builds: vec![("", folder.join("build"))], configuration };
         Workerd::start(&workspace.layout, config).await
     }
 
@@ -141,6 +160,7 @@ impl Stage {
         for call in [at_leaf("/", incr.clone()), at_leaf("/v1/limit", check.clone())] {
             call.until_followed().await?;
         }
+        self.begin_events().await?;
         let mut rows = Vec::new();
         let wanted = |name: &str| name.contains(&options.only);
 
@@ -170,13 +190,16 @@ impl Stage {
                 rows.push(row.judged(Some(Bar::AtLeast(50_000.0))));
             }
         }
-        let name = "a limit decision in the isolate, in pipelines";
-        if wanted(name) {
-            let ours = at_leaf("/pipeline", pipeline(&limit));
-            let [ours, bridge] = turns.measure([&ours, &self.bridged()], 1).await?;
-            let (ours, bridge) = (1e9 / (ours * PIPELINE as f64), 1e9 / bridge);
-            let row = Row::against(name, ours, "a call of a bridge from HTTP to Redis", bridge, Unit::Nanoseconds);
-            rows.push(row.at(PIPELINE as u64, "decisions").judged(Some(Bar::Ratio(100.0))));
+        for (name, decisions, call, bar) in [
+            ("a limit decision in the isolate, by the library", DECISIONS, self.events(), Some(Bar::Ratio(100.0))),
+            ("a limit decision in the isolate, in pipelines", PIPELINE, at_leaf("/pipeline", pipeline(&limit)), None),
+        ] {
+            if wanted(name) {
+                let [ours, bridge] = turns.measure([&call, &self.bridged()], 1).await?;
+                let (ours, bridge) = (1e9 / (ours * decisions as f64), 1e9 / bridge);
+                let row = Row::against(name, ours, "a call of a bridge from HTTP to Redis", bridge, Unit::Nanoseconds);
+                rows.push(row.at(decisions as u64, "decisions").judged(bar));
+            }
         }
         let name = "a limit decision in the isolate, a request each";
         if wanted(name) {
@@ -190,6 +213,21 @@ impl Stage {
             rows.extend(soak::rows(self, workspace, name, options.quick).await?);
         }
         Ok(rows)
+    }
+
+    /// Has the example's isolate follow the limit of the events. Its object holds the key from the first, so that it need not
+    /// ask an origin.
+    async fn begin_events(&self) -> Result<()> {
+        let headers = vec![("authorization", format!("Bearer {TOKEN}"))];
+        for line in [r#"["SET","events:user","v"]"#, r#"["DEL","events:user"]"#] {
+            let address = self.example.edge_address();
+            Call { address, path: "/", headers: headers.clone(), body: line.to_owned() }.send().await?;
+        }
+        let once = Call { body: "user".to_owned(), ..self.events() };
+        for _ in 0..100 {
+            once.send().await?;
+        }
+        Ok(())
     }
 
     fn against(&self, name: &str, ours: f64, peer_name: &str, peer: f64, bar: Option<Bar>) -> Row {
@@ -206,6 +244,12 @@ impl Stage {
 
     fn peer(&self, path: &'static str) -> Call {
         Call { address: self.peers.address(), path, headers: Vec::new(), body: r#"["INCR","n"]"#.to_owned() }
+    }
+
+    /// As many events of one user, each of which the example's isolate decides on.
+    fn events(&self) -> Call {
+        let body = "user\n".repeat(DECISIONS);
+        Call { address: self.example.address(), path: "/events", headers: Vec::new(), body }
     }
 
     fn bridged(&self) -> Call {

@@ -14,7 +14,7 @@ const DEADLINE: Duration = Duration::from_secs(60);
 
 struct Stage {
     example: Example,
-    _dir: TempDir,
+    dir: TempDir,
 }
 
 impl Stage {
@@ -23,7 +23,7 @@ impl Stage {
         let (port, edge_port) = (free_port().unwrap(), free_port().unwrap());
         let config = ExampleConfig { dir: dir.path().into(), port, edge_port, token: TOKEN.into(), variables };
         let example = Example::start(&Layout::of_workspace(), config).await.unwrap();
-        Self { example, _dir: dir }
+        Self { example, dir }
     }
 
     /// A visitor from this address.
@@ -113,4 +113,6 @@ async fn a_variable_that_is_wrong_is_named() {
     let stage = Stage::start(vec![("HEADWATER_SHARDS", "none".into())]).await;
     let answer = stage.visitor("192.0.2.6").get("/").await;
     assert_eq!(answer.status.as_u16(), 500, "{answer:?}");
+    let log = std::fs::read_to_string(stage.dir.path().join("workerd.log")).unwrap();
+    assert!(log.contains("HEADWATER_SHARDS is \"none\"; it must be a number from 1 to 1024"), "{log}");
 }

@@ -277,6 +277,33 @@ mod tests {
     }
 
     #[test]
+    fn a_check_that_is_built_is_the_one_that_is_read() {
+        let limit = Limit::token_bucket(10, 1000, 20).expect("valid");
+        let built = || Check::new("k", limit).expect("a key").named("mine").expect("a name").cost(3).peek();
+        let read = r#"{"key":"k","name":"mine","algorithm":"bucket","limit":10,"window_ms":1000,"burst":20,"cost":3,
+            "peek":true,"nodes":4,"on_error":"open"}"#;
+        let nodes = NonZeroU64::new(4).expect("not 0");
+        let call = Call::parse(read.as_bytes()).expect("valid");
+        assert_eq!(built().nodes(nodes).open_on_error(), call.checks[0]);
+        let strict = built().nodes(nodes).strict();
+        assert!(
+            matches!(strict.command(), Command::Limit { strict: true, nodes: None, .. }),
+            "held by any number of nodes"
+        );
+        assert_eq!(parse(&strict.argv()), Ok(strict.command()));
+    }
+
+    #[test]
+    fn a_check_that_headers_or_the_store_cannot_name_is_refused() {
+        let limit = Limit::fixed_window(1, 1).expect("valid");
+        let named = |name: &str| Check::new("k", limit).expect("a key").named(name).map(drop);
+        assert_eq!(["", "a\nb", "café", &"x".repeat(65)].map(named), [Err(BadName); 4]);
+        assert_eq!(named(&"x".repeat(64)), Ok(()));
+        assert!(Check::new("x".repeat(1025), limit).is_err());
+        assert_eq!(Check::new("k", limit).expect("a key").cost(u64::MAX).cost, AMOUNT_MAX);
+    }
+
+    #[test]
     fn names_and_what_errors_mean_have_defaults() {
         let one = r#"{"key":"k","algorithm":"sliding","limit":1,"window_ms":1,"on_error":"open","name":"mine"}"#;
         let other = r#"{"key":"k","algorithm":"sliding","limit":1,"window_ms":1}"#;

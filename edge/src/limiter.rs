@@ -14,7 +14,7 @@ use worker::{Context, Env, Error, Result};
 /// The isolate follows the limits that it is asked for, and decides on them from its own memory: no request leaves it. What it
 /// counted reaches the region's object, and with it all other isolates and edges, some 20 ms after. A limit that it does not
 /// follow yet, or has not heard of for a while, is decided by the object, and followed from then on. `docs/limits.md` has what a
-/// decision is worth, `docs/rust-workers.md` the bindings that the Worker needs.
+/// decision is worth, and the bindings that the Worker needs.
 ///
 /// ```no_run
 /// use headwater_edge::{Check, Limit, Limiter};

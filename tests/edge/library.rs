@@ -1,5 +1,6 @@
 //! A Worker of one's own that uses the edge's as a library: `edge/example`.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use headwater_tests::harness::{Example, ExampleConfig, Layout, free_port};
@@ -18,7 +19,11 @@ struct Stage {
 }
 
 impl Stage {
-    async fn start(variables: Vec<(&'static str, String)>) -> Self {
+    async fn start() -> Self {
+        Self::with(BTreeMap::new()).await
+    }
+
+    async fn with(variables: BTreeMap<String, String>) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let (port, edge_port) = (free_port().unwrap(), free_port().unwrap());
         let config = ExampleConfig { dir: dir.path().into(), port, edge_port, token: TOKEN.into(), variables };
@@ -51,7 +56,7 @@ fn text(answer: &Answer) -> String {
 
 #[tokio::test]
 async fn visitors_are_limited_each_for_itself_and_are_told() {
-    let stage = Stage::start(vec![]).await;
+    let stage = Stage::start().await;
     let [one, other] = ["192.0.2.1", "192.0.2.2"];
     stage.hold(&format!("pages:{one}")).await;
     stage.hold(&format!("pages:{other}")).await;
@@ -76,7 +81,7 @@ fn is_refused(answer: &Answer) {
 
 #[tokio::test]
 async fn an_isolate_limits_by_what_it_and_the_object_know() {
-    let stage = Stage::start(vec![]).await;
+    let stage = Stage::start().await;
     stage.hold("pages:192.0.2.7").await;
     let visitor = stage.visitor("192.0.2.7");
     let mut welcome = 0;
@@ -94,7 +99,7 @@ async fn an_isolate_limits_by_what_it_and_the_object_know() {
 
 #[tokio::test]
 async fn what_the_isolate_counted_reaches_the_object() {
-    let stage = Stage::start(vec![]).await;
+    let stage = Stage::start().await;
     stage.hold("pages:192.0.2.3").await;
     let visitor = stage.visitor("192.0.2.3");
     for _ in 0..3 {
@@ -114,7 +119,7 @@ async fn what_the_isolate_counted_reaches_the_object() {
 
 #[tokio::test]
 async fn a_limit_that_cannot_be_decided_is_no_limit_that_is_used_up() {
-    let stage = Stage::start(vec![]).await;
+    let stage = Stage::start().await;
     // Nobody knows the key, and there is no origin to ask.
     let answer = stage.visitor("192.0.2.4").get("/").await;
     assert_eq!(answer.status.as_u16(), 503, "{answer:?}");
@@ -124,7 +129,7 @@ async fn a_limit_that_cannot_be_decided_is_no_limit_that_is_used_up() {
 
 #[tokio::test]
 async fn many_decisions_are_made_in_one_request() {
-    let stage = Stage::start(vec![]).await;
+    let stage = Stage::start().await;
     stage.hold("events:ada").await;
     stage.hold("events:bob").await;
     let visitor = stage.visitor("192.0.2.5");
@@ -142,7 +147,7 @@ async fn many_decisions_are_made_in_one_request() {
 
 #[tokio::test]
 async fn a_variable_that_is_wrong_is_named() {
-    let stage = Stage::start(vec![("HEADWATER_SHARDS", "none".into())]).await;
+    let stage = Stage::with(BTreeMap::from([("HEADWATER_SHARDS".into(), "none".into())])).await;
     let answer = stage.visitor("192.0.2.6").get("/").await;
     assert_eq!(answer.status.as_u16(), 500, "{answer:?}");
     let log = std::fs::read_to_string(stage.dir.path().join("workerd.log")).unwrap();

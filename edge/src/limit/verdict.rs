@@ -51,24 +51,23 @@ pub struct Verdict {
 impl Outcome {
     /// What a leaf answered.
     pub(crate) fn of(reply: Result<Reply, CommandError>) -> Self {
-        let replies = match reply {
-            Ok(Reply::Array(replies)) => replies,
-            Ok(_) => Vec::new(),
+        let numbers = match reply {
+            Ok(Reply::Array(replies)) => numbers(&replies),
+            Ok(_) => None,
             Err(error) => return Self::Error(error.to_string()),
         };
-        let mut numbers = [0; NUMBERS];
-        let mut places = numbers.iter_mut();
-        for reply in &replies {
-            if let (Some(place), Reply::Int(number)) = (places.next(), reply) {
-                *place = *number;
-            }
-        }
-        let is_whole = replies.len() == NUMBERS && replies.iter().all(|reply| matches!(reply, Reply::Int(_)));
-        match is_whole {
-            true => Self::Result(numbers),
-            false => Self::Error("ERR Headwater: the reply is none of a limit".to_owned()),
-        }
+        numbers.map_or_else(|| Self::Error("ERR Headwater: the reply is none of a limit".to_owned()), Self::Result)
     }
+}
+
+fn numbers(replies: &[Reply]) -> Option<[i64; NUMBERS]> {
+    let replies: &[Reply; NUMBERS] = replies.try_into().ok()?;
+    let mut numbers = [0; NUMBERS];
+    for (number, reply) in numbers.iter_mut().zip(replies) {
+        let Reply::Int(answered) = reply else { return None };
+        *number = *answered;
+    }
+    Some(numbers)
 }
 
 impl Decision {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::workerd::{Workerd, WorkerdConfig, text_literal as text};
+use super::workerd::{Workerd, WorkerdConfig, text_bindings, text_literal as text};
 use super::{Layout, Result};
 
 const CONFIG: &str = include_str!("../../../edge/workerd/config.capnp");
@@ -88,10 +88,8 @@ impl Edge {
 fn configuration(config: &EdgeConfig, site: &Path, objects: &Path) -> Result<String> {
     // workerd takes relative paths from its own working directory, which is ours.
     let absolute = |path: &Path| std::path::absolute(path).map(|path| text(&path.display().to_string()));
-    let variable = |(name, value): (&String, &String)| format!("(name = {}, text = {}),", text(name), text(value));
-    let variables: Vec<String> = config.variables.iter().map(variable).collect();
     Ok(CONFIG
-        .replace("{{VARIABLES}}", &variables.join("\n    "))
+        .replace("{{VARIABLES}}", &text_bindings(&config.variables))
         .replace("{{SITE}}", &absolute(site)?)
         .replace("{{OBJECTS}}", &absolute(objects)?)
         .replace("{{PORT}}", &config.port.to_string())

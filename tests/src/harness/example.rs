@@ -1,9 +1,10 @@
 //! A Worker of one's own that uses the edge's as a library, beside the edge's in one workerd, without an origin.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 
-use super::workerd::{Workerd, WorkerdConfig, text_literal as text};
+use super::workerd::{Workerd, WorkerdConfig, text_bindings, text_literal as text};
 use super::{Layout, Result};
 
 const CONFIG: &str = include_str!("../../../edge/example/config.capnp");
@@ -20,7 +21,7 @@ pub struct ExampleConfig {
     /// What clients of the edge present.
     pub token: String,
     /// What the operator sets for both, by the names of the bindings.
-    pub variables: Vec<(&'static str, String)>,
+    pub variables: BTreeMap<String, String>,
 }
 
 /// Both running; killed when dropped.
@@ -37,15 +38,13 @@ impl Example {
     pub async fn start(layout: &Layout, config: ExampleConfig) -> Result<Self> {
         let objects = config.dir.join("objects");
         fs::create_dir_all(&objects)?;
-        let variables = config.variables.iter();
-        let variables = variables.map(|(name, value)| format!("(name = {}, text = {}),", text(name), text(value)));
         let configuration = CONFIG
             .replace("{{OBJECTS}}", &text(&std::path::absolute(objects)?.display().to_string()))
             .replace("{{PORT}}", &config.port.to_string())
             .replace("{{EDGE_PORT}}", &config.edge_port.to_string())
             .replace("{{TOKEN}}", &text(&config.token))
             .replace("{{ORIGIN_TOKEN}}", &text("nobody's"))
-            .replace("{{VARIABLES}}", &variables.collect::<Vec<_>>().join("\n    "));
+            .replace("{{VARIABLES}}", &text_bindings(&config.variables));
         let builds = vec![("", layout.edge_build.clone()), ("example", layout.example_build.clone())];
         let workerd = WorkerdConfig { dir: config.dir, port: config.port, builds, configuration };
         Ok(Self { workerd: Workerd::start(layout, workerd).await?, edge_port: config.edge_port })

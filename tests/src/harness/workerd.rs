@@ -1,5 +1,6 @@
 //! Built Workers in raw workerd.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 
@@ -102,6 +103,13 @@ impl Workerd {
         let port = self.port;
         self.server.ready(async || http_status(port, "/").await.is_some()).await
     }
+}
+
+/// Text bindings of a Worker in Cap'n Proto's language.
+pub(super) fn text_bindings(variables: &BTreeMap<String, String>) -> String {
+    let binding =
+        |(name, value): (&String, &String)| format!("(name = {}, text = {}),", text_literal(name), text_literal(value));
+    variables.iter().map(binding).collect::<Vec<_>>().join("\n    ")
 }
 
 /// A text literal of Cap'n Proto's language.

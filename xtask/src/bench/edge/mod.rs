@@ -106,6 +106,7 @@ impl Stage {
             fs::remove_dir_all(&dir)?;
         }
         let layout = &workspace.layout;
+        let variables = BTreeMap::from([LEAF_OPERATIONS_MAX].map(|(name, value)| (name.to_owned(), value.to_owned())));
         let edge = EdgeConfig {
             region: "eu".to_owned(),
             dir: dir.join("edge"),
@@ -114,7 +115,7 @@ impl Stage {
             token_keys: BTreeMap::new(),
             origin_token: ORIGIN_TOKEN.to_owned(),
             peers: BTreeMap::new(),
-            variables: BTreeMap::from([LEAF_OPERATIONS_MAX].map(|(name, value)| (name.to_owned(), value.to_owned()))),
+            variables: variables.clone(),
         };
         let edge = Edge::start(layout, edge).await?;
         let example = ExampleConfig {
@@ -122,7 +123,7 @@ impl Stage {
             port: free_port()?,
             edge_port: free_port()?,
             token: TOKEN.to_owned(),
-            variables: vec![(LEAF_OPERATIONS_MAX.0, LEAF_OPERATIONS_MAX.1.to_owned())],
+            variables,
         };
         let example = Example::start(layout, example).await?;
         let peers = Self::peers(workspace, &dir).await?;
